@@ -1,0 +1,41 @@
+# Two commands do everything on a bare machine: `make run` and `make test`. What they read from the environment or
+# from .env (DATABASE_URL, PORT, …) is in .env.example.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test lint
+
+run: .venv/run .env
+	$(BIN)/python manage.py migrate --noinput
+	@exec $(BIN)/gunicorn countonme.wsgi
+
+test: .venv/dev .env
+	$(BIN)/pytest $(ARGS)
+
+lint: .venv/dev .env
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	SECRET_KEY=$$($(BIN)/python -c "import secrets; print(secrets.token_urlsafe(50))") DEBUG=off HTTPS_ONLY=on \
+	  ALLOWED_HOSTS=api.example.org DATABASE_URL=postgres://127.0.0.1/countonme \
+	  $(BIN)/python manage.py check --deploy --fail-level WARNING
+	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file /dev/null
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+.venv/bin/pip:
+	$(PYTHON) -m venv .venv
+
+.venv/run: requirements.txt | .venv/bin/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/dev: requirements-dev.txt .venv/run
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+# A key of this machine's own, and plain HTTP on this machine alone, so that everything works at once.
+.env:
+	@umask 077; printf 'SECRET_KEY=%s\nALLOWED_HOSTS=localhost,127.0.0.1\nHTTPS_ONLY=off\n' \
+	  "$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(50))')" > $@

@@ -1,0 +1,62 @@
+from uuid import uuid4
+
+import pytest
+from django.core.cache import caches
+from django.db import connection
+from rest_framework.test import APIClient
+
+from devices.models import Device
+
+
+def pytest_collection_modifyitems(items):
+    """Leave out, on SQLite, what only PostgreSQL can show: two connections that write at the same moment."""
+    if connection.vendor == "postgresql":
+        return
+    for item in items:
+        if item.get_closest_marker("postgres"):
+            item.add_marker(pytest.mark.skip(reason="needs PostgreSQL"))
+
+
+@pytest.fixture(autouse=True)
+def _plain_settings(settings):
+    """Test the same service on every machine, whatever its environment says."""
+    settings.BCRYPT_ROUNDS = 4
+    settings.REGISTER_RATE = "1000/min"
+    settings.SECURE_SSL_REDIRECT = False
+    settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = False
+    for cache in caches.all(initialized_only=True):
+        cache.clear()
+
+
+class Phone(APIClient):
+    """A client of the API that speaks for one device."""
+
+    def __init__(self, token: str, **kwargs):
+        super().__init__(**kwargs)
+        self.use(token)
+
+    def use(self, token: str) -> None:
+        self.token = token
+        self.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+
+
+@pytest.fixture
+def anonymous() -> APIClient:
+    return APIClient()
+
+
+@pytest.fixture
+def api(db) -> Phone:
+    return Phone(Device.objects.register(uuid4()))
+
+
+@pytest.fixture
+def device(api) -> Device:
+    """The device that `api` speaks for."""
+    return Device.objects.get(pk=api.token.partition(".")[0])
+
+
+@pytest.fixture
+def stranger(db) -> Phone:
+    """Another device's client."""
+    return Phone(Device.objects.register(uuid4()))

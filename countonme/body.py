@@ -1,0 +1,82 @@
+"""What comes in: bodies of a bounded size, and JSON in UTF-8."""
+
+import json
+from io import BytesIO
+
+from django.conf import settings
+from django.http import JsonResponse
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import JSONParser
+
+CHUNK = 64 * 1024
+DRAINED_AT_MOST = 32 * 1024 * 1024
+
+
+class BodyMiddleware:
+    """Refuse a body over the limit before any view sees it, and give a chunked one, which Django drops, its length.
+
+    What is refused is read to its end first, within reason: a server that hangs up on a client which is still
+    sending resets the connection, and the client never reads why.
+    """
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        limit = settings.MAX_BODY
+        try:
+            length = int(request.META.get("CONTENT_LENGTH") or 0)
+        except ValueError:
+            length = 0
+        stream = request.META.get("wsgi.input")
+        if length > limit:
+            drain(stream, min(length, DRAINED_AT_MOST))
+            return too_large(limit)
+        if not length and request.META.get("wsgi.input_terminated") and "HTTP_TRANSFER_ENCODING" in request.META:
+            body = stream.read(limit + 1)
+            if len(body) > limit:
+                drain(stream, DRAINED_AT_MOST)
+                return too_large(limit)
+            request.META["CONTENT_LENGTH"] = str(len(body))
+            request._stream = BytesIO(body)
+        return self.get_response(request)
+
+
+def drain(stream, length: int) -> None:
+    while length > 0 and (read := stream.read(min(CHUNK, length))):
+        length -= len(read)
+
+
+def too_large(limit: int) -> JsonResponse:
+    return JsonResponse({"detail": f"The body is larger than {limit} bytes."}, status=413)
+
+
+class StrictJSONParser(JSONParser):
+    """Read JSON as RFC 8259 has it: UTF-8, no NaN, no Infinity.
+
+    A lone surrogate is let through: it is one text's fault, and the field that holds it says so.
+    """
+
+    def parse(self, stream, media_type=None, parser_context=None):
+        try:
+            return loads(stream.read().decode())
+        except UnicodeDecodeError as error:
+            raise ParseError("JSON parse error - the body is not UTF-8") from error
+        except RecursionError as error:
+            raise ParseError("JSON parse error - nested too deeply") from error
+        except ValueError as error:
+            raise ParseError(f"JSON parse error - {error}") from error
+
+
+def loads(text: str):
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        # Python refuses integers of more than 4,300 digits; as JSON they are fine, and out of every bound here.
+        return json.loads(text, parse_constant=_refuse, parse_int=float)
+
+
+def _refuse(constant: str):
+    raise json.JSONDecodeError(f"{constant} is not JSON", constant, 0)

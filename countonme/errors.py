@@ -1,0 +1,123 @@
+"""The one place that answers an error. Domain code raises; what a client reads is worded here.
+
+Every body is `{"detail": text}`; a 422 adds `errors`, a list of `{"loc", "msg", "type"}`.
+"""
+
+import logging
+import re
+import sys
+
+from django.apps import apps
+from django.core.exceptions import SuspiciousOperation
+from django.db import IntegrityError, InterfaceError, OperationalError, models
+from django.http import JsonResponse
+from rest_framework import exceptions, status
+from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+
+__all__ = ["Conflict", "InvalidToken", "NotFound", "Unavailable", "ValidationError", "handler", "refusal"]
+
+DATABASE_AWAY = (OperationalError, InterfaceError)
+SQLITE_UNIQUE = re.compile(r"UNIQUE constraint failed: (.+)")
+
+log = logging.getLogger(__name__)
+
+
+class Conflict(exceptions.APIException):
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "conflict"
+
+
+class InvalidToken(exceptions.AuthenticationFailed):
+    default_detail = "Invalid or expired token"
+
+
+class Unavailable(exceptions.APIException):
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_detail = "Service unavailable"
+    wait = 5  # seconds, sent as Retry-After
+
+
+def refusal(field: str, message: str, code: str) -> ValidationError:
+    """Return the 422 that says what is wrong with one field."""
+    return ValidationError({field: [exceptions.ErrorDetail(message, code)]})
+
+
+def handler(error: Exception, context: dict | None = None) -> Response | None:
+    """Word the answer to whatever a view raised; None where the fault is ours, which Django logs as a 500."""
+    if isinstance(error, ValidationError):
+        body = {"detail": "Validation error", "errors": list(flattened(error.detail))}
+        return Response(body, status=status.HTTP_422_UNPROCESSABLE_ENTITY)
+    if isinstance(error, IntegrityError):
+        error = conflict_of(error) or error
+    elif isinstance(error, DATABASE_AWAY):
+        log.error("The database did not answer", exc_info=error)
+        error = Unavailable()
+    elif isinstance(error, SuspiciousOperation):
+        error = exceptions.ParseError("Bad request")
+    if not isinstance(error, exceptions.APIException):
+        return None
+    headers = {}
+    if challenge := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    if wait := getattr(error, "wait", None):
+        headers["Retry-After"] = str(wait)
+    return Response({"detail": error.detail}, status=error.status_code, headers=headers)
+
+
+def flattened(detail, loc: tuple = ()):
+    """Yield `{"loc", "msg", "type"}` for each error in DRF's nest of dicts and lists."""
+    if isinstance(detail, exceptions.ErrorDetail):
+        yield {"loc": list(loc), "msg": detail, "type": detail.code}
+    elif isinstance(detail, dict):
+        for name, inner in detail.items():
+            yield from flattened(inner, loc if name == api_settings.NON_FIELD_ERRORS_KEY else (*loc, name))
+    else:
+        for index, inner in enumerate(detail):
+            yield from flattened(inner, loc if isinstance(inner, exceptions.ErrorDetail) else (*loc, index))
+
+
+def conflict_of(error: IntegrityError) -> Conflict | None:
+    """Return the unique constraint that was broken, in its own words; None for any other constraint, our bug."""
+    cause, broken = error.__cause__, None
+    if diagnosis := getattr(cause, "diag", None):
+        if diagnosis.sqlstate == "23505":
+            broken = diagnosis.constraint_name
+    elif match := SQLITE_UNIQUE.search(str(cause)):
+        broken = match[1]
+    if broken is None:
+        return None
+    for model in apps.get_models():
+        table = model._meta.db_table
+        if broken in (f"{table}_pkey", f"{table}.{model._meta.pk.column}"):
+            return Conflict("This id is taken")
+        for rule in model._meta.constraints:
+            if isinstance(rule, models.UniqueConstraint) and broken in (rule.name, columns_of(rule, model)):
+                return Conflict(rule.get_violation_error_message())
+    return None
+
+
+def columns_of(rule: models.UniqueConstraint, model) -> str:
+    """Return how SQLite calls a unique constraint: by its columns."""
+    return ", ".join(f"{model._meta.db_table}.{model._meta.get_field(name).column}" for name in rule.fields)
+
+
+def bad_request(request, exception=None) -> JsonResponse:
+    return JsonResponse({"detail": "Bad request"}, status=400)
+
+
+def permission_denied(request, exception=None) -> JsonResponse:
+    return JsonResponse({"detail": "Forbidden"}, status=403)
+
+
+def not_found(request, exception=None) -> JsonResponse:
+    return JsonResponse({"detail": "Not found"}, status=404)
+
+
+def server_error(request) -> JsonResponse:
+    if isinstance(sys.exc_info()[1], DATABASE_AWAY):
+        return JsonResponse(
+            {"detail": Unavailable.default_detail}, status=503, headers={"Retry-After": str(Unavailable.wait)}
+        )
+    return JsonResponse({"detail": "Internal server error"}, status=500)

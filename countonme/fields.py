@@ -1,0 +1,93 @@
+"""Serializer fields that take a JSON value for what it is: no number as a text, no text as a number."""
+
+import re
+from datetime import date
+from decimal import ROUND_HALF_UP, Decimal
+from uuid import UUID
+
+from rest_framework import serializers
+
+HUNDREDTH = Decimal("0.01")
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def rounded(value: Decimal) -> Decimal:
+    """Round half-up to 2 places."""
+    return value.quantize(HUNDREDTH, rounding=ROUND_HALF_UP) + 0  # + 0: minus zero is zero
+
+
+def parse_uuid(text) -> UUID | None:
+    """Return the UUID that `text` spells in the form with hyphens, in either case; None if it does not."""
+    if isinstance(text, str) and CANONICAL_UUID.fullmatch(text):
+        return UUID(text)
+    return None
+
+
+def is_number(value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+class IdField(serializers.UUIDField):
+    def to_internal_value(self, data):
+        return parse_uuid(data) or self.fail("invalid", value=data)
+
+
+class TextField(serializers.CharField):
+    def to_internal_value(self, data):
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class WholeNumberField(serializers.IntegerField):
+    def to_internal_value(self, data):
+        if not is_number(data):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class AmountField(serializers.DecimalField):
+    """A decimal of 2 places. More are rounded half-up before the bounds are looked at."""
+
+    def to_internal_value(self, data):
+        value = Decimal(str(data)) if is_number(data) else Decimal("NaN")
+        if not value.is_finite():
+            self.fail("invalid")
+        # Far outside every bound there is nothing to round, and a number of 4,000 digits can't be.
+        return rounded(value) if abs(value) < 10**12 else value
+
+    def to_representation(self, value):
+        return value
+
+
+class FlagField(serializers.BooleanField):
+    def to_internal_value(self, data):
+        if not isinstance(data, bool):
+            self.fail("invalid", input="This")
+        return data
+
+
+class DayField(serializers.DateField):
+    default_error_messages = {"invalid": "A date has the form YYYY-MM-DD."}
+
+    def to_internal_value(self, value):
+        if not (isinstance(value, str) and DAY.fullmatch(value)):
+            self.fail("invalid")
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.fail("invalid")
+
+
+class OneOfField(serializers.ChoiceField):
+    """A choice whose refusal names the choices, not the input: that may be no text that can be sent back."""
+
+    def __init__(self, choices, **kwargs):
+        super().__init__(choices, **kwargs)
+        self.error_messages["invalid_choice"] = f"Must be one of: {', '.join(self.choices)}."
+
+    def to_internal_value(self, data):
+        if not isinstance(data, str):
+            self.fail("invalid_choice")
+        return super().to_internal_value(data)

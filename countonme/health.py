@@ -1,0 +1,56 @@
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from countonme.errors import DATABASE_AWAY, Unavailable
+from countonme.openapi import ErrorSerializer
+
+
+class StatusSerializer(serializers.Serializer):
+    status = serializers.ChoiceField(["ok"])
+
+
+class ProbeView(APIView):
+    authentication_classes = ()
+    permission_classes = ()
+
+
+@extend_schema(tags=["service"])
+class HealthView(ProbeView):
+    @extend_schema(operation_id="healthz", summary="Does the process answer?", responses={200: StatusSerializer})
+    def get(self, request) -> Response:
+        """Nothing else is touched."""
+        return Response({"status": "ok"})
+
+
+@extend_schema(tags=["service"])
+class ReadyView(ProbeView):
+    migrated = False
+
+    @extend_schema(
+        operation_id="readyz",
+        summary="Can it serve?",
+        responses={200: StatusSerializer, 503: OpenApiResponse(ErrorSerializer, description="Says what fails.")},
+    )
+    def get(self, request) -> Response:
+        """The database can be reached, and has every migration that this code knows."""
+        try:
+            missing = self.missing_migrations()
+        except DATABASE_AWAY as error:
+            raise Unavailable("The database cannot be reached") from error
+        if missing:
+            raise Unavailable(f"Migrations are not applied: {', '.join(missing)}")
+        return Response({"status": "ok"})
+
+    def missing_migrations(self) -> list[str]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        if ReadyView.migrated:  # asked until the first yes: reading all migration files takes a while
+            return []
+        executor = MigrationExecutor(connection)
+        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        ReadyView.migrated = not plan
+        return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]

@@ -1,0 +1,115 @@
+"""What every operation has in common in the OpenAPI document: its errors, and conditional reads."""
+
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import force_instance
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema_field
+from rest_framework import serializers
+
+from countonme.pagination import LINK
+
+HEADER = OpenApiParameter.HEADER
+
+
+class ErrorSerializer(serializers.Serializer):
+    detail = serializers.CharField(help_text="What is wrong, for people.")
+
+
+@extend_schema_field({"type": "array", "items": {"oneOf": [{"type": "string"}, {"type": "integer"}]}})
+class LocField(serializers.ListField):
+    pass
+
+
+class FieldErrorSerializer(serializers.Serializer):
+    loc = LocField(help_text='The path to the value: `["portions", 0, "grams"]`.')
+    msg = serializers.CharField()
+    type = serializers.CharField(help_text="A code, such as `required` or `max_value`.")
+
+
+class ValidationErrorSerializer(serializers.Serializer):
+    detail = serializers.CharField()
+    errors = FieldErrorSerializer(many=True)
+
+
+ERRORS = {
+    400: "The body is not JSON, or the request is malformed.",
+    401: "No credentials, or a token that is not valid.",
+    404: "No such row for this device, or an id that is no UUID.",
+    406: "The answer is not to be had in a type that `Accept` names.",
+    409: "A conflict with what is stored.",
+    413: "The body is larger than 1 MiB.",
+    415: "The body is not `application/json`.",
+    422: "A value is missing or out of bounds, in the body or in the query.",
+    429: "Too many requests.",
+    500: "A fault of ours.",
+    503: "The database cannot be reached.",
+}
+REQUEST_ID = OpenApiParameter(
+    "X-Request-ID",
+    str,
+    HEADER,
+    response=True,
+    description="The request's id, for the log; a sane one of yours is kept.",
+)
+RETRY_AFTER = OpenApiParameter("Retry-After", int, HEADER, response=[429, 503], description="Seconds to wait.")
+CONDITIONAL = [
+    OpenApiParameter("If-None-Match", str, HEADER, description="An `ETag`; `304` if it still holds."),
+    OpenApiParameter("ETag", str, HEADER, response=[200, 304], description="Names this answer, weakly."),
+]
+
+
+class ContractSchema(AutoSchema):
+    """Describe an operation with every error that it can answer.
+
+    A view says what can't be seen from here: `conditional_reads`, `conflicts`, `query_class`.
+    """
+
+    def get_override_parameters(self) -> list:
+        reads = CONDITIONAL if self._does("conditional_reads") else []
+        pages = [self.view.query_class, LINK] if getattr(self.view, "action", None) == "list" else []
+        return [REQUEST_ID, RETRY_AFTER, *reads, *pages]
+
+    def _get_request_body(self, direction="request") -> dict | None:
+        body = super()._get_request_body(direction)
+        if body and self.method == "POST":
+            body["required"] = True
+        return body
+
+    def _get_request_for_media_type(self, serializer, direction="request"):
+        if self.method == "PUT":  # PUT and PATCH mean the same: the fields sent are changed
+            serializer = force_instance(serializer)
+            serializer.partial = True
+        return super()._get_request_for_media_type(serializer, direction)
+
+    def _map_serializer(self, serializer, direction, bypass_extensions=False) -> dict:
+        schema = super()._map_serializer(serializer, direction, bypass_extensions)
+        if direction == "response" and isinstance(serializer, serializers.ModelSerializer):
+            schema["required"] = sorted(schema["properties"])  # a row is always answered whole
+        return schema
+
+    def _get_response_bodies(self, direction="response") -> dict:
+        answers = super()._get_response_bodies(direction)
+        if self._does("conditional_reads"):
+            answers["304"] = self._get_response_for_code(
+                OpenApiResponse(description="What `If-None-Match` names still holds."), "304"
+            )
+        for status in sorted(self._errors()):
+            body = ValidationErrorSerializer if status == 422 else ErrorSerializer
+            answer = OpenApiResponse(body, description=ERRORS[status])
+            answers.setdefault(str(status), self._get_response_for_code(answer, str(status)))
+        return answers
+
+    def _errors(self) -> set[int]:
+        errors = {406, 500, 503} if self.path != "/healthz" else {406, 500}
+        if self.get_auth():
+            errors |= {401}
+        if "{" in self.path:
+            errors |= {404}
+        if self.method in ("POST", "PUT", "PATCH") and self.get_request_serializer() is not None:
+            errors |= {400, 413, 415, 422}
+        if any(parameter["in"] == "query" for parameter in self._get_parameters()):
+            errors |= {400, 422}
+        errors |= {409} if self._does("conflicts") else set()
+        return errors | ({429} if self.view.throttle_classes else set())
+
+    def _does(self, trait: str) -> bool:
+        return getattr(self.view, "action", self.method.lower()) in getattr(self.view, trait, ())

@@ -1,0 +1,31 @@
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.utils.urls import replace_query_param
+
+FURTHEST = 1_000_000
+
+LINK = OpenApiParameter(
+    "Link",
+    str,
+    OpenApiParameter.HEADER,
+    response=[200],
+    description='Where there is a next page, its address: `<…>; rel="next"`.',
+)
+
+
+class PageQuery(serializers.Serializer):
+    """The query of a list. Its subclasses add what a list can be narrowed by."""
+
+    limit = serializers.IntegerField(min_value=1, max_value=200, default=50, help_text="Rows a page.")
+    offset = serializers.IntegerField(min_value=0, max_value=FURTHEST, default=0, help_text="Rows to skip.")
+
+
+def page(request: Request, rows: QuerySet, limit: int, offset: int) -> tuple[list, dict]:
+    """Return the page's rows and its headers: `Link` where there is a next page, found by reading one row more."""
+    found = list(rows[offset : offset + limit + 1])
+    if len(found) <= limit or offset + limit > FURTHEST:
+        return found[:limit], {}
+    url = replace_query_param(request.build_absolute_uri(), "limit", limit)
+    return found[:limit], {"Link": f'<{replace_query_param(url, "offset", offset + limit)}>; rel="next"'}

@@ -1,0 +1,31 @@
+import re
+import uuid
+from contextvars import ContextVar
+
+request_id: ContextVar[str] = ContextVar("request_id", default="-")
+
+SANE = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
+
+
+class RequestIdMiddleware:
+    """Give every request an id, which its response and its log lines carry; keep a sane one from the client.
+
+    Outermost, so it also states the length of each body: without one gunicorn would send it in chunks.
+    """
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        sent = request.headers.get("X-Request-ID", "")
+        token = request_id.set(sent if SANE.fullmatch(sent) else uuid.uuid4().hex)
+        try:
+            response = self.get_response(request)
+            response["X-Request-ID"] = request_id.get()
+        finally:
+            request_id.reset(token)
+        if not response.streaming and response.status_code not in (204, 304):
+            response["Content-Length"] = len(response.content)
+            if request.method == "HEAD":
+                response.content = b""
+        return response

@@ -1,0 +1,213 @@
+"""Everything that differs between machines comes from the environment; the defaults are the safe ones.
+
+`.env` beside manage.py is read too; a real environment variable wins over it. `.env.example` lists them all.
+"""
+
+import sys
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+env.read_env(BASE_DIR / ".env")
+
+# --- what must be decided -------------------------------------------------------------------------
+
+SECRET_KEY = env.str("SECRET_KEY", default="")
+if not SECRET_KEY:
+    raise ImproperlyConfigured(
+        "SECRET_KEY is not set. Set it in the environment or in .env to a long random text, for example the output of: "
+        'python -c "import secrets; print(secrets.token_urlsafe(50))"'
+    )
+DEBUG = env.bool("DEBUG", default=False)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
+
+# --- applications ---------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "corsheaders",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "rest_framework",
+    "countonme",
+    "devices",
+    "products",
+    "food_entries",
+]
+
+# The API needs the first five. The admin needs the rest, which cost the API next to nothing: they are lazy.
+MIDDLEWARE = [
+    "countonme.request_id.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "countonme.body.BodyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "countonme.urls"
+WSGI_APPLICATION = "countonme.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+# --- database -------------------------------------------------------------------------------------
+
+DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
+_database = DATABASES["default"]
+_database["CONN_MAX_AGE"] = None  # a new connection a request costs more than the request itself
+if _database["ENGINE"] == "django.db.backends.sqlite3":
+    # Readers don't wait for the writer, and a writer takes its lock at BEGIN: one that upgrades later can only fail.
+    _database["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL",
+        "timeout": 10,
+    }
+elif _database["ENGINE"] == "django.db.backends.postgresql":
+    # Prepared statements: PostgreSQL plans a query once a connection, not at every request.
+    _database["OPTIONS"] = {
+        "connect_timeout": 2,
+        "server_side_binding": True,
+        "prepare_threshold": 2,
+        **_database.get("OPTIONS", {}),
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- caches ---------------------------------------------------------------------------------------
+
+# Verdicts on tokens have a cache of their own, so that nothing else pushes them out (devices/tokens.py).
+CACHES = {
+    "default": env.cache_url("CACHE_URL", default="locmemcache://"),
+    "verdicts": env.cache_url("CACHE_URL", default="locmemcache://verdicts"),
+}
+for _cache in CACHES.values():
+    _options = _cache.setdefault("OPTIONS", {})
+    if _cache["BACKEND"] == "django.core.cache.backends.locmem.LocMemCache":
+        _options["MAX_ENTRIES"] = 100_000
+    elif _cache["BACKEND"] == "django.core.cache.backends.redis.RedisCache":
+        # A cache that is away is a miss; it must be one soon.
+        _options |= {"socket_connect_timeout": 0.25, "socket_timeout": 0.25}
+CACHES["verdicts"]["KEY_PREFIX"] = "verdict"
+CACHES["verdicts"]["TIMEOUT"] = 24 * 60 * 60
+
+# --- the API --------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["devices.authentication.DeviceTokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["countonme.body.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["countonme.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "countonme.openapi.ContractSchema",
+    "DEFAULT_METADATA_CLASS": None,
+    "EXCEPTION_HANDLER": "countonme.errors.handler",
+    "COERCE_DECIMAL_TO_STRING": False,
+    "NUM_PROXIES": env.int("NUM_PROXIES", default=0),
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+    "TEST_REQUEST_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "UNAUTHENTICATED_USER": None,
+}
+REGISTER_RATE = env.str("REGISTER_RATE", default="10/min")
+BCRYPT_ROUNDS = env.int("BCRYPT_ROUNDS", default=10)
+MAX_BODY = 1024 * 1024  # bytes
+DATA_UPLOAD_MAX_MEMORY_SIZE = None  # countonme.body keeps the limit, for every path and before any view
+
+CORS_URLS_REGEX = r"^/v1/"  # the admin lives on cookies
+_origins = env.list("CORS_ORIGINS", default=["*"])
+CORS_ALLOW_ALL_ORIGINS = "*" in _origins
+CORS_ALLOWED_ORIGINS = [origin for origin in _origins if origin != "*"]
+CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "if-none-match", "x-request-id"]
+CORS_EXPOSE_HEADERS = ["ETag", "Link", "Retry-After", "X-Request-ID"]
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "CountOnMe",
+    "DESCRIPTION": "The backend of an offline-first calorie tracker without accounts.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": [],
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "PATH_CONVERTER_OVERRIDES": {"row_id": {"type": "string", "format": "uuid"}},
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "food_entries.serializers.bound_batches",
+    ],
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_NAME_OVERRIDES": {"MealType": "food_entries.models.FoodEntry.Meal"},
+}
+
+# --- static files: the admin's and the docs', served by the service itself ---------------------------
+
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+# --- security -------------------------------------------------------------------------------------
+
+HTTPS_ONLY = env.bool("HTTPS_ONLY", default=True)
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS_ONLY
+SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60 if HTTPS_ONLY else 0
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # probes come from inside, without TLS
+if _header := env.str("SECURE_PROXY_SSL_HEADER", default=""):
+    SECURE_PROXY_SSL_HEADER = tuple(_header.split(",", 1))
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # HSTS for subdomains and
+    "security.W021",  # preloading bind the operator's whole domain, which is not ours to decide
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+
+# --- logs -----------------------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request_id": {"()": "countonme.logging.RequestIdFilter"}},
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} [{request_id}] {name}: {message}", "style": "{"},
+    },
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "stream": sys.stderr,
+            "filters": ["request_id"],
+            "formatter": "line",
+        },
+    },
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO").upper()},
+    "loggers": {
+        "django": {"handlers": [], "propagate": True},  # Django's own handlers would say everything twice
+        "django.request": {"level": "ERROR"},  # a client's mistake is answered to the client
+    },
+}

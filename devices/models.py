@@ -1,0 +1,150 @@
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import IntegrityError, OperationalError, connection, models, transaction
+from django.utils import timezone
+
+from countonme.errors import Conflict, InvalidToken
+from devices import tokens
+
+SEEN_EVERY = timedelta(minutes=15)
+
+
+class DeviceManager(models.Manager):
+    def register(self, device_id: UUID) -> str:
+        """Create the device and return its token, which exists nowhere else from then on.
+
+        Raises Conflict for an id that is known, live or deleted. The primary key decides between two at once.
+        """
+        if self.filter(pk=device_id).exists():  # spares the bcrypt run; decides nothing
+            raise Conflict("Device already registered")
+        token, secret_hash = tokens.issue(device_id)
+        try:
+            with transaction.atomic():
+                self.create(pk=device_id, token_hash=secret_hash)
+        except IntegrityError as error:
+            raise Conflict("Device already registered") from error
+        return token
+
+    def next_revision(self, device_id: UUID) -> int | None:
+        """Lock the live device's row and return its next revision; None if there is no such device.
+
+        One statement, which the ORM can't say: it locks, adds and returns.
+        """
+        column = self.model._meta.pk
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE devices SET revision = revision + 1 WHERE id = %s AND deleted_at IS NULL RETURNING revision",
+                [column.get_db_prep_value(device_id, connection)],
+            )
+            row = cursor.fetchone()
+        return row and row[0]
+
+
+class Device(models.Model):
+    """A phone: who is calling. It is its own account; there is no user behind it."""
+
+    id = models.UUIDField(primary_key=True, help_text="Made by the phone.")
+    token_hash = models.CharField(max_length=60, editable=False, help_text="bcrypt hash of the token's secret.")
+    next_token_hash = models.CharField(  # noqa: DJ001 - null says that there is none
+        max_length=60, null=True, editable=False, help_text="Of a rotated token, until its first use."
+    )
+    revision = models.BigIntegerField(
+        default=1, editable=False, help_text="Counts the change sets of its rows. The first one gets 2."
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    last_seen_at = models.DateTimeField(default=timezone.now, editable=False, help_text="To a quarter of an hour.")
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = DeviceManager()
+
+    is_authenticated = True  # DRF asks this of whoever an authentication class returns
+
+    class Meta:
+        db_table = "devices"
+        constraints = [
+            models.CheckConstraint(condition=models.Q(revision__gte=1), name="device_revision_from_1"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+    def save(self, **kwargs) -> None:
+        """Write every column but `revision`: a stale instance would take the counter back."""
+        if not self._state.adding:
+            columns = kwargs.get("update_fields") or [f.name for f in self._meta.concrete_fields if not f.primary_key]
+            kwargs["update_fields"] = [name for name in columns if name != "revision"]
+        super().save(**kwargs)
+
+    def rotate(self) -> str:
+        """Return a new token, which replaces the present one at its first use.
+
+        Raises InvalidToken where the token that asked has been replaced meanwhile.
+        """
+        token, secret_hash = tokens.issue(self.pk)
+        rotated = Device.objects.filter(pk=self.pk, token_hash=self.token_hash, deleted_at=None)
+        if not rotated.update(next_token_hash=secret_hash):
+            raise InvalidToken
+        return token
+
+    def settle(self) -> bool:
+        """Make the rotated token the only one; False if another request has changed the tokens meanwhile."""
+        rotated = Device.objects.filter(pk=self.pk, next_token_hash=self.next_token_hash, deleted_at=None)
+        settled = rotated.update(token_hash=self.next_token_hash, next_token_hash=None)
+        if settled:
+            self.token_hash, self.next_token_hash = self.next_token_hash, None
+        return bool(settled)
+
+    def seen(self) -> None:
+        """Note that the device called, at most every 15 minutes. A row that is locked is left for the next call."""
+        now = timezone.now()
+        if now - self.last_seen_at < SEEN_EVERY:
+            return
+        with suppress(OperationalError), without_waiting(), transaction.atomic():
+            free = Device.objects.filter(pk=self.pk).select_for_update(skip_locked=True, no_key=True)
+            Device.objects.filter(pk__in=free.values("pk")).update(last_seen_at=now)
+
+
+@contextmanager
+def without_waiting():
+    """Let SQLite, which has one lock for everything, fail at once where it would wait for another writer."""
+    if connection.vendor != "sqlite":
+        yield
+        return
+    with connection.cursor() as cursor:
+        (patience,) = cursor.execute("PRAGMA busy_timeout").fetchone()
+        cursor.execute("PRAGMA busy_timeout = 0")
+        try:
+            yield
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {patience:d}")
+
+
+class AttemptsManager(models.Manager):
+    def locked(self, key: str) -> "Attempts":
+        """Return the attempts of one caller, held until the transaction ends."""
+        return self.select_for_update().get_or_create(key=key)[0]
+
+    def forget(self, before: float) -> None:
+        """Remove what no longer counts. A row in use is left for the next time."""
+        with transaction.atomic():
+            expired = self.filter(expires_at__lt=before).select_for_update(skip_locked=True)
+            self.filter(pk__in=list(expired.values_list("pk", flat=True))).delete()
+
+
+class Attempts(models.Model):
+    """When one caller did what is limited. It lives in the database, which all workers share and which is there."""
+
+    key = models.CharField(primary_key=True, max_length=64, help_text="A keyed hash of what is limited, and whom.")
+    moments = models.JSONField(default=list, help_text="Unix times, in seconds, the latest first.")
+    expires_at = models.FloatField(default=0, db_index=True, help_text="Unix time from which none of them counts.")
+
+    objects = AttemptsManager()
+
+    class Meta:
+        db_table = "attempts"
+        verbose_name_plural = "attempts"
+
+    def __str__(self) -> str:
+        return f"{len(self.moments)} attempts"

@@ -1,0 +1,172 @@
+"""What is theirs: the row that a device owns, and the change set, the only way to write one.
+
+A change set is one transaction and one revision of the device. It locks the device's row first, so that a device's
+changes come in one gap-free, growing order, and nobody deadlocks. From that come the ETag and the sync cursor.
+"""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import datetime, timedelta
+
+from django.apps import apps
+from django.db import models, transaction
+from django.utils import timezone
+
+from countonme.errors import InvalidToken
+from devices.models import Device
+
+_open: ContextVar["ChangeSet | None"] = ContextVar("open_change_set", default=None)
+
+
+class OutsideChangeSet(RuntimeError):
+    """A device's row was about to be written around its change set. A bug, always."""
+
+
+class ChangeSet:
+    """The revision that a device's rows get now, and the time; each row's is a little later than the last one's."""
+
+    def __init__(self, device_id: uuid.UUID, revision: int):
+        self.device_id = device_id
+        self.revision = revision
+        self.at = timezone.now()
+        self.wrote = False
+
+    def tick(self) -> datetime:
+        """Take note of a write, and return its time."""
+        if self.wrote:
+            self.at += timedelta(microseconds=1)
+        self.wrote = True
+        return self.at
+
+
+@contextmanager
+def change_set(device: Device) -> Iterator[ChangeSet]:
+    """Write to the device's rows inside of this block: all or nothing, under one new revision.
+
+    A block that writes nothing leaves the revision as it was. Inside another block of the same device it joins that.
+    Raises InvalidToken where the device has been deleted since it was asked for.
+    """
+    if outer := _open.get():
+        if outer.device_id != device.pk:
+            raise OutsideChangeSet(f"a change set of device {outer.device_id} is open, not of {device.pk}")
+        yield outer
+        return
+    with transaction.atomic():
+        revision = Device.objects.next_revision(device.pk)
+        if revision is None:
+            raise InvalidToken
+        changes = ChangeSet(device.pk, revision)
+        token = _open.set(changes)
+        try:
+            yield changes
+        finally:
+            _open.reset(token)
+        if not changes.wrote:
+            transaction.set_rollback(True)
+
+
+def open_change_set(device_id: uuid.UUID | None = None) -> ChangeSet:
+    """Return the open change set; raise OutsideChangeSet if there is none, or it is not of this device."""
+    changes = _open.get()
+    if changes is None or device_id not in (None, changes.device_id):
+        raise OutsideChangeSet("write to a device's rows inside of `with change_set(device):`")
+    return changes
+
+
+class OwnedQuerySet(models.QuerySet):
+    def for_device(self, device: Device | uuid.UUID):
+        return self.filter(device=device)
+
+    def update(self, **values) -> int:
+        changes = open_change_set()
+        values = {"revision": changes.revision, "updated_at": changes.tick(), **values}
+        return models.QuerySet.update(self.for_device(changes.device_id), **values)
+
+    def bulk_create(self, rows, **kwargs):
+        rows = list(rows)
+        for row in rows:
+            row.stamp()
+        return super().bulk_create(rows, **kwargs)
+
+    def delete(self):
+        return models.QuerySet.delete(self.for_device(open_change_set().device_id))
+
+    def soft_delete(self) -> int:
+        return self.update(deleted_at=open_change_set().at)
+
+    update.alters_data = soft_delete.alters_data = delete.alters_data = True
+
+
+class LiveManager(models.Manager):
+    def get_queryset(self):
+        return super().get_queryset().filter(deleted_at=None)
+
+
+class DeviceOwned(models.Model):
+    """A row that belongs to one device, which alone ever sees it, and only while it is live.
+
+    `objects` shows live rows, `all_objects` deleted ones too. A query begins with `.for_device(device)`, or from the
+    device: `device.products`.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    device = models.ForeignKey(Device, on_delete=models.PROTECT, db_index=False)
+    revision = models.BigIntegerField(editable=False, help_text="The device's revision at the last change.")
+    created_at = models.DateTimeField(editable=False)
+    updated_at = models.DateTimeField(null=True, editable=False)
+    deleted_at = models.DateTimeField(null=True, editable=False)
+
+    objects = LiveManager.from_queryset(OwnedQuerySet)()
+    all_objects = models.Manager.from_queryset(OwnedQuerySet)()
+
+    class Meta:
+        abstract = True
+        indexes = [models.Index(fields=["device", "revision"], name="%(class)s_feed")]
+
+    def stamp(self) -> None:
+        """Put the open change set's revision and time on the row."""
+        changes = open_change_set(self.device_id)
+        self.revision = changes.revision
+        if self._state.adding:
+            self.created_at = changes.tick()
+        else:
+            self.updated_at = changes.tick()
+
+    def save(self, **kwargs) -> None:
+        self.stamp()
+        # An id that the client chose must never turn an insert into an update of somebody's row.
+        adding = self._state.adding
+        super().save(**kwargs | {"force_insert": adding, "force_update": not adding})
+
+    def change(self, **values) -> bool:
+        """Store the values that differ. A row that says the same already is not touched."""
+        changed = {name: value for name, value in values.items() if getattr(self, name) != value}
+        for name, value in changed.items():
+            setattr(self, name, value)
+        if changed:
+            self.save()
+        return bool(changed)
+
+    def delete(self, **kwargs):
+        """Remove the row for good. No request gets here; a client's deletion is `soft_delete()`."""
+        open_change_set(self.device_id)
+        return super().delete(**kwargs)
+
+    def soft_delete(self) -> None:
+        self.deleted_at = open_change_set(self.device_id).at
+        self.save()
+
+
+def owned_models() -> list[type[DeviceOwned]]:
+    return [model for model in apps.get_models() if issubclass(model, DeviceOwned)]
+
+
+def delete_device(device: Device) -> None:
+    """Soft-delete the device and all its rows, or nothing; its token is refused from then on."""
+    with change_set(device) as changes:
+        for model in owned_models():
+            model.objects.for_device(device).soft_delete()
+        device.deleted_at = changes.tick()
+        device.save(update_fields=["deleted_at"])

@@ -1,0 +1,86 @@
+from uuid import UUID
+
+from django.db import models
+from rest_framework import serializers
+from rest_framework.fields import SkipField
+
+from countonme.fields import AmountField, DayField, FlagField, IdField, OneOfField, TextField, WholeNumberField
+from devices.models import Device
+from devices.owned import DeviceOwned
+
+
+class RegisterSerializer(serializers.Serializer):
+    device_id = IdField(help_text="A UUID that the phone made itself.")
+
+
+class TokenSerializer(serializers.Serializer):
+    token = serializers.CharField(help_text="Send it as `Authorization: Bearer <token>`. Opaque to clients.")
+
+
+class DeviceSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Device
+        fields = ("id", "created_at", "last_seen_at")
+
+
+class OwnedSerializer(serializers.ModelSerializer):
+    """Checks the shape of a device-owned row. The bounds are the model's; `Meta.fields` is what a client sees."""
+
+    serializer_field_mapping = {
+        **serializers.ModelSerializer.serializer_field_mapping,
+        models.BooleanField: FlagField,
+        models.CharField: TextField,
+        models.DateField: DayField,
+        models.DecimalField: AmountField,
+        models.IntegerField: WholeNumberField,
+        models.UUIDField: IdField,
+    }
+    serializer_choice_field = OneOfField
+
+    def get_fields(self) -> dict:
+        fields = super().get_fields()
+        # A ModelSerializer would let PATCH change the key, which quietly inserts a second row. Whether an id is taken
+        # is for the primary key to say: the automatic validator looks among the live rows alone, and too early.
+        fields["id"] = IdField(required=False, read_only=self.partial, help_text="Yours, or ours.")
+        return fields
+
+
+class LiveRows:
+    """The caller's live rows that a body names, each model's read with one query for a whole batch."""
+
+    def __init__(self, device: Device):
+        self.device = device
+        self.found: dict[type[DeviceOwned], dict[UUID, DeviceOwned | None]] = {}
+
+    def load(self, model: type[DeviceOwned], ids: set[UUID]) -> None:
+        known = self.found.setdefault(model, {})
+        missing = ids - known.keys()
+        if missing:
+            known.update(dict.fromkeys(missing))
+            known.update((row.pk, row) for row in model.objects.for_device(self.device).filter(pk__in=missing))
+
+    def get(self, model: type[DeviceOwned], row_id: UUID) -> DeviceOwned | None:
+        self.load(model, {row_id})
+        return self.found[model][row_id]
+
+
+class LiveRowField(IdField):
+    """A row that the body names by its id, looked for among the caller's live rows and nowhere else.
+
+    Its value is the row. On update, the id that is stored already counts as not sent, whatever became of its row.
+    The rows come from the view's `live_rows`.
+    """
+
+    def __init__(self, model: type[DeviceOwned], **kwargs):
+        self.model = model
+        self.nowhere = f"There is no such {model._meta.verbose_name}."
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data):
+        row_id = super().to_internal_value(data)
+        if self.parent.instance is not None and getattr(self.parent.instance, f"{self.source}_id") == row_id:
+            raise SkipField
+        row = self.context["view"].live_rows.get(self.model, row_id)
+        if row is None:
+            raise serializers.ValidationError(self.nowhere, "does_not_exist")
+        return row

@@ -1,0 +1,63 @@
+"""Issue, parse and check tokens. The only file that knows bcrypt.
+
+A token is `{device_id}.{secret}`: the row is found by primary key, and the database holds only a bcrypt hash of the
+secret, 256 random bits.
+"""
+
+import hmac
+import logging
+import re
+import secrets
+from uuid import UUID
+
+import bcrypt
+from django.conf import settings
+from django.core.cache import caches
+
+# bcrypt takes at most 72 bytes. A secret has 43 characters, and nothing else gets as far as bcrypt.
+TOKEN = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.([A-Za-z0-9_-]{43})")
+
+log = logging.getLogger(__name__)
+
+
+def issue(device_id: UUID) -> tuple[str, str]:
+    """Return a new token and the hash of its secret."""
+    secret = secrets.token_urlsafe(32)
+    secret_hash = bcrypt.hashpw(secret.encode(), bcrypt.gensalt(settings.BCRYPT_ROUNDS))
+    return f"{device_id}.{secret}", secret_hash.decode()
+
+
+def parse(token: str) -> UUID | None:
+    """Return the id of the device that the token speaks for; None if it is malformed."""
+    match = TOKEN.fullmatch(token)
+    return UUID(match[1]) if match else None
+
+
+def check(token: str, secret_hash: str) -> bool:
+    """Say whether the well-formed token's secret has this hash, by bcrypt only the first time.
+
+    The verdict is remembered under the token and the hash together, so that it dies with the hash, in every worker,
+    with nothing to invalidate. Only a success is remembered: a flood of wrong secrets pushes nothing out.
+    """
+    verdict = hmac.digest(settings.SECRET_KEY.encode(), f"{token}{secret_hash}".encode(), "sha256").hex()
+    if _remembered(verdict):
+        return True
+    if not bcrypt.checkpw(token.rpartition(".")[2].encode(), secret_hash.encode()):
+        return False
+    _remember(verdict)
+    return True
+
+
+def _remembered(verdict: str) -> bool:
+    try:
+        return bool(caches["verdicts"].get(verdict))
+    except Exception:  # noqa: BLE001 - whatever a cache raises that is away, it is a miss
+        log.warning("The cache does not answer; a token is checked by bcrypt")
+        return False
+
+
+def _remember(verdict: str) -> None:
+    try:
+        caches["verdicts"].set(verdict, 1)
+    except Exception:  # noqa: BLE001
+        log.warning("The cache does not answer; a verdict is not remembered")

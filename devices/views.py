@@ -1,0 +1,72 @@
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from devices.models import Device
+from devices.owned import delete_device
+from devices.serializers import DeviceSerializer, RegisterSerializer, TokenSerializer
+from devices.throttling import RegistrationThrottle
+
+TOKEN_EXAMPLE = OpenApiExample(
+    "A token",
+    {"token": "0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11.Zm9vZCBpcyBub3QgYSBudW1iZXIsIGl0IGlzIGEgbWVh"},
+    response_only=True,
+)
+
+
+@extend_schema(tags=["devices"])
+class RegisterView(APIView):
+    authentication_classes = ()
+    permission_classes = ()
+    throttle_classes = (RegistrationThrottle,)
+    conflicts = ("post",)
+
+    @extend_schema(
+        operation_id="register",
+        summary="Register a device",
+        request=RegisterSerializer,
+        responses={200: TokenSerializer},
+        examples=[
+            OpenApiExample("A phone", {"device_id": "0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11"}, request_only=True),
+            TOKEN_EXAMPLE,
+        ],
+    )
+    def post(self, request) -> Response:
+        """Register the UUID that a phone made itself, once, and answer its token.
+
+        The token is shown here and nowhere else. At most 10 a minute from one address.
+        """
+        serializer = RegisterSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        return Response({"token": Device.objects.register(serializer.validated_data["device_id"])})
+
+
+@extend_schema(tags=["devices"])
+class RotateView(APIView):
+    @extend_schema(
+        operation_id="rotate",
+        summary="Replace the token",
+        request=None,
+        responses={200: TokenSerializer},
+        examples=[TOKEN_EXAMPLE],
+    )
+    def post(self, request) -> Response:
+        """Answer a new token. The old one goes on working until the new one is used for the first time.
+
+        So an answer that gets lost locks nobody out: rotating again replaces a new token that was not used yet.
+        """
+        return Response({"token": request.user.rotate()})
+
+
+@extend_schema(tags=["devices"])
+class MeView(APIView):
+    @extend_schema(operation_id="me", summary="Read the device", responses={200: DeviceSerializer})
+    def get(self, request) -> Response:
+        """Answer the device that the token speaks for."""
+        return Response(DeviceSerializer(request.user).data)
+
+    @extend_schema(operation_id="delete_me", summary="Delete the device", responses={204: None})
+    def delete(self, request) -> Response:
+        """Delete the device and all its rows, in one transaction. Its token is refused from then on."""
+        delete_device(request.user)
+        return Response(status=204)

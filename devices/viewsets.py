@@ -1,0 +1,157 @@
+import hashlib
+
+from django.db.models import QuerySet
+from django.utils.cache import patch_vary_headers
+from django.utils.functional import cached_property
+from django.utils.http import parse_etags
+from rest_framework.exceptions import APIException
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from countonme.errors import NotFound
+from countonme.fields import parse_uuid
+from countonme.pagination import PageQuery, page
+from devices.models import Device
+from devices.owned import DeviceOwned, change_set
+from devices.serializers import LiveRows
+
+# The version of what clients read. Raise it with every change of the JSON, so that no phone keeps the old one.
+REPRESENTATION = 1
+
+# What the methods of a row and of a list of rows do: `as_view(ROW)`.
+ROW = {"get": "retrieve", "put": "update", "patch": "update", "delete": "destroy"}
+ROWS = {"get": "list", "post": "create"}
+
+Rows = list[dict]  # inside of a viewset `list` is an action
+
+
+class NotModified(APIException):
+    status_code = 304
+
+
+class ConditionalReads:
+    """Name the answer to a read by the device's revision, and send it only to who has another one.
+
+    The revision came with the token, before any row was read: an answer can be newer than its ETag, never older.
+    """
+
+    conditional_reads: tuple[str, ...] = ()
+    etag = None
+
+    def initial(self, request, *args, **kwargs) -> None:
+        super().initial(request, *args, **kwargs)
+        if self.action not in self.conditional_reads:
+            return
+        named = f"{REPRESENTATION} {request.user.pk} {request.user.revision} {request.build_absolute_uri()}"
+        self.etag = f'"{hashlib.blake2b(named.encode(), digest_size=16).hexdigest()}"'
+        if self.etag in (known.removeprefix("W/") for known in parse_etags(request.headers.get("If-None-Match", ""))):
+            raise NotModified
+
+    def handle_exception(self, exc) -> Response:
+        return Response(status=304) if isinstance(exc, NotModified) else super().handle_exception(exc)
+
+    def finalize_response(self, request, response, *args, **kwargs) -> Response:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        if self.etag and response.status_code in (200, 304):
+            response["ETag"] = f"W/{self.etag}"
+            response["Cache-Control"] = "private, no-cache"
+            patch_vary_headers(response, ["Authorization"])
+        return response
+
+
+class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
+    """The one place that narrows a view to the caller's live rows.
+
+    A subclass names its `model`, its `serializer_class` and its `query_class`, and says what is in its list
+    (`narrowed`) and how a row is born (`added`). Reading builds no model and no serializer: the columns that
+    `serializer_class` shows are read as they are, and the renderer writes them.
+    """
+
+    model: type[DeviceOwned]
+    query_class: type[PageQuery] = PageQuery
+    conditional_reads = ("list", "retrieve")
+    conflicts: tuple[str, ...] = ("create",)
+    pagination_class = None
+    filter_backends = ()
+
+    @property
+    def device(self) -> Device:
+        return self.request.user
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.serializer_class.Meta.fields
+
+    @cached_property
+    def live_rows(self) -> LiveRows:
+        """What a body may name: the caller's live rows."""
+        return LiveRows(self.device)
+
+    def get_queryset(self) -> QuerySet:
+        return self.model.objects.for_device(self.device)
+
+    def list(self, request, **kwargs) -> Response:
+        query = self.checked_query()
+        limit, offset = query.pop("limit"), query.pop("offset")
+        rows, headers = page(request, self.narrowed(**query).values(*self.columns), limit, offset)
+        return Response(self.completed(rows), headers=headers)
+
+    def retrieve(self, request, pk, **kwargs) -> Response:
+        row = self.get_queryset().filter(pk=pk).values(*self.columns).first() or self.not_found()
+        return Response(self.completed([row])[0])
+
+    def create(self, request, **kwargs) -> Response:
+        with change_set(self.device):
+            stored = self.stored(request.data)
+            if stored is None:
+                serializer = self.get_serializer(data=request.data)
+                serializer.is_valid(raise_exception=True)
+                return Response(self.shown(self.added(**serializer.validated_data)), status=201)
+        # A retry: it is answered as it was the first time, whatever else it carries by now.
+        return Response(self.shown(stored))
+
+    def update(self, request, pk, **kwargs) -> Response:
+        """Change the fields that are sent; the others stay. `PUT` and `PATCH` mean the same."""
+        with change_set(self.device):
+            row = self.row(pk)
+            serializer = self.get_serializer(row, data=request.data, partial=True)
+            serializer.is_valid(raise_exception=True)
+            row.change(**serializer.validated_data)
+        return Response(self.shown(row))
+
+    def destroy(self, request, pk, **kwargs) -> Response:
+        with change_set(self.device):
+            self.row(pk).soft_delete()
+        return Response(status=204)
+
+    def checked_query(self, query_class: type | None = None) -> dict:
+        query = (query_class or self.query_class)(data=self.request.query_params)
+        query.is_valid(raise_exception=True)
+        return query.validated_data
+
+    def narrowed(self, **query) -> QuerySet:
+        """Return the rows that the list's query asks for, in their total order."""
+        raise NotImplementedError
+
+    def added(self, **values) -> DeviceOwned:
+        """Store a new row and return it. Called inside of a change set."""
+        raise NotImplementedError
+
+    def completed(self, rows: Rows) -> Rows:
+        """Add to rows of columns what clients see beside."""
+        return rows
+
+    def shown(self, row: DeviceOwned) -> dict:
+        """Return a row that was just written as a client reads it."""
+        return self.completed([{column: getattr(row, column) for column in self.columns}])[0]
+
+    def stored(self, sent) -> DeviceOwned | None:
+        """Return the live row whose id the client sent for a new one."""
+        sent_id = parse_uuid(sent.get("id")) if isinstance(sent, dict) else None
+        return sent_id and self.get_queryset().filter(pk=sent_id).first()
+
+    def row(self, pk) -> DeviceOwned:
+        return self.get_queryset().filter(pk=pk).first() or self.not_found()
+
+    def not_found(self):
+        raise NotFound(f"{self.model._meta.verbose_name.capitalize()} not found")

@@ -1,0 +1,133 @@
+from django.db import models
+from django.db.models import Count, Q, Sum
+
+from countonme.fields import HUNDREDTH
+from devices.models import Device
+from devices.owned import DeviceOwned, LiveManager, OwnedQuerySet
+from food_entries.nutrition import PER_100G, totals
+from products.models import (
+    KCAL_100G,
+    NUTRIENT_100G,
+    Portion,
+    Product,
+    bounds,
+    not_empty,
+    nutrient_field,
+    within,
+)
+
+GRAMS = (HUNDREDTH, 100_000)
+QUANTITY = (HUNDREDTH, 1000)
+
+
+def total_field(**kwargs) -> models.DecimalField:
+    """An amount in the whole entry: kcal, or grams of a nutrient, null where the product does not say."""
+    return models.DecimalField(max_digits=9, decimal_places=2, editable=False, **kwargs)
+
+
+class FoodEntryQuerySet(OwnedQuerySet):
+    def newest_day_first(self):
+        return self.order_by("-date", "created_at", "id")
+
+    def sums(self):
+        """Return a tuple for each day and meal: the two, the number of entries, and the sum of each total."""
+        totals = {f"sum_of_{total}": Sum(total) for total in PER_100G}
+        return self.order_by().values_list("date", "meal_type").annotate(entries=Count("id"), **totals)
+
+
+def taken_from(product: Product) -> dict:
+    """Return what an entry keeps of a product: its id, and its name and values as they are now."""
+    values = {name: getattr(product, name) for name in PER_100G.values()}
+    return {"product_id": product.pk, "product_name": product.name, **values}
+
+
+class FoodEntry(DeviceOwned):
+    """A record of what was eaten.
+
+    It keeps the product's name and values as they were when it was logged, so that no later change of the product or
+    the portion rewrites a day. `grams` is the weight of the whole entry.
+    """
+
+    class Meal(models.TextChoices):
+        BREAKFAST = "breakfast"
+        LUNCH = "lunch"
+        DINNER = "dinner"
+        SNACKS = "snacks"
+
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, db_index=False)
+    portion = models.ForeignKey(Portion, on_delete=models.PROTECT, null=True, blank=True, db_index=False)
+    quantity = models.DecimalField(
+        max_digits=6,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        validators=bounds(QUANTITY),
+        help_text="How many of the portion; 1 if not said.",
+    )
+    grams = models.DecimalField(
+        max_digits=8, decimal_places=2, validators=bounds(GRAMS), help_text="Of the whole entry."
+    )
+    date = models.DateField(help_text="The client's calendar day.")
+    meal_type = models.CharField(max_length=9, choices=Meal, default=Meal.SNACKS)
+
+    product_name = models.CharField(max_length=100, editable=False)
+    kcal_100g = models.IntegerField(editable=False)
+    protein_100g = nutrient_field(editable=False)
+    carbs_100g = nutrient_field(editable=False)
+    fat_100g = nutrient_field(editable=False)
+    kcal = total_field()
+    protein = total_field(null=True)
+    carbs = total_field(null=True)
+    fat = total_field(null=True)
+
+    objects = LiveManager.from_queryset(FoodEntryQuerySet)()
+    all_objects = models.Manager.from_queryset(FoodEntryQuerySet)()
+
+    class Meta(DeviceOwned.Meta):
+        db_table = "food_entries"
+        default_related_name = "food_entries"
+        verbose_name = "food entry"
+        verbose_name_plural = "food entries"
+        indexes = [
+            *DeviceOwned.Meta.indexes,
+            models.Index(
+                fields=["device", "-date", "created_at", "id"], condition=Q(deleted_at=None), name="food_entry_by_day"
+            ),
+        ]
+        constraints = [
+            not_empty("product_name"),
+            within("grams", GRAMS),
+            within("quantity", QUANTITY),
+            within("kcal_100g", KCAL_100G),
+            within("protein_100g", NUTRIENT_100G),
+            within("carbs_100g", NUTRIENT_100G),
+            within("fat_100g", NUTRIENT_100G),
+            models.CheckConstraint(
+                condition=Q(quantity=None) | Q(portion__isnull=False), name="food_entry_quantity_is_of_a_portion"
+            ),
+            models.CheckConstraint(
+                condition=Q(meal_type__in=["breakfast", "lunch", "dinner", "snacks"]), name="food_entry_is_of_a_meal"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.product_name}, {self.grams} g"
+
+    @classmethod
+    def draft(cls, device: Device, *, product: Product, **values) -> "FoodEntry":
+        """Return an entry, not stored yet, of `grams` of the product as it is now."""
+        kept = taken_from(product)
+        return cls(device=device, **values, **kept, **totals(values["grams"], kept))
+
+    def change(self, *, product: Product | None = None, **values) -> bool:
+        """Store the values that differ, and what follows from them.
+
+        A product brings its name and values as they are now; otherwise the entry keeps those that it was logged with.
+        """
+        if "portion" in values:
+            portion = values.pop("portion")
+            values["portion_id"] = portion and portion.pk
+        if product is not None:
+            values |= taken_from(product)
+        new = {name: values.get(name, getattr(self, name)) for name in ("grams", *PER_100G.values())}
+        return super().change(**values, **totals(new["grams"], new))

@@ -1,0 +1,218 @@
+from decimal import Decimal
+
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
+from rest_framework import serializers
+
+from countonme.errors import refusal
+from countonme.fields import AmountField, DayField, OneOfField, rounded
+from countonme.pagination import PageQuery
+from devices.serializers import LiveRowField, OwnedSerializer
+from food_entries.models import GRAMS, FoodEntry
+from products.models import Portion, Product
+
+BATCH = 100  # entries in one request, at most
+LONGEST_SUMMARY = 366  # days
+ONE = Decimal(1)
+
+ENTRY = {
+    "id": "c2a4e8f0-5d1b-4a7e-9c3f-8b6d0e2f4a19",
+    "product_id": "7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10",
+    "portion_id": "5b0f7c7a-0c57-4b9c-8d0a-2f5d6c3a9b21",
+    "quantity": 2.0,
+    "grams": 71.0,
+    "date": "2026-01-05",
+    "meal_type": "breakfast",
+    "product_name": "Rye bread",
+    "kcal": 183.89,
+    "protein": 6.04,
+    "carbs": 34.29,
+    "fat": 2.34,
+    "created_at": "2026-01-05T07:31:00.123456Z",
+    "updated_at": None,
+}
+
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("Stored", ENTRY, response_only=True),
+        OpenApiExample(
+            "By portion",
+            {
+                "product_id": ENTRY["product_id"],
+                "portion_id": ENTRY["portion_id"],
+                "quantity": 2,
+                "date": "2026-01-05",
+                "meal_type": "breakfast",
+            },
+            request_only=True,
+        ),
+        OpenApiExample(
+            "By weight",
+            {"product_id": ENTRY["product_id"], "grams": 71, "date": "2026-01-05"},
+            request_only=True,
+        ),
+    ]
+)
+class FoodEntrySerializer(OwnedSerializer):
+    """A record of what was eaten. Its totals are for the whole entry, `null` where the product does not say."""
+
+    product_id = LiveRowField(Product, source="product")
+    portion_id = LiveRowField(Portion, source="portion", required=False, allow_null=True)
+    grams = AmountField(
+        max_digits=8,
+        decimal_places=2,
+        min_value=GRAMS[0],
+        max_value=GRAMS[1],
+        required=False,
+        allow_null=True,
+        help_text="Of the whole entry. Required without `portion_id`, refused with it; in every answer.",
+    )
+
+    class Meta:
+        model = FoodEntry
+        fields = (
+            "id",
+            "product_id",
+            "portion_id",
+            "quantity",
+            "grams",
+            "date",
+            "meal_type",
+            "product_name",
+            "kcal",
+            "protein",
+            "carbs",
+            "fat",
+            "created_at",
+            "updated_at",
+        )
+        read_only_fields = ("created_at", "updated_at")
+
+    def validate(self, sent: dict) -> dict:
+        """Return what to store: the values sent, and the portion, quantity and grams that follow from them."""
+        if self.instance is None:
+            return self.weighed_new(sent)
+        return self.weighed_anew(self.instance, {k: v for k, v in sent.items() if not self.is_stored(k, v)})
+
+    def is_stored(self, name: str, value) -> bool:
+        """A value that equals the stored one counts as not sent: a client may send back the whole row it read."""
+        if name == "portion":  # an id that is stored never gets here
+            return value is None and self.instance.portion_id is None
+        return name != "product" and getattr(self.instance, name) == value
+
+    def weighed_new(self, sent: dict) -> dict:
+        portion, quantity, grams = (sent.pop(name, None) for name in ("portion", "quantity", "grams"))
+        if portion is not None:
+            return sent | self.by_portion(portion, sent["product"].pk, ONE if quantity is None else quantity, grams)
+        if quantity is not None:
+            raise refusal("quantity", "Only with a portion.", "without_portion")
+        if grams is None:
+            raise refusal("grams", "Required without a portion.", "required")
+        return sent | {"grams": grams}
+
+    def weighed_anew(self, entry: FoodEntry, sent: dict) -> dict:
+        named = {name: sent.pop(name) for name in ("portion", "quantity", "grams") if name in sent}
+        portion, quantity, grams = (named.get(name) for name in ("portion", "quantity", "grams"))
+        if portion is not None:
+            product_id = sent["product"].pk if "product" in sent else entry.product_id
+            count = next(n for n in (quantity, entry.quantity, ONE) if n is not None)
+            return sent | self.by_portion(portion, product_id, count, grams)
+        stays = entry.portion_id is not None and "portion" not in named and "product" not in sent
+        if stays and quantity is not None:
+            count = ONE if entry.quantity is None else entry.quantity
+            return sent | self.by_quantity(entry.grams * quantity / count, quantity, grams)
+        if quantity is not None:
+            raise refusal("quantity", "Only with a portion.", "without_portion")
+        for name in named.keys() & ({"grams", "quantity"} if stays and grams is None else {"grams"}):
+            if named[name] is None:
+                raise refusal(name, "This field may not be null.", "null")
+        if grams is not None:
+            sent["grams"] = grams
+        return sent if stays and grams is None else sent | {"portion": None, "quantity": None}
+
+    def by_portion(self, portion: Portion, product_id, quantity: Decimal, grams: Decimal | None) -> dict:
+        if portion.product_id != product_id:
+            raise refusal("portion_id", self.fields["portion_id"].nowhere, "does_not_exist")
+        return {"portion": portion} | self.by_quantity(portion.grams * quantity, quantity, grams)
+
+    def by_quantity(self, weight: Decimal, quantity: Decimal, grams: Decimal | None) -> dict:
+        if grams is not None:
+            raise refusal("grams", "Not with a portion: its quantity says how much.", "with_portion")
+        if not GRAMS[0] <= rounded(weight) <= GRAMS[1]:
+            raise refusal("quantity", f"That is not between {GRAMS[0]} and {GRAMS[1]} g.", "grams_out_of_bounds")
+        return {"quantity": quantity, "grams": rounded(weight)}
+
+
+class DaysQuery(serializers.Serializer):
+    """A query with days from `from` to `to`, both included."""
+
+    days_required = False
+
+    def get_fields(self) -> dict:
+        # `from` is a word of Python's own, so that it can't be declared as an attribute.
+        return {
+            "from": DayField(required=self.days_required, source="first", help_text="The first day."),
+            "to": DayField(required=self.days_required, source="last", help_text="The last day."),
+            **super().get_fields(),
+        }
+
+    def validate(self, query: dict) -> dict:
+        if "first" in query and "last" in query and query["last"] < query["first"]:
+            raise refusal("to", "This is before `from`.", "before_from")
+        return query
+
+
+class FoodEntryQuery(DaysQuery, PageQuery):
+    date = DayField(required=False, help_text="One day. Not together with `from` or `to`.")
+    meal_type = OneOfField(FoodEntry.Meal.choices, required=False)
+
+    def validate(self, query: dict) -> dict:
+        if "date" in query and query.keys() & {"first", "last"}:
+            raise refusal("date", "Either one date, or `from` and `to`.", "date_and_range")
+        return super().validate(query)
+
+
+class SummaryQuery(DaysQuery):
+    days_required = True
+
+    def validate(self, query: dict) -> dict:
+        query = super().validate(query)
+        if (query["last"] - query["first"]).days >= LONGEST_SUMMARY:
+            raise refusal("to", f"A summary has at most {LONGEST_SUMMARY} days.", "too_many_days")
+        return query
+
+
+class MealSerializer(serializers.Serializer):
+    entries = serializers.IntegerField()
+    kcal = serializers.FloatField()
+    protein = serializers.FloatField(help_text="g; an unknown value counts as 0.")
+    carbs = serializers.FloatField(help_text="g; an unknown value counts as 0.")
+    fat = serializers.FloatField(help_text="g; an unknown value counts as 0.")
+
+
+class MealsSerializer(serializers.Serializer):
+    """Only the meals that have entries."""
+
+    breakfast = MealSerializer(required=False)
+    lunch = MealSerializer(required=False)
+    dinner = MealSerializer(required=False)
+    snacks = MealSerializer(required=False)
+
+
+TOTALS = {"entries": 1, "kcal": 183.89, "protein": 6.04, "carbs": 34.29, "fat": 2.34}
+
+
+@extend_schema_serializer(
+    examples=[OpenApiExample("A day", {"date": "2026-01-05", **TOTALS, "meals": {"breakfast": TOTALS}})]
+)
+class DaySerializer(MealSerializer):
+    date = serializers.DateField()
+    meals = MealsSerializer()
+
+
+def bound_batches(result: dict, **kwargs) -> dict:
+    """State in the OpenAPI document how long an array of entries may be, which the schema generator can't."""
+    for schema in result["components"]["schemas"]["FoodEntryOrEntriesRequest"]["oneOf"]:
+        if schema.get("type") == "array":
+            schema["maxItems"] = BATCH
+    return result

@@ -1,0 +1,25 @@
+from datetime import date
+from decimal import Decimal
+
+import factory
+
+from food_entries.models import FoodEntry
+from products.tests.factories import OwnedFactory, ProductFactory
+
+
+class FoodEntryFactory(OwnedFactory):
+    """An entry of 200 g. Its product, unless given, is new; it belongs to the product's device."""
+
+    class Meta:
+        model = FoodEntry
+
+    device = factory.LazyAttribute(lambda entry: entry.product.device)
+    product = factory.SubFactory(ProductFactory, device=factory.SelfAttribute("..device"))
+    grams = Decimal("200.00")
+    date = date(2026, 1, 5)
+
+    @classmethod
+    def born(cls, model_class, **kwargs):
+        entry = FoodEntry.draft(**kwargs)
+        entry.save()
+        return entry

@@ -1,0 +1,105 @@
+from uuid import UUID
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema, extend_schema_view
+from rest_framework.decorators import action
+from rest_framework.response import Response
+
+from countonme.errors import ValidationError
+from countonme.fields import parse_uuid
+from devices.owned import change_set
+from devices.viewsets import DeviceOwnedViewSet
+from food_entries.models import FoodEntry
+from food_entries.nutrition import days
+from food_entries.serializers import BATCH, DaySerializer, FoodEntryQuery, FoodEntrySerializer, SummaryQuery
+from products.models import Portion, Product
+
+ONE_OR_MANY = PolymorphicProxySerializer(
+    component_name="FoodEntryOrEntries",
+    serializers=[FoodEntrySerializer, FoodEntrySerializer(many=True)],
+    resource_type_field_name=None,
+    many=False,
+)
+
+
+@extend_schema(tags=["food entries"])
+@extend_schema_view(
+    list=extend_schema(
+        summary="List the food entries", description="The newest day first, then in the order they were logged."
+    ),
+    retrieve=extend_schema(summary="Read a food entry"),
+    update=extend_schema(summary="Change a food entry"),
+    destroy=extend_schema(summary="Delete a food entry"),
+)
+class FoodEntryViewSet(DeviceOwnedViewSet):
+    model = FoodEntry
+    serializer_class = FoodEntrySerializer
+    query_class = FoodEntryQuery
+    conditional_reads = ("list", "retrieve", "summary")
+
+    def narrowed(self, *, date=None, first=None, last=None, meal_type=None) -> QuerySet:
+        wanted = {"date": date, "date__gte": first, "date__lte": last, "meal_type": meal_type}
+        entries = self.get_queryset().filter(**{k: value for k, value in wanted.items() if value is not None})
+        return entries.newest_day_first()
+
+    @extend_schema(
+        summary="Log what was eaten",
+        description=f"One entry, or an array of up to {BATCH}, which are stored all or none.",
+        request=ONE_OR_MANY,
+        responses={200: ONE_OR_MANY, 201: ONE_OR_MANY},
+    )
+    def create(self, request) -> Response:
+        sent = request.data
+        batch = isinstance(sent, list)
+        with change_set(self.device) as changes:
+            rows = self.logged(sent if batch else [sent], batch)
+        shown = [self.shown(row) for row in rows]
+        return Response(shown if batch else shown[0], status=201 if changes.wrote else 200)
+
+    def logged(self, sent: list, batch: bool) -> list[FoodEntry]:
+        """Return the row of each entry that was sent: the stored one where its id is a retry, else a new one.
+
+        The number of queries does not grow with the entries.
+        """
+        if len(sent) > BATCH:
+            raise ValidationError(f"At most {BATCH} entries at a time.", "max_length")
+        serializer = self.get_serializer()
+        sent_ids = [sent_uuid(entry, "id") for entry in sent]
+        known = {row.pk: row for row in self.get_queryset().filter(pk__in=set(filter(None, sent_ids)))}
+        for name, model in (("product_id", Product), ("portion_id", Portion)):
+            ids = {sent_uuid(entry, name) for entry, row_id in zip(sent, sent_ids, strict=True) if row_id not in known}
+            self.live_rows.load(model, ids - {None})
+        rows, errors = [], {}
+        for index, (entry, row_id) in enumerate(zip(sent, sent_ids, strict=True)):
+            if row_id not in known:
+                try:
+                    row = FoodEntry.draft(self.device, **serializer.run_validation(entry))
+                except ValidationError as error:
+                    errors[index] = error.detail
+                    continue
+                known[row.pk] = row
+                rows.append(row)
+            else:
+                rows.append(known[row_id])
+        if errors:
+            raise ValidationError(errors if batch else errors[0])
+        FoodEntry.objects.bulk_create(row for row in known.values() if row._state.adding)
+        return rows
+
+    @extend_schema(
+        summary="Sum up days",
+        description="One object a day, empty days too, the oldest first. At most 366 days.",
+        parameters=[SummaryQuery],
+        responses={200: DaySerializer(many=True)},
+    )
+    @action(detail=False)
+    def summary(self, request) -> Response:
+        query = self.checked_query(SummaryQuery)
+        first, last = query["first"], query["last"]
+        sums = self.get_queryset().filter(date__gte=first, date__lte=last).sums()
+        return Response(days(sums, first, last))
+
+
+def sent_uuid(sent, name: str) -> UUID | None:
+    """Return the UUID that was sent under a name, in whatever was sent; None if there is none."""
+    return parse_uuid(sent.get(name)) if isinstance(sent, dict) else None

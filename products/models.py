@@ -1,0 +1,173 @@
+from decimal import Decimal
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Length
+
+from countonme.errors import Conflict
+from countonme.fields import HUNDREDTH
+from devices.models import Device
+from devices.owned import DeviceOwned, LiveManager, OwnedQuerySet
+from products.gtin import GTIN_VALIDATORS
+from products.names import NameKeyField, name_key
+
+KCAL_100G = (0, 1000)
+NUTRIENT_100G = (0, 100)
+PORTION_GRAMS = (HUNDREDTH, 10_000)
+
+models.CharField.register_lookup(Length)
+
+
+def bounds(limits: tuple) -> list:
+    """Return the validators that keep a field within its limits, which serializers and the admin share."""
+    return [MinValueValidator(limits[0]), MaxValueValidator(limits[1])]
+
+
+def within(field: str, limits: tuple) -> models.CheckConstraint:
+    """Return the database's own word on the same limits."""
+    condition = Q(**{f"{field}__gte": limits[0], f"{field}__lte": limits[1]})
+    return models.CheckConstraint(condition=condition, name=f"%(class)s_{field}_within_bounds")
+
+
+def not_empty(field: str) -> models.CheckConstraint:
+    return models.CheckConstraint(condition=~Q(**{field: ""}), name=f"%(class)s_{field}_not_empty")
+
+
+def nutrient_field(**kwargs) -> models.DecimalField:
+    """Grams of a nutrient in 100 g of a product, or null where nobody knows."""
+    shape = {"max_digits": 5, "decimal_places": 2, "null": True, "blank": True, "help_text": "g per 100 g."}
+    return models.DecimalField(**shape, validators=bounds(NUTRIENT_100G), **kwargs)
+
+
+class ProductQuerySet(OwnedQuerySet):
+    def named(self, text: str):
+        """Keep the names that contain `text`, without regard to case or accents."""
+        return self.filter(name_key__contains=name_key(text))
+
+    def by_name(self):
+        return self.order_by("name_key", "id")
+
+    def add(self, device: Device, **values) -> "Product":
+        """Store a new product together with its default portion, `100g` of 100 g."""
+        product = self.create(device=device, **values)
+        Portion.objects.create(device=device, product=product, name="100g", grams=Decimal(100), is_default=True)
+        return product
+
+
+class Product(DeviceOwned):
+    """A food that the device keeps, with what its label says about 100 g of it."""
+
+    name = models.CharField(max_length=100)
+    name_key = NameKeyField()
+    kcal_100g = models.IntegerField(validators=bounds(KCAL_100G), help_text="kcal per 100 g.")
+    protein_100g = nutrient_field()
+    carbs_100g = nutrient_field()
+    fat_100g = nutrient_field()
+    barcode = models.CharField(  # noqa: DJ001 - null says that there is none
+        max_length=14, null=True, blank=True, validators=GTIN_VALIDATORS, help_text="A GTIN, with its check digit."
+    )
+
+    objects = LiveManager.from_queryset(ProductQuerySet)()
+    all_objects = models.Manager.from_queryset(ProductQuerySet)()
+
+    class Meta(DeviceOwned.Meta):
+        db_table = "products"
+        default_related_name = "products"
+        indexes = [
+            *DeviceOwned.Meta.indexes,
+            models.Index(fields=["device", "name_key", "id"], condition=Q(deleted_at=None), name="product_by_name"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["device", "barcode"],
+                condition=Q(deleted_at=None),
+                name="product_has_a_barcode_of_its_own",
+                violation_error_message="Another product has this barcode.",
+            ),
+            not_empty("name"),
+            within("kcal_100g", KCAL_100G),
+            within("protein_100g", NUTRIENT_100G),
+            within("carbs_100g", NUTRIENT_100G),
+            within("fat_100g", NUTRIENT_100G),
+            models.CheckConstraint(condition=Q(barcode__length__in=(8, 12, 13, 14)), name="product_barcode_is_a_gtin"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def soft_delete(self) -> None:
+        """Delete the product and its portions with it. Food entries that were logged with it stay."""
+        Portion.objects.for_device(self.device_id).filter(product=self).soft_delete()
+        super().soft_delete()
+
+
+class PortionQuerySet(OwnedQuerySet):
+    def default_first(self):
+        return self.order_by("-is_default", "name_key", "id")
+
+    def add(self, product: Product, *, is_default: bool = False, **values) -> "Portion":
+        """Store a new portion of the product; as the default, it takes that from the present one."""
+        if is_default:
+            self.for_device(product.device_id).filter(product=product, is_default=True).update(is_default=False)
+        return self.create(device_id=product.device_id, product=product, is_default=is_default, **values)
+
+
+class Portion(DeviceOwned):
+    """A name for some grams of a product. Each live product has exactly one that is its default.
+
+    The device's lock, which every change set holds, keeps it at one or more; a unique constraint at one or less.
+    """
+
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, db_index=False)
+    name = models.CharField(max_length=100)
+    name_key = NameKeyField()
+    grams = models.DecimalField(max_digits=7, decimal_places=2, validators=bounds(PORTION_GRAMS))
+    is_default = models.BooleanField(default=False)
+
+    objects = LiveManager.from_queryset(PortionQuerySet)()
+    all_objects = models.Manager.from_queryset(PortionQuerySet)()
+
+    class Meta(DeviceOwned.Meta):
+        db_table = "portions"
+        default_related_name = "portions"
+        indexes = [
+            *DeviceOwned.Meta.indexes,
+            models.Index(fields=["device", "product"], name="portion_by_product"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["product"],
+                condition=Q(deleted_at=None, is_default=True),
+                name="product_has_one_default_portion",
+                violation_error_message="Another portion is the default.",
+            ),
+            not_empty("name"),
+            within("grams", PORTION_GRAMS),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def siblings(self) -> PortionQuerySet:
+        """The live portions of the same product beside this one."""
+        return Portion.objects.for_device(self.device_id).filter(product=self.product_id).exclude(pk=self.pk)
+
+    def change(self, **values) -> bool:
+        becomes_default = values.get("is_default", self.is_default)
+        if self.is_default and not becomes_default:
+            raise Conflict("A product needs a default portion. Make another one the default instead.")
+        if becomes_default and not self.is_default:
+            self.siblings.filter(is_default=True).update(is_default=False)
+        return super().change(**values)
+
+    def soft_delete(self) -> None:
+        """Delete the portion; if it was the default, the oldest of those that are left takes over."""
+        heir = self.siblings.order_by("created_at", "id").first()
+        if heir is None:
+            raise Conflict("A product needs a portion. This is its only one.")
+        was_default, self.is_default = self.is_default, False
+        super().soft_delete()
+        if was_default:
+            heir.change(is_default=True)

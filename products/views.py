@@ -1,0 +1,80 @@
+from collections import defaultdict
+
+from django.db.models import QuerySet
+from django.utils.functional import cached_property
+from drf_spectacular.utils import extend_schema, extend_schema_view
+
+from devices.viewsets import DeviceOwnedViewSet
+from products.models import Portion, Product
+from products.serializers import PortionSerializer, ProductQuery, ProductSerializer
+
+
+@extend_schema(tags=["products"])
+@extend_schema_view(
+    list=extend_schema(summary="List the products", description="By name, without regard to case."),
+    create=extend_schema(
+        summary="Keep a product", description="Its default portion, `100g` of 100 g, is made with it."
+    ),
+    retrieve=extend_schema(summary="Read a product"),
+    update=extend_schema(summary="Change a product"),
+    destroy=extend_schema(
+        summary="Delete a product",
+        description="Its portions are deleted with it. Food entries that were logged with it stay, unchanged.",
+    ),
+)
+class ProductViewSet(DeviceOwnedViewSet):
+    model = Product
+    serializer_class = ProductSerializer
+    query_class = ProductQuery
+    conflicts = ("create", "update")
+    columns = tuple(name for name in ProductSerializer.Meta.fields if name != "portions")
+
+    def narrowed(self, search: str = "", barcode: str = "") -> QuerySet:
+        products = self.get_queryset()
+        if search:
+            products = products.named(search)
+        if barcode:
+            products = products.filter(barcode=barcode)
+        return products.by_name()
+
+    def added(self, **values) -> Product:
+        return Product.objects.add(self.device, **values)
+
+    def completed(self, rows: list[dict]) -> list[dict]:
+        """Add the portions: one query for any number of products."""
+        portions = Portion.objects.for_device(self.device).filter(product__in=[row["id"] for row in rows])
+        of_product = defaultdict(list)
+        for portion in portions.default_first().values(*PortionSerializer.Meta.fields):
+            of_product[portion["product_id"]].append(portion)
+        return [{**row, "portions": of_product[row["id"]]} for row in rows]
+
+
+@extend_schema(tags=["products"])
+@extend_schema_view(
+    list=extend_schema(summary="List a product's portions", description="The default first, then by name."),
+    create=extend_schema(summary="Keep a portion of a product"),
+    retrieve=extend_schema(summary="Read a portion"),
+    update=extend_schema(summary="Change a portion"),
+    destroy=extend_schema(
+        summary="Delete a portion",
+        description="A product's only portion stays. The default passes to the oldest of those that are left.",
+    ),
+)
+class PortionViewSet(DeviceOwnedViewSet):
+    model = Portion
+    serializer_class = PortionSerializer
+    conflicts = ("create", "update", "destroy")
+
+    def narrowed(self) -> QuerySet:
+        return self.get_queryset().filter(product=self.product).default_first()
+
+    def stored(self, sent) -> Portion | None:
+        return self.product and super().stored(sent)
+
+    def added(self, **values) -> Portion:
+        return Portion.objects.add(self.product, **values)
+
+    @cached_property
+    def product(self) -> Product:
+        """The live product in the path; 404 in a product's words if there is none."""
+        return ProductViewSet(request=self.request).row(self.kwargs["product_id"])
