@@ -8,6 +8,8 @@ from django.http import JsonResponse
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
 
+from countonme.errors import bad_request
+
 CHUNK = 64 * 1024
 DRAINED_AT_MOST = 32 * 1024 * 1024
 
@@ -33,7 +35,10 @@ class BodyMiddleware:
             drain(stream, min(length, DRAINED_AT_MOST))
             return too_large(limit)
         if not length and request.META.get("wsgi.input_terminated") and "HTTP_TRANSFER_ENCODING" in request.META:
-            body = stream.read(limit + 1)
+            try:
+                body = stream.read(limit + 1)
+            except OSError:  # the chunks break off, or are none
+                return bad_request(request)
             if len(body) > limit:
                 drain(stream, DRAINED_AT_MOST)
                 return too_large(limit)

@@ -10,7 +10,7 @@ import sys
 from django.apps import apps
 from django.core.exceptions import SuspiciousOperation
 from django.db import IntegrityError, InterfaceError, OperationalError, models
-from django.http import JsonResponse
+from django.http import JsonResponse, UnreadablePostError
 from rest_framework import exceptions, status
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.response import Response
@@ -54,7 +54,7 @@ def handler(error: Exception, context: dict | None = None) -> Response | None:
     elif isinstance(error, DATABASE_AWAY):
         log.error("The database did not answer", exc_info=error)
         error = Unavailable()
-    elif isinstance(error, SuspiciousOperation):
+    elif isinstance(error, (SuspiciousOperation, UnreadablePostError)):
         error = exceptions.ParseError("Bad request")
     if not isinstance(error, exceptions.APIException):
         return None

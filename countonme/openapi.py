@@ -92,6 +92,8 @@ class ContractSchema(AutoSchema):
             answers["304"] = self._get_response_for_code(
                 OpenApiResponse(description="What `If-None-Match` names still holds."), "304"
             )
+        if "201" in answers and "200" not in answers:
+            answers["200"] = {**answers["201"], "description": "A retry: its `id` is stored. Nothing has changed."}
         for status in sorted(self._errors()):
             body = ValidationErrorSerializer if status == 422 else ErrorSerializer
             answer = OpenApiResponse(body, description=ERRORS[status])

@@ -101,10 +101,11 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
         return Response(self.completed([row])[0])
 
     def create(self, request, **kwargs) -> Response:
+        sent = request.data  # read before the lock is taken: a body can come slowly
         with change_set(self.device):
-            stored = self.stored(request.data)
+            stored = self.stored(sent)
             if stored is None:
-                serializer = self.get_serializer(data=request.data)
+                serializer = self.get_serializer(data=sent)
                 serializer.is_valid(raise_exception=True)
                 return Response(self.shown(self.added(**serializer.validated_data)), status=201)
         # A retry: it is answered as it was the first time, whatever else it carries by now.
@@ -112,9 +113,10 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
 
     def update(self, request, pk, **kwargs) -> Response:
         """Change the fields that are sent; the others stay. `PUT` and `PATCH` mean the same."""
+        sent = request.data
         with change_set(self.device):
             row = self.row(pk)
-            serializer = self.get_serializer(row, data=request.data, partial=True)
+            serializer = self.get_serializer(row, data=sent, partial=True)
             serializer.is_valid(raise_exception=True)
             row.change(**serializer.validated_data)
         return Response(self.shown(row))

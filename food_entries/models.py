@@ -32,7 +32,9 @@ class FoodEntryQuerySet(OwnedQuerySet):
     def sums(self):
         """Return a tuple for each day and meal: the two, the number of entries, and the sum of each total."""
         totals = {f"sum_of_{total}": Sum(total) for total in PER_100G}
-        return self.order_by().values_list("date", "meal_type").annotate(entries=Count("id"), **totals)
+        return (
+            self.order_by("date", "meal_type").values_list("date", "meal_type").annotate(entries=Count("id"), **totals)
+        )
 
 
 def taken_from(product: Product) -> dict:

@@ -32,27 +32,16 @@ ENTRY = {
 }
 
 
-@extend_schema_serializer(
-    examples=[
-        OpenApiExample("Stored", ENTRY, response_only=True),
-        OpenApiExample(
-            "By portion",
-            {
-                "product_id": ENTRY["product_id"],
-                "portion_id": ENTRY["portion_id"],
-                "quantity": 2,
-                "date": "2026-01-05",
-                "meal_type": "breakfast",
-            },
-            request_only=True,
-        ),
-        OpenApiExample(
-            "By weight",
-            {"product_id": ENTRY["product_id"], "grams": 71, "date": "2026-01-05"},
-            request_only=True,
-        ),
-    ]
-)
+BY_PORTION = {name: ENTRY[name] for name in ("product_id", "portion_id", "quantity", "date", "meal_type")}
+BY_WEIGHT = {name: ENTRY[name] for name in ("product_id", "grams", "date")}
+EXAMPLES = [
+    OpenApiExample("Stored", ENTRY, response_only=True),
+    OpenApiExample("By portion", BY_PORTION, request_only=True),
+    OpenApiExample("By weight", BY_WEIGHT, request_only=True),
+]
+
+
+@extend_schema_serializer(examples=EXAMPLES)
 class FoodEntrySerializer(OwnedSerializer):
     """A record of what was eaten. Its totals are for the whole entry, `null` where the product does not say."""
 

@@ -1,7 +1,7 @@
 from uuid import UUID
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer, extend_schema, extend_schema_view
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
@@ -11,7 +11,16 @@ from devices.owned import change_set
 from devices.viewsets import DeviceOwnedViewSet
 from food_entries.models import FoodEntry
 from food_entries.nutrition import days
-from food_entries.serializers import BATCH, DaySerializer, FoodEntryQuery, FoodEntrySerializer, SummaryQuery
+from food_entries.serializers import (
+    BATCH,
+    BY_PORTION,
+    BY_WEIGHT,
+    EXAMPLES,
+    DaySerializer,
+    FoodEntryQuery,
+    FoodEntrySerializer,
+    SummaryQuery,
+)
 from products.models import Portion, Product
 
 ONE_OR_MANY = PolymorphicProxySerializer(
@@ -46,10 +55,11 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
         summary="Log what was eaten",
         description=f"One entry, or an array of up to {BATCH}, which are stored all or none.",
         request=ONE_OR_MANY,
+        examples=[*EXAMPLES, OpenApiExample("A batch", [BY_PORTION, BY_WEIGHT], request_only=True)],
         responses={200: ONE_OR_MANY, 201: ONE_OR_MANY},
     )
     def create(self, request) -> Response:
-        sent = request.data
+        sent = request.data  # read before the lock is taken: a body can come slowly
         batch = isinstance(sent, list)
         with change_set(self.device) as changes:
             rows = self.logged(sent if batch else [sent], batch)

@@ -1,0 +1,178 @@
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+
+from countonme.errors import InvalidToken
+from devices.models import Device
+from devices.owned import OutsideChangeSet, change_set, delete_device, owned_models
+from food_entries.models import FoodEntry
+from food_entries.tests.factories import FoodEntryFactory
+from products.models import Portion, Product
+from products.tests.factories import PortionFactory, ProductFactory
+
+
+@pytest.fixture
+def other(stranger) -> Device:
+    return Device.objects.get(pk=stranger.token.partition(".")[0])
+
+
+class TestDeviceOwnedModels:
+    def test_are_all_there_is_to_own(self):
+        assert set(owned_models()) == {Product, Portion, FoodEntry}
+
+    @pytest.mark.parametrize("model", [Product, Portion, FoodEntry])
+    def test_have_no_revision_of_their_own_accord(self, model):
+        assert not model._meta.get_field("revision").has_default()
+
+    @pytest.mark.parametrize("model", [Product, Portion, FoodEntry])
+    def test_are_indexed_by_device_and_revision(self, model):
+        assert ["device", "revision"] in [index.fields for index in model._meta.indexes]
+
+
+class TestChangeSet:
+    def test_gives_the_first_write_revision_2(self, device):
+        product = ProductFactory(device=device)
+
+        device.refresh_from_db()
+        assert device.revision == product.revision == 2
+
+    def test_stamps_all_its_rows_with_one_revision_and_growing_times(self, device):
+        with change_set(device):
+            rows = [ProductFactory(device=device) for _ in range(3)]
+
+        device.refresh_from_db()
+        assert {row.revision for row in rows} == {device.revision} == {2}
+        assert rows[0].created_at < rows[1].created_at < rows[2].created_at
+
+    def test_leaves_the_revision_where_nothing_is_written(self, device):
+        with change_set(device):
+            list(Product.objects.for_device(device))
+
+        device.refresh_from_db()
+        assert device.revision == 1
+
+    def test_leaves_a_row_that_says_the_same_already(self, device):
+        product = ProductFactory(device=device, name="Rye")
+
+        with change_set(device):
+            changed = product.change(name="Rye", kcal_100g=product.kcal_100g)
+
+        device.refresh_from_db()
+        product.refresh_from_db()
+        assert not changed
+        assert (device.revision, product.revision, product.updated_at) == (2, 2, None)
+
+    def test_writes_all_or_nothing(self, device):
+        class Trouble(Exception):
+            pass
+
+        with pytest.raises(Trouble), change_set(device):
+            ProductFactory(device=device)
+            raise Trouble
+
+        device.refresh_from_db()
+        assert device.revision == 1
+        assert not Product.all_objects.for_device(device).exists()
+
+    def test_refuses_a_device_that_was_deleted_meanwhile(self, device):
+        delete_device(Device.objects.get(pk=device.pk))
+
+        with pytest.raises(InvalidToken), change_set(device):
+            pass
+
+    def test_refuses_another_device_inside_of_it(self, device, other):
+        with pytest.raises(OutsideChangeSet), change_set(device), change_set(other):
+            pass
+
+    def test_touches_no_row_of_another_device(self, device, other):
+        theirs = ProductFactory(device=other, name="Theirs")
+
+        with change_set(device):
+            assert Product.objects.filter(pk=theirs.pk).update(name="Mine") == 0
+            assert Product.objects.filter(pk=theirs.pk).soft_delete() == 0
+            with pytest.raises(OutsideChangeSet):
+                theirs.change(name="Mine")
+
+        theirs.refresh_from_db()
+        assert (theirs.name, theirs.revision, theirs.deleted_at) == ("Theirs", 2, None)
+
+
+WRITES = {
+    "save": lambda row: row.save(),
+    "change": lambda row: row.change(name="Other"),
+    "soft_delete": lambda row: row.soft_delete(),
+    "delete": lambda row: row.delete(),
+    "create": lambda row: Product.objects.create(device=row.device, name="New", kcal_100g=1),
+    "bulk_create": lambda row: Product.objects.bulk_create([Product(device=row.device, name="New", kcal_100g=1)]),
+    "update": lambda row: Product.objects.filter(pk=row.pk).update(name="Other"),
+    "update of all": lambda row: Product.all_objects.update(name="Other"),
+    "soft_delete of many": lambda row: Product.objects.filter(pk=row.pk).soft_delete(),
+    "delete of many": lambda row: Product.objects.filter(pk=row.pk).delete(),
+    "related update": lambda row: row.device.products.update(name="Other"),
+}
+
+
+class TestAWriteOutsideOfAChangeSet:
+    @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
+    def test_fails_loudly(self, device, write):
+        row = ProductFactory(device=device, name="Rye")
+
+        with pytest.raises(OutsideChangeSet):
+            write(row)
+
+        assert list(Product.all_objects.for_device(device).values_list("name", "deleted_at")) == [("Rye", None)]
+
+
+class TestManagers:
+    def test_show_live_rows_or_all(self, device):
+        gone, kept = ProductFactory(device=device), ProductFactory(device=device)
+        with change_set(device):
+            gone.soft_delete()
+
+        assert list(Product.objects.for_device(device)) == [kept]
+        assert list(device.products.all()) == [kept]
+        assert set(Product.all_objects.for_device(device)) == {gone, kept}
+
+
+class TestRevision:
+    def test_is_never_taken_back_by_a_stale_instance(self, device):
+        stale = Device.objects.get(pk=device.pk)
+        ProductFactory(device=device)
+
+        stale.last_seen_at += timedelta(hours=1)
+        stale.save()
+        stale.revision = 1
+        stale.save(update_fields=["revision", "last_seen_at"])
+
+        device.refresh_from_db()
+        assert device.revision == 2
+
+    @pytest.mark.postgres
+    def test_cannot_fall_even_by_raw_sql(self, device):
+        ProductFactory(device=device)
+
+        with (
+            pytest.raises(IntegrityError, match="would fall from 2 to 1"),
+            transaction.atomic(),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute("UPDATE devices SET revision = 1 WHERE id = %s", [device.pk])
+
+        device.refresh_from_db()
+        assert device.revision == 2
+
+
+class TestAClientsId:
+    @pytest.mark.parametrize("factory", [ProductFactory, PortionFactory, FoodEntryFactory])
+    def test_never_turns_an_insert_into_an_update_of_a_strangers_row(self, device, other, factory):
+        theirs, mine = ProductFactory(device=other), ProductFactory(device=device)
+        of_product = {} if factory is ProductFactory else {"product": theirs}
+        taken = factory(device=other, **of_product)
+
+        of_product = {} if factory is ProductFactory else {"product": mine}
+        with pytest.raises(IntegrityError), transaction.atomic():
+            factory(id=taken.pk, device=device, **of_product)
+
+        taken.refresh_from_db()
+        assert taken.device_id == other.pk
