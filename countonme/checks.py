@@ -1,0 +1,51 @@
+"""System checks that stop a deployment which would not be safe, each with a name and a hint."""
+
+import re
+
+from django.conf import settings
+from django.core.checks import Error, Tags, Warning, register
+
+RATE = re.compile(r"[1-9][0-9]*/(s|sec|m|min|h|hour|d|day)")
+
+
+@register(Tags.security)
+def check_bcrypt_rounds(app_configs, **kwargs) -> list:
+    if 4 <= settings.BCRYPT_ROUNDS <= 31:
+        return []
+    return [
+        Error("BCRYPT_ROUNDS is not between 4 and 31.", hint="Leave it out: the default is 10.", id="countonme.E001")
+    ]
+
+
+@register(Tags.security)
+def check_register_rate(app_configs, **kwargs) -> list:
+    if RATE.fullmatch(settings.REGISTER_RATE):
+        return []
+    return [Error("REGISTER_RATE is not a rate.", hint="Write it like 10/min.", id="countonme.E002")]
+
+
+@register(Tags.security)
+def check_num_proxies(app_configs, **kwargs) -> list:
+    if settings.REST_FRAMEWORK["NUM_PROXIES"] >= 0:
+        return []
+    return [Error("NUM_PROXIES is negative.", hint="Count the proxies in front of the service.", id="countonme.E003")]
+
+
+@register(Tags.security, deploy=True)
+def check_database(app_configs, **kwargs) -> list:
+    if settings.DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+        return []
+    return [
+        Warning(
+            "The database is not PostgreSQL.",
+            hint="Set DATABASE_URL. SQLite lets one request write at a time, and lives on one machine.",
+            id="countonme.W001",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_hosts(app_configs, **kwargs) -> list:
+    if "*" not in settings.ALLOWED_HOSTS:
+        return []
+    return [Warning("ALLOWED_HOSTS lets in every host.", hint="Name the hosts of the service.", id="countonme.W002")]

@@ -1,0 +1,48 @@
+import re
+from importlib.metadata import distributions
+from pathlib import Path
+
+from django.conf import settings
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(settings.BASE_DIR)
+TOOLS = {"pip", "setuptools", "wheel"}  # what a new virtual environment has of itself
+
+
+def pins() -> dict[str, str]:
+    """Return the version of each package in the requirement files."""
+    lines = [
+        line for name in ("requirements.txt", "requirements-dev.txt") for line in (ROOT / name).read_text().splitlines()
+    ]
+    requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(requirement.name): str(requirement.specifier) for requirement in requirements}
+
+
+class TestRequirements:
+    def test_pin_each_package_to_one_version(self):
+        assert len(pins()) > 20
+        assert {name: version for name, version in pins().items() if not re.fullmatch(r"==[0-9][0-9.]*", version)} == {}
+
+    def test_pin_whatever_gets_installed(self):
+        installed = {canonicalize_name(found.name): f"=={found.version}" for found in distributions()}
+
+        unpinned = {name: version for name, version in installed.items() if name not in TOOLS}
+        assert {name: version for name, version in unpinned.items() if pins().get(name) != version} == {}
+
+
+class TestRooms:
+    def test_import_in_one_direction(self):
+        order = ["countonme", "devices", "products", "food_entries"]
+        wiring = {"settings.py", "urls.py"}
+        backward = []
+
+        for place, room in enumerate(order):
+            files = [file for file in (ROOT / room).rglob("*.py") if not {"tests", "migrations"} & set(file.parts)]
+            assert files
+            for file in files:
+                for name in re.findall(r"^\s*(?:from|import) (\w+)", file.read_text(), re.M):
+                    if name in order[place + 1 :] and file.name not in wiring:
+                        backward.append(f"{file.relative_to(ROOT)} imports {name}")
+
+        assert backward == []

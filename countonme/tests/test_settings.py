@@ -1,0 +1,146 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from countonme.checks import check_database
+
+ROOT = Path(settings.BASE_DIR)
+SAFE = {"SECRET_KEY": "a-key-that-is-only-for-this-test-and-long-enough-0123456789", "PATH": ""}
+
+
+def started(tmp_path, statement: str, **environment) -> subprocess.CompletedProcess:
+    """Run a statement against the settings alone, in a folder of its own, with nothing else in its environment."""
+    package = tmp_path / "countonme"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "settings.py").write_text((ROOT / "countonme/settings.py").read_text())
+    return subprocess.run(
+        [sys.executable, "-c", f"from countonme import settings; {statement}"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+class TestSettings:
+    def test_stop_the_start_without_a_secret_key(self, tmp_path):
+        run = started(tmp_path, "print('started')")
+
+        assert run.returncode != 0
+        assert "ImproperlyConfigured: SECRET_KEY is not set." in run.stderr
+        assert run.stdout == ""
+
+    @pytest.mark.parametrize(
+        ("name", "default"),
+        [
+            ("DEBUG", "False"),
+            ("ALLOWED_HOSTS", "[]"),
+            ("SECURE_SSL_REDIRECT", "True"),
+            ("SESSION_COOKIE_SECURE", "True"),
+            ("CSRF_COOKIE_SECURE", "True"),
+            ("REGISTER_RATE", "10/min"),
+            ("BCRYPT_ROUNDS", "10"),
+            ("REST_FRAMEWORK['NUM_PROXIES']", "0"),
+            ("CORS_ALLOW_ALL_ORIGINS", "True"),
+            ("DATABASES['default']['ENGINE']", "django.db.backends.sqlite3"),
+        ],
+    )
+    def test_default_to_what_is_safe(self, tmp_path, name, default):
+        run = started(tmp_path, f"print(settings.{name})", **SAFE)
+
+        assert run.stdout.strip() == default, run.stderr
+
+    def test_take_a_real_variable_over_the_file(self, tmp_path):
+        (tmp_path / ".env").write_text("BCRYPT_ROUNDS=11\nREGISTER_RATE=7/h\n")
+
+        run = started(tmp_path, "print(settings.BCRYPT_ROUNDS, settings.REGISTER_RATE)", **SAFE, BCRYPT_ROUNDS="12")
+
+        assert run.stdout.strip() == "12 7/h", run.stderr
+
+    @pytest.mark.parametrize(
+        ("origins", "shown"),
+        [("*", "True []"), ("https://a.example,https://b.example", "False ['https://a.example', 'https://b.example']")],
+    )
+    def test_narrow_the_origins(self, tmp_path, origins, shown):
+        statement = "print(settings.CORS_ALLOW_ALL_ORIGINS, settings.CORS_ALLOWED_ORIGINS)"
+
+        run = started(tmp_path, statement, **SAFE, CORS_ORIGINS=origins)
+
+        assert run.stdout.strip() == shown, run.stderr
+
+    def test_believe_a_proxy_that_is_named(self, tmp_path):
+        header = "HTTP_X_FORWARDED_PROTO,https"
+
+        run = started(tmp_path, "print(settings.SECURE_PROXY_SSL_HEADER)", **SAFE, SECURE_PROXY_SSL_HEADER=header)
+
+        assert run.stdout.strip() == "('HTTP_X_FORWARDED_PROTO', 'https')", run.stderr
+
+    def test_are_all_in_the_example(self):
+        read = {
+            name
+            for file in ("countonme/settings.py", "gunicorn.conf.py")
+            for name in re.findall(r'env\.\w+\("([A-Z_]+)"', (ROOT / file).read_text())
+        }
+        shown = set(re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
+
+        assert len(read) > 10
+        assert shown == read
+
+
+class TestSystemChecks:
+    @pytest.mark.parametrize(
+        ("changed", "found"),
+        [
+            ({"BCRYPT_ROUNDS": 3}, "countonme.E001"),
+            ({"BCRYPT_ROUNDS": 32}, "countonme.E001"),
+            ({"REGISTER_RATE": "often"}, "countonme.E002"),
+            ({"REGISTER_RATE": "0/min"}, "countonme.E002"),
+            ({"REST_FRAMEWORK": {**settings.REST_FRAMEWORK, "NUM_PROXIES": -1}}, "countonme.E003"),
+            ({"ALLOWED_HOSTS": ["*"]}, "countonme.W002"),
+        ],
+    )
+    def test_name_what_is_unsafe(self, settings, changed, found):
+        for name, value in changed.items():
+            setattr(settings, name, value)
+
+        faults = {fault.id: fault for fault in run_checks(include_deployment_checks=True)}
+
+        assert faults[found].hint
+
+    @pytest.mark.parametrize(("engine", "warned"), [("sqlite3", True), ("postgresql", False)])
+    def test_warn_of_a_database_that_serves_one_writer(self, settings, monkeypatch, engine, warned):
+        monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", f"django.db.backends.{engine}")
+
+        assert bool(check_database(None)) == warned
+
+    def test_let_pass_what_is_safe(self, settings):
+        settings.ALLOWED_HOSTS = ["api.example.org"]
+
+        faults = {fault.id for fault in run_checks(include_deployment_checks=True)}
+
+        assert {name for name in faults if name.startswith("countonme.")} <= {"countonme.W001"}
+
+
+@pytest.mark.django_db(transaction=True)
+class TestMigrations:
+    def test_can_be_taken_back(self):
+        for app in ("food_entries", "products", "devices"):
+            call_command("migrate", app, "zero", verbosity=0)
+        try:
+            with connection.cursor() as cursor:
+                tables = set(connection.introspection.table_names(cursor))
+        finally:
+            call_command("migrate", verbosity=0)
+
+        assert not tables & {"attempts", "devices", "food_entries", "portions", "products"}
+        executor = MigrationExecutor(connection)
+        assert executor.migration_plan(executor.loader.graph.leaf_nodes()) == []
