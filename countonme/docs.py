@@ -7,6 +7,8 @@ from drf_spectacular.views import SpectacularSwaggerView
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from countonme.renderers import JSONRenderer
+
 
 class SchemaView(APIView):
     authentication_classes = ()
@@ -24,6 +26,11 @@ class DocsView(SpectacularSwaggerView):
     """The same, to read and try in a browser. What it loads comes from this service."""
 
     url_name = "schema"
+
+    def finalize_response(self, request, response, *args, **kwargs) -> Response:
+        if response.exception:  # an error is JSON, here as everywhere
+            request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
+        return super().finalize_response(request, response, *args, **kwargs)
 
 
 @cache

@@ -50,6 +50,9 @@ class WholeNumberField(serializers.IntegerField):
 class AmountField(serializers.DecimalField):
     """A decimal of 2 places. More are rounded half-up before the bounds are looked at."""
 
+    def validate_empty_values(self, data) -> tuple[bool, object]:
+        return serializers.Field.validate_empty_values(self, data)  # DRF's takes "" for null
+
     def to_internal_value(self, data):
         value = Decimal(str(data)) if is_number(data) else Decimal("NaN")
         if not value.is_finite():

@@ -18,10 +18,11 @@ class RequestIdMiddleware:
 
     def __call__(self, request):
         sent = request.headers.get("X-Request-ID", "")
-        token = request_id.set(sent if SANE.fullmatch(sent) else uuid.uuid4().hex)
+        request.id = sent if SANE.fullmatch(sent) else uuid.uuid4().hex
+        token = request_id.set(request.id)
         try:
             response = self.get_response(request)
-            response["X-Request-ID"] = request_id.get()
+            response["X-Request-ID"] = request.id
         finally:
             request_id.reset(token)
         if not response.streaming and response.status_code not in (204, 304):

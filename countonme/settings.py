@@ -133,6 +133,7 @@ REST_FRAMEWORK = {
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "TEST_REQUEST_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,  # an unknown name in a query is ignored, `format` too
 }
 REGISTER_RATE = env.str("REGISTER_RATE", default="10/min")
 BCRYPT_ROUNDS = env.int("BCRYPT_ROUNDS", default=10)

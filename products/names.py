@@ -4,17 +4,28 @@ import unicodedata
 
 from django.db import models
 
+# Canonical combining classes of what combines, but is a letter's part or a vowel, without which a word is another word:
+# viramas (9), and vowel signs and length marks of Telugu (84, 91), Thai (103), Lao (118) and Tibetan (129, 130, 132).
+LETTERS = {9, 84, 91, 103, 118, 129, 130, 132}
+
 
 def name_key(name: str) -> str:
     """Return what two names share that differ only in case or accents: NFD without marks, case-folded.
 
-    A mark is a character that combines with the one before it (combining class above 0) or picks its glyph
-    (a variation selector). The vowel signs of Indic scripts and of Thai are none: without them a word is another word.
     One character can become several: `ß` is `ss`, a Hangul syllable its letters.
+    Source of the classes: Unicode Standard Annex 44, table 15.
     """
     # Folding can bring a mark of its own: `İ` becomes `i` and a dot above.
     decomposed = unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
-    return "".join(c for c in decomposed if not (unicodedata.combining(c) or "\ufe00" <= c <= "\ufe0f"))
+    return "".join(character for character in decomposed if not is_mark(character))
+
+
+def is_mark(character: str) -> bool:
+    """Say whether a character is an accent, or a variation selector, which picks a glyph."""
+    if character < "\u0300":
+        return False
+    selects = "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef"
+    return selects or unicodedata.combining(character) not in {0, *LETTERS}
 
 
 class NameKeyField(models.TextField):
