@@ -1,0 +1,57 @@
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+ROOT = Path(settings.BASE_DIR)
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+
+
+@pytest.mark.django_db(transaction=True)
+class TestTheFirstConversation:
+    def test_goes_as_it_is_written(self, live_server, tmp_path):
+        (conversation,) = re.findall(r"```sh\n(.*?)```", README, re.S)
+        (promised,) = re.findall(r"The last answer is\n\n```json\n(.*?)```", README, re.S)
+        assert "API=http://127.0.0.1:8000/v1\n" in conversation
+        script = conversation.replace("http://127.0.0.1:8000", live_server.url)
+
+        run = subprocess.run(["sh", "-ec", script], cwd=tmp_path, capture_output=True, text=True)
+
+        answers = [json.loads(line) for line in run.stdout.splitlines()]
+        assert run.stderr == ""
+        assert [type(answer) for answer in answers] == [dict, dict, dict, list]
+        assert answers[-1] == json.loads(promised)
+
+
+class TestThePages:
+    def test_name_every_setting_with_its_default(self):
+        table = set(re.findall(r"`([A-Z_]+)`", README[README.index("## Settings") : README.index("## For developers")]))
+
+        shown = set(re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
+        assert table - {"INFO", "DEBUG", "WARNING", "ERROR", "CRITICAL"} | {"DEBUG"} == shown
+
+    def test_name_make_targets_that_there_are(self):
+        targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+
+        named = {name for page in PAGES for name in re.findall(r"\bmake ([a-z-]+)\b(?=`|\n```)", page.read_text())}
+        assert {"run", "test", "lint"} <= named <= targets
+
+    @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+    def test_link_to_files_that_there_are(self, page):
+        links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+
+        assert [link for link in links if not (page.parent / link).exists()] == []
+
+    @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+    def test_name_code_that_there_is(self, page):
+        text = page.read_text()
+        files = re.findall(r"`((?:\w+/)+[\w.]+\.(?:py|md))`", text)
+        classes = re.findall(r"`(Test\w+)` in `([\w/.]+)`", text)
+
+        assert [file for file in files if not (ROOT / file).exists()] == []
+        for name, file in classes:
+            assert f"class {name}" in (ROOT / file).read_text()
