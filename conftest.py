@@ -24,6 +24,7 @@ def _plain_settings(settings):
     settings.REGISTER_RATE = "1000/min"
     settings.SECURE_SSL_REDIRECT = False
     settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = False
+    settings.WHITENOISE_AUTOREFRESH = True  # each new client would read every static file
     for cache in caches.all(initialized_only=True):
         cache.clear()
 

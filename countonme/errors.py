@@ -90,7 +90,9 @@ def conflict_of(error: IntegrityError) -> Conflict | None:
         return None
     for model in apps.get_models():
         table = model._meta.db_table
-        if broken in (f"{table}_pkey", f"{table}.{model._meta.pk.column}"):
+        # Where a unique key of device and id stands beside the primary key, PostgreSQL may name either.
+        with_device = f"{model._meta.model_name}_is_of_its_device"
+        if broken in (f"{table}_pkey", with_device, f"{table}.{model._meta.pk.column}"):
             return Conflict("This id is taken")
         for rule in model._meta.constraints:
             if isinstance(rule, models.UniqueConstraint) and broken in (rule.name, columns_of(rule, model)):

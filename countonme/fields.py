@@ -47,6 +47,15 @@ class WholeNumberField(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
+class QueryNumberField(serializers.IntegerField):
+    """A whole number in a query, in plain digits."""
+
+    def to_internal_value(self, data):
+        if not re.fullmatch("-?[0-9]+", data):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class AmountField(serializers.DecimalField):
     """A decimal of 2 places. More are rounded half-up before the bounds are looked at."""
 

@@ -4,6 +4,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
 
+from countonme.fields import QueryNumberField
+
 FURTHEST = 1_000_000
 
 LINK = OpenApiParameter(
@@ -18,8 +20,8 @@ LINK = OpenApiParameter(
 class PageQuery(serializers.Serializer):
     """The query of a list. Its subclasses add what a list can be narrowed by."""
 
-    limit = serializers.IntegerField(min_value=1, max_value=200, default=50, help_text="Rows a page.")
-    offset = serializers.IntegerField(min_value=0, max_value=FURTHEST, default=0, help_text="Rows to skip.")
+    limit = QueryNumberField(min_value=1, max_value=200, default=50, help_text="Rows a page.")
+    offset = QueryNumberField(min_value=0, max_value=FURTHEST, default=0, help_text="Rows to skip.")
 
 
 def page(request: Request, rows: QuerySet, limit: int, offset: int) -> tuple[list, dict]:

@@ -44,9 +44,10 @@ INSTALLED_APPS = [
     "food_entries",
 ]
 
-# The API needs the first five. The admin needs the rest, which cost the API next to nothing: they are lazy.
+# The API needs the first six. The admin needs the rest, which cost the API next to nothing: they are lazy.
 MIDDLEWARE = [
     "countonme.request_id.RequestIdMiddleware",
+    "countonme.hosts.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",

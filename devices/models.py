@@ -103,7 +103,8 @@ class Device(models.Model):
             return
         with suppress(OperationalError), without_waiting(), transaction.atomic():
             free = Device.objects.filter(pk=self.pk).select_for_update(skip_locked=True, no_key=True)
-            Device.objects.filter(pk__in=free.values("pk")).update(last_seen_at=now)
+            if Device.objects.filter(pk__in=free.values("pk")).update(last_seen_at=now):
+                self.last_seen_at = now
 
 
 @contextmanager

@@ -127,7 +127,7 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
         return Response(status=204)
 
     def checked_query(self, query_class: type | None = None) -> dict:
-        query = (query_class or self.query_class)(data=self.request.query_params)
+        query = (query_class or self.query_class)(data=self.request.query_params.dict())
         query.is_valid(raise_exception=True)
         return query.validated_data
 

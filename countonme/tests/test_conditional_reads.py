@@ -1,0 +1,247 @@
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+
+from devices import viewsets
+from food_entries.tests.factories import FoodEntryFactory
+from products.tests.factories import ProductFactory
+
+PRODUCTS = "/v1/products"
+
+
+@pytest.fixture
+def known(api) -> str:
+    """What the device's products are called as they are now."""
+    return api.get(PRODUCTS)["ETag"]
+
+
+def asked(client, etag: str, path=PRODUCTS, **kwargs):
+    return client.get(path, headers={"If-None-Match": etag, **kwargs})
+
+
+class TestARead:
+    def test_is_named_weakly_and_privately(self, api, device):
+        ProductFactory(device=device)
+
+        response = api.get(PRODUCTS)
+
+        assert response.status_code == 200
+        assert response["ETag"].startswith('W/"')
+        assert response["ETag"].endswith('"')
+        assert response["Cache-Control"] == "private, no-cache"
+        assert "Authorization" in response["Vary"].split(", ")
+
+    def test_gets_304_with_its_name(self, api, device, known):
+        response = asked(api, known)
+
+        assert response.status_code == 304
+        assert response.content == b""
+        assert response["ETag"] == known
+        assert response["Cache-Control"] == "private, no-cache"
+        assert "Authorization" in response["Vary"].split(", ")
+        assert "Content-Type" not in response
+
+    @pytest.mark.parametrize(
+        "form",
+        ["{}", "{strong}", '"other", {}', '{}, "other"', '"a","b" ,  {}  , W/"c"', " {} "],
+        ids=["weak", "strong", "last", "first", "in the middle", "with spaces"],
+    )
+    def test_gets_304_in_every_form_of_its_name(self, api, known, form):
+        response = asked(api, form.format(known, strong=known.removeprefix("W/")))
+
+        assert response.status_code == 304
+
+    @pytest.mark.parametrize("form", ["*", " * ", "", '""', 'W/"', '"other"', "garbage", '"é"', ",,,"], ids=repr)
+    def test_gets_200_with_anything_else(self, api, known, form):
+        response = asked(api, form)
+
+        assert response.status_code == 200
+        assert response.json() == []
+        assert response["ETag"] == known
+
+    def test_gets_200_with_its_name_without_quotes(self, api, known):
+        assert asked(api, known.removeprefix("W/").strip('"')).status_code == 200
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/v1/products",
+            "/v1/products?search=rye&limit=5",
+            "/v1/products/{product}",
+            "/v1/products/{product}/portions",
+            "/v1/portions/{portion}",
+            "/v1/food-entries",
+            "/v1/food-entries?date=2026-01-05",
+            "/v1/food-entries/{entry}",
+            "/v1/food-entries/summary?from=2026-01-01&to=2026-01-31",
+        ],
+    )
+    def test_costs_one_query_where_it_is_a_304(self, api, device, path, django_assert_num_queries):
+        entry = FoodEntryFactory(device=device)
+        portion = entry.product.portions.get()
+        path = path.format(product=entry.product.pk, portion=portion.pk, entry=entry.pk)
+        read = api.get(path)
+
+        with django_assert_num_queries(1):  # the device, with its revision
+            response = asked(api, read["ETag"], path)
+
+        assert read.status_code == 200
+        assert response.status_code == 304
+        assert response.content == b""
+
+
+class TestTheName:
+    def test_holds_for_one_device(self, api, stranger, known):
+        response = asked(stranger, known)
+
+        assert response.status_code == 200
+        assert response["ETag"] != known
+
+    @pytest.mark.parametrize("path", ["/v1/food-entries", "/v1/products?limit=50", "/v1/products?search=a"])
+    def test_holds_for_one_address(self, api, known, path):
+        response = asked(api, known, path)
+
+        assert response.status_code == 200
+        assert response["ETag"] != known
+
+    def test_holds_for_one_order_of_the_query(self, api):
+        first, second = api.get("/v1/products?limit=1&offset=2"), api.get("/v1/products?limit=2&offset=1")
+
+        assert first["ETag"] != second["ETag"]
+
+    def test_holds_for_one_host(self, api, known, settings):
+        settings.ALLOWED_HOSTS = ["testserver", "other.example"]
+
+        assert asked(api, known, Host="other.example").status_code == 200
+
+    def test_holds_for_one_representation(self, api, known, monkeypatch):
+        monkeypatch.setattr(viewsets, "REPRESENTATION", viewsets.REPRESENTATION + 1)
+
+        response = asked(api, known)
+
+        assert response.status_code == 200
+        assert response["ETag"] != known
+
+    def test_holds_until_a_row_is_born(self, api, known):
+        api.post(PRODUCTS, {"name": "Rye", "kcal_100g": 259})
+
+        response = asked(api, known)
+
+        assert response.status_code == 200
+        assert [product["name"] for product in response.json()] == ["Rye"]
+        assert response["ETag"] != known
+
+    def test_holds_until_a_row_changes_or_goes(self, api, device):
+        product = ProductFactory(device=device)
+        names = [api.get(PRODUCTS)["ETag"]]
+
+        for write in (
+            lambda: api.patch(f"/v1/products/{product.pk}", {"kcal_100g": 1}),
+            lambda: api.post(f"/v1/products/{product.pk}/portions", {"name": "Slice", "grams": 35}),
+            lambda: api.delete(f"/v1/products/{product.pk}"),
+        ):
+            assert write().status_code in (200, 201, 204)
+            response = asked(api, names[-1])
+            assert response.status_code == 200
+            names.append(response["ETag"])
+
+        assert len(set(names)) == 4
+
+    def test_holds_through_writes_that_change_nothing(self, api, device):
+        sent = {"id": str(uuid4()), "name": "Rye", "kcal_100g": 259}
+        api.post(PRODUCTS, sent)
+        known = api.get(PRODUCTS)["ETag"]
+
+        assert api.post(PRODUCTS, sent).status_code == 200
+        assert api.patch(f"/v1/products/{sent['id']}", sent).status_code == 200
+        assert api.post(PRODUCTS, {"name": ""}).status_code == 422
+        assert api.delete(f"/v1/products/{uuid4()}").status_code == 404
+
+        assert asked(api, known).status_code == 304
+
+    def test_holds_through_writes_of_another_device(self, api, stranger, known):
+        stranger.post(PRODUCTS, {"name": "Rye", "kcal_100g": 259})
+
+        assert asked(api, known).status_code == 304
+
+    def test_holds_through_a_new_token(self, api, known):
+        api.use(api.post("/v1/auth/rotate").json()["token"])
+
+        assert asked(api, known).status_code == 304
+
+    def test_is_never_newer_than_what_it_names(self, api, device):
+        """A row that is written after the device was read is in the answer, whose name is then of the time before."""
+        born = []
+
+        def write_first(execute, sql, *args):
+            if 'FROM "products"' in sql and not born:
+                born.append(device)
+                ProductFactory(device=device, name="Rye")
+            return execute(sql, *args)
+
+        with connection.execute_wrapper(write_first):
+            read = api.get(PRODUCTS)
+
+        again = asked(api, read["ETag"])
+        assert [product["name"] for product in read.json()] == ["Rye"]
+        assert again.status_code == 200
+        assert again["ETag"] != read["ETag"]
+
+
+class TestWhatHasNoName:
+    @pytest.mark.parametrize(
+        ("method", "path", "status"),
+        [
+            ("GET", "/v1/products?limit=0", 422),
+            ("GET", "/v1/products/0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11", 404),
+            ("GET", "/v1/products/0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11/portions", 404),
+            ("GET", "/v1/food-entries/summary", 422),
+            ("GET", "/v1/devices/me", 200),
+            ("POST", "/v1/products", 422),
+            ("PUT", "/v1/products", 405),
+            ("DELETE", "/v1/devices/me", 204),
+        ],
+    )
+    def test_is_every_other_answer(self, api, method, path, status):
+        response = api.generic(method, path)
+
+        assert response.status_code == status
+        assert "ETag" not in response
+
+    def test_is_a_row_that_was_just_written(self, api):
+        response = api.post(PRODUCTS, {"name": "Rye", "kcal_100g": 259})
+
+        assert response.status_code == 201
+        assert "ETag" not in response
+
+    def test_is_a_refusal_for_want_of_a_token(self, anonymous, known):
+        response = asked(anonymous, known)
+
+        assert response.status_code == 401
+        assert "ETag" not in response
+
+    def test_is_the_device(self, api, device, known):
+        first = api.get("/v1/devices/me")
+
+        response = asked(api, f'{known}, W/"x", *', "/v1/devices/me")
+
+        assert response.status_code == 200
+        assert response.json() == first.json()
+
+    def test_is_a_row_that_is_gone(self, api, device):
+        product = ProductFactory(device=device)
+        path = f"/v1/products/{product.pk}"
+        known = api.get(path)["ETag"]
+        api.delete(path)
+
+        response = asked(api, known, path)
+
+        assert response.status_code == 404
+        assert response.json() == {"detail": "Product not found"}
+        assert "ETag" not in response
+
+    def test_is_a_write_that_asks_for_none(self, api, known):
+        response = api.post(PRODUCTS, {"name": "Rye", "kcal_100g": 259}, headers={"If-None-Match": known})
+
+        assert response.status_code == 201

@@ -1,0 +1,217 @@
+from uuid import uuid4
+
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError, transaction
+from django.test import Client
+from django.urls import path
+from rest_framework.decorators import api_view, permission_classes
+from rest_framework.response import Response
+
+from countonme import urls
+from devices.models import Device
+
+handler400, handler403, handler404, handler500 = urls.handler400, urls.handler403, urls.handler404, urls.handler500
+
+RAISED = {
+    "fault": RuntimeError("the secret of the house"),
+    "operational": OperationalError("the secret of the house"),
+    "interface": InterfaceError("the secret of the house"),
+}
+
+
+@api_view(["GET", "POST"])
+@permission_classes([])
+def in_the_api(request, name):
+    raise RAISED[name]
+
+
+def outside_of_it(request, name):
+    raise RAISED[name]
+
+
+@api_view(["POST"])
+@permission_classes([])
+def store(request):
+    """Store a device as it was sent, without a look at it."""
+    with transaction.atomic():
+        Device.objects.create(token_hash="x", **request.data)
+    return Response(status=204)
+
+
+def forbid(request):
+    raise PermissionDenied
+
+
+urlpatterns = [
+    path("v1/raise/<str:name>", in_the_api),
+    path("raise/<str:name>", outside_of_it),
+    path("v1/store", store),
+    path("forbid", forbid),
+    *urls.urlpatterns,
+]
+
+
+@pytest.fixture
+def client():
+    """A client that gets the answer to an error, as over the wire."""
+    return Client(raise_request_exception=False)
+
+
+class TestAnUnknownPath:
+    @pytest.mark.parametrize(
+        "path",
+        ["/", "/v1", "/v1/", "/v1/nothing", "/v1/products/", "/v1/products/a/b", "/v2/products", "/%FF", "/%00", "/é"],
+    )
+    @pytest.mark.parametrize("method", ["get", "post", "delete", "options"])
+    def test_gets_404(self, anonymous, path, method):
+        response = getattr(anonymous, method)(path)
+
+        assert response.status_code == 404
+        assert response.json() == {"detail": "Not found"}
+
+    def test_gets_404_with_a_token_too(self, api):
+        response = api.get("/v1/nothing")
+
+        assert response.status_code == 404
+        assert response.json() == {"detail": "Not found"}
+
+
+class TestAMethodThatIsNotThere:
+    @pytest.mark.parametrize(
+        ("method", "path", "allowed"),
+        [
+            ("PUT", "/v1/products", "GET, POST"),
+            ("DELETE", "/v1/food-entries", "GET, POST"),
+            ("BREW", "/v1/products", "GET, POST"),
+            ("POST", "/v1/products/0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11", "GET, PUT, PATCH, DELETE"),
+            ("PATCH", "/v1/devices/me", "GET, DELETE"),
+            ("GET", "/v1/auth/rotate", "POST"),
+            ("GET", "/v1/auth/register", "POST"),
+            ("POST", "/healthz", "GET"),
+            ("DELETE", "/readyz", "GET"),
+            ("PUT", "/v1/schema", "GET"),
+            ("POST", "/v1/docs", "GET"),
+        ],
+    )
+    def test_gets_405(self, api, method, path, allowed):
+        response = api.generic(method, path)
+
+        assert response.status_code == 405
+        assert response["Content-Type"] == "application/json"
+        assert response.json() == {"detail": f'Method "{method}" not allowed.'}
+        assert set(allowed.split(", ")) <= set(response["Allow"].split(", "))
+        assert method not in response["Allow"].split(", ")
+
+    def test_gets_405_where_it_is_options_and_no_preflight(self, api):
+        response = api.options("/v1/products")
+
+        assert response.status_code == 405
+        assert response.json() == {"detail": 'Method "OPTIONS" not allowed.'}
+
+
+class TestTheDocs:
+    def test_get_406_in_json_where_html_is_not_wanted(self, anonymous):
+        response = anonymous.get("/v1/docs", headers={"Accept": "application/json"})
+
+        assert response.status_code == 406
+        assert response["Content-Type"] == "application/json"
+        assert response.json() == {"detail": "Could not satisfy the request Accept header."}
+
+
+@pytest.mark.urls(__name__)
+class TestAFaultOfOurs:
+    @pytest.mark.parametrize("path", ["/v1/raise/fault", "/raise/fault"])
+    def test_gets_500_and_shows_nothing_of_itself(self, client, path):
+        response = client.get(path, headers={"X-Request-ID": "a-fault"})
+
+        assert response.status_code == 500
+        assert response.json() == {"detail": "Internal server error"}
+        assert response["X-Request-ID"] == "a-fault"
+
+    @pytest.mark.parametrize("path", ["/v1/raise/fault", "/raise/fault"])
+    def test_is_logged_with_its_traceback_and_the_request(self, client, log, path):
+        client.get(path, headers={"X-Request-ID": "a-fault"})
+
+        lines = log.getvalue()
+        assert f"ERROR [a-fault] django.request: Internal Server Error: {path}" in lines
+        assert "Traceback (most recent call last):" in lines
+        assert "RuntimeError: the secret of the house" in lines
+
+    @pytest.mark.django_db
+    def test_is_what_only_the_database_refused(self, client):
+        response = client.post("/v1/store", {"pk": uuid4(), "revision": 0}, content_type="application/json")
+
+        assert response.status_code == 500
+        assert response.json() == {"detail": "Internal server error"}
+        assert not Device.objects.exists()
+
+    def test_is_not_an_id_that_is_taken(self, client, device):
+        response = client.post("/v1/store", {"pk": device.pk}, content_type="application/json")
+
+        assert response.status_code == 409
+        assert response.json() == {"detail": "This id is taken"}
+        assert Device.objects.get().token_hash == device.token_hash
+
+    def test_is_not_what_is_forbidden(self, client):
+        response = client.get("/forbid")
+
+        assert response.status_code == 403
+        assert response.json() == {"detail": "Forbidden"}
+
+
+class TestADatabaseThatIsAway:
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("GET", "/v1/products"),
+            ("POST", "/v1/food-entries"),
+            ("GET", "/v1/devices/me"),
+            ("POST", "/v1/auth/rotate"),
+        ],
+    )
+    def test_gets_503_in_the_api(self, api, database_away, method, path):
+        response = api.generic(method, path)
+
+        assert response.status_code == 503
+        assert response.json() == {"detail": "Service unavailable"}
+        assert response["Retry-After"] == "5"
+
+    def test_gets_503_at_registration(self, anonymous, database_away):
+        response = anonymous.post("/v1/auth/register", {"device_id": uuid4()})
+
+        assert response.status_code == 503
+        assert response.json() == {"detail": "Service unavailable"}
+        assert response["Retry-After"] == "5"
+
+    def test_gets_503_outside_of_the_api(self, client, database_away):
+        client.cookies["sessionid"] = "a" * 32
+
+        response = client.get("/admin/")
+
+        assert response.status_code == 503
+        assert response.json() == {"detail": "Service unavailable"}
+        assert response["Retry-After"] == "5"
+
+    def test_is_logged_with_its_traceback_and_the_request(self, api, database_away, log):
+        api.get("/v1/products", headers={"X-Request-ID": "in-the-dark"})
+
+        lines = log.getvalue()
+        assert "ERROR [in-the-dark] " in lines
+        assert "Traceback (most recent call last):" in lines
+        assert "OperationalError" in lines
+
+    @pytest.mark.urls(__name__)
+    @pytest.mark.parametrize("name", ["operational", "interface"])
+    @pytest.mark.parametrize("path", ["/v1/raise/", "/raise/"])
+    def test_gets_503_however_it_shows(self, client, path, name):
+        response = client.get(path + name)
+
+        assert response.status_code == 503
+        assert response.json() == {"detail": "Service unavailable"}
+        assert response["Retry-After"] == "5"
+        assert b"secret" not in response.content
+
+    def test_leaves_a_refusal_that_needs_no_database(self, anonymous, database_away):
+        assert anonymous.get("/v1/products").status_code == 401
+        assert anonymous.get("/v1/nothing").status_code == 404

@@ -1,0 +1,110 @@
+import re
+
+import pytest
+from django.db import connection
+
+from countonme.health import ReadyView
+
+
+@pytest.fixture
+def just_started(monkeypatch):
+    """A process that has not been found ready yet."""
+    monkeypatch.setattr(ReadyView, "migrated", False)
+
+
+class TestHealthz:
+    def test_answers_without_the_database(self, anonymous):
+        response = anonymous.get("/healthz")
+
+        assert response.status_code == 200
+        assert response.json() == {"status": "ok"}
+
+    def test_answers_while_the_database_is_away(self, anonymous, database_away):
+        response = anonymous.get("/healthz")
+
+        assert response.status_code == 200
+        assert response.json() == {"status": "ok"}
+
+    def test_asks_for_no_token_and_minds_none(self, anonymous):
+        assert anonymous.get("/healthz", headers={"Authorization": "Bearer x"}).status_code == 200
+
+
+@pytest.mark.usefixtures("just_started")
+class TestReadyz:
+    def test_is_ok_with_a_database_that_has_every_migration(self, anonymous, db):
+        response = anonymous.get("/readyz")
+
+        assert response.status_code == 200
+        assert response.json() == {"status": "ok"}
+
+    def test_looks_for_the_migrations_until_it_found_them(self, anonymous, db, django_assert_num_queries):
+        anonymous.get("/readyz")
+
+        with django_assert_num_queries(1):  # does the database answer?
+            response = anonymous.get("/readyz")
+
+        assert response.json() == {"status": "ok"}
+
+    def test_names_the_migrations_that_are_missing(self, anonymous, db):
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM django_migrations WHERE app = 'food_entries'")
+
+        for _ in range(2):
+            response = anonymous.get("/readyz")
+
+            assert response.status_code == 503
+            assert response.json()["detail"].startswith("Migrations are not applied: food_entries.0001_initial")
+            assert response["Retry-After"] == "5"
+
+    def test_is_ok_once_they_are_applied(self, anonymous, db):
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE django_migrations SET app = 'away' WHERE app = 'food_entries'")
+            assert anonymous.get("/readyz").status_code == 503
+            cursor.execute("UPDATE django_migrations SET app = 'food_entries' WHERE app = 'away'")
+
+        assert anonymous.get("/readyz").json() == {"status": "ok"}
+
+    @pytest.mark.parametrize("migrated", [False, True])
+    def test_says_that_the_database_is_away(self, anonymous, database_away, monkeypatch, migrated):
+        monkeypatch.setattr(ReadyView, "migrated", migrated)
+
+        response = anonymous.get("/readyz")
+
+        assert response.status_code == 503
+        assert response.json() == {"detail": "The database cannot be reached"}
+        assert response["Retry-After"] == "5"
+
+
+class TestTheDocumentation:
+    def test_is_there_without_a_token(self, anonymous):
+        schema, docs = anonymous.get("/v1/schema"), anonymous.get("/v1/docs", headers={"Accept": "text/html,*/*"})
+
+        assert schema.status_code == docs.status_code == 200
+        assert schema["Content-Type"] == "application/json"
+        assert schema.json()["openapi"].startswith("3.")
+        assert docs["Content-Type"].startswith("text/html")
+
+    def test_is_there_with_a_token_that_is_refused(self, anonymous):
+        for path in ("/v1/schema", "/v1/docs"):
+            assert anonymous.get(path, headers={"Authorization": "Bearer x"}).status_code == 200
+
+    def test_refers_to_no_other_host(self, anonymous):
+        page = anonymous.get("/v1/docs").content.decode()
+
+        assert re.findall(r"(?:https?:|[\"'(=]\s*)//[^\s\"')]+", page) == []
+
+    def test_loads_what_this_service_has(self, anonymous):
+        page = anonymous.get("/v1/docs").content.decode()
+
+        loaded = re.findall(r"(?:src|href)=[\"']([^\"']+)", page)
+        assert len(loaded) >= 4
+        for address in loaded:
+            assert address.startswith("/static/")
+            response = anonymous.get(address)
+            assert response.status_code == 200
+            assert b"".join(response)
+
+    def test_reads_the_document_from_this_service(self, anonymous):
+        page = anonymous.get("/v1/docs").content.decode()
+
+        assert '"/v1/schema"' in page

@@ -1,0 +1,126 @@
+import re
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import bcrypt
+import pytest
+from django.utils import timezone
+
+from devices.models import Device
+from devices.owned import delete_device
+
+REGISTER = "/v1/auth/register"
+
+
+@pytest.mark.django_db
+class TestRegister:
+    def test_answers_a_token_that_works(self, anonymous, api):
+        device_id = str(uuid4())
+
+        response = anonymous.post(REGISTER, {"device_id": device_id})
+
+        assert response.status_code == 200
+        assert response.json().keys() == {"token"}
+        token = response.json()["token"]
+        assert re.fullmatch(re.escape(device_id) + r"\.[A-Za-z0-9_-]{43}", token)
+        api.use(token)
+        assert api.get("/v1/devices/me").json()["id"] == device_id
+
+    def test_stores_the_device_and_of_its_secret_only_a_hash(self, anonymous):
+        token = anonymous.post(REGISTER, {"device_id": uuid4()}).json()["token"]
+
+        device_id, _, secret = token.partition(".")
+        device = Device.objects.get()
+        assert device.pk == UUID(device_id)
+        assert (device.revision, device.next_token_hash, device.deleted_at) == (1, None, None)
+        assert timezone.now() - device.last_seen_at < timedelta(minutes=1)
+        assert timezone.now() - device.created_at < timedelta(minutes=1)
+        assert secret not in str(Device.objects.values().get())
+        assert bcrypt.checkpw(secret.encode(), device.token_hash.encode())
+
+    @pytest.mark.parametrize("rounds", [4, 5])
+    def test_hashes_with_as_many_rounds_as_it_is_told(self, anonymous, settings, rounds):
+        settings.BCRYPT_ROUNDS = rounds
+
+        anonymous.post(REGISTER, {"device_id": uuid4()})
+
+        assert Device.objects.get().token_hash.startswith(f"$2b${rounds:02}$")
+
+    def test_takes_an_id_in_capitals_for_the_same(self, anonymous, device):
+        response = anonymous.post(REGISTER, {"device_id": str(device.pk).upper()})
+
+        assert response.status_code == 409
+        assert response.json() == {"detail": "Device already registered"}
+
+        other = uuid4()
+        token = anonymous.post(REGISTER, {"device_id": str(other).upper()}).json()["token"]
+        assert token.startswith(f"{other}.")
+
+    def test_needs_no_token_and_minds_none(self, anonymous):
+        response = anonymous.post(REGISTER, {"device_id": uuid4()}, headers={"Authorization": "Bearer x"})
+
+        assert response.status_code == 200
+
+    def test_gives_each_device_a_secret_of_its_own(self, anonymous):
+        answers = [anonymous.post(REGISTER, {"device_id": uuid4()}).json()["token"] for _ in range(3)]
+
+        assert len({token.partition(".")[2] for token in answers}) == 3
+
+    def test_answers_409_where_the_id_is_known(self, anonymous, api, device):
+        response = anonymous.post(REGISTER, {"device_id": device.pk})
+
+        assert response.status_code == 409
+        assert response.json() == {"detail": "Device already registered"}
+        assert Device.objects.get().token_hash == device.token_hash
+        assert api.get("/v1/devices/me").status_code == 200
+
+    def test_answers_409_where_the_id_is_of_a_deleted_device(self, anonymous, device):
+        delete_device(device)
+        before = Device.objects.values().get()
+
+        response = anonymous.post(REGISTER, {"device_id": device.pk})
+
+        assert response.status_code == 409
+        assert response.json() == {"detail": "Device already registered"}
+        assert Device.objects.values().get() == before
+
+    @pytest.mark.parametrize(
+        ("body", "code"),
+        [
+            ({}, "required"),
+            ({"id": "0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11"}, "required"),
+            ({"device_id": None}, "null"),
+            *[
+                ({"device_id": value}, "invalid")
+                for value in (
+                    "",
+                    "phone",
+                    7,
+                    1.5,
+                    True,
+                    [],
+                    {},
+                    ["0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11"],
+                    "0d9c3c5e3f2b4c419b0e6a3b6a6f2c11",
+                    "{0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11}",
+                    "urn:uuid:0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11",
+                    "0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11\n",
+                    "0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c1",
+                    "0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c1g",
+                    "٠d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11",
+                    "\x000d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11",
+                    13 * 10**37,
+                )
+            ],
+        ],
+        ids=repr,
+    )
+    def test_answers_422_where_the_id_is_no_uuid(self, anonymous, body, code):
+        response = anonymous.post(REGISTER, body)
+
+        assert response.status_code == 422
+        assert response.json()["detail"] == "Validation error"
+        (error,) = response.json()["errors"]
+        assert error.keys() == {"loc", "msg", "type"}
+        assert (error["loc"], error["type"]) == (["device_id"], code)
+        assert not Device.objects.exists()

@@ -1,0 +1,262 @@
+from datetime import timedelta
+from secrets import token_urlsafe
+from uuid import uuid4
+
+import pytest
+from django.core.cache import caches
+from django.utils import timezone
+
+from devices import tokens
+from devices.models import Device
+from devices.owned import delete_device
+
+ME = "/v1/devices/me"
+SECRET = "A" * 43
+
+
+def wrong(token: str) -> str:
+    """Return a well-formed token of the same device, with another secret."""
+    return f"{token.partition('.')[0]}.{token_urlsafe(32)}"
+
+
+class TestARequestWithoutAToken:
+    @pytest.mark.parametrize(
+        "header",
+        [None, "", " ", "Basic dXNlcjpwYXNz", "Token x", "x", "Bearerx", "Bearer\tx", "é"],
+        ids=repr,
+    )
+    def test_gets_401(self, anonymous, header):
+        response = anonymous.get(ME, headers={} if header is None else {"Authorization": header})
+
+        assert response.status_code == 401
+        assert response.json() == {"detail": "Authentication credentials were not provided."}
+        assert response["WWW-Authenticate"] == "Bearer"
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("POST", "/v1/auth/rotate"),
+            ("DELETE", "/v1/devices/me"),
+            ("GET", "/v1/products"),
+            ("POST", "/v1/products"),
+            ("PATCH", f"/v1/portions/{uuid4()}"),
+            ("GET", "/v1/food-entries/summary"),
+            ("BREW", "/v1/products"),
+        ],
+    )
+    def test_gets_401_whatever_it_asks(self, anonymous, method, path):
+        response = anonymous.generic(method, path, b"{", content_type="application/json")
+
+        assert response.status_code == 401
+        assert response.json() == {"detail": "Authentication credentials were not provided."}
+        assert response["WWW-Authenticate"] == "Bearer"
+
+
+class TestATokenThatIsNotValid:
+    @pytest.fixture
+    def refused(self, anonymous):
+        def refused(header: str, path=ME):
+            response = anonymous.get(path, headers={"Authorization": header, "X-Request-ID": "same"})
+            return response.status_code, response.content, dict(response.headers)
+
+        return refused
+
+    @pytest.fixture
+    def unknown(self, db, refused):
+        """What a token gets whose device never was: the measure of all the others."""
+        return refused(f"Bearer {uuid4()}.{SECRET}")
+
+    def test_gets_401(self, unknown):
+        status, body, headers = unknown
+
+        assert status == 401
+        assert body == b'{"detail":"Invalid or expired token"}'
+        assert headers["WWW-Authenticate"] == "Bearer"
+
+    @pytest.mark.parametrize(
+        "token",
+        [
+            "",
+            ".",
+            "x",
+            "{id}",
+            "{id}.",
+            f".{SECRET}",
+            "{id}.{secret}x",
+            "{id}.{short}",
+            "{id}.{secret}.{secret}",
+            "{id} .{secret}",
+            "{id}{secret}",
+            "{ID}.{secret}",
+            "{hex}.{secret}",
+            "{id}.{secret}" + "x" * 10_000,
+            "{id}." + "A" * 72,
+            "{id}." + "é" * 43,
+            "{id}." + "秘密".encode().decode("latin-1"),
+            "{id}." + "A" * 42 + "=",
+            "{id}." + "\x00" * 43,
+            "{id}.\r\n{secret}",
+        ],
+        ids=lambda token: repr(token[:30]),
+    )
+    def test_is_malformed(self, refused, unknown, device, api, token):
+        device_id, _, secret = api.token.partition(".")
+        parts = {"id": device_id, "ID": device_id.upper(), "hex": device.pk.hex, "secret": secret, "short": secret[1:]}
+
+        assert device_id.upper() != device_id
+        assert refused(f"Bearer {token.format(**parts)}") == unknown
+
+    def test_has_a_wrong_secret(self, refused, unknown, api):
+        assert refused(f"Bearer {wrong(api.token)}") == unknown
+
+    def test_has_the_secret_of_another_device(self, refused, unknown, api, stranger):
+        mixed = f"{stranger.token.partition('.')[0]}.{api.token.partition('.')[2]}"
+
+        assert refused(f"Bearer {mixed}") == unknown
+
+    def test_is_of_a_deleted_device(self, refused, unknown, api, device):
+        api.get(ME)
+        delete_device(device)
+
+        assert refused(f"Bearer {api.token}") == unknown
+        assert refused(f"Bearer {wrong(api.token)}") == unknown
+
+    def test_was_replaced(self, refused, unknown, api):
+        old = api.token
+        api.use(api.post("/v1/auth/rotate").json()["token"])
+        api.get(ME)
+
+        assert refused(f"Bearer {old}") == unknown
+
+    def test_gets_401_on_paths_of_rows_that_are_there_or_not(self, refused, unknown, api):
+        product = api.post("/v1/products", {"name": "Rye", "kcal_100g": 259}).json()
+
+        bodies = [
+            refused(f"Bearer {wrong(api.token)}", f"/v1/products/{row}")[:2] for row in (product["id"], uuid4(), "x")
+        ]
+
+        assert bodies == [unknown[:2]] * 3
+
+    def test_writes_nothing(self, anonymous, api, device):
+        for method, path in (("POST", "/v1/products"), ("DELETE", ME), ("POST", "/v1/auth/rotate")):
+            response = anonymous.generic(
+                method,
+                path,
+                b'{"name": "Rye", "kcal_100g": 259}',
+                content_type="application/json",
+                headers={"Authorization": f"Bearer {wrong(api.token)}"},
+            )
+            assert response.status_code == 401
+
+        before = Device.objects.filter(pk=device.pk).values().get()
+        assert before["last_seen_at"] == device.last_seen_at
+        assert (before["revision"], before["next_token_hash"], before["deleted_at"]) == (1, None, None)
+
+
+class TestATokenThatIsValid:
+    @pytest.mark.parametrize("form", ["Bearer {}", "bearer {}", "BEARER {}", "Bearer  {} "])
+    def test_is_read_in_every_spelling_of_its_scheme(self, anonymous, api, form):
+        response = anonymous.get(ME, headers={"Authorization": form.format(api.token)})
+
+        assert response.status_code == 200
+
+    @pytest.mark.parametrize("path", [ME, "/v1/auth/rotate"])
+    def test_costs_one_query_by_primary_key_however_many_devices(self, api, db, path, django_assert_num_queries):
+        Device.objects.bulk_create(Device(pk=uuid4(), token_hash="x") for _ in range(20))
+
+        with django_assert_num_queries(1 if path == ME else 2) as queries:  # the device; its new token
+            api.generic("POST" if path != ME else "GET", path)
+
+        assert '"devices"."id" = ' in queries[0]["sql"]
+
+
+class TestAVerdict:
+    def test_is_remembered(self, api, bcrypt_runs):
+        assert [api.get(ME).status_code for _ in range(3)] == [200] * 3
+
+        assert bcrypt_runs == [api.token.partition(".")[2].encode()]
+
+    def test_is_of_one_token_alone(self, api, anonymous, bcrypt_runs):
+        api.get(ME)
+
+        response = anonymous.get(ME, headers={"Authorization": f"Bearer {wrong(api.token)}"})
+
+        assert response.status_code == 401
+        assert len(bcrypt_runs) == 2
+
+    def test_is_not_remembered_where_the_secret_is_wrong(self, anonymous, api, bcrypt_runs):
+        header = {"Authorization": f"Bearer {wrong(api.token)}"}
+
+        assert [anonymous.get(ME, headers=header).status_code for _ in range(3)] == [401] * 3
+        assert len(bcrypt_runs) == 3
+        assert not caches["verdicts"]._cache
+
+    def test_dies_with_the_hash(self, api, device, bcrypt_runs):
+        api.get(ME)
+        Device.objects.filter(pk=device.pk).update(token_hash=tokens.issue(device.pk)[1])
+
+        assert api.get(ME).status_code == 401
+        assert len(bcrypt_runs) == 2
+
+    def test_does_not_outlive_the_device(self, api, device, bcrypt_runs):
+        api.get(ME)
+        Device.objects.filter(pk=device.pk).update(deleted_at=timezone.now())
+
+        assert api.get(ME).status_code == 401
+        assert len(bcrypt_runs) == 1
+
+    def test_is_void_under_another_key_of_the_service(self, api, settings, bcrypt_runs):
+        api.get(ME)
+        settings.SECRET_KEY = "another-key"
+
+        assert api.get(ME).status_code == 200
+        assert len(bcrypt_runs) == 2
+
+    def test_names_no_token(self, api):
+        api.get(ME)
+
+        (key,) = caches["verdicts"]._cache
+        device_id, _, secret = api.token.partition(".")
+        assert secret not in key
+        assert device_id not in key
+
+    def test_has_a_time_limit_and_a_cache_of_its_own(self, api, bcrypt_runs):
+        api.get(ME)
+        caches["default"].clear()
+        api.get(ME)
+        assert len(bcrypt_runs) == 1
+
+        assert caches["verdicts"].default_timeout == timedelta(days=1).total_seconds()
+        caches["verdicts"].clear()
+        api.get(ME)
+        assert len(bcrypt_runs) == 2
+
+
+class TestACacheThatIsAway:
+    @pytest.fixture(autouse=True)
+    def _away(self, settings):
+        redis = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1"}
+        settings.CACHES = {"default": redis, "verdicts": redis}
+
+    def test_is_a_miss(self, api, bcrypt_runs):
+        assert [api.get(ME).status_code for _ in range(2)] == [200, 200]
+        assert len(bcrypt_runs) == 2
+
+    def test_lets_no_wrong_secret_in(self, api, anonymous):
+        response = anonymous.get(ME, headers={"Authorization": f"Bearer {wrong(api.token)}"})
+
+        assert response.status_code == 401
+        assert response.json() == {"detail": "Invalid or expired token"}
+
+    def test_is_in_the_log_and_the_token_is_not(self, api, caplog):
+        api.get(ME)
+
+        assert "The cache does not answer" in caplog.text
+        assert api.token.partition(".")[2] not in caplog.text
+
+    def test_stops_neither_registration_nor_its_throttle(self, anonymous, db, settings):
+        settings.REGISTER_RATE = "2/min"
+
+        answers = [anonymous.post("/v1/auth/register", {"device_id": uuid4()}).status_code for _ in range(3)]
+
+        assert answers == [200, 200, 429]

@@ -1,0 +1,426 @@
+"""What each field takes, on create and on update. The values are JSON as it comes over the wire."""
+
+import json
+
+import pytest
+
+from products.models import Portion, Product
+from products.tests.factories import PortionFactory, ProductFactory
+
+NULL = ("This field may not be null.", "null")
+BLANK = ("This field may not be blank.", "blank")
+NO_TEXT = ("Not a valid string.", "invalid")
+NO_NUMBER = ("A valid number is required.", "invalid")
+NO_INTEGER = ("A valid integer is required.", "invalid")
+NO_BOOLEAN = ("Must be a valid boolean.", "invalid")
+NO_UUID = ("Must be a valid UUID.", "invalid")
+NO_GTIN = ("A barcode has 8, 12, 13 or 14 digits.", "invalid")
+WRONG_CHECK_DIGIT = ("The barcode's check digit is wrong.", "check_digit")
+NUL = ("Null characters are not allowed.", "null_characters_not_allowed")
+SURROGATE = ("Surrogate characters are not allowed: U+D83C.", "surrogate_characters_not_allowed")
+TOO_LONG = ("Ensure this field has no more than 100 characters.", "max_length")
+
+
+def below(limit) -> tuple:
+    return f"Ensure this value is greater than or equal to {limit}.", "min_value"
+
+
+def above(limit) -> tuple:
+    return f"Ensure this value is less than or equal to {limit}.", "max_value"
+
+
+FAMILY = "👨‍👩‍👧‍👦"
+
+NAMES_REFUSED = [
+    ("name", "null", [NULL]),
+    ("name", "7", [NO_TEXT]),
+    ("name", "7.5", [NO_TEXT]),
+    ("name", "true", [NO_TEXT]),
+    ("name", '["Rye"]', [NO_TEXT]),
+    ("name", '{"en": "Rye"}', [NO_TEXT]),
+    ("name", '""', [BLANK]),
+    ("name", r'" \t\n\u00a0\u3000"', [BLANK]),
+    ("name", json.dumps("x" * 101), [TOO_LONG]),
+    ("name", json.dumps("🥐" * 101), [TOO_LONG]),
+    ("name", r'"Rye\u0000"', [NUL]),
+    ("name", r'"Rye \ud83c"', [SURROGATE]),
+]
+NAMES_TAKEN = [
+    ("name", '"R"', "R"),
+    ("name", json.dumps("x" * 100), "x" * 100),
+    ("name", json.dumps("🥐" * 100), "🥐" * 100),
+    ("name", json.dumps("ß" * 100), "ß" * 100),
+    ("name", json.dumps("ΐ" * 100), "ΐ" * 100),
+    ("name", json.dumps("\u3000 " + "x" * 100 + " \n"), "x" * 100),
+    ("name", r'" \t Rye  bread \n"', "Rye  bread"),
+    ("name", r'"\ud83e\udd50"', "🥐"),
+    ("name", json.dumps(FAMILY), FAMILY),
+    ("name", '"Сырники со сметаной"', "Сырники со сметаной"),
+    ("name", '"שקשוקה"', "שקשוקה"),
+    ("name", '"فول مدمس"', "فول مدمس"),
+    ("name", '"ต้มยำกุ้ง"', "ต้มยำกุ้ง"),
+    ("name", '"आलू पराठा"', "आलू पराठा"),
+    ("name", '"김치찌개"', "김치찌개"),
+    ("name", '"麻婆豆腐"', "麻婆豆腐"),
+    ("name", '"𠮷野家"', "𠮷野家"),
+    ("name", r'"e\u0301clair"', "e\u0301clair"),
+    ("name", r'"\u0301"', "\u0301"),
+    ("name", json.dumps("'; DROP TABLE products; --"), "'; DROP TABLE products; --"),
+    ("name", '"<b>Rye</b> & {{ 7 * 7 }} %s"', "<b>Rye</b> & {{ 7 * 7 }} %s"),
+]
+
+NUTRIENTS = ("protein_100g", "carbs_100g", "fat_100g")
+PRODUCT_REFUSED = [
+    *NAMES_REFUSED,
+    ("kcal_100g", "null", [NULL]),
+    ("kcal_100g", '"250"', [NO_INTEGER]),
+    ("kcal_100g", "true", [NO_INTEGER]),
+    ("kcal_100g", "[250]", [NO_INTEGER]),
+    ("kcal_100g", "{}", [NO_INTEGER]),
+    ("kcal_100g", "250.5", [NO_INTEGER]),
+    ("kcal_100g", "1e400", [NO_INTEGER]),
+    ("kcal_100g", "1" + "0" * 5000, [NO_INTEGER]),
+    ("kcal_100g", "-1", [below(0)]),
+    ("kcal_100g", "1001", [above(1000)]),
+    ("kcal_100g", "9223372036854775808", [above(1000)]),
+    *[
+        (nutrient, value, errors)
+        for nutrient in NUTRIENTS
+        for value, errors in [
+            ('"10.5"', [NO_NUMBER]),
+            ('""', [NO_NUMBER]),
+            ("false", [NO_NUMBER]),
+            ("[1]", [NO_NUMBER]),
+            ("{}", [NO_NUMBER]),
+            ("1e400", [NO_NUMBER]),
+            ("-1", [below(0)]),
+            ("-0.005", [below(0)]),
+            ("100.005", [above(100)]),
+            ("100.01", [above(100)]),
+            ("1e30", [above(100)]),
+            ("1" + "0" * 4000, [above(100)]),
+        ]
+    ],
+    ("barcode", "4006381333931", [NO_TEXT]),
+    ("barcode", "true", [NO_TEXT]),
+    ("barcode", '["4006381333931"]', [NO_TEXT]),
+    ("barcode", '""', [BLANK]),
+    ("barcode", '"  "', [BLANK]),
+    ("barcode", '"4006381333932"', [WRONG_CHECK_DIGIT]),
+    ("barcode", '"96385075"', [WRONG_CHECK_DIGIT]),
+    ("barcode", '"036000291453"', [WRONG_CHECK_DIGIT]),
+    ("barcode", '"00012345600013"', [WRONG_CHECK_DIGIT]),
+    *[("barcode", f'"{"0" * length}"', [NO_GTIN]) for length in (1, 7, 9, 10, 11)],
+    ("barcode", f'"{"0" * 15}"', [NO_GTIN, ("Ensure this field has no more than 14 characters.", "max_length")]),
+    ("barcode", '"400638133393X"', [NO_GTIN]),
+    ("barcode", '"4006381 333931"', [NO_GTIN]),
+    ("barcode", '"٤٠٠٦٣٨١٣٣٣٩٣١"', [NO_GTIN]),
+    ("barcode", r'"9638\u00005074"', [NO_GTIN, NUL]),
+    ("barcode", r'"9638507\ud83c"', [NO_GTIN, SURROGATE]),
+]
+PRODUCT_TAKEN = [
+    *NAMES_TAKEN,
+    ("kcal_100g", "0", 0),
+    ("kcal_100g", "1000", 1000),
+    ("kcal_100g", "250.0", 250),
+    ("kcal_100g", "-0.0", 0),
+    ("kcal_100g", "1e3", 1000),
+    *[
+        (nutrient, value, stored)
+        for nutrient in NUTRIENTS
+        for value, stored in [
+            ("null", None),
+            ("0", 0.0),
+            ("7", 7.0),
+            ("100", 100.0),
+            ("0.30000000000000004", 0.3),
+            ("0.004", 0.0),
+            ("0.005", 0.01),
+            ("0.015", 0.02),
+            ("1.005", 1.01),
+            ("-0.001", 0.0),
+            ("1e-400", 0.0),
+            ("99.994", 99.99),
+            ("99.995", 100.0),
+            ("100.004", 100.0),
+            ("100.0049999999", 100.0),
+        ]
+    ],
+    ("barcode", "null", None),
+    ("barcode", '"96385074"', "96385074"),
+    ("barcode", '"036000291452"', "036000291452"),
+    ("barcode", '"4006381333931"', "4006381333931"),
+    ("barcode", '"00012345600012"', "00012345600012"),
+    ("barcode", r'" 4006381333931\n"', "4006381333931"),
+]
+
+PORTION_REFUSED = [
+    *NAMES_REFUSED,
+    ("grams", "null", [NULL]),
+    ("grams", '"40"', [NO_NUMBER]),
+    ("grams", "true", [NO_NUMBER]),
+    ("grams", "[40]", [NO_NUMBER]),
+    ("grams", "{}", [NO_NUMBER]),
+    ("grams", "1e400", [NO_NUMBER]),
+    ("grams", "0", [below("0.01")]),
+    ("grams", "0.004", [below("0.01")]),
+    ("grams", "-0.001", [below("0.01")]),
+    ("grams", "-40", [below("0.01")]),
+    ("grams", "10000.005", [above(10000)]),
+    ("grams", "10001", [above(10000)]),
+    ("grams", "1e30", [above(10000)]),
+    ("grams", "1" + "0" * 4000, [above(10000)]),
+    ("is_default", "null", [NULL]),
+    ("is_default", "1", [NO_BOOLEAN]),
+    ("is_default", "0", [NO_BOOLEAN]),
+    ("is_default", '"true"', [NO_BOOLEAN]),
+    ("is_default", "[true]", [NO_BOOLEAN]),
+    ("is_default", "{}", [NO_BOOLEAN]),
+]
+PORTION_TAKEN = [
+    *NAMES_TAKEN,
+    ("grams", "0.005", 0.01),
+    ("grams", "0.01", 0.01),
+    ("grams", "0.30000000000000004", 0.3),
+    ("grams", "35.125", 35.13),
+    ("grams", "9999.995", 10000.0),
+    ("grams", "10000", 10000.0),
+    ("grams", "10000.004", 10000.0),
+    ("is_default", "true", True),
+    ("is_default", "false", False),
+]
+
+IDS_REFUSED = [
+    ("id", value, [error])
+    for value, error in [
+        ("null", NULL),
+        ("7", NO_UUID),
+        ("true", NO_UUID),
+        ("[]", NO_UUID),
+        ("{}", NO_UUID),
+        ('""', NO_UUID),
+        ('"rye"', NO_UUID),
+        ('"7f1c2f6e61a54a6a9d550a3f0c5f8e10"', NO_UUID),
+        ('"{7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10}"', NO_UUID),
+        ('"urn:uuid:7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10"', NO_UUID),
+        ('"7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e1g"', NO_UUID),
+        (r'"7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10\u0000"', NO_UUID),
+        (r'"\ud83c"', NO_UUID),
+    ]
+]
+NO_OBJECTS = [
+    ("null", ("No data provided", "null")),
+    ("[]", ("Invalid data. Expected a dictionary, but got list.", "invalid")),
+    ('"Rye"', ("Invalid data. Expected a dictionary, but got str.", "invalid")),
+    ("7", ("Invalid data. Expected a dictionary, but got int.", "invalid")),
+    ("true", ("Invalid data. Expected a dictionary, but got bool.", "invalid")),
+]
+
+PRODUCT = {"name": '"Rye"', "kcal_100g": "250"}
+PORTION = {"name": '"Slice"', "grams": "40"}
+
+
+def table(rows):
+    """Parametrize with the rows of a table; each is named for its field and value."""
+    named = [f"{field}={value if len(value) < 40 else f'{value[:12]}…{len(value)}'}" for field, value, _ in rows]
+    return pytest.mark.parametrize(("field", "value", "expected"), rows, ids=[ascii(name) for name in named])
+
+
+def send(api, method: str, path: str, fields: dict[str, str] | str):
+    if isinstance(fields, dict):
+        fields = "{" + ", ".join(f'"{name}": {value}' for name, value in fields.items()) + "}"
+    return api.generic(method, path, fields, content_type="application/json")
+
+
+def refusal(field: str, errors: list[tuple]) -> dict:
+    return {
+        "detail": "Validation error",
+        "errors": [{"loc": [field], "msg": msg, "type": kind} for msg, kind in errors],
+    }
+
+
+def is_the_same(value, expected) -> bool:
+    """Compare as JSON: `1` is neither `1.0` nor `true`, and `-0.0` is not `0.0`, though Python finds them equal."""
+    return json.dumps(value) == json.dumps(expected)
+
+
+class TestCreateProduct:
+    @table(PRODUCT_REFUSED + IDS_REFUSED)
+    def test_refuses(self, api, everything, field, value, expected):
+        before = everything()
+
+        response = send(api, "POST", "/v1/products", PRODUCT | {field: value})
+
+        assert response.status_code == 422
+        assert response.json() == refusal(field, expected)
+        assert everything() == before
+
+    @table(PRODUCT_TAKEN)
+    def test_takes(self, api, device, field, value, expected):
+        response = send(api, "POST", "/v1/products", PRODUCT | {field: value})
+
+        assert response.status_code == 201
+        assert is_the_same(response.json()[field], expected)
+        assert api.get(f"/v1/products/{device.products.get().pk}").json() == response.json()
+
+    @pytest.mark.parametrize("missing", PRODUCT)
+    def test_requires(self, api, everything, missing):
+        before = everything()
+
+        response = send(api, "POST", "/v1/products", {k: v for k, v in PRODUCT.items() if k != missing})
+
+        assert response.status_code == 422
+        assert response.json() == refusal(missing, [("This field is required.", "required")])
+        assert everything() == before
+
+    @pytest.mark.parametrize(("body", "error"), NO_OBJECTS)
+    def test_refuses_what_is_no_object(self, api, everything, body, error):
+        before = everything()
+
+        response = send(api, "POST", "/v1/products", body)
+
+        assert response.status_code == 422
+        assert response.json() == {
+            "detail": "Validation error",
+            "errors": [{"loc": [], "msg": error[0], "type": error[1]}],
+        }
+        assert everything() == before
+
+    def test_says_all_that_is_wrong(self, api, everything):
+        before = everything()
+
+        response = api.post("/v1/products", {"name": " ", "kcal_100g": 1001, "fat_100g": -1, "barcode": "1"})
+
+        assert response.status_code == 422
+        assert response.json()["errors"] == [
+            {"loc": [field], "msg": msg, "type": kind}
+            for field, (msg, kind) in [
+                ("name", BLANK),
+                ("kcal_100g", above(1000)),
+                ("fat_100g", below(0)),
+                ("barcode", NO_GTIN),
+            ]
+        ]
+        assert everything() == before
+
+    def test_does_not_judge_the_sum_of_the_macronutrients(self, api):
+        response = api.post(
+            "/v1/products", {"name": "Label", "kcal_100g": 900, "protein_100g": 100, "carbs_100g": 100, "fat_100g": 100}
+        )
+
+        assert response.status_code == 201
+
+
+class TestUpdateProduct:
+    @table(PRODUCT_REFUSED)
+    def test_refuses(self, api, device, everything, field, value, expected):
+        product = ProductFactory(device=device)
+        before = everything()
+
+        response = send(api, "PATCH", f"/v1/products/{product.pk}", {"name": '"Other"'} | {field: value})
+
+        assert response.status_code == 422
+        assert response.json() == refusal(field, expected)
+        assert everything() == before
+
+    @table(PRODUCT_TAKEN)
+    def test_takes(self, api, device, field, value, expected):
+        product = ProductFactory(device=device)
+
+        response = send(api, "PATCH", f"/v1/products/{product.pk}", {field: value})
+
+        assert response.status_code == 200
+        assert is_the_same(response.json()[field], expected)
+        assert api.get(f"/v1/products/{product.pk}").json() == response.json()
+
+    @pytest.mark.parametrize(("body", "error"), NO_OBJECTS)
+    def test_refuses_what_is_no_object(self, api, device, everything, body, error):
+        product = ProductFactory(device=device)
+        before = everything()
+
+        response = send(api, "PATCH", f"/v1/products/{product.pk}", body)
+
+        assert response.status_code == 422
+        assert response.json()["errors"] == [{"loc": [], "msg": error[0], "type": error[1]}]
+        assert everything() == before
+
+
+class TestCreatePortion:
+    @table(PORTION_REFUSED + IDS_REFUSED)
+    def test_refuses(self, api, device, everything, field, value, expected):
+        product = ProductFactory(device=device)
+        before = everything()
+
+        response = send(api, "POST", f"/v1/products/{product.pk}/portions", PORTION | {field: value})
+
+        assert response.status_code == 422
+        assert response.json() == refusal(field, expected)
+        assert everything() == before
+
+    @table(PORTION_TAKEN)
+    def test_takes(self, api, device, field, value, expected):
+        product = ProductFactory(device=device)
+
+        response = send(api, "POST", f"/v1/products/{product.pk}/portions", PORTION | {field: value})
+
+        assert response.status_code == 201
+        assert is_the_same(response.json()[field], expected)
+        assert api.get(f"/v1/portions/{response.json()['id']}").json() == response.json()
+
+    @pytest.mark.parametrize("missing", PORTION)
+    def test_requires(self, api, device, everything, missing):
+        product = ProductFactory(device=device)
+        before = everything()
+
+        response = send(
+            api, "POST", f"/v1/products/{product.pk}/portions", {k: v for k, v in PORTION.items() if k != missing}
+        )
+
+        assert response.status_code == 422
+        assert response.json() == refusal(missing, [("This field is required.", "required")])
+        assert everything() == before
+
+    @pytest.mark.parametrize(("body", "error"), NO_OBJECTS)
+    def test_refuses_what_is_no_object(self, api, device, everything, body, error):
+        product = ProductFactory(device=device)
+        before = everything()
+
+        response = send(api, "POST", f"/v1/products/{product.pk}/portions", body)
+
+        assert response.status_code == 422
+        assert response.json()["errors"] == [{"loc": [], "msg": error[0], "type": error[1]}]
+        assert everything() == before
+
+
+class TestUpdatePortion:
+    @table(PORTION_REFUSED)
+    def test_refuses(self, api, device, everything, field, value, expected):
+        portion = PortionFactory(product=ProductFactory(device=device))
+        before = everything()
+
+        response = send(api, "PATCH", f"/v1/portions/{portion.pk}", {"name": '"Other"'} | {field: value})
+
+        assert response.status_code == 422
+        assert response.json() == refusal(field, expected)
+        assert everything() == before
+
+    @table(PORTION_TAKEN)
+    def test_takes(self, api, device, field, value, expected):
+        portion = PortionFactory(product=ProductFactory(device=device))
+
+        response = send(api, "PATCH", f"/v1/portions/{portion.pk}", {field: value})
+
+        assert response.status_code == 200
+        assert is_the_same(response.json()[field], expected)
+        assert api.get(f"/v1/portions/{portion.pk}").json() == response.json()
+
+
+class TestTheColumns:
+    """The database keeps two places, not what a double makes of them."""
+
+    def test_hold_the_rounded_decimals(self, api, device):
+        product = api.post("/v1/products", {"name": "Rye", "kcal_100g": 1, "fat_100g": 0.30000000000000004}).json()
+        portion = api.post(f"/v1/products/{product['id']}/portions", {"name": "Slice", "grams": 1.005}).json()
+
+        assert str(Product.objects.for_device(device).get(pk=product["id"]).fat_100g) == "0.30"
+        assert str(Portion.objects.for_device(device).get(pk=portion["id"]).grams) == "1.01"

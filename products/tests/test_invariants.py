@@ -1,0 +1,190 @@
+"""What the database itself refuses, whoever writes."""
+
+from decimal import Decimal
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+
+from devices.owned import change_set
+from products.models import Portion, Product
+from products.tests.factories import PortionFactory, ProductFactory
+
+BARCODE_IS_ITS_OWN = r"product_has_a_barcode_of_its_own|products\.device_id, products\.barcode"
+ONE_DEFAULT = r"product_has_one_default_portion|UNIQUE constraint failed: portions\.product_id"
+
+OUT_OF_BOUNDS = [
+    (Product, "name", "", "product_name_not_empty"),
+    (Product, "kcal_100g", -1, "product_kcal_100g_within_bounds"),
+    (Product, "kcal_100g", 1001, "product_kcal_100g_within_bounds"),
+    *[
+        (Product, nutrient, Decimal(value), f"product_{nutrient}_within_bounds")
+        for nutrient in ("protein_100g", "carbs_100g", "fat_100g")
+        for value in ("-0.01", "100.01")
+    ],
+    (Product, "barcode", "", "product_barcode_is_a_gtin"),
+    *[(Product, "barcode", "1" * length, "product_barcode_is_a_gtin") for length in (7, 9, 10, 11)],
+    (Portion, "name", "", "portion_name_not_empty"),
+    (Portion, "grams", Decimal(0), "portion_grams_within_bounds"),
+    (Portion, "grams", Decimal("-0.01"), "portion_grams_within_bounds"),
+    (Portion, "grams", Decimal("10000.01"), "portion_grams_within_bounds"),
+]
+NOT_NULL = [
+    *[(Product, field) for field in ("name", "name_key", "kcal_100g", "revision", "created_at", "device")],
+    *[
+        (Portion, field)
+        for field in ("name", "name_key", "grams", "is_default", "product", "revision", "created_at", "device")
+    ],
+]
+
+
+def named(rows):
+    return [f"{row[0].__name__}.{row[1]}={row[2] if len(row) > 2 else None}" for row in rows]
+
+
+class TestTheDatabase:
+    @pytest.mark.parametrize(("model", "field", "value", "constraint"), OUT_OF_BOUNDS, ids=named(OUT_OF_BOUNDS))
+    def test_refuses_a_value_out_of_bounds(self, device, everything, model, field, value, constraint):
+        PortionFactory(product=ProductFactory(device=device))
+        before = everything()
+
+        with pytest.raises(IntegrityError, match=constraint), transaction.atomic(), change_set(device):
+            model.objects.for_device(device).update(**{field: value})
+
+        assert everything() == before
+
+    @pytest.mark.parametrize(("model", "field"), NOT_NULL, ids=named(NOT_NULL))
+    def test_refuses_a_row_without(self, device, everything, model, field):
+        PortionFactory(product=ProductFactory(device=device))
+        before = everything()
+
+        with pytest.raises(IntegrityError, match=r"(?i)not.null"), transaction.atomic(), change_set(device):
+            model.objects.for_device(device).update(**{field: None})
+
+        assert everything() == before
+
+    def test_refuses_a_barcode_on_two_live_products_of_a_device(self, device, everything):
+        ProductFactory(device=device, barcode="96385074"), ProductFactory(device=device)
+        before = everything()
+
+        with pytest.raises(IntegrityError, match=BARCODE_IS_ITS_OWN), transaction.atomic(), change_set(device):
+            device.products.filter(barcode=None).update(barcode="96385074")
+
+        assert everything() == before
+
+    def test_refuses_to_bring_back_a_product_whose_barcode_another_has(self, device, everything):
+        gone = ProductFactory(device=device, barcode="96385074")
+        with change_set(device):
+            gone.soft_delete()
+        ProductFactory(device=device, barcode="96385074")
+        before = everything()
+
+        with pytest.raises(IntegrityError, match=BARCODE_IS_ITS_OWN), transaction.atomic(), change_set(device):
+            Product.all_objects.for_device(device).update(deleted_at=None)
+
+        assert everything() == before
+
+    def test_refuses_two_default_portions_of_a_live_product(self, device, everything):
+        PortionFactory(product=ProductFactory(device=device))
+        before = everything()
+
+        with pytest.raises(IntegrityError, match=ONE_DEFAULT), transaction.atomic(), change_set(device):
+            device.portions.update(is_default=True)
+
+        assert everything() == before
+
+    @pytest.mark.parametrize("factory", [ProductFactory, PortionFactory])
+    def test_refuses_an_id_twice(self, device, everything, factory):
+        kwargs = {"device": device} if factory is ProductFactory else {"product": ProductFactory(device=device)}
+        row = factory(**kwargs)
+        before = everything()
+
+        with pytest.raises(IntegrityError, match=r"_pkey|UNIQUE constraint failed: \w+\.id"), transaction.atomic():
+            factory(id=row.pk, **kwargs)
+
+        assert everything() == before
+
+    @pytest.mark.postgres
+    def test_refuses_a_portion_of_another_devices_product(self, device, other, everything):
+        theirs = ProductFactory(device=other)
+        before = everything()
+
+        with pytest.raises(IntegrityError), transaction.atomic():
+            PortionFactory(device=device, product=theirs)
+            connection.check_constraints()
+
+        assert everything() == before
+
+    @pytest.mark.postgres
+    def test_refuses_to_move_a_portion_to_another_devices_product(self, device, other, everything):
+        theirs = ProductFactory(device=other)
+        ProductFactory(device=device)
+        before = everything()
+
+        with pytest.raises(IntegrityError), transaction.atomic():
+            with change_set(device):
+                device.portions.update(product=theirs, is_default=False)
+            connection.check_constraints()
+
+        assert everything() == before
+
+    def test_takes_what_the_bounds_include(self, device):
+        portion = PortionFactory(product=ProductFactory(device=device))
+
+        with change_set(device):
+            device.products.update(name="x", kcal_100g=0, protein_100g=0, carbs_100g=100, fat_100g=None, barcode=None)
+            device.products.update(kcal_100g=1000, barcode="9" * 14)
+            device.portions.filter(pk=portion.pk).update(grams=Decimal("0.01"))
+            device.portions.exclude(pk=portion.pk).update(grams=Decimal(10_000))
+
+        assert sorted(device.portions.values_list("grams", flat=True)) == [Decimal("0.01"), Decimal(10_000)]
+
+
+class TestAnIdThatIsTaken:
+    @pytest.mark.postgres
+    @pytest.mark.parametrize("table", ["products", "portions"])
+    def test_answers_409_whichever_index_says_so(self, api, device, everything, table):
+        """PostgreSQL asks the oldest index first; a restored dump or a rebuilt index changes which that is."""
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {table}_pkey CASCADE")
+            cursor.execute(f"ALTER TABLE {table} ADD CONSTRAINT {table}_pkey PRIMARY KEY (id)")
+        product = ProductFactory(device=device)
+        gone = ProductFactory(device=device) if table == "products" else PortionFactory(product=product)
+        path = "/v1/products" if table == "products" else f"/v1/products/{product.pk}/portions"
+        api.delete(f"/v1/{table}/{gone.pk}")
+        before = everything()
+
+        response = api.post(path, {"id": str(gone.pk), "name": "Again", "kcal_100g": 1, "grams": 1})
+
+        assert response.status_code == 409
+        assert response.json() == {"detail": "This id is taken"}
+        assert everything() == before
+
+
+class TestEveryConstraint:
+    def test_is_shown_to_refuse(self):
+        """Fails for a new constraint until a row above breaks it."""
+        broken = {constraint for *_, constraint in OUT_OF_BOUNDS}
+        broken |= {"product_has_a_barcode_of_its_own", "product_has_one_default_portion"}
+
+        assert {rule.name for model in (Product, Portion) for rule in model._meta.constraints} == broken
+
+
+class TestNameKeys:
+    @pytest.mark.parametrize("factory", [ProductFactory, PortionFactory])
+    def test_follow_the_name(self, device, factory):
+        kwargs = {"device": device} if factory is ProductFactory else {"product": ProductFactory(device=device)}
+        row = factory(name="Éclair", **kwargs)
+        assert row.name_key == "eclair"
+
+        with change_set(device):
+            row.change(name="Straße")
+
+        row.refresh_from_db()
+        assert row.name_key == "strasse"
+
+    def test_have_room_for_the_longest(self, device):
+        """One character can become many, so that a key is longer than any name."""
+        product = ProductFactory(device=device, name="ΐﬃ" * 50)
+
+        product.refresh_from_db()
+        assert product.name_key == "ιffi" * 50

@@ -1,0 +1,212 @@
+"""What holds when several requests of one phone meet at the same moment. Each has its own connection."""
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from django.db import connection, connections
+
+from products.models import Portion, Product
+from products.tests.factories import PortionFactory, ProductFactory
+
+pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+
+ID = "7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10"
+
+
+def at_once(api, *requests: Callable) -> list:
+    """Send the requests at the same moment, each as a client of its own; return their answers in order."""
+    barrier = Barrier(len(requests))
+
+    def send(request: Callable):
+        try:
+            phone = type(api)(api.token)
+            connection.ensure_connection()
+            barrier.wait(timeout=20)
+            return request(phone)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(requests)) as pool:
+        return list(pool.map(send, requests))
+
+
+def statuses(responses) -> Counter:
+    return Counter(response.status_code for response in responses)
+
+
+def defaults(product: Product) -> int:
+    return Portion.objects.for_device(product.device_id).filter(product=product, is_default=True).count()
+
+
+class TestCreatesWithOneId:
+    def test_store_one_product_with_one_default_portion(self, api, device):
+        body = {"id": ID, "name": "Rye", "kcal_100g": 250}
+
+        responses = at_once(api, *[lambda phone: phone.post("/v1/products", body)] * 16)
+
+        device.refresh_from_db()
+        assert statuses(responses) == {201: 1, 200: 15}
+        assert len({response.content for response in responses}) == 1
+        assert Product.all_objects.for_device(device).count() == Portion.all_objects.for_device(device).count() == 1
+        assert defaults(device.products.get()) == 1
+        assert device.revision == 2
+
+    def test_store_one_portion(self, api, device):
+        product = ProductFactory(device=device)
+        body = {"id": ID, "name": "Slice", "grams": 40, "is_default": True}
+
+        responses = at_once(api, *[lambda phone: phone.post(f"/v1/products/{product.pk}/portions", body)] * 8)
+
+        assert statuses(responses) == {201: 1, 200: 7}
+        assert Portion.all_objects.for_device(device).count() == 2
+        assert defaults(product) == 1
+
+    def test_of_two_devices_store_one_product(self, api, device, stranger, other):
+        body = {"id": ID, "name": "Rye", "kcal_100g": 250}
+
+        responses = at_once(
+            api,
+            *[lambda phone: phone.post("/v1/products", body)] * 4,
+            *[lambda phone: type(phone)(stranger.token).post("/v1/products", body)] * 4,
+        )
+
+        assert statuses(responses) == {201: 1, 200: 3, 409: 4}
+        assert {response.json()["detail"] for response in responses if response.status_code == 409} == {
+            "This id is taken"
+        }
+        assert sorted([device.products.count(), other.products.count()]) == [0, 1]
+        assert sorted([device.portions.count(), other.portions.count()]) == [0, 1]
+
+
+class TestCreatesWithOneBarcode:
+    def test_store_one_product(self, api, device):
+        body = {"name": "Rye", "kcal_100g": 250, "barcode": "4006381333931"}
+
+        responses = at_once(api, *[lambda phone: phone.post("/v1/products", body)] * 8)
+
+        device.refresh_from_db()
+        assert statuses(responses) == {201: 1, 409: 7}
+        assert {response.json()["detail"] for response in responses if response.status_code == 409} == {
+            "Another product has this barcode."
+        }
+        assert Product.all_objects.for_device(device).count() == Portion.all_objects.for_device(device).count() == 1
+        assert device.revision == 2
+
+
+class TestMovesOfTheDefault:
+    def test_leave_exactly_one(self, api, device):
+        product = ProductFactory(device=device)
+        portions = [PortionFactory(product=product) for _ in range(8)]
+
+        responses = at_once(
+            api,
+            *[
+                lambda phone, pk=portion.pk: phone.patch(f"/v1/portions/{pk}", {"is_default": True})
+                for portion in portions
+            ],
+        )
+
+        assert statuses(responses) == {200: 8}
+        assert all(response.json()["is_default"] for response in responses)
+        assert defaults(product) == 1
+        assert product.portions.filter(deleted_at=None).count() == 9
+
+    def test_leave_exactly_one_while_defaults_are_made_and_deleted(self, api, device):
+        product = ProductFactory(device=device)
+        kept, gone = PortionFactory(product=product), product.portions.get(is_default=True)
+        new = {"name": "Slice", "grams": 40, "is_default": True}
+
+        responses = at_once(
+            api,
+            *[lambda phone: phone.post(f"/v1/products/{product.pk}/portions", new)] * 3,
+            *[lambda phone: phone.patch(f"/v1/portions/{kept.pk}", {"is_default": True})] * 2,
+            lambda phone: phone.delete(f"/v1/portions/{gone.pk}"),
+        )
+
+        assert statuses(responses) == {201: 3, 200: 2, 204: 1}
+        assert defaults(product) == 1
+
+
+class TestADeletionOfAProduct:
+    def test_takes_along_a_portion_that_is_added_meanwhile(self, api, device):
+        outcomes = set()
+        for _ in range(5):
+            product = ProductFactory(device=device)
+            deleted, added = at_once(
+                api,
+                lambda phone, pk=product.pk: phone.delete(f"/v1/products/{pk}"),
+                lambda phone, pk=product.pk: phone.post(f"/v1/products/{pk}/portions", {"name": "Slice", "grams": 40}),
+            )
+            stored = Portion.all_objects.for_device(device).filter(product=product).count()
+            outcomes.add((deleted.status_code, added.status_code, stored))
+
+        assert outcomes <= {(204, 201, 2), (204, 404, 1)}
+        assert not device.products.exists()
+        assert not device.portions.exists()
+
+    def test_happens_once(self, api, device):
+        product = ProductFactory(device=device)
+
+        responses = at_once(api, *[lambda phone: phone.delete(f"/v1/products/{product.pk}")] * 4)
+
+        device.refresh_from_db()
+        assert statuses(responses) == {204: 1, 404: 3}
+        assert device.revision == 3
+
+
+class TestDeletionsOfBothPortions:
+    def test_leave_one_of_them_as_the_default(self, api, device):
+        for _ in range(5):
+            product = ProductFactory(device=device)
+            PortionFactory(product=product)
+
+            responses = at_once(
+                api,
+                *[
+                    lambda phone, pk=pk: phone.delete(f"/v1/portions/{pk}")
+                    for pk in product.portions.values_list("pk", flat=True)
+                ],
+            )
+
+            assert statuses(responses) == {204: 1, 409: 1}
+            assert product.portions.filter(deleted_at=None).count() == defaults(product) == 1
+
+
+class TestChangesOfOneProduct:
+    def test_all_get_a_revision_of_their_own(self, api, device):
+        product = ProductFactory(device=device)
+
+        responses = at_once(
+            api,
+            *[
+                lambda phone, kcal=kcal: phone.patch(f"/v1/products/{product.pk}", {"kcal_100g": kcal})
+                for kcal in range(8)
+            ],
+        )
+
+        device.refresh_from_db()
+        product.refresh_from_db()
+        assert statuses(responses) == {200: 8}
+        assert sorted(response.json()["kcal_100g"] for response in responses) == list(range(8))
+        assert len({response.json()["updated_at"] for response in responses}) == 8
+        assert device.revision == product.revision == 2 + 8
+
+    def test_keep_what_each_of_them_sent(self, api, device):
+        product = ProductFactory(device=device)
+        sent = {"name": "Rye", "kcal_100g": 1, "protein_100g": 2.0, "carbs_100g": 3.0, "fat_100g": 4.0}
+        sent["barcode"] = "96385074"
+
+        responses = at_once(
+            api,
+            *[
+                lambda phone, field=field: phone.patch(f"/v1/products/{product.pk}", {field: sent[field]})
+                for field in sent
+            ],
+        )
+
+        stored = api.get(f"/v1/products/{product.pk}").json()
+        assert statuses(responses) == {200: len(sent)}
+        assert {field: stored[field] for field in sent} == sent

@@ -1,0 +1,83 @@
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from devices.owned import change_set
+from devices.viewsets import REPRESENTATION
+from products.models import Portion, Product
+from products.tests.factories import ProductFactory
+
+PORTION = """\
+{
+  "created_at": "2026-01-05T07:30:00.123456Z",
+  "grams": 100.0,
+  "id": "5b0f7c7a-0c57-4b9c-8d0a-2f5d6c3a9b21",
+  "is_default": true,
+  "name": "100g",
+  "product_id": "7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10",
+  "updated_at": "2026-01-06T00:00:00Z"
+}"""
+PRODUCT = """\
+{
+  "barcode": "4006381333931",
+  "carbs_100g": 48.25,
+  "created_at": "2026-01-05T07:30:00.123455Z",
+  "fat_100g": null,
+  "id": "7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10",
+  "kcal_100g": 259,
+  "name": "Rye \\ud83c\\udf5e",
+  "portions": [
+    {
+      "created_at": "2026-01-05T07:30:00.123456Z",
+      "grams": 100.0,
+      "id": "5b0f7c7a-0c57-4b9c-8d0a-2f5d6c3a9b21",
+      "is_default": true,
+      "name": "100g",
+      "product_id": "7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10",
+      "updated_at": "2026-01-06T00:00:00Z"
+    }
+  ],
+  "protein_100g": 0.1,
+  "updated_at": null
+}"""
+VERSION = 1
+
+CHANGED = (
+    "What clients read has changed. Raise devices.viewsets.REPRESENTATION, so that no phone keeps the old JSON, "
+    "and take the new number and the new JSON in here, both together."
+)
+
+
+def text(response) -> str:
+    assert response.status_code == 200
+    return json.dumps(response.json(), indent=2, sort_keys=True)
+
+
+class TestTheRepresentation:
+    def test_of_a_product_and_a_portion_is_this_very_json(self, api, device):
+        at = datetime(2026, 1, 5, 7, 30, 0, 123455, tzinfo=UTC)
+        product = ProductFactory(
+            id=UUID("7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10"),
+            device=device,
+            name="Rye 🍞",
+            kcal_100g=259,
+            protein_100g=Decimal("0.10"),
+            carbs_100g=Decimal("48.25"),
+            fat_100g=None,
+            barcode="4006381333931",
+        )
+        with change_set(device):
+            Product.objects.for_device(device).update(created_at=at, updated_at=None)
+            Portion.objects.for_device(device).update(
+                id=UUID("5b0f7c7a-0c57-4b9c-8d0a-2f5d6c3a9b21"),
+                created_at=at + timedelta(microseconds=1),
+                updated_at=datetime(2026, 1, 6, tzinfo=UTC),
+            )
+
+        one = text(api.get(f"/v1/products/{product.pk}"))
+        portion = text(api.get("/v1/portions/5b0f7c7a-0c57-4b9c-8d0a-2f5d6c3a9b21"))
+
+        assert (one, portion, REPRESENTATION) == (PRODUCT, PORTION, VERSION), CHANGED
+        assert api.get("/v1/products").json() == [json.loads(PRODUCT)]
+        assert api.get(f"/v1/products/{product.pk}/portions").json() == [json.loads(PORTION)]

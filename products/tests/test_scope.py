@@ -1,0 +1,98 @@
+"""Whose rows a call reaches: for a stranger's, a deleted and a missing row there is one answer, to the byte."""
+
+from uuid import uuid4
+
+import pytest
+
+from products.tests.factories import PortionFactory, ProductFactory
+
+PRODUCT = {"name": "Rye", "kcal_100g": 250}
+PORTION = {"name": "Slice", "grams": 40}
+
+LISTS = [("GET", "/v1/products", None), ("POST", "/v1/products", PRODUCT)]
+OF_A_PRODUCT = [
+    ("GET", "/v1/products/{id}", None),
+    ("PUT", "/v1/products/{id}", PRODUCT),
+    ("PATCH", "/v1/products/{id}", {"name": "Other"}),
+    ("PATCH", "/v1/products/{id}", {"name": ""}),
+    ("DELETE", "/v1/products/{id}", None),
+    ("GET", "/v1/products/{id}/portions", None),
+    ("GET", "/v1/products/{id}/portions?limit=1", None),
+    ("POST", "/v1/products/{id}/portions", PORTION),
+    ("POST", "/v1/products/{id}/portions", {"name": ""}),
+]
+OF_A_PORTION = [
+    ("GET", "/v1/portions/{id}", None),
+    ("PUT", "/v1/portions/{id}", PORTION),
+    ("PATCH", "/v1/portions/{id}", {"is_default": True}),
+    ("PATCH", "/v1/portions/{id}", {"is_default": False}),
+    ("PATCH", "/v1/portions/{id}", {"grams": 0}),
+    ("DELETE", "/v1/portions/{id}", None),
+]
+NO_UUIDS = ("rye", "7", "7f1c2f6e61a54a6a9d550a3f0c5f8e10", "%00", "é", "null")
+
+
+def calls(rows):
+    return pytest.mark.parametrize(
+        ("method", "path", "body"), rows, ids=[f"{method} {path} {body or ''}".strip() for method, path, body in rows]
+    )
+
+
+def call(client, method: str, path: str, body: dict | None):
+    return getattr(client, method.lower())(path, body) if body is not None else client.generic(method, path)
+
+
+def answer(response) -> tuple:
+    """Return all of an answer but its request's id."""
+    headers = {name: value for name, value in response.headers.items() if name != "X-Request-ID"}
+    return response.status_code, tuple(sorted(headers.items())), response.content
+
+
+class TestARowThatIsNotTheCallers:
+    @calls(OF_A_PRODUCT)
+    def test_answers_like_a_product_that_never_was(self, api, device, other, everything, method, path, body):
+        theirs, gone = ProductFactory(device=other), ProductFactory(device=device)
+        api.delete(f"/v1/products/{gone.pk}")
+        before = everything()
+
+        answers = {
+            answer(call(api, method, path.format(id=row_id), body))
+            for row_id in (theirs.pk, gone.pk, uuid4(), *NO_UUIDS)
+        }
+
+        ((status, _, content),) = answers
+        assert (status, content) == (404, b'{"detail":"Product not found"}')
+        assert everything() == before
+
+    @calls(OF_A_PORTION)
+    def test_answers_like_a_portion_that_never_was(self, api, device, other, everything, method, path, body):
+        theirs, gone = PortionFactory(product=ProductFactory(device=other)), ProductFactory(device=device)
+        gone_with_its_product = PortionFactory(product=gone)
+        gone_alone = PortionFactory(product=ProductFactory(device=device))
+        api.delete(f"/v1/products/{gone.pk}")
+        api.delete(f"/v1/portions/{gone_alone.pk}")
+        before = everything()
+
+        answers = {
+            answer(call(api, method, path.format(id=row_id), body))
+            for row_id in (theirs.pk, gone_with_its_product.pk, gone_alone.pk, uuid4(), *NO_UUIDS)
+        }
+
+        ((status, _, content),) = answers
+        assert (status, content) == (404, b'{"detail":"Portion not found"}')
+        assert everything() == before
+
+
+class TestACallWithoutAToken:
+    @calls(LISTS + OF_A_PRODUCT + OF_A_PORTION)
+    def test_is_refused(self, anonymous, device, everything, method, path, body):
+        product = ProductFactory(device=device)
+        row = product.portions.get() if "/portions/{id}" in path else product
+        before = everything()
+
+        response = call(anonymous, method, path.format(id=row.pk), body)
+
+        assert response.status_code == 401
+        assert response.content == b'{"detail":"Authentication credentials were not provided."}'
+        assert response["WWW-Authenticate"] == "Bearer"
+        assert everything() == before

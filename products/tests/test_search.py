@@ -1,0 +1,191 @@
+import pytest
+from django.db import connection
+
+from products.names import name_key
+from products.tests.factories import ProductFactory
+
+# What is searched for, and a name that contains it.
+FOUND = [
+    ("a", "a"),
+    ("rye", "Rye bread"),
+    ("BREAD", "Rye bread"),
+    ("e b", "Rye bread"),
+    (" rye ", "Rye bread"),
+    ("eclair", "Éclair"),
+    ("ÉCLAIR", "eclair"),
+    ("e\u0301clair", "\u00c9clair"),
+    ("creme brulee", "Crème brûlée"),
+    ("jalapeno", "Jalapeño"),
+    ("STRASSE", "Straßenkäse"),
+    ("straße", "STRASSENKASE"),
+    ("Käse", "KASE"),
+    ("istanbul", "İstanbul simidi"),
+    ("İSTANBUL", "istanbul simidi"),
+    ("pho", "Phở bò"),
+    ("pączki", "PACZKI"),
+    ("ΜΟΥΣΑΚΑΣ", "μουσακάς"),
+    ("μουσακας", "ΜΟΥΣΑΚΑΣ"),
+    ("σαλατα", "Σαλάτα"),
+    ("ΣΟΣ", "σος"),
+    ("йогурт", "ЙОГУРТ питьевой"),
+    ("иогурт", "Йогурт"),
+    ("елка", "Ёлка"),
+    ("김치", "김치찌개"),
+    ("\u1100\u1175\u11b7\u110e\u1175", "김치찌개"),
+    ("ต้มยำ", "ต้มยำกุ้ง"),
+    ("หมู", "ข้าวหมูแดง"),
+    ("पराठा", "आलू पराठा"),
+    ("हिंदी", "हिंदी"),
+    ("שלום", "שָׁלוֹם"),
+    ("محمد", "مُحَمَّد"),
+    ("麻婆", "麻婆豆腐"),
+    ("🥐", "Croissant 🥐"),
+    ("❤", "Made with ❤️"),
+    ("葛粉", "葛\U000e0100粉"),
+    ("100%", "Juice, 100%"),
+    ("_", "snake_case"),
+    ("\\", "back\\slash"),
+    ("\\%", "odd\\%name"),
+    ("'", "Ben's"),
+    ('"', 'the "best"'),
+    ("[a-z]", "set [a-z]"),
+    ("*", "star*"),
+    ("?", "why?"),
+    ("&", "M&M"),
+    ("+", "C+E"),
+    ("#", "No. #1"),
+]
+# What is searched for, and a name that does not contain it, though it comes near.
+NOT_FOUND = [
+    ("%", "Rye bread"),
+    ("R%d", "Rye bread"),
+    ("_", "Rye bread"),
+    ("R_e", "Rye bread"),
+    ("\\", "Rye bread"),
+    ("\\R", "Rye bread"),
+    ("R*", "Rye bread"),
+    (".", "Rye bread"),
+    ("?ye", "Rye bread"),
+    ("rye  bread", "Rye bread"),
+    ("bread rye", "Rye bread"),
+    ("100%", "1000 things"),
+    ("o", "Øl"),
+    ("김치", "김차"),
+    ("คน", "คีน"),
+    ("มี", "มา"),
+    ("ดู", "ดุ"),
+    ("หมู", "หม"),
+    ("กง", "กุ้ง"),
+    ("ປູ", "ປຸ"),
+    ("कि", "की"),
+    ("दल", "दाल"),
+    ("दुल", "दूल"),
+    ("क्या", "कया"),
+    ("பால்", "பாலகம்"),
+    ("কি", "কী"),
+    ("கொ", "கோ"),
+    ("కై", "కె"),
+    ("ཀི", "ཀུ"),
+]
+
+
+def names(response) -> list[str]:
+    assert response.status_code == 200
+    return [product["name"] for product in response.json()]
+
+
+class TestSearch:
+    @pytest.mark.parametrize(("text", "name"), FOUND)
+    def test_finds_a_name_that_contains_the_text(self, api, device, text, name):
+        ProductFactory(device=device, name=name)
+        ProductFactory(device=device, name="Ω")
+
+        assert names(api.get("/v1/products", {"search": text})) == [name]
+
+    @pytest.mark.parametrize(("text", "name"), NOT_FOUND)
+    def test_leaves_a_name_that_does_not(self, api, device, text, name):
+        ProductFactory(device=device, name=name)
+        ProductFactory(device=device, name=f"<{text}>")
+
+        assert names(api.get("/v1/products", {"search": text})) == [f"<{text}>"]
+
+    @pytest.mark.parametrize("text", ["", " ", "\u3000"])
+    def test_keeps_all_where_the_text_is_empty(self, api, device, text):
+        ProductFactory(device=device, name="Rye")
+
+        assert names(api.get("/v1/products", {"search": text})) == ["Rye"]
+
+    def test_keeps_the_order_of_the_list(self, api, device):
+        for name in ["Rye b", "bread", "rye c", "Ryé a"]:
+            ProductFactory(device=device, name=name)
+
+        assert names(api.get("/v1/products?search=RYE")) == ["Ryé a", "Rye b", "rye c"]
+
+    def test_leaves_deleted_rows(self, api, device):
+        gone = ProductFactory(device=device, name="Rye")
+        api.delete(f"/v1/products/{gone.pk}")
+
+        assert names(api.get("/v1/products?search=rye")) == []
+
+    def test_finds_nothing_by_a_text_that_no_name_can_hold(self, api, device):
+        ProductFactory(device=device, name="a" * 100)
+
+        response = api.get("/v1/products", {"search": "a" * 60_000})
+
+        assert response.status_code == 200
+        assert response.json() == []
+
+
+class TestTheOrderOfNames:
+    def test_is_by_code_point_on_every_database(self, api, device):
+        wild = ["-", "0", "10", "9", "A b", "ab", "a-b", "a_b", "Áb c", "abc", "æ", "z", "Ø", "ж", "Ё", "क", "กุ", "中"]
+        wild += ["가", "｡", "\ufffd", "😀", "𠮷", "ﷺ", "~", "{"]
+        for name in wild:
+            ProductFactory(device=device, name=name)
+
+        assert names(api.get("/v1/products")) == sorted(wild, key=name_key)
+
+    @pytest.mark.postgres
+    @pytest.mark.parametrize("table", ["products", "portions"])
+    def test_is_collation_c_on_postgresql(self, db, table):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT collation_name FROM information_schema.columns"
+                " WHERE table_name = %s AND column_name = 'name_key'",
+                [table],
+            )
+            collations = cursor.fetchall()
+
+        assert collations == [("C",)]
+
+
+class TestNameKey:
+    @pytest.mark.parametrize(
+        ("name", "key"),
+        [
+            ("Rye Bread", "rye bread"),
+            ("Éclair", "eclair"),
+            ("e\u0301clair", "eclair"),
+            ("Straße", "strasse"),
+            ("İ", "i"),
+            ("ı", "ı"),
+            ("ΣΟΣ", "σοσ"),
+            ("σος", "σοσ"),
+            ("Й", "и"),
+            ("ﬁn", "fin"),
+            ("Ǆ", "ǆ"),
+            ("각", "\u1100\u1161\u11a8"),
+            ("❤️", "❤"),
+            ("की", "की"),
+            ("\u0301", ""),
+            ("", ""),
+        ],
+    )
+    def test_is_without_case_and_marks(self, name, key):
+        assert name_key(name) == key
+
+    def test_of_a_key_is_the_key(self):
+        """Over the whole basic plane, each character between two letters; surrogates are no text."""
+        texts = [f"a{chr(code)}b" for code in range(1, 0x10000) if not 0xD800 <= code < 0xE000]
+
+        assert [text for text in texts if name_key(name_key(text)) != name_key(text)] == []
