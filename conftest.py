@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
@@ -6,6 +7,7 @@ from django.db import connection
 from rest_framework.test import APIClient
 
 from devices.models import Device
+from devices.owned import owned_models
 
 
 def pytest_collection_modifyitems(items):
@@ -61,3 +63,20 @@ def device(api) -> Device:
 def stranger(db) -> Phone:
     """Another device's client."""
     return Phone(Device.objects.register(uuid4()))
+
+
+@pytest.fixture
+def other(stranger) -> Device:
+    """The device that `stranger` speaks for."""
+    return Device.objects.get(pk=stranger.token.partition(".")[0])
+
+
+@pytest.fixture
+def everything(db) -> Callable[[], list]:
+    """Return a function that reads all that is stored, live or not: a refused request leaves it as it was."""
+
+    def read() -> list:
+        rows = [list(model.all_objects.order_by("pk").values()) for model in owned_models()]
+        return [*rows, list(Device.objects.order_by("pk").values("pk", "revision"))]
+
+    return read

@@ -85,9 +85,7 @@ class FoodEntrySerializer(OwnedSerializer):
 
     def is_stored(self, name: str, value) -> bool:
         """A value that equals the stored one counts as not sent: a client may send back the whole row it read."""
-        if name == "portion":  # an id that is stored never gets here
-            return value is None and self.instance.portion_id is None
-        return name != "product" and getattr(self.instance, name) == value
+        return name not in ("product", "portion") and getattr(self.instance, name) == value
 
     def weighed_new(self, sent: dict) -> dict:
         portion, quantity, grams = (sent.pop(name, None) for name in ("portion", "quantity", "grams"))

@@ -12,11 +12,6 @@ from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
 
 
-@pytest.fixture
-def other(stranger) -> Device:
-    return Device.objects.get(pk=stranger.token.partition(".")[0])
-
-
 class TestDeviceOwnedModels:
     def test_are_all_there_is_to_own(self):
         assert set(owned_models()) == {Product, Portion, FoodEntry}

@@ -1,15 +1,12 @@
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import Barrier
 from uuid import uuid4
 
 import pytest
-from django.db import connection, connections
 from rest_framework.test import APIClient
 
 from devices.models import Attempts, Device
 from devices.owned import owned_models
+from devices.tests.at_once import at_once, statuses
 from products.tests.factories import ProductFactory
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
@@ -17,22 +14,6 @@ pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 ME = "/v1/devices/me"
 ROTATE = "/v1/auth/rotate"
 TURNS = 3  # who is first is a matter of luck
-
-
-def at_once(*calls) -> list:
-    """Make all calls at the same moment, each on a connection of its own; return what they return."""
-    barrier = Barrier(len(calls))
-
-    def run(call):
-        try:
-            connection.ensure_connection()
-            barrier.wait(20)
-            return call()
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(run, calls))
 
 
 def call(token: str, method: str, path: str, body=None):
@@ -51,10 +32,6 @@ def register(device_id, address: str):
 
 def status(token: str, path=ME) -> int:
     return call(token, "get", path)().status_code
-
-
-def statuses(responses: list) -> Counter:
-    return Counter(response.status_code for response in responses)
 
 
 def newborn() -> str:

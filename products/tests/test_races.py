@@ -1,40 +1,14 @@
 """What holds when several requests of one phone meet at the same moment. Each has its own connection."""
 
-from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
-
 import pytest
-from django.db import connection, connections
 
+from devices.tests.at_once import sent_at_once, statuses
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
 ID = "7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10"
-
-
-def at_once(api, *requests: Callable) -> list:
-    """Send the requests at the same moment, each as a client of its own; return their answers in order."""
-    barrier = Barrier(len(requests))
-
-    def send(request: Callable):
-        try:
-            phone = type(api)(api.token)
-            connection.ensure_connection()
-            barrier.wait(timeout=20)
-            return request(phone)
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(len(requests)) as pool:
-        return list(pool.map(send, requests))
-
-
-def statuses(responses) -> Counter:
-    return Counter(response.status_code for response in responses)
 
 
 def defaults(product: Product) -> int:
@@ -45,7 +19,7 @@ class TestCreatesWithOneId:
     def test_store_one_product_with_one_default_portion(self, api, device):
         body = {"id": ID, "name": "Rye", "kcal_100g": 250}
 
-        responses = at_once(api, *[lambda phone: phone.post("/v1/products", body)] * 16)
+        responses = sent_at_once(api, *[lambda phone: phone.post("/v1/products", body)] * 16)
 
         device.refresh_from_db()
         assert statuses(responses) == {201: 1, 200: 15}
@@ -58,7 +32,7 @@ class TestCreatesWithOneId:
         product = ProductFactory(device=device)
         body = {"id": ID, "name": "Slice", "grams": 40, "is_default": True}
 
-        responses = at_once(api, *[lambda phone: phone.post(f"/v1/products/{product.pk}/portions", body)] * 8)
+        responses = sent_at_once(api, *[lambda phone: phone.post(f"/v1/products/{product.pk}/portions", body)] * 8)
 
         assert statuses(responses) == {201: 1, 200: 7}
         assert Portion.all_objects.for_device(device).count() == 2
@@ -67,7 +41,7 @@ class TestCreatesWithOneId:
     def test_of_two_devices_store_one_product(self, api, device, stranger, other):
         body = {"id": ID, "name": "Rye", "kcal_100g": 250}
 
-        responses = at_once(
+        responses = sent_at_once(
             api,
             *[lambda phone: phone.post("/v1/products", body)] * 4,
             *[lambda phone: type(phone)(stranger.token).post("/v1/products", body)] * 4,
@@ -85,7 +59,7 @@ class TestCreatesWithOneBarcode:
     def test_store_one_product(self, api, device):
         body = {"name": "Rye", "kcal_100g": 250, "barcode": "4006381333931"}
 
-        responses = at_once(api, *[lambda phone: phone.post("/v1/products", body)] * 8)
+        responses = sent_at_once(api, *[lambda phone: phone.post("/v1/products", body)] * 8)
 
         device.refresh_from_db()
         assert statuses(responses) == {201: 1, 409: 7}
@@ -101,7 +75,7 @@ class TestMovesOfTheDefault:
         product = ProductFactory(device=device)
         portions = [PortionFactory(product=product) for _ in range(8)]
 
-        responses = at_once(
+        responses = sent_at_once(
             api,
             *[
                 lambda phone, pk=portion.pk: phone.patch(f"/v1/portions/{pk}", {"is_default": True})
@@ -119,7 +93,7 @@ class TestMovesOfTheDefault:
         kept, gone = PortionFactory(product=product), product.portions.get(is_default=True)
         new = {"name": "Slice", "grams": 40, "is_default": True}
 
-        responses = at_once(
+        responses = sent_at_once(
             api,
             *[lambda phone: phone.post(f"/v1/products/{product.pk}/portions", new)] * 3,
             *[lambda phone: phone.patch(f"/v1/portions/{kept.pk}", {"is_default": True})] * 2,
@@ -135,7 +109,7 @@ class TestADeletionOfAProduct:
         outcomes = set()
         for _ in range(5):
             product = ProductFactory(device=device)
-            deleted, added = at_once(
+            deleted, added = sent_at_once(
                 api,
                 lambda phone, pk=product.pk: phone.delete(f"/v1/products/{pk}"),
                 lambda phone, pk=product.pk: phone.post(f"/v1/products/{pk}/portions", {"name": "Slice", "grams": 40}),
@@ -150,7 +124,7 @@ class TestADeletionOfAProduct:
     def test_happens_once(self, api, device):
         product = ProductFactory(device=device)
 
-        responses = at_once(api, *[lambda phone: phone.delete(f"/v1/products/{product.pk}")] * 4)
+        responses = sent_at_once(api, *[lambda phone: phone.delete(f"/v1/products/{product.pk}")] * 4)
 
         device.refresh_from_db()
         assert statuses(responses) == {204: 1, 404: 3}
@@ -163,7 +137,7 @@ class TestDeletionsOfBothPortions:
             product = ProductFactory(device=device)
             PortionFactory(product=product)
 
-            responses = at_once(
+            responses = sent_at_once(
                 api,
                 *[
                     lambda phone, pk=pk: phone.delete(f"/v1/portions/{pk}")
@@ -179,7 +153,7 @@ class TestChangesOfOneProduct:
     def test_all_get_a_revision_of_their_own(self, api, device):
         product = ProductFactory(device=device)
 
-        responses = at_once(
+        responses = sent_at_once(
             api,
             *[
                 lambda phone, kcal=kcal: phone.patch(f"/v1/products/{product.pk}", {"kcal_100g": kcal})
@@ -199,7 +173,7 @@ class TestChangesOfOneProduct:
         sent = {"name": "Rye", "kcal_100g": 1, "protein_100g": 2.0, "carbs_100g": 3.0, "fat_100g": 4.0}
         sent["barcode"] = "96385074"
 
-        responses = at_once(
+        responses = sent_at_once(
             api,
             *[
                 lambda phone, field=field: phone.patch(f"/v1/products/{product.pk}", {field: sent[field]})

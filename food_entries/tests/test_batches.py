@@ -1,0 +1,296 @@
+"""Many entries in one request: all or none."""
+
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+
+from food_entries.models import FoodEntry
+from food_entries.tests.factories import FoodEntryFactory
+from products.tests.factories import PortionFactory, ProductFactory
+
+ENTRIES = "/v1/food-entries"
+ID_TAKEN = {"detail": "This id is taken"}
+NO_PRODUCT = ("product_id", "There is no such product.", "does_not_exist")
+
+
+@pytest.fixture
+def bite(rye) -> dict:
+    """An entry as it is sent."""
+    return {"product_id": str(rye.pk), "grams": 71, "date": "2026-01-05"}
+
+
+def refused(*errors: tuple) -> dict:
+    return {
+        "detail": "Validation error",
+        "errors": [{"loc": [index, field], "msg": msg, "type": kind} for index, field, msg, kind in errors],
+    }
+
+
+def with_ids(*entries: dict) -> list[dict]:
+    return [{"id": str(uuid4()), **entry} for entry in entries]
+
+
+class TestABatch:
+    def test_is_stored_whole(self, api, device, rye, rye_slice, oats, bite):
+        sent = with_ids(
+            bite,
+            {"product_id": str(rye.pk), "portion_id": str(rye_slice.pk), "quantity": 2, "date": "2026-01-06"},
+            {"product_id": str(oats.pk), "grams": 50, "date": "2026-01-04", "meal_type": "breakfast"},
+        )
+        device.refresh_from_db()
+        revision = device.revision
+
+        response = api.post(ENTRIES, sent)
+
+        device.refresh_from_db()
+        assert response.status_code == 201
+        assert [row["id"] for row in response.json()] == [entry["id"] for entry in sent]
+        assert [row["product_name"] for row in response.json()] == ["Rye bread", "Rye bread", "Oats"]
+        assert [row["quantity"] for row in response.json()] == [None, 2.0, None]
+        assert [row["kcal"] for row in response.json()] == [183.89, 183.89, 185.0]
+        assert [row["meal_type"] for row in response.json()] == ["snacks", "snacks", "breakfast"]
+        assert [api.get(f"{ENTRIES}/{row['id']}").json() for row in response.json()] == response.json()
+        assert device.revision == revision + 1
+        assert {entry.revision for entry in device.food_entries.all()} == {device.revision}
+
+    def test_gets_ids_where_none_are_sent(self, api, device, bite):
+        response = api.post(ENTRIES, [bite, bite])
+
+        assert response.status_code == 201
+        assert len({row["id"] for row in response.json()}) == 2
+        assert device.food_entries.count() == 2
+
+    def test_gets_increasing_times_in_the_order_sent(self, api, bite):
+        sent = with_ids(*[bite] * 100)
+
+        response = api.post(ENTRIES, sent)
+
+        times = [row["created_at"] for row in response.json()]
+        assert response.status_code == 201
+        assert [row["id"] for row in response.json()] == [entry["id"] for entry in sent]
+        assert times == sorted(set(times))
+        assert len(times) == 100
+        assert api.get(f"{ENTRIES}?limit=200").json() == response.json()
+
+    def test_may_have_one_entry(self, api, bite):
+        response = api.post(ENTRIES, [bite])
+
+        assert response.status_code == 201
+        assert response.json() == api.get(ENTRIES).json()
+
+    def test_may_be_empty(self, api, bite, everything):
+        before = everything()
+
+        response = api.post(ENTRIES, [])
+
+        assert response.status_code == 200
+        assert response.json() == []
+        assert everything() == before
+
+    @pytest.mark.parametrize("are_new", [True, False], ids=["new", "stored"])
+    def test_may_not_have_101_entries(self, api, bite, everything, are_new):
+        sent = with_ids(*[bite] * 101)
+        if not are_new:
+            assert [api.post(ENTRIES, part).status_code for part in (sent[:100], sent[100:])] == [201, 201]
+        before = everything()
+
+        response = api.post(ENTRIES, sent)
+
+        assert response.status_code == 422
+        assert response.json() == {
+            "detail": "Validation error",
+            "errors": [{"loc": [], "msg": "At most 100 entries at a time.", "type": "max_length"}],
+        }
+        assert everything() == before
+
+    def test_costs_no_more_queries_the_longer_it_is(self, api, device, django_assert_num_queries):
+        portions = [PortionFactory(product=ProductFactory(device=device)) for _ in range(100)]
+        sent = [
+            {"id": str(uuid4()), "product_id": str(p.product_id), "portion_id": str(p.pk), "date": "2026-01-05"}
+            for p in portions
+        ]
+        # SQLite takes 999 parameters a statement: 47 rows of 21 columns.
+        inserts = 3 if connection.vendor == "sqlite" else 1
+
+        # the device of the token, SAVEPOINT, the revision, the known ids, the products, the portions, the entry,
+        # RELEASE SAVEPOINT
+        with django_assert_num_queries(7 + 1):
+            one = api.post(ENTRIES, with_ids({**sent[0], "id": str(uuid4())}))
+        with django_assert_num_queries(7 + inserts):
+            hundred = api.post(ENTRIES, sent)
+        # the device of the token, SAVEPOINT, the revision, the known ids, ROLLBACK TO and RELEASE SAVEPOINT
+        with django_assert_num_queries(6):
+            again = api.post(ENTRIES, sent)
+
+        assert (one.status_code, hundred.status_code, again.status_code) == (201, 201, 200)
+        assert len({row["product_id"] for row in hundred.json()}) == 100
+        assert again.json() == hundred.json()
+
+
+class TestARefusedBatch:
+    @pytest.mark.parametrize("position", [0, 1, 2])
+    def test_stores_nothing(self, api, bite, everything, position):
+        sent = with_ids(bite, bite, bite)
+        sent[position]["grams"] = 0
+        before = everything()
+
+        response = api.post(ENTRIES, sent)
+
+        assert response.status_code == 422
+        assert response.json() == refused(
+            (position, "grams", "Ensure this value is greater than or equal to 0.01.", "min_value")
+        )
+        assert everything() == before
+
+    def test_says_all_that_is_wrong(self, api, rye, bite, everything):
+        before = everything()
+
+        response = api.post(
+            ENTRIES,
+            [
+                {"date": "today"},
+                bite,
+                {**bite, "quantity": 2},
+                {**bite, "product_id": str(uuid4())},
+                {**bite, "id": "rye"},
+                {**bite, "portion_id": str(rye.portions.get().pk)},
+            ],
+        )
+
+        assert response.status_code == 422
+        assert response.json() == refused(
+            (0, "product_id", "This field is required.", "required"),
+            (0, "date", "A date has the form YYYY-MM-DD.", "invalid"),
+            (2, "quantity", "Only with a portion.", "without_portion"),
+            (3, *NO_PRODUCT),
+            (4, "id", "Must be a valid UUID.", "invalid"),
+            (5, "grams", "Not with a portion: its quantity says how much.", "with_portion"),
+        )
+        assert everything() == before
+
+    def test_is_refused_alike_for_every_product_that_is_not_the_callers(self, api, device, other, bite, everything):
+        theirs, gone = ProductFactory(device=other), ProductFactory(device=device)
+        api.delete(f"/v1/products/{gone.pk}")
+        before = everything()
+
+        responses = [
+            api.post(ENTRIES, [bite, {**bite, "product_id": str(row_id)}]) for row_id in (theirs.pk, gone.pk, uuid4())
+        ]
+
+        assert {response.status_code for response in responses} == {422}
+        assert len({response.content for response in responses}) == 1
+        assert responses[0].json() == refused((1, *NO_PRODUCT))
+        assert everything() == before
+
+    @pytest.mark.parametrize("whose", ["mine, deleted", "theirs", "theirs, deleted"])
+    def test_answers_409_when_an_id_is_taken(self, api, stranger, device, other, bite, everything, whose):
+        taken = FoodEntryFactory(device=other if "theirs" in whose else device)
+        if "deleted" in whose:
+            (stranger if "theirs" in whose else api).delete(f"{ENTRIES}/{taken.pk}")
+        before = everything()
+
+        response = api.post(ENTRIES, [bite, {**bite, "id": str(taken.pk)}, bite])
+
+        assert response.status_code == 409
+        assert response.json() == ID_TAKEN
+        assert everything() == before
+
+
+class TestABatchAgain:
+    def test_answers_as_stored(self, api, bite, everything):
+        sent = with_ids(bite, {**bite, "grams": 100})
+        first = api.post(ENTRIES, sent)
+        before = everything()
+
+        response = api.post(ENTRIES, sent)
+
+        assert response.status_code == 200
+        assert response.json() == first.json()
+        assert everything() == before
+
+    def test_answers_as_stored_in_the_order_it_is_sent_in_now(self, api, bite):
+        sent = with_ids(bite, {**bite, "grams": 100}, {**bite, "date": "2026-01-07"})
+        first = api.post(ENTRIES, sent)
+
+        response = api.post(ENTRIES, sent[::-1])
+
+        assert response.status_code == 200
+        assert response.json() == first.json()[::-1]
+
+    def test_answers_as_stored_whatever_else_it_carries(self, api, rye, bite, everything):
+        sent = with_ids(bite, bite, bite)
+        first = api.post(ENTRIES, sent)
+        api.delete(f"/v1/products/{rye.pk}")
+        before = everything()
+
+        response = api.post(
+            ENTRIES,
+            [
+                sent[0],
+                {**sent[1], "grams": -1, "date": None, "product_id": str(uuid4())},
+                {"id": sent[2]["id"].upper()},
+            ],
+        )
+
+        assert response.status_code == 200
+        assert response.json() == first.json()
+        assert everything() == before
+
+    def test_stores_what_is_new_among_what_is_stored(self, api, device, bite, oats):
+        sent = with_ids(*[bite] * 5)
+        stored = api.post(ENTRIES, sent[1:4:2]).json()
+        changed = api.patch(f"{ENTRIES}/{sent[1]['id']}", {"grams": 1}).json()
+        device.refresh_from_db()
+        revision = device.revision
+
+        response = api.post(ENTRIES, [entry | {"product_id": str(oats.pk)} for entry in sent])
+
+        device.refresh_from_db()
+        assert response.status_code == 201
+        assert [row["id"] for row in response.json()] == [entry["id"] for entry in sent]
+        assert response.json()[1] == changed
+        assert response.json()[3] == stored[1]
+        assert [row["product_name"] for row in response.json()] == ["Oats", "Rye bread", "Oats", "Rye bread", "Oats"]
+        assert device.food_entries.count() == 5
+        assert device.revision == revision + 1
+        assert device.food_entries.filter(revision=device.revision).count() == 3
+
+    def test_stores_nothing_where_what_is_new_is_refused(self, api, bite, everything):
+        stored, new, bad = with_ids(bite, bite, {**bite, "grams": 0})
+        api.post(ENTRIES, stored)
+        before = everything()
+
+        response = api.post(ENTRIES, [stored, new, bad])
+
+        assert response.status_code == 422
+        assert [error["loc"] for error in response.json()["errors"]] == [[2, "grams"]]
+        assert everything() == before
+
+
+class TestAnIdTwiceInABatch:
+    @pytest.mark.parametrize(
+        "again", [{}, {"grams": 100}, {"grams": -1, "product_id": None}], ids=["same", "other", "bad"]
+    )
+    def test_is_one_entry(self, api, device, bite, again):
+        (entry,) = with_ids(bite)
+
+        response = api.post(ENTRIES, [entry, bite, {**entry, "id": entry["id"].upper(), **again}])
+
+        first, _, last = response.json()
+        assert response.status_code == 201
+        assert first == last
+        assert first["grams"] == 71.0
+        assert device.food_entries.count() == 2
+        assert FoodEntry.objects.for_device(device).get(pk=entry["id"]).grams == Decimal(71)
+
+    def test_is_refused_where_the_first_of_them_is(self, api, bite, everything):
+        (entry,) = with_ids(bite)
+        before = everything()
+
+        response = api.post(ENTRIES, [{**entry, "grams": 0}, entry])
+
+        assert response.status_code == 422
+        assert [error["loc"] for error in response.json()["errors"]] == [[0, "grams"]]
+        assert everything() == before

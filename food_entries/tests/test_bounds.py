@@ -1,0 +1,280 @@
+"""What each field takes, on create and on update. The values are JSON as it comes over the wire."""
+
+import pytest
+
+ENTRIES = "/v1/food-entries"
+
+NULL = ("This field may not be null.", "null")
+NO_NUMBER = ("A valid number is required.", "invalid")
+NO_UUID = ("Must be a valid UUID.", "invalid")
+NO_DAY = ("A date has the form YYYY-MM-DD.", "invalid")
+NO_MEAL = ("Must be one of: breakfast, lunch, dinner, snacks.", "invalid_choice")
+TOO_LITTLE = ("Ensure this value is greater than or equal to 0.01.", "min_value")
+TOO_MANY_GRAMS = ("Ensure this value is less than or equal to 100000.", "max_value")
+TOO_MANY = ("Ensure this value is less than or equal to 1000.", "max_value")
+
+NO_NUMBERS = ['"71"', '""', "true", "false", "[71]", "{}", "1e400"]
+NO_DAYS = [
+    *["20260105", '"20260105"', '"2026-W01-1"', '"2026W011"', '"2026-005"', '"2026-1-5"', '"2026-01-5"', '"26-01-05"'],
+    *['"2026-02-30"', '"2025-02-29"', '"2026-13-01"', '"2026-00-10"', '"2026-01-00"', '"2026-01-32"', '"0000-01-01"'],
+    *['"10000-01-01"', '"-001-01-01"', '"+2026-01-05"', '"2026/01/05"', '"05.01.2026"', '"2026-01-05T00:00:00"'],
+    *[
+        '"2026-01-05Z"',
+        '" 2026-01-05"',
+        r'"2026-01-05\n"',
+        r'"2026-01-05\u0000"',
+        r'"\ud83c026-01-05"',
+        '"today"',
+        '""',
+    ],
+    *['"２０２６-０１-０５"', '"٢٠٢٦-٠١-٠٥"', '"2026‐01‐05"', "0", "true", '["2026-01-05"]', "{}"],
+]
+NO_UUIDS = [
+    *["7", "true", "[]", "{}", '""', '"rye"', '"7f1c2f6e61a54a6a9d550a3f0c5f8e10"'],
+    *['"{7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10}"', '"urn:uuid:7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10"'],
+    *[r'"7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10\u0000"', r'"\ud83c"', '"7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e1g"'],
+]
+GRAMS_REFUSED = [
+    *[("grams", value, NO_NUMBER) for value in [*NO_NUMBERS, "9" * 5000]],
+    *[("grams", value, TOO_LITTLE) for value in ("0", "-0.0", "0.004", "0.0049999", "-0.001", "-71", "1e-400")],
+    *[("grams", value, TOO_MANY_GRAMS) for value in ("100000.005", "100001", "1e30", "1" + "0" * 4000)],
+]
+QUANTITY_REFUSED = [
+    *[("quantity", value, NO_NUMBER) for value in NO_NUMBERS],
+    *[("quantity", value, TOO_LITTLE) for value in ("0", "0.004", "-1", "1e-400")],
+    *[("quantity", value, TOO_MANY) for value in ("1000.005", "1001", "1e30", "1" + "0" * 4000)],
+]
+REFUSED = [
+    ("product_id", "null", NULL),
+    *[(field, value, NO_UUID) for field in ("product_id", "portion_id") for value in NO_UUIDS],
+    ("date", "null", NULL),
+    *[("date", value, NO_DAY) for value in NO_DAYS],
+    ("meal_type", "null", NULL),
+    *[
+        ("meal_type", value, NO_MEAL)
+        for value in ('""', '"brunch"', '"Lunch"', '" lunch"', "1", "true", "[]", '["lunch"]', "{}", r'"\ud83c"')
+    ],
+]
+IDS_REFUSED = [("id", "null", NULL), *[("id", value, NO_UUID) for value in NO_UUIDS]]
+
+GRAMS_TAKEN = [
+    ("grams", "0.005", 0.01),
+    ("grams", "0.01", 0.01),
+    ("grams", "71", 71.0),
+    ("grams", "7.1e1", 71.0),
+    ("grams", "0.30000000000000004", 0.3),
+    ("grams", "0.125", 0.13),
+    ("grams", "1.005", 1.01),
+    ("grams", "99999.995", 100000.0),
+    ("grams", "100000", 100000.0),
+    ("grams", "100000.004", 100000.0),
+]
+QUANTITY_TAKEN = [
+    ("quantity", "0.005", 0.01),
+    ("quantity", "1", 1.0),
+    ("quantity", "0.30000000000000004", 0.3),
+    ("quantity", "1.005", 1.01),
+    ("quantity", "999.995", 1000.0),
+    ("quantity", "1000.004", 1000.0),
+]
+TAKEN = [
+    *[("date", f'"{day}"', day) for day in ("0001-01-01", "2024-02-29", "9999-12-31")],
+    *[("meal_type", f'"{meal}"', meal) for meal in ("breakfast", "lunch", "dinner", "snacks")],
+]
+NO_OBJECTS = [
+    ("null", ("This field may not be null.", "null")),
+    ('"Rye"', ("Invalid data. Expected a dictionary, but got str.", "invalid")),
+    ("7", ("Invalid data. Expected a dictionary, but got int.", "invalid")),
+    ("true", ("Invalid data. Expected a dictionary, but got bool.", "invalid")),
+]
+
+
+def one_of_each_kind(rows) -> list[tuple]:
+    """Return a row for each field and refusal: on update the fields are the same ones."""
+    return list({(field, expected): (field, value, expected) for field, value, expected in rows}.values())
+
+
+def table(rows):
+    """Parametrize with the rows of a table; each is named for its field and value."""
+    named = [f"{field}={value if len(value) < 40 else f'{value[:12]}…{len(value)}'}" for field, value, _ in rows]
+    return pytest.mark.parametrize(("field", "value", "expected"), rows, ids=[ascii(name) for name in named])
+
+
+def send(api, method: str, path: str, fields: dict[str, str] | str):
+    if isinstance(fields, dict):
+        fields = "{" + ", ".join(f'"{name}": {value}' for name, value in fields.items()) + "}"
+    return api.generic(method, path, fields, content_type="application/json")
+
+
+def refusal(loc: list, error: tuple) -> dict:
+    return {"detail": "Validation error", "errors": [{"loc": loc, "msg": error[0], "type": error[1]}]}
+
+
+@pytest.fixture
+def weighed(rye) -> dict[str, str]:
+    return {"product_id": f'"{rye.pk}"', "grams": "71", "date": '"2026-01-05"'}
+
+
+@pytest.fixture
+def counted(rye, rye_slice) -> dict[str, str]:
+    return {"product_id": f'"{rye.pk}"', "portion_id": f'"{rye_slice.pk}"', "date": '"2026-01-05"'}
+
+
+class TestLogFood:
+    @table(GRAMS_REFUSED + REFUSED + IDS_REFUSED)
+    def test_refuses(self, api, weighed, everything, field, value, expected):
+        before = everything()
+
+        response = send(api, "POST", ENTRIES, weighed | {field: value})
+
+        assert response.status_code == 422
+        assert response.json() == refusal([field], expected)
+        assert everything() == before
+
+    @table(QUANTITY_REFUSED)
+    def test_refuses_a_quantity(self, api, counted, everything, field, value, expected):
+        before = everything()
+
+        response = send(api, "POST", ENTRIES, counted | {field: value})
+
+        assert response.status_code == 422
+        assert response.json() == refusal([field], expected)
+        assert everything() == before
+
+    @table(GRAMS_TAKEN + TAKEN)
+    def test_takes(self, api, device, weighed, field, value, expected):
+        response = send(api, "POST", ENTRIES, weighed | {field: value})
+
+        assert response.status_code == 201
+        assert response.json()[field] == expected
+        assert type(response.json()[field]) is type(expected)
+        assert api.get(f"{ENTRIES}/{device.food_entries.get().pk}").json() == response.json()
+
+    @table(QUANTITY_TAKEN)
+    def test_takes_a_quantity(self, api, device, counted, field, value, expected):
+        response = send(api, "POST", ENTRIES, counted | {field: value})
+
+        assert response.status_code == 201
+        assert response.json()[field] == expected
+        assert type(response.json()[field]) is type(expected)
+        assert api.get(f"{ENTRIES}/{device.food_entries.get().pk}").json() == response.json()
+
+    @pytest.mark.parametrize("missing", ["product_id", "date"])
+    def test_requires(self, api, weighed, everything, missing):
+        before = everything()
+
+        response = send(api, "POST", ENTRIES, {k: v for k, v in weighed.items() if k != missing})
+
+        assert response.status_code == 422
+        assert response.json() == refusal([missing], ("This field is required.", "required"))
+        assert everything() == before
+
+    @pytest.mark.parametrize(("body", "error"), NO_OBJECTS)
+    def test_refuses_what_is_no_object(self, api, device, everything, body, error):
+        before = everything()
+
+        response = send(api, "POST", ENTRIES, body)
+
+        assert response.status_code == 422
+        assert response.json() == refusal([], error)
+        assert everything() == before
+
+    @pytest.mark.parametrize(
+        ("body", "error"), [*NO_OBJECTS, ("[]", ("Invalid data. Expected a dictionary, but got list.", "invalid"))]
+    )
+    def test_refuses_what_is_no_object_among_many(self, api, weighed, everything, body, error):
+        whole = "{" + ", ".join(f'"{name}": {value}' for name, value in weighed.items()) + "}"
+        before = everything()
+
+        response = send(api, "POST", ENTRIES, f"[{whole}, {body}, {whole}]")
+
+        assert response.status_code == 422
+        assert response.json() == refusal([1], error)
+        assert everything() == before
+
+
+class TestChangeAnEntry:
+    @table(one_of_each_kind(GRAMS_REFUSED + REFUSED))
+    def test_refuses(self, api, by_weight, everything, field, value, expected):
+        before = everything()
+
+        response = send(
+            api, "PATCH", f"{ENTRIES}/{by_weight.pk}", {"grams": "1", "meal_type": '"dinner"', field: value}
+        )
+
+        assert response.status_code == 422
+        assert response.json() == refusal([field], expected)
+        assert everything() == before
+
+    @table(one_of_each_kind(QUANTITY_REFUSED))
+    def test_refuses_a_quantity(self, api, by_portion, everything, field, value, expected):
+        before = everything()
+
+        response = send(api, "PATCH", f"{ENTRIES}/{by_portion.pk}", {"meal_type": '"dinner"', field: value})
+
+        assert response.status_code == 422
+        assert response.json() == refusal([field], expected)
+        assert everything() == before
+
+    @table(GRAMS_TAKEN + TAKEN)
+    def test_takes(self, api, by_weight, field, value, expected):
+        response = send(api, "PATCH", f"{ENTRIES}/{by_weight.pk}", {field: value})
+
+        assert response.status_code == 200
+        assert response.json()[field] == expected
+        assert type(response.json()[field]) is type(expected)
+        assert api.get(f"{ENTRIES}/{by_weight.pk}").json() == response.json()
+
+    @table(QUANTITY_TAKEN)
+    def test_takes_a_quantity(self, api, by_portion, field, value, expected):
+        response = send(api, "PATCH", f"{ENTRIES}/{by_portion.pk}", {field: value})
+
+        assert response.status_code == 200
+        assert response.json()[field] == expected
+        assert type(response.json()[field]) is type(expected)
+        assert api.get(f"{ENTRIES}/{by_portion.pk}").json() == response.json()
+
+    @pytest.mark.parametrize("body", ["null", "[]", '"Rye"', "7", "true"])
+    def test_refuses_what_is_no_object(self, api, by_weight, everything, body):
+        before = everything()
+
+        response = send(api, "PUT", f"{ENTRIES}/{by_weight.pk}", body)
+
+        assert response.status_code == 422
+        assert [error["loc"] for error in response.json()["errors"]] == [[]]
+        assert everything() == before
+
+
+class TestAQuery:
+    @pytest.mark.parametrize("name", ["date", "from", "to"])
+    @pytest.mark.parametrize(
+        "value", ["20260105", "2026-W01-1", "2026-1-5", "2026-02-30", "٢٠٢٦-٠١-٠٥", "0000-01-01", "\0"]
+    )
+    def test_refuses_a_day(self, api, name, value):
+        response = api.get(ENTRIES, {name: value})
+
+        assert response.status_code == 422
+        assert response.json() == refusal([name], NO_DAY)
+
+    @pytest.mark.parametrize("value", ["brunch", "Lunch", " lunch", "lunch,dinner", "\0"])
+    def test_refuses_a_meal(self, api, value):
+        response = api.get(ENTRIES, {"meal_type": value})
+
+        assert response.status_code == 422
+        assert response.json() == refusal(["meal_type"], NO_MEAL)
+
+    @pytest.mark.parametrize(
+        ("name", "value", "error"),
+        [
+            ("limit", "0", ("Ensure this value is greater than or equal to 1.", "min_value")),
+            ("limit", "201", ("Ensure this value is less than or equal to 200.", "max_value")),
+            ("limit", "many", ("A valid integer is required.", "invalid")),
+            ("offset", "-1", ("Ensure this value is greater than or equal to 0.", "min_value")),
+            ("offset", "1000001", ("Ensure this value is less than or equal to 1000000.", "max_value")),
+        ],
+    )
+    def test_refuses_a_page(self, api, name, value, error):
+        response = api.get(ENTRIES, {name: value})
+
+        assert response.status_code == 422
+        assert response.json() == refusal([name], error)

@@ -1,0 +1,116 @@
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from food_entries.nutrition import days, scaled, totals
+
+ONE_EACH = (1, Decimal("100.10"), Decimal("10.01"), Decimal("20.02"), Decimal("5.05"))
+NOTHING = {"entries": 0, "kcal": Decimal(0), "protein": Decimal(0), "carbs": Decimal(0), "fat": Decimal(0)}
+
+
+class TestScaled:
+    @pytest.mark.parametrize(
+        ("per_100g", "grams", "amount"),
+        [
+            (250, "100", "250.00"),
+            (259, "71", "183.89"),
+            (0, "71", "0.00"),
+            (1000, "100000", "1000000.00"),
+            ("8.50", "71", "6.04"),
+            ("0.01", "0.01", "0.00"),
+            ("100", "0.01", "0.01"),
+            (1, "0.49", "0.00"),
+            (1, "0.50", "0.01"),
+            (1, "1.49", "0.01"),
+            (1, "2.50", "0.03"),
+            (1, "4.50", "0.05"),
+            ("0.50", "49.00", "0.25"),
+            ("0.25", "1.80", "0.00"),
+            ("0.25", "2.00", "0.01"),
+        ],
+    )
+    def test_is_in_proportion_and_rounded_half_up(self, per_100g, grams, amount):
+        assert str(scaled(Decimal(per_100g), Decimal(grams))) == amount
+
+    def test_takes_an_integer(self):
+        assert str(scaled(259, Decimal("71.00"))) == "183.89"
+
+    def test_leaves_the_unknown_unknown(self):
+        assert scaled(None, Decimal(100)) is None
+
+    def test_tells_nothing_from_the_unknown(self):
+        assert scaled(Decimal("0.00"), Decimal(100)) == 0
+
+
+class TestTotals:
+    def test_scale_each_value(self):
+        per_100g = {"kcal_100g": 259, "protein_100g": Decimal("8.5"), "carbs_100g": None, "fat_100g": Decimal(0)}
+
+        assert totals(Decimal(71), per_100g) == {
+            "kcal": Decimal("183.89"),
+            "protein": Decimal("6.04"),
+            "carbs": None,
+            "fat": Decimal(0),
+        }
+
+
+class TestDays:
+    def test_are_all_there_the_oldest_first(self):
+        summaries = days([], date(2024, 2, 28), date(2024, 3, 1))
+
+        assert summaries == [
+            {"date": day, **NOTHING, "meals": {}} for day in (date(2024, 2, 28), date(2024, 2, 29), date(2024, 3, 1))
+        ]
+
+    def test_add_up_their_meals(self):
+        day = date(2026, 1, 5)
+        sums = [(day, "lunch", *ONE_EACH), (day, "snacks", 2, Decimal("0.90"), Decimal("0.99"), Decimal(0), None)]
+
+        (summary,) = days(sums, day, day)
+
+        assert summary == {
+            "date": day,
+            "entries": 3,
+            "kcal": Decimal("101.00"),
+            "protein": Decimal("11.00"),
+            "carbs": Decimal("20.02"),
+            "fat": Decimal("5.05"),
+            "meals": {
+                "lunch": {
+                    "entries": 1,
+                    "kcal": Decimal("100.10"),
+                    "protein": Decimal("10.01"),
+                    "carbs": Decimal("20.02"),
+                    "fat": Decimal("5.05"),
+                },
+                "snacks": {
+                    "entries": 2,
+                    "kcal": Decimal("0.90"),
+                    "protein": Decimal("0.99"),
+                    "carbs": Decimal(0),
+                    "fat": Decimal(0),
+                },
+            },
+        }
+
+    def test_keep_the_meals_of_each_apart(self):
+        first, last = date(2026, 1, 5), date(2026, 1, 6)
+
+        summaries = days([(first, "lunch", *ONE_EACH), (last, "dinner", *ONE_EACH)], first, last)
+
+        assert [list(summary["meals"]) for summary in summaries] == [["lunch"], ["dinner"]]
+        assert [summary["entries"] for summary in summaries] == [1, 1]
+
+    @pytest.mark.parametrize("day", [date.min, date.max])
+    def test_reach_to_the_ends_of_the_calendar(self, day):
+        assert [summary["date"] for summary in days([], day, day)] == [day]
+
+    def test_take_a_double_for_the_decimal_that_it_was(self):
+        """A database that adds up in binary answers a hair beside the sum."""
+        day = date(2026, 1, 5)
+        hair = Decimal("0.000000000001")
+
+        (summary,) = days([(day, "lunch", 2, Decimal("0.3") + hair, Decimal("0.3") - hair, None, None)], day, day)
+
+        assert (summary["kcal"], summary["protein"]) == (Decimal("0.30"), Decimal("0.30"))

@@ -1,0 +1,201 @@
+"""What holds when several requests of one phone meet at the same moment. Each has its own connection."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+
+from devices.tests.at_once import sent_at_once, statuses
+from food_entries.models import FoodEntry
+from food_entries.tests.factories import FoodEntryFactory
+from products.tests.factories import ProductFactory
+
+pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+
+ENTRIES = "/v1/food-entries"
+ID = "c2a4e8f0-5d1b-4a7e-9c3f-8b6d0e2f4a19"
+NO_PRODUCT = {
+    "detail": "Validation error",
+    "errors": [{"loc": ["product_id"], "msg": "There is no such product.", "type": "does_not_exist"}],
+}
+
+
+@pytest.fixture
+def revision(device) -> Callable[[], int]:
+    """Return a function that reads the device's revision."""
+
+    def read() -> int:
+        device.refresh_from_db()
+        return device.revision
+
+    return read
+
+
+class TestCreatesWithOneId:
+    def test_store_one_entry(self, api, device, rye, revision):
+        body = {"id": ID, "product_id": str(rye.pk), "grams": 71, "date": "2026-01-05"}
+        before = revision()
+
+        responses = sent_at_once(api, *[lambda phone: phone.post(ENTRIES, body)] * 16)
+
+        assert statuses(responses) == {201: 1, 200: 15}
+        assert len({response.content for response in responses}) == 1
+        assert FoodEntry.all_objects.for_device(device).count() == 1
+        assert revision() == before + 1
+
+    def test_store_each_entry_of_two_batches_once(self, api, device, rye, revision):
+        """Sent in opposite orders, as two writers that wait for each other would be."""
+        eaten = {"product_id": str(rye.pk), "grams": 71, "date": "2026-01-05"}
+        batch = [{"id": str(uuid4()), **eaten} for _ in range(20)]
+        before = revision()
+
+        responses = sent_at_once(
+            api,
+            *[lambda phone: phone.post(ENTRIES, batch)] * 2,
+            *[lambda phone: phone.post(ENTRIES, batch[::-1])] * 2,
+        )
+
+        assert statuses(responses) == {201: 1, 200: 3}
+        rows = [sorted(response.json(), key=lambda row: row["id"]) for response in responses]
+        assert rows == [rows[0]] * 4
+        assert FoodEntry.all_objects.for_device(device).count() == 20
+        assert revision() == before + 1
+
+    def test_of_two_devices_store_one_entry(self, api, device, stranger, other, rye):
+        mine = {"id": ID, "product_id": str(rye.pk), "grams": 71, "date": "2026-01-05"}
+        theirs = mine | {"product_id": str(ProductFactory(device=other).pk)}
+
+        responses = sent_at_once(
+            api,
+            *[lambda phone: phone.post(ENTRIES, mine)] * 3,
+            *[lambda phone: type(phone)(stranger.token).post(ENTRIES, theirs)] * 3,
+        )
+
+        assert statuses(responses) == {201: 1, 200: 2, 409: 3}
+        assert sorted([device.food_entries.count(), other.food_entries.count()]) == [0, 1]
+
+
+class TestADeletionOfAProduct:
+    def test_comes_before_or_after_each_entry_that_is_logged_with_it(self, api, device, revision):
+        for _ in range(5):
+            product = ProductFactory(device=device)
+            body = {"product_id": str(product.pk), "grams": 71, "date": "2026-01-05"}
+            before = revision()
+
+            first, second, third, deleted, *rest = sent_at_once(
+                api,
+                *[lambda phone, body=body: phone.post(ENTRIES, body)] * 3,
+                lambda phone, pk=product.pk: phone.delete(f"/v1/products/{pk}"),
+                *[lambda phone, body=body: phone.post(ENTRIES, body)] * 3,
+            )
+
+            logged = [response for response in (first, second, third, *rest) if response.status_code != 422]
+            refused = [response for response in (first, second, third, *rest) if response.status_code == 422]
+            product.refresh_from_db()
+            entries = device.food_entries.filter(product=product)
+            assert deleted.status_code == 204
+            assert {response.status_code for response in logged} <= {201}
+            assert all(response.json() == NO_PRODUCT for response in refused)
+            assert {str(entry.pk) for entry in entries} == {response.json()["id"] for response in logged}
+            assert sorted(entry.revision for entry in entries) == list(range(before + 1, before + 1 + len(logged)))
+            assert product.deleted_at is not None
+            assert product.revision == revision() == before + len(logged) + 1
+
+
+class TestAnEditOfAProduct:
+    def test_is_in_an_entry_whole_or_not_at_all(self, api, device):
+        product = ProductFactory(device=device, name="Old", kcal_100g=100, protein_100g=1)
+        body = {"product_id": str(product.pk), "grams": 100, "date": "2026-01-05"}
+
+        changed, *logged = sent_at_once(
+            api,
+            lambda phone: phone.patch(
+                f"/v1/products/{product.pk}", {"name": "New", "kcal_100g": 200, "protein_100g": 2}
+            ),
+            *[lambda phone: phone.post(ENTRIES, body)] * 5,
+        )
+
+        product.refresh_from_db()
+        assert changed.status_code == 200
+        assert statuses(logged) == {201: 5}
+        for entry in device.food_entries.all():
+            name, kcal, protein = ("Old", 100, 1) if entry.revision < product.revision else ("New", 200, 2)
+            assert (entry.product_name, entry.kcal, entry.protein) == (name, kcal, protein)
+
+
+class TestAnEditAndADeletion:
+    def test_come_one_after_the_other(self, api, device, rye, revision):
+        for _ in range(5):
+            entry = FoodEntryFactory(product=rye)
+            path = f"{ENTRIES}/{entry.pk}"
+            before = revision()
+
+            edited, deleted = sent_at_once(
+                api,
+                lambda phone, path=path: phone.patch(path, {"grams": 100}),
+                lambda phone, path=path: phone.delete(path),
+            )
+
+            gone = FoodEntry.all_objects.for_device(device).get(pk=entry.pk)
+            assert (edited.status_code, deleted.status_code, gone.grams, revision() - before) in [
+                (200, 204, 100, 2),
+                (404, 204, 200, 1),
+            ]
+            assert gone.deleted_at is not None
+            assert gone.revision == revision()
+            assert api.get(path).status_code == 404
+
+
+class TestTwoEdits:
+    def test_are_both_kept(self, api, rye, revision):
+        for _ in range(5):
+            entry = FoodEntryFactory(product=rye)
+            path = f"{ENTRIES}/{entry.pk}"
+            before = revision()
+
+            responses = sent_at_once(
+                api,
+                lambda phone, path=path: phone.patch(path, {"grams": 100}),
+                lambda phone, path=path: phone.patch(path, {"meal_type": "dinner"}),
+            )
+
+            after = api.get(path).json()
+            assert statuses(responses) == {200: 2}
+            assert (after["grams"], after["kcal"], after["meal_type"]) == (100.0, 259.0, "dinner")
+            assert after in [response.json() for response in responses]
+            assert revision() == before + 2
+
+    def test_of_the_amount_come_one_after_the_other(self, api, rye, rye_slice, revision):
+        """Where the grams come first, there is no portion any more that a quantity could be of."""
+        for _ in range(5):
+            entry = FoodEntryFactory(product=rye, portion=rye_slice, quantity=Decimal(2), grams=Decimal(71))
+            path = f"{ENTRIES}/{entry.pk}"
+            before = revision()
+
+            counted, weighed = sent_at_once(
+                api,
+                lambda phone, path=path: phone.patch(path, {"quantity": 4}),
+                lambda phone, path=path: phone.patch(path, {"grams": 100}),
+            )
+
+            after = api.get(path).json()
+            assert (counted.status_code, weighed.status_code, revision() - before) in [(200, 200, 2), (422, 200, 1)]
+            assert (after["grams"], after["portion_id"], after["quantity"]) == (100.0, None, None)
+            assert weighed.json() == after
+
+    def test_of_the_quantity_leave_the_grams_of_the_last(self, api, device, rye, rye_slice):
+        entry = FoodEntryFactory(product=rye, portion=rye_slice, quantity=Decimal(2), grams=Decimal(71))
+
+        responses = sent_at_once(
+            api,
+            *[
+                lambda phone, count=count: phone.patch(f"{ENTRIES}/{entry.pk}", {"quantity": count})
+                for count in (1, 3, 4, 5, 6, 8)
+            ],
+        )
+
+        after = device.food_entries.get()
+        assert statuses(responses) == {200: 6}
+        assert all(response.json()["grams"] == response.json()["quantity"] * 35.5 for response in responses)
+        assert after.grams == after.quantity * rye_slice.grams

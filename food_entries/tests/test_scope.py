@@ -1,0 +1,120 @@
+"""Whose entries a call reaches: for a stranger's, a deleted and a missing one there is one answer, to the byte."""
+
+from uuid import uuid4
+
+import pytest
+
+from food_entries.models import FoodEntry
+from food_entries.tests.factories import FoodEntryFactory
+
+ENTRIES = "/v1/food-entries"
+SUMMARY = f"{ENTRIES}/summary?from=2026-01-01&to=2026-01-31"
+NO_UUIDS = ("rye", "7", "c2a4e8f05d1b4a7e9c3f8b6d0e2f4a19", "%00", "é", "null", "summary%20")
+
+OF_AN_ENTRY = [
+    ("GET", ENTRIES + "/{id}", None),
+    ("PUT", ENTRIES + "/{id}", {"grams": 100}),
+    ("PATCH", ENTRIES + "/{id}", {"grams": 100}),
+    ("PATCH", ENTRIES + "/{id}", {"grams": 0}),
+    ("PATCH", ENTRIES + "/{id}", {}),
+    ("DELETE", ENTRIES + "/{id}", None),
+]
+OF_ALL = [
+    ("GET", ENTRIES, None),
+    ("GET", f"{ENTRIES}?date=today", None),
+    ("GET", SUMMARY, None),
+    ("POST", ENTRIES, {"grams": 100}),
+    ("POST", ENTRIES, []),
+]
+
+
+def calls(rows):
+    return pytest.mark.parametrize(
+        ("method", "path", "body"), rows, ids=[f"{method} {path} {body or ''}".strip() for method, path, body in rows]
+    )
+
+
+def call(client, method: str, path: str, body):
+    return client.generic(method, path) if body is None else getattr(client, method.lower())(path, body)
+
+
+def answer(response) -> tuple:
+    """Return all of an answer but its request's id."""
+    headers = {name: value for name, value in response.headers.items() if name != "X-Request-ID"}
+    return response.status_code, tuple(sorted(headers.items())), response.content
+
+
+class TestAnEntryThatIsNotTheCallers:
+    @calls(OF_AN_ENTRY)
+    def test_answers_like_one_that_never_was(self, api, device, other, everything, method, path, body):
+        theirs, gone = FoodEntryFactory(device=other), FoodEntryFactory(device=device)
+        api.delete(f"{ENTRIES}/{gone.pk}")
+        before = everything()
+
+        answers = {
+            answer(call(api, method, path.format(id=row_id), body))
+            for row_id in (theirs.pk, gone.pk, gone.product_id, uuid4(), *NO_UUIDS)
+        }
+
+        ((status, _, content),) = answers
+        assert (status, content) == (404, b'{"detail":"Food entry not found"}')
+        assert everything() == before
+
+    def test_is_in_no_list_and_no_sum(self, api, device, other):
+        mine = FoodEntryFactory(device=device)
+        theirs, gone = FoodEntryFactory(device=other), FoodEntryFactory(device=device)
+        api.delete(f"{ENTRIES}/{gone.pk}")
+
+        rows = api.get(ENTRIES).json()
+        days = api.get(SUMMARY).json()
+
+        assert [row["id"] for row in rows] == [str(mine.pk)]
+        assert [day["entries"] for day in days if day["entries"]] == [1]
+        assert theirs.date == gone.date == mine.date
+
+
+class TestACallWithoutAToken:
+    @calls(OF_AN_ENTRY + OF_ALL)
+    def test_is_refused(self, anonymous, by_weight, everything, method, path, body):
+        before = everything()
+
+        response = call(anonymous, method, path.format(id=by_weight.pk), body)
+
+        assert response.status_code == 401
+        assert response.content == b'{"detail":"Authentication credentials were not provided."}'
+        assert response["WWW-Authenticate"] == "Bearer"
+        assert everything() == before
+
+
+class TestDeleteAnEntry:
+    def test_hides_it(self, api, device, by_weight, by_portion):
+        device.refresh_from_db()
+        revision = device.revision
+
+        response = api.delete(f"{ENTRIES}/{by_weight.pk}")
+
+        device.refresh_from_db()
+        gone = FoodEntry.all_objects.for_device(device).get(pk=by_weight.pk)
+        assert (response.status_code, response.content) == (204, b"")
+        assert api.get(f"{ENTRIES}/{by_weight.pk}").json() == {"detail": "Food entry not found"}
+        assert [row["id"] for row in api.get(ENTRIES).json()] == [str(by_portion.pk)]
+        assert gone.deleted_at is not None
+        assert gone.revision == device.revision == revision + 1
+
+    def test_answers_404_the_second_time(self, api, by_weight, everything):
+        api.delete(f"{ENTRIES}/{by_weight.pk}")
+        before = everything()
+
+        response = api.delete(f"{ENTRIES}/{by_weight.pk}")
+
+        assert response.status_code == 404
+        assert response.json() == {"detail": "Food entry not found"}
+        assert everything() == before
+
+    def test_is_taken_when_the_product_is_deleted(self, api, device, rye, by_weight):
+        api.delete(f"/v1/products/{rye.pk}")
+
+        response = api.delete(f"{ENTRIES}/{by_weight.pk}")
+
+        assert response.status_code == 204
+        assert not device.food_entries.exists()

@@ -1,0 +1,264 @@
+import json
+import random
+from datetime import date, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+
+import pytest
+
+from devices.owned import change_set
+from food_entries.tests.factories import FoodEntryFactory
+from products.tests.factories import ProductFactory
+
+ENTRIES = "/v1/food-entries"
+SUMMARY = f"{ENTRIES}/summary"
+MEALS = ("breakfast", "lunch", "dinner", "snacks")
+TOTALS = ("kcal", "protein", "carbs", "fat")
+EMPTY = {"entries": 0, "kcal": 0.0, "protein": 0.0, "carbs": 0.0, "fat": 0.0, "meals": {}}
+
+
+def exactly(response, status: int = 200):
+    """Return the answer's JSON with its numbers as they are written."""
+    assert response.status_code == status
+    return json.loads(response.content, parse_float=Decimal)
+
+
+def half_up(value: Decimal) -> Decimal:
+    return value.quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
+
+
+class TestASummary:
+    def test_sums_up_each_day_and_its_meals(self, api, rye, oats, by_weight, by_portion):
+        FoodEntryFactory(product=oats, grams=Decimal(100), date=date(2026, 1, 5), meal_type="lunch")
+        FoodEntryFactory(product=oats, grams=Decimal(50), date=date(2026, 1, 7))
+
+        response = api.get(SUMMARY, {"from": "2026-01-05", "to": "2026-01-07"})
+
+        assert response.status_code == 200
+        assert response.json() == [
+            {
+                "date": "2026-01-05",
+                "entries": 3,
+                "kcal": 1071.89,
+                "protein": 36.54,
+                "carbs": 130.89,
+                "fat": 15.94,
+                "meals": {
+                    "breakfast": {"entries": 1, "kcal": 183.89, "protein": 6.04, "carbs": 34.29, "fat": 2.34},
+                    "lunch": {"entries": 2, "kcal": 888.0, "protein": 30.5, "carbs": 96.6, "fat": 13.6},
+                },
+            },
+            {"date": "2026-01-06", **EMPTY},
+            {
+                "date": "2026-01-07",
+                "entries": 1,
+                "kcal": 185.0,
+                "protein": 6.75,
+                "carbs": 0.0,
+                "fat": 3.5,
+                "meals": {"snacks": {"entries": 1, "kcal": 185.0, "protein": 6.75, "carbs": 0.0, "fat": 3.5}},
+            },
+        ]
+
+    def test_may_be_of_one_day(self, api, by_weight, by_portion):
+        FoodEntryFactory(product=by_weight.product, date=date(2026, 1, 4))
+        FoodEntryFactory(product=by_weight.product, date=date(2026, 1, 6))
+
+        response = api.get(SUMMARY, {"from": "2026-01-05", "to": "2026-01-05"})
+
+        assert [(day["date"], day["entries"]) for day in response.json()] == [("2026-01-05", 2)]
+
+    def test_is_of_the_callers_live_entries_alone(self, api, device, other, by_weight):
+        gone, _ = FoodEntryFactory(product=by_weight.product), FoodEntryFactory(device=other)
+        api.delete(f"{ENTRIES}/{gone.pk}")
+
+        (day,) = api.get(SUMMARY, {"from": "2026-01-05", "to": "2026-01-05"}).json()
+
+        assert (day["entries"], day["kcal"], list(day["meals"])) == (1, 518.0, ["lunch"])
+
+    def test_is_of_what_was_eaten_whatever_became_of_the_product(self, api, rye, by_weight, by_portion):
+        query = {"from": "2026-01-05", "to": "2026-01-05"}
+        before = api.get(SUMMARY, query).json()
+        api.patch(f"/v1/products/{rye.pk}", {"kcal_100g": 1})
+        api.delete(f"/v1/products/{rye.pk}")
+
+        assert api.get(SUMMARY, query).json() == before
+        assert before[0]["entries"] == 2
+
+    def test_follows_a_change(self, api, by_weight):
+        query = {"from": "2026-01-05", "to": "2026-01-06"}
+        api.patch(f"{ENTRIES}/{by_weight.pk}", {"grams": 100, "date": "2026-01-06", "meal_type": "dinner"})
+
+        first, second = api.get(SUMMARY, query).json()
+
+        assert first == {"date": "2026-01-05", **EMPTY}
+        assert (second["kcal"], list(second["meals"])) == (259.0, ["dinner"])
+
+    def test_counts_the_unknown_as_nothing(self, api, device):
+        nothing_known = {"protein_100g": None, "carbs_100g": None, "fat_100g": None}
+        product = ProductFactory(device=device, kcal_100g=100, **nothing_known)
+        FoodEntryFactory(product=product, grams=Decimal(50), meal_type="dinner")
+
+        (day,) = api.get(SUMMARY, {"from": "2026-01-05", "to": "2026-01-05"}).json()
+
+        sums = {"entries": 1, "kcal": 50.0, "protein": 0.0, "carbs": 0.0, "fat": 0.0}
+        assert day == {"date": "2026-01-05", **sums, "meals": {"dinner": sums}}
+
+    def test_costs_two_queries_whatever_the_span(self, api, rye, django_assert_num_queries):
+        for day in (date(2025, 1, 1), date(2025, 7, 1), date(2026, 1, 1)):
+            FoodEntryFactory(product=rye, date=day)
+
+        with django_assert_num_queries(2):  # the device of the token, the sums
+            one = api.get(SUMMARY, {"from": "2025-01-01", "to": "2025-01-01"})
+        with django_assert_num_queries(2):  # the device of the token, the sums
+            year = api.get(SUMMARY, {"from": "2025-01-01", "to": "2026-01-01"})
+
+        assert [sum(day["entries"] for day in response.json()) for response in (one, year)] == [1, 3]
+
+
+class TestTheDaysOfASummary:
+    @pytest.mark.parametrize(
+        ("first", "last", "count"),
+        [
+            ("2024-01-01", "2024-12-31", 366),
+            ("2025-01-01", "2026-01-01", 366),
+            ("2024-02-28", "2024-03-01", 3),
+            ("0001-01-01", "0001-01-01", 1),
+            ("0001-01-01", "0002-01-01", 366),
+            ("9999-12-31", "9999-12-31", 1),
+            ("9998-12-31", "9999-12-31", 366),
+        ],
+    )
+    def test_are_all_there_the_oldest_first(self, api, first, last, count):
+        response = api.get(SUMMARY, {"from": first, "to": last})
+
+        begin = date.fromisoformat(first)
+        assert response.status_code == 200
+        assert response.json() == [{"date": str(begin + timedelta(days=n)), **EMPTY} for n in range(count)]
+        assert response.json()[-1]["date"] == last
+
+    @pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+    def test_have_what_was_eaten_at_the_ends_of_the_calendar(self, api, rye, day):
+        FoodEntryFactory(product=rye, date=date.fromisoformat(day), grams=Decimal(100))
+
+        (summary,) = api.get(SUMMARY, {"from": day, "to": day}).json()
+
+        assert (summary["date"], summary["entries"], summary["kcal"]) == (day, 1, 259.0)
+
+    @pytest.mark.parametrize(
+        ("query", "errors"),
+        [
+            ("", [("from", "This field is required.", "required"), ("to", "This field is required.", "required")]),
+            ("from=2026-01-01", [("to", "This field is required.", "required")]),
+            ("to=2026-01-01", [("from", "This field is required.", "required")]),
+            ("date=2026-01-01&to=2026-01-01", [("from", "This field is required.", "required")]),
+            ("from=2026-01-02&to=2026-01-01", [("to", "This is before `from`.", "before_from")]),
+            ("from=9999-12-31&to=0001-01-01", [("to", "This is before `from`.", "before_from")]),
+            ("from=2025-01-01&to=2026-01-02", [("to", "A summary has at most 366 days.", "too_many_days")]),
+            ("from=2024-01-01&to=2025-01-01", [("to", "A summary has at most 366 days.", "too_many_days")]),
+            ("from=0001-01-01&to=9999-12-31", [("to", "A summary has at most 366 days.", "too_many_days")]),
+            *[
+                (f"from={day}&to=2026-01-01", [("from", "A date has the form YYYY-MM-DD.", "invalid")])
+                for day in ("", "20260101", "2026-W01-1", "2026-1-1", "2026-02-30", "%D9%A2026-01-01", "0000-01-01")
+            ],
+        ],
+    )
+    def test_are_refused(self, api, query, errors):
+        response = api.get(f"{SUMMARY}?{query}")
+
+        assert response.status_code == 422
+        assert response.json() == {
+            "detail": "Validation error",
+            "errors": [{"loc": [field], "msg": msg, "type": kind} for field, msg, kind in errors],
+        }
+        assert "ETag" not in response
+
+    @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+    def test_are_only_read(self, api, by_weight, everything, method):
+        before = everything()
+
+        response = getattr(api, method)(f"{SUMMARY}?from=2026-01-05&to=2026-01-05")
+
+        assert response.status_code == 405
+        assert everything() == before
+
+
+class TestTheSums:
+    def test_are_exact(self, api, device):
+        """0.1 and 0.2 make 0.3, and ten times 0.1 make 1."""
+        product = ProductFactory(device=device, protein_100g=Decimal("0.10"), carbs_100g=Decimal("0.20"), fat_100g=0)
+        other = ProductFactory(device=device, protein_100g=Decimal("0.20"), carbs_100g=Decimal("0.10"), fat_100g=0)
+        for eaten in (product, other):
+            FoodEntryFactory(product=eaten, grams=Decimal(100), date=date(2026, 1, 5))
+        with change_set(device):
+            for _ in range(10):
+                FoodEntryFactory(product=product, grams=Decimal(100), date=date(2026, 1, 6))
+
+        response = api.get(SUMMARY, {"from": "2026-01-05", "to": "2026-01-06"})
+
+        assert [(str(day["protein"]), str(day["carbs"])) for day in exactly(response)] == [
+            ("0.3", "0.3"),
+            ("1.0", "2.0"),
+        ]
+
+    def test_are_exact_for_the_largest_amounts(self, api, device):
+        most = ProductFactory(device=device, kcal_100g=1000, protein_100g=100)
+        least = ProductFactory(device=device, kcal_100g=1, protein_100g=Decimal("0.01"))
+        with change_set(device):
+            for _ in range(99):
+                FoodEntryFactory(product=most, grams=Decimal("99999.99"))
+            FoodEntryFactory(product=least, grams=Decimal(1))
+
+        (day,) = exactly(api.get(SUMMARY, {"from": "2026-01-05", "to": "2026-01-05"}))
+
+        assert day["entries"] == 100
+        assert day["kcal"] == 99 * Decimal("999999.90") + Decimal("0.01")
+        assert day["protein"] == 99 * Decimal("99999.99")
+
+    def test_are_those_of_the_entries_as_shown(self, api, device):
+        """300 entries of 12 foods over 40 days, logged in batches; some are changed or deleted afterwards."""
+        dice = random.Random(366)
+        first = date(2025, 12, 15)
+        foods = {str(food.pk): food for food in (some_food(device, dice) for _ in range(12))}
+        sent = [
+            {
+                "product_id": dice.choice(list(foods)),
+                "grams": dice.randint(1, 90_000) / 100,
+                "date": str(first + timedelta(days=dice.randrange(40))),
+                "meal_type": dice.choice(MEALS),
+            }
+            for _ in range(300)
+        ]
+        rows = [row for start in (0, 100, 200) for row in exactly(api.post(ENTRIES, sent[start : start + 100]), 201)]
+        for row in rows[::25]:
+            assert api.delete(f"{ENTRIES}/{row['id']}").status_code == 204
+        for row in rows[1::25]:
+            assert api.patch(f"{ENTRIES}/{row['id']}", {"grams": 12.34}).status_code == 200
+
+        response = api.get(SUMMARY, {"from": str(first), "to": str(first + timedelta(days=39))})
+
+        shown = exactly(api.get(f"{ENTRIES}?limit=200")) + exactly(api.get(f"{ENTRIES}?limit=200&offset=200"))
+        assert len(shown) == 288
+        for row in shown:
+            assert {name: row[name] for name in TOTALS} == totals(foods[row["product_id"]], Decimal(row["grams"]))
+        assert exactly(response) == [summed_up(str(first + timedelta(days=n)), shown) for n in range(40)]
+
+
+def some_food(device, dice: random.Random):
+    nutrients = [dice.choice([None, Decimal(0), Decimal(dice.randint(0, 10_000)) / 100]) for _ in range(3)]
+    values = dict(zip(("protein_100g", "carbs_100g", "fat_100g"), nutrients, strict=True))
+    return ProductFactory(device=device, kcal_100g=dice.randint(0, 1000), **values)
+
+
+def totals(food, grams: Decimal) -> dict:
+    per_100g = {name: getattr(food, f"{name}_100g") for name in TOTALS}
+    return {name: None if value is None else half_up(value * grams / 100) for name, value in per_100g.items()}
+
+
+def summed_up(day: str, shown: list[dict]) -> dict:
+    rows = [row for row in shown if row["date"] == day]
+    meals = {meal: [row for row in rows if row["meal_type"] == meal] for meal in MEALS}
+    return {"date": day, **sums(rows), "meals": {meal: sums(eaten) for meal, eaten in meals.items() if eaten}}
+
+
+def sums(rows: list[dict]) -> dict:
+    return {"entries": len(rows), **{name: sum(row[name] or 0 for row in rows) for name in TOTALS}}

@@ -1,0 +1,490 @@
+"""What a change of an entry makes of it. The start is 2 slices of rye bread (71 g), or 200 g of it by weight."""
+
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+from django.utils.dateparse import parse_datetime
+
+from food_entries.models import FoodEntry
+from food_entries.tests.factories import FoodEntryFactory
+from products.models import Portion
+from products.tests.factories import PortionFactory, ProductFactory
+
+ENTRIES = "/v1/food-entries"
+
+
+def totals(kcal, protein, carbs, fat) -> dict:
+    return {"kcal": kcal, "protein": protein, "carbs": carbs, "fat": fat}
+
+
+WEIGHED = {"portion_id": None, "quantity": None}
+OF_OATS = {"product_id": "oats", "product_name": "Oats"}
+
+# What is sent, what it is sent to, and all that it changes. A name stands for the id of its row.
+CHANGES = [
+    ("the day", "by_portion", {"date": "2026-02-01"}, {"date": "2026-02-01"}),
+    ("the meal", "by_portion", {"meal_type": "dinner"}, {"meal_type": "dinner"}),
+    (
+        "a quantity",
+        "by_portion",
+        {"quantity": 3},
+        {"quantity": 3.0, "grams": 106.5, **totals(275.84, 9.05, 51.44, 3.51)},
+    ),
+    (
+        "a quantity and a meal",
+        "by_portion",
+        {"quantity": 0.5, "meal_type": "dinner"},
+        {"quantity": 0.5, "grams": 17.75, "meal_type": "dinner", **totals(45.97, 1.51, 8.57, 0.59)},
+    ),
+    ("grams", "by_portion", {"grams": 100}, {"grams": 100.0, **WEIGHED, **totals(259.0, 8.5, 48.3, 3.3)}),
+    (
+        "grams and no quantity",
+        "by_portion",
+        {"grams": 100, "quantity": None},
+        {"grams": 100.0, **WEIGHED, **totals(259.0, 8.5, 48.3, 3.3)},
+    ),
+    (
+        "grams and no portion",
+        "by_portion",
+        {"grams": 100, "portion_id": None},
+        {"grams": 100.0, **WEIGHED, **totals(259.0, 8.5, 48.3, 3.3)},
+    ),
+    ("no portion", "by_portion", {"portion_id": None}, WEIGHED),
+    ("no portion and no quantity", "by_portion", {"portion_id": None, "quantity": None}, WEIGHED),
+    ("no portion and the stored quantity", "by_portion", {"portion_id": None, "quantity": 2}, WEIGHED),
+    ("no portion and the stored grams", "by_portion", {"portion_id": None, "grams": 71}, WEIGHED),
+    (
+        "a portion",
+        "by_portion",
+        {"portion_id": "rye_loaf"},
+        {"portion_id": "rye_loaf", "grams": 1000.0, **totals(2590.0, 85.0, 483.0, 33.0)},
+    ),
+    (
+        "a portion and a quantity",
+        "by_portion",
+        {"portion_id": "rye_loaf", "quantity": 0.5},
+        {"portion_id": "rye_loaf", "quantity": 0.5, "grams": 250.0, **totals(647.5, 21.25, 120.75, 8.25)},
+    ),
+    (
+        "a portion and no quantity",
+        "by_portion",
+        {"portion_id": "rye_loaf", "quantity": None, "grams": None},
+        {"portion_id": "rye_loaf", "grams": 1000.0, **totals(2590.0, 85.0, 483.0, 33.0)},
+    ),
+    ("a product", "by_portion", {"product_id": "oats"}, {**OF_OATS, **WEIGHED, **totals(262.7, 9.59, None, 4.97)}),
+    (
+        "a product and no quantity",
+        "by_portion",
+        {"product_id": "oats", "quantity": None},
+        {**OF_OATS, **WEIGHED, **totals(262.7, 9.59, None, 4.97)},
+    ),
+    (
+        "a product and the stored portion",
+        "by_portion",
+        {"product_id": "oats", "portion_id": "rye_slice", "quantity": 2},
+        {**OF_OATS, **WEIGHED, **totals(262.7, 9.59, None, 4.97)},
+    ),
+    (
+        "a product and no portion",
+        "by_portion",
+        {"product_id": "oats", "portion_id": None},
+        {**OF_OATS, **WEIGHED, **totals(262.7, 9.59, None, 4.97)},
+    ),
+    (
+        "a product and grams",
+        "by_portion",
+        {"product_id": "oats", "grams": 50},
+        {**OF_OATS, **WEIGHED, "grams": 50.0, **totals(185.0, 6.75, None, 3.5)},
+    ),
+    (
+        "a product and its portion",
+        "by_portion",
+        {"product_id": "oats", "portion_id": "oats_cup"},
+        {**OF_OATS, "portion_id": "oats_cup", "grams": 160.0, **totals(592.0, 21.6, None, 11.2)},
+    ),
+    (
+        "a product, its portion and a quantity",
+        "by_portion",
+        {"product_id": "oats", "portion_id": "oats_cup", "quantity": 0.5},
+        {**OF_OATS, "portion_id": "oats_cup", "quantity": 0.5, "grams": 40.0, **totals(148.0, 5.4, None, 2.8)},
+    ),
+    ("grams", "by_weight", {"grams": 100}, {"grams": 100.0, **totals(259.0, 8.5, 48.3, 3.3)}),
+    (
+        "a portion",
+        "by_weight",
+        {"portion_id": "rye_loaf"},
+        {"portion_id": "rye_loaf", "quantity": 1.0, "grams": 500.0, **totals(1295.0, 42.5, 241.5, 16.5)},
+    ),
+    (
+        "a portion and a quantity",
+        "by_weight",
+        {"portion_id": "rye_loaf", "quantity": 0.1},
+        {"portion_id": "rye_loaf", "quantity": 0.1, "grams": 50.0, **totals(129.5, 4.25, 24.15, 1.65)},
+    ),
+    ("a product", "by_weight", {"product_id": "oats"}, {**OF_OATS, **totals(740.0, 27.0, None, 14.0)}),
+    (
+        "a product and grams",
+        "by_weight",
+        {"product_id": "oats", "grams": 50},
+        {**OF_OATS, "grams": 50.0, **totals(185.0, 6.75, None, 3.5)},
+    ),
+    (
+        "a product and its portion",
+        "by_weight",
+        {"product_id": "oats", "portion_id": "oats_cup"},
+        {**OF_OATS, "portion_id": "oats_cup", "quantity": 1.0, "grams": 80.0, **totals(296.0, 10.8, None, 5.6)},
+    ),
+]
+
+MISSING = "This field may not be null."
+WITHOUT_PORTION = ("quantity", "Only with a portion.", "without_portion")
+WITH_PORTION = ("grams", "Not with a portion: its quantity says how much.", "with_portion")
+NO_PORTION = ("portion_id", "There is no such portion.", "does_not_exist")
+NO_PRODUCT = ("product_id", "There is no such product.", "does_not_exist")
+OUT_OF_BOUNDS = ("quantity", "That is not between 0.01 and 100000 g.", "grams_out_of_bounds")
+
+REFUSALS = [
+    ("grams and a quantity", "by_portion", {"grams": 100, "quantity": 3}, WITH_PORTION),
+    ("grams and a portion", "by_portion", {"grams": 100, "portion_id": "rye_loaf"}, WITH_PORTION),
+    ("all three", "by_portion", {"grams": 100, "portion_id": "rye_loaf", "quantity": 3}, WITH_PORTION),
+    ("no grams", "by_portion", {"grams": None}, ("grams", MISSING, "null")),
+    ("no quantity", "by_portion", {"quantity": None}, ("quantity", MISSING, "null")),
+    ("no portion and a quantity", "by_portion", {"portion_id": None, "quantity": 3}, WITHOUT_PORTION),
+    ("no portion and no grams", "by_portion", {"portion_id": None, "grams": None}, ("grams", MISSING, "null")),
+    ("a product and a quantity", "by_portion", {"product_id": "oats", "quantity": 3}, WITHOUT_PORTION),
+    ("a product and another's portion", "by_portion", {"product_id": "oats", "portion_id": "rye_loaf"}, NO_PORTION),
+    ("another product's portion", "by_portion", {"portion_id": "oats_cup"}, NO_PORTION),
+    ("no product", "by_portion", {"product_id": None}, ("product_id", MISSING, "null")),
+    ("no day", "by_portion", {"date": None}, ("date", MISSING, "null")),
+    ("no meal", "by_portion", {"meal_type": None}, ("meal_type", MISSING, "null")),
+    ("too many", "by_portion", {"portion_id": "rye_loaf", "quantity": 200.01}, OUT_OF_BOUNDS),
+    ("a quantity", "by_weight", {"quantity": 2}, WITHOUT_PORTION),
+    ("a quantity and grams", "by_weight", {"quantity": 2, "grams": 100}, WITHOUT_PORTION),
+    ("a portion and grams", "by_weight", {"portion_id": "rye_loaf", "grams": 100}, WITH_PORTION),
+    ("no grams", "by_weight", {"grams": None}, ("grams", MISSING, "null")),
+    ("a product and no grams", "by_weight", {"product_id": "oats", "grams": None}, ("grams", MISSING, "null")),
+    ("another product's portion", "by_weight", {"portion_id": "oats_cup"}, NO_PORTION),
+]
+
+
+def named(rows):
+    return [f"{what} to {start}".replace(" ", "_") for what, start, *_ in rows]
+
+
+@pytest.fixture
+def ids(rye, rye_slice, rye_loaf, oats, oats_cup) -> dict:
+    rows = {"rye": rye, "rye_slice": rye_slice, "rye_loaf": rye_loaf, "oats": oats, "oats_cup": oats_cup}
+    return {name: str(row.pk) for name, row in rows.items()}
+
+
+@pytest.fixture
+def entry(request, ids, by_weight, by_portion) -> str:
+    """The path of the entry that a row of a table starts from."""
+    start = {"by_weight": by_weight, "by_portion": by_portion}[request.param]
+    return f"{ENTRIES}/{start.pk}"
+
+
+def spelt(values: dict, ids: dict) -> dict:
+    return {name: ids.get(value, value) if isinstance(value, str) else value for name, value in values.items()}
+
+
+def refused(field: str, msg: str, kind: str) -> dict:
+    return {"detail": "Validation error", "errors": [{"loc": [field], "msg": msg, "type": kind}]}
+
+
+def changes(rows):
+    return pytest.mark.parametrize(
+        ("entry", "sent", "changed"), [row[1:] for row in rows], ids=named(rows), indirect=["entry"]
+    )
+
+
+class TestAChange:
+    @pytest.mark.parametrize("as_read", [False, True], ids=["alone", "in the whole row"])
+    @changes(CHANGES)
+    def test_changes_what_it_says_and_what_follows(self, api, device, ids, entry, sent, changed, as_read):
+        """The stored values count as not sent, so that a client may send them along."""
+        before = api.get(entry).json()
+        device.refresh_from_db()
+        revision = device.revision
+
+        response = api.patch(entry, (before if as_read else {}) | spelt(sent, ids))
+
+        device.refresh_from_db()
+        assert response.status_code == 200
+        assert response.json() == before | spelt(changed, ids) | {"updated_at": response.json()["updated_at"]}
+        assert parse_datetime(response.json()["updated_at"]) > parse_datetime(before["created_at"])
+        assert api.get(entry).json() == response.json()
+        assert device.revision == revision + 1
+        assert device.revision == FoodEntry.objects.for_device(device).get(pk=before["id"]).revision
+
+    @changes([row for row in CHANGES if row[0] in ("a quantity", "grams", "no portion", "a portion", "the meal")])
+    def test_keeps_the_values_of_a_product_that_was_edited_meanwhile(self, api, ids, entry, sent, changed):
+        before = api.get(entry).json()
+        api.patch(f"/v1/products/{ids['rye']}", {"name": "Wheat", "kcal_100g": 1, "carbs_100g": None})
+        api.patch(f"/v1/portions/{ids['rye_slice']}", {"grams": 1})
+
+        response = api.put(entry, before | spelt(sent, ids))
+
+        assert response.status_code == 200
+        assert response.json() == before | spelt(changed, ids) | {"updated_at": response.json()["updated_at"]}
+
+    @changes([row for row in CHANGES if not {"rye_loaf"} & set(map(str, row[2].values()))])
+    def test_is_taken_when_the_product_was_deleted_meanwhile(self, api, ids, entry, sent, changed):
+        before = api.get(entry).json()
+        api.delete(f"/v1/products/{ids['rye']}")
+
+        response = api.put(entry, before | spelt(sent, ids))
+
+        assert response.status_code == 200
+        assert response.json() == before | spelt(changed, ids) | {"updated_at": response.json()["updated_at"]}
+
+    @pytest.mark.parametrize("as_read", [False, True], ids=["alone", "in the whole row"])
+    @pytest.mark.parametrize(
+        ("entry", "sent", "error"), [row[1:] for row in REFUSALS], ids=named(REFUSALS), indirect=["entry"]
+    )
+    def test_is_refused(self, api, ids, entry, everything, sent, error, as_read):
+        read, before = api.get(entry).json(), everything()
+
+        response = api.patch(entry, (read if as_read else {}) | spelt(sent, ids))
+
+        assert response.status_code == 422
+        assert response.json() == refused(*error)
+        assert everything() == before
+
+    def test_is_not_touched_by_its_id_or_by_what_is_read_only(self, api, by_weight, by_portion):
+        before = api.get(f"{ENTRIES}/{by_weight.pk}").json()
+
+        response = api.put(
+            f"{ENTRIES}/{by_weight.pk}",
+            {
+                "id": str(by_portion.pk),
+                "meal_type": "dinner",
+                "product_name": "Wheat",
+                "kcal": 1,
+                "fat": "x",
+                "kcal_100g": 1,
+                "revision": 1,
+                "created_at": "2001-01-01T00:00:00Z",
+                "deleted_at": "2001-01-01T00:00:00Z",
+                "mood": "fine",
+            },
+        )
+
+        assert response.status_code == 200
+        assert response.json() == before | {"meal_type": "dinner", "updated_at": response.json()["updated_at"]}
+        assert api.get(f"{ENTRIES}/{by_portion.pk}").json()["meal_type"] == "breakfast"
+
+    @pytest.mark.parametrize("method", ["put", "patch"])
+    def test_is_the_same_by_put_and_by_patch(self, api, by_portion, method):
+        response = getattr(api, method)(f"{ENTRIES}/{by_portion.pk}", {"quantity": 4})
+
+        assert response.status_code == 200
+        assert (response.json()["grams"], response.json()["meal_type"]) == (142.0, "breakfast")
+
+
+class TestTheStoredValues:
+    """A value that equals the stored one counts as not sent."""
+
+    @pytest.mark.parametrize("meanwhile", ["nothing", "edited", "portion deleted", "product deleted"])
+    @pytest.mark.parametrize("entry", ["by_portion", "by_weight"], indirect=True)
+    def test_are_no_change_when_the_whole_row_is_sent_back(self, api, ids, entry, everything, meanwhile):
+        read = api.get(entry).json()
+        if meanwhile == "edited":
+            api.patch(f"/v1/products/{ids['rye']}", {"name": "Wheat", "kcal_100g": 1})
+            api.patch(f"/v1/portions/{ids['rye_slice']}", {"grams": 1})
+        elif meanwhile == "portion deleted":
+            api.delete(f"/v1/portions/{ids['rye_slice']}")
+        elif meanwhile == "product deleted":
+            api.delete(f"/v1/products/{ids['rye']}")
+        before = everything()
+
+        responses = [api.put(entry, read), api.patch(entry, read)]
+
+        assert [(response.status_code, response.json()) for response in responses] == [(200, read)] * 2
+        assert everything() == before
+
+    @pytest.mark.parametrize(
+        ("entry", "sent"),
+        [
+            ("by_portion", {}),
+            ("by_portion", {"product_id": "rye"}),
+            ("by_portion", {"portion_id": "rye_slice"}),
+            ("by_portion", {"product_id": "rye", "portion_id": "rye_slice"}),
+            ("by_portion", {"quantity": 2}),
+            ("by_portion", {"quantity": 2.004}),
+            ("by_portion", {"grams": 71}),
+            ("by_portion", {"grams": 70.99500000000001}),
+            ("by_portion", {"grams": 71, "quantity": 2}),
+            ("by_portion", {"grams": 71, "portion_id": "rye_slice"}),
+            ("by_portion", {"date": "2026-01-05", "meal_type": "breakfast"}),
+            ("by_portion", {"kcal": 1, "product_name": "Wheat", "created_at": None, "updated_at": "now"}),
+            ("by_weight", {"grams": 200}),
+            ("by_weight", {"product_id": "rye", "grams": 200}),
+            ("by_weight", {"portion_id": None}),
+            ("by_weight", {"quantity": None}),
+            ("by_weight", {"portion_id": None, "quantity": None, "grams": 200}),
+        ],
+        indirect=["entry"],
+    )
+    def test_are_no_change_one_by_one(self, api, ids, entry, everything, sent):
+        api.patch(f"/v1/products/{ids['rye']}", {"name": "Wheat", "kcal_100g": 1})
+        read, before = api.get(entry).json(), everything()
+
+        response = api.patch(entry, spelt(sent, ids))
+
+        assert response.status_code == 200
+        assert response.json() == read
+        assert everything() == before
+
+    @pytest.mark.parametrize("entry", ["by_portion"], indirect=True)
+    def test_are_known_by_an_id_in_upper_case(self, api, ids, entry, everything):
+        before = everything()
+
+        response = api.patch(entry, {"product_id": ids["rye"].upper(), "portion_id": ids["rye_slice"].upper()})
+
+        assert response.status_code == 200
+        assert everything() == before
+
+
+class TestAQuantity:
+    def test_rescales_the_grams_that_are_stored(self, api, device):
+        """5.005 g were rounded to 5.01 g, and those are what is doubled."""
+        product = ProductFactory(device=device)
+        portion = PortionFactory(product=product, grams=Decimal("10.01"))
+        sent = {"product_id": str(product.pk), "portion_id": str(portion.pk), "quantity": 0.5, "date": "2026-01-05"}
+        entry = api.post(ENTRIES, sent).json()
+
+        response = api.patch(f"{ENTRIES}/{entry['id']}", {"quantity": 1})
+
+        assert entry["grams"] == 5.01
+        assert response.status_code == 200
+        assert response.json()["grams"] == 10.02
+
+    @pytest.mark.parametrize(
+        ("grams", "old", "new", "rescaled"),
+        [
+            ("100.00", "3.00", 1, 33.33),
+            ("200.00", "3.00", 1, 66.67),
+            ("0.01", "2.00", 1, 0.01),
+            ("0.03", "2.00", 1, 0.02),
+            ("0.01", "0.01", 1000, 1000.0),
+            ("100.00", "0.01", 10, 100000.0),
+        ],
+    )
+    def test_rescales_by_new_over_old(self, api, rye, rye_slice, grams, old, new, rescaled):
+        eaten = {"portion": rye_slice, "quantity": Decimal(old), "grams": Decimal(grams)}
+        entry = FoodEntryFactory(product=rye, **eaten)
+
+        response = api.patch(f"{ENTRIES}/{entry.pk}", {"quantity": new})
+
+        assert response.status_code == 200
+        assert response.json()["grams"] == rescaled
+        assert response.json()["quantity"] == new
+
+    @pytest.mark.parametrize(("old", "new"), [("0.01", 10.01), ("1000.00", 0.04)])
+    def test_is_refused_where_it_takes_the_grams_out_of_bounds(self, api, rye, rye_slice, everything, old, new):
+        entry = FoodEntryFactory(product=rye, portion=rye_slice, quantity=Decimal(old), grams=Decimal(100))
+        before = everything()
+
+        response = api.patch(f"{ENTRIES}/{entry.pk}", {"quantity": new, "meal_type": "dinner"})
+
+        assert response.status_code == 422
+        assert response.json() == refused(*OUT_OF_BOUNDS)
+        assert everything() == before
+
+
+class TestANewProduct:
+    def test_is_taken_as_it_is_now(self, api, ids, by_portion):
+        entry = f"{ENTRIES}/{by_portion.pk}"
+        api.patch(f"/v1/products/{ids['oats']}", {"name": "Oat flakes", "kcal_100g": 100, "carbs_100g": 60})
+
+        response = api.patch(entry, {"product_id": ids["oats"], "portion_id": ids["oats_cup"]})
+
+        assert response.status_code == 200
+        assert response.json()["product_name"] == "Oat flakes"
+        assert (response.json()["kcal"], response.json()["carbs"]) == (160.0, 96.0)
+
+    def test_is_taken_as_it_is_now_when_the_entry_comes_back_to_it(self, api, ids, by_weight):
+        entry = f"{ENTRIES}/{by_weight.pk}"
+        api.patch(entry, {"product_id": ids["oats"]})
+        api.patch(f"/v1/products/{ids['rye']}", {"name": "Wheat", "kcal_100g": 100})
+
+        response = api.patch(entry, {"product_id": ids["rye"]})
+
+        assert response.status_code == 200
+        assert (response.json()["product_name"], response.json()["kcal"]) == ("Wheat", 200.0)
+
+    def test_brings_its_values_to_what_is_changed_later(self, api, ids, by_weight):
+        entry = f"{ENTRIES}/{by_weight.pk}"
+        api.patch(entry, {"product_id": ids["oats"]})
+        api.delete(f"/v1/products/{ids['oats']}")
+
+        response = api.patch(entry, {"grams": 100})
+
+        assert response.status_code == 200
+        assert [response.json()[name] for name in ("kcal", "protein", "carbs", "fat")] == [370.0, 13.5, None, 7.0]
+
+    def test_is_refused_alike_whatever_keeps_it_from_the_caller(self, api, device, other, by_portion, everything):
+        theirs, gone = ProductFactory(device=other), ProductFactory(device=device)
+        api.delete(f"/v1/products/{gone.pk}")
+        before = everything()
+
+        responses = [
+            api.patch(f"{ENTRIES}/{by_portion.pk}", {"product_id": str(row_id), "meal_type": "dinner"})
+            for row_id in (theirs.pk, gone.pk, by_portion.portion_id, uuid4())
+        ]
+
+        assert {response.status_code for response in responses} == {422}
+        assert len({response.content for response in responses}) == 1
+        assert responses[0].json() == refused(*NO_PRODUCT)
+        assert everything() == before
+
+
+class TestANewPortion:
+    def test_is_taken_as_it_weighs_now(self, api, ids, by_portion):
+        api.patch(f"/v1/portions/{ids['rye_loaf']}", {"grams": 750})
+
+        response = api.patch(f"{ENTRIES}/{by_portion.pk}", {"portion_id": ids["rye_loaf"]})
+
+        assert response.status_code == 200
+        assert (response.json()["grams"], response.json()["quantity"]) == (1500.0, 2.0)
+
+    def test_is_taken_as_it_weighs_now_when_the_entry_comes_back_to_it(self, api, ids, by_portion):
+        entry = f"{ENTRIES}/{by_portion.pk}"
+        api.patch(entry, {"portion_id": None})
+        api.patch(f"/v1/portions/{ids['rye_slice']}", {"grams": 50})
+
+        response = api.patch(entry, {"portion_id": ids["rye_slice"], "quantity": 2})
+
+        assert response.status_code == 200
+        assert response.json()["grams"] == 100.0
+
+    def test_is_refused_alike_whatever_keeps_it_from_the_entry(
+        self, api, device, other, rye, oats_cup, by_portion, everything
+    ):
+        theirs, gone = PortionFactory(product=ProductFactory(device=other)), PortionFactory(product=rye)
+        api.delete(f"/v1/portions/{gone.pk}")
+        before = everything()
+
+        responses = [
+            api.patch(f"{ENTRIES}/{by_portion.pk}", {"portion_id": str(row_id), "meal_type": "dinner"})
+            for row_id in (theirs.pk, gone.pk, oats_cup.pk, rye.pk, uuid4())
+        ]
+
+        assert {response.status_code for response in responses} == {422}
+        assert len({response.content for response in responses}) == 1
+        assert responses[0].json() == refused(*NO_PORTION)
+        assert everything() == before
+
+    @pytest.mark.parametrize("entry", ["by_portion", "by_weight"], indirect=True)
+    def test_is_refused_when_its_product_was_deleted(self, api, device, ids, entry, everything):
+        api.delete(f"/v1/products/{ids['rye']}")
+        assert not Portion.objects.for_device(device).filter(product=ids["rye"]).exists()
+        before = everything()
+
+        response = api.patch(entry, {"portion_id": ids["rye_loaf"]})
+
+        assert response.status_code == 422
+        assert response.json() == refused(*NO_PORTION)
+        assert everything() == before
