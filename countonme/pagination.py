@@ -1,10 +1,10 @@
-from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
 
 from countonme.fields import QueryNumberField
+from countonme.prepared import Prepared
 
 FURTHEST = 1_000_000
 
@@ -24,9 +24,9 @@ class PageQuery(serializers.Serializer):
     offset = QueryNumberField(min_value=0, max_value=FURTHEST, default=0, help_text="Rows to skip.")
 
 
-def page(request: Request, rows: QuerySet, limit: int, offset: int) -> tuple[list, dict]:
+def page(request: Request, read: Prepared, *, limit: int, offset: int, **query) -> tuple[list, dict]:
     """Return the page's rows and its headers: `Link` where there is a next page, found by reading one row more."""
-    found = list(rows[offset : offset + limit + 1])
+    found = read(**query, limit=limit + 1, offset=offset)
     if len(found) <= limit or offset + limit > FURTHEST:
         return found[:limit], {}
     url = replace_query_param(request.build_absolute_uri(), "limit", limit)

@@ -1,7 +1,9 @@
+from django.db.models import QuerySet
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 
 from countonme.errors import InvalidToken
+from countonme.prepared import Prepared
 from devices import tokens
 from devices.models import Device
 
@@ -28,15 +30,21 @@ class DeviceTokenAuthentication(BaseAuthentication):
 
     def device_of(self, token: str) -> Device | None:
         device_id = tokens.parse(token)
-        device = device_id and Device.objects.filter(pk=device_id).first()
-        if not device or device.deleted_at is not None:
+        found = device_id and devices_by_id(pk=device_id)
+        if not found or found[0].deleted_at is not None:
             return None
+        device = found[0]
         if tokens.check(token, device.token_hash):
             return device
         if device.next_token_hash is None or not tokens.check(token, device.next_token_hash):
             return None
         # The rotated token's first use. Where another request was first, the tokens are what it made them.
         return device if device.settle() else self.device_of(token)
+
+
+@Prepared
+def devices_by_id(pk) -> QuerySet:
+    return Device.objects.filter(pk=pk)
 
 
 class DeviceTokenScheme(OpenApiAuthenticationExtension):

@@ -15,6 +15,7 @@ from django.db import models, transaction
 from django.utils import timezone
 
 from countonme.errors import InvalidToken
+from countonme.prepared import insert
 from devices.models import Device
 
 _open: ContextVar["ChangeSet | None"] = ContextVar("open_change_set", default=None)
@@ -88,6 +89,9 @@ class OwnedQuerySet(models.QuerySet):
         rows = list(rows)
         for row in rows:
             row.stamp()
+        if len(rows) == 1 and not kwargs:
+            insert(rows[0])
+            return rows
         return super().bulk_create(rows, **kwargs)
 
     def delete(self):
@@ -137,8 +141,10 @@ class DeviceOwned(models.Model):
     def save(self, **kwargs) -> None:
         self.stamp()
         # An id that the client chose must never turn an insert into an update of somebody's row.
-        adding = self._state.adding
-        super().save(**kwargs | {"force_insert": adding, "force_update": not adding})
+        if self._state.adding:
+            insert(self)
+        else:
+            super().save(**kwargs | {"force_update": True})
 
     def change(self, **values) -> bool:
         """Store the values that differ. A row that says the same already is not touched."""

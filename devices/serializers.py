@@ -1,3 +1,5 @@
+import copy
+from functools import cache
 from uuid import UUID
 
 from django.db import models
@@ -5,6 +7,7 @@ from rest_framework import serializers
 from rest_framework.fields import SkipField
 
 from countonme.fields import AmountField, DayField, FlagField, IdField, OneOfField, TextField, WholeNumberField
+from countonme.prepared import Prepared
 from devices.models import Device
 from devices.owned import DeviceOwned
 
@@ -38,11 +41,20 @@ class OwnedSerializer(serializers.ModelSerializer):
     serializer_choice_field = OneOfField
 
     def get_fields(self) -> dict:
+        return copy.deepcopy(fields_of(type(self), self.partial))
+
+    def made_fields(self) -> dict:
         fields = super().get_fields()
         # A ModelSerializer would let PATCH change the key, which quietly inserts a second row. Whether an id is taken
         # is for the primary key to say: the automatic validator looks among the live rows alone, and too early.
         fields["id"] = IdField(required=False, read_only=self.partial, help_text="Yours, or ours.")
         return fields
+
+
+@cache
+def fields_of(serializer_class: type[OwnedSerializer], partial: bool) -> dict:
+    """Return what a serializer's fields are copied from: to make them from the model each time takes far longer."""
+    return serializer_class(partial=partial).made_fields()
 
 
 class LiveRows:
@@ -52,16 +64,23 @@ class LiveRows:
         self.device = device
         self.found: dict[type[DeviceOwned], dict[UUID, DeviceOwned | None]] = {}
 
-    def load(self, model: type[DeviceOwned], ids: set[UUID]) -> None:
+    def load(self, model: type[DeviceOwned], ids: set[UUID]) -> dict[UUID, DeviceOwned]:
+        """Return the rows of these ids that there are."""
         known = self.found.setdefault(model, {})
         missing = ids - known.keys()
         if missing:
             known.update(dict.fromkeys(missing))
-            known.update((row.pk, row) for row in model.objects.for_device(self.device).filter(pk__in=missing))
+            rows = prepared_rows(model)(device=self.device.pk, ids=list(missing))
+            known.update((row.pk, row) for row in rows)
+        return {row_id: known[row_id] for row_id in ids if known[row_id]}
 
-    def get(self, model: type[DeviceOwned], row_id: UUID) -> DeviceOwned | None:
-        self.load(model, {row_id})
-        return self.found[model][row_id]
+    def get(self, model: type[DeviceOwned], row_id: UUID | None) -> DeviceOwned | None:
+        return self.load(model, {row_id} - {None}).get(row_id)
+
+
+@cache
+def prepared_rows(model: type[DeviceOwned]) -> Prepared:
+    return Prepared(lambda device, ids: model.objects.for_device(device).filter(pk__any_of=ids))
 
 
 class LiveRowField(IdField):

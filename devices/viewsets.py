@@ -1,4 +1,5 @@
 import hashlib
+from functools import cache
 
 from django.db.models import QuerySet
 from django.utils.cache import patch_vary_headers
@@ -11,6 +12,7 @@ from rest_framework.viewsets import GenericViewSet
 from countonme.errors import NotFound
 from countonme.fields import parse_uuid
 from countonme.pagination import PageQuery, page
+from countonme.prepared import Prepared
 from devices.models import Device
 from devices.owned import DeviceOwned, change_set
 from devices.serializers import LiveRows
@@ -64,10 +66,11 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
 
     A subclass names its `model`, its `serializer_class` and its `query_class`, and says what is in its list
     (`narrowed`) and how a row is born (`added`). Reading builds no model and no serializer: the columns that
-    `serializer_class` shows are read as they are, and the renderer writes them.
+    `serializer_class` shows are read as they are, by queries that are compiled once, and the renderer writes them.
     """
 
     model: type[DeviceOwned]
+    columns: tuple[str, ...]  # what `serializer_class` shows, less what `completed` adds
     query_class: type[PageQuery] = PageQuery
     conditional_reads = ("list", "retrieve")
     conflicts: tuple[str, ...] = ("create",)
@@ -78,27 +81,32 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
     def device(self) -> Device:
         return self.request.user
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return self.serializer_class.Meta.fields
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        if "model" in vars(cls):
+            stored = {field.attname for field in cls.model._meta.concrete_fields}
+            cls.columns = tuple(name for name in cls.serializer_class.Meta.fields if name in stored)
 
     @cached_property
     def live_rows(self) -> LiveRows:
         """What a body may name: the caller's live rows."""
         return LiveRows(self.device)
 
+    @classmethod
+    def rows_of(cls, device) -> QuerySet:
+        return cls.model.objects.for_device(device)
+
     def get_queryset(self) -> QuerySet:
-        return self.model.objects.for_device(self.device)
+        return self.rows_of(self.device)
 
     def list(self, request, **kwargs) -> Response:
         query = self.checked_query()
-        limit, offset = query.pop("limit"), query.pop("offset")
-        rows, headers = page(request, self.narrowed(**query).values(*self.columns), limit, offset)
+        rows, headers = page(request, prepared_list(type(self)), device=self.device.pk, **query)
         return Response(self.completed(rows), headers=headers)
 
     def retrieve(self, request, pk, **kwargs) -> Response:
-        row = self.get_queryset().filter(pk=pk).values(*self.columns).first() or self.not_found()
-        return Response(self.completed([row])[0])
+        rows = prepared_row(type(self))(device=self.device.pk, pk=pk) or self.not_found()
+        return Response(self.completed(rows)[0])
 
     def create(self, request, **kwargs) -> Response:
         sent = request.data  # read before the lock is taken: a body can come slowly
@@ -131,8 +139,12 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
         query.is_valid(raise_exception=True)
         return query.validated_data
 
-    def narrowed(self, **query) -> QuerySet:
-        """Return the rows that the list's query asks for, in their total order."""
+    @classmethod
+    def narrowed(cls, rows: QuerySet, **query) -> QuerySet:
+        """Return those of the device's rows that the list's query asks for, in their total order.
+
+        What the query says are slots: their values come when it runs.
+        """
         raise NotImplementedError
 
     def added(self, **values) -> DeviceOwned:
@@ -150,10 +162,20 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
     def stored(self, sent) -> DeviceOwned | None:
         """Return the live row whose id the client sent for a new one."""
         sent_id = parse_uuid(sent.get("id")) if isinstance(sent, dict) else None
-        return sent_id and self.get_queryset().filter(pk=sent_id).first()
+        return sent_id and self.live_rows.get(self.model, sent_id)
 
     def row(self, pk) -> DeviceOwned:
-        return self.get_queryset().filter(pk=pk).first() or self.not_found()
+        return self.live_rows.get(self.model, pk) or self.not_found()
 
     def not_found(self):
         raise NotFound(f"{self.model._meta.verbose_name.capitalize()} not found")
+
+
+@cache
+def prepared_list(view: type[DeviceOwnedViewSet]) -> Prepared:
+    return Prepared(lambda device, **query: view.narrowed(view.rows_of(device), **query).values(*view.columns))
+
+
+@cache
+def prepared_row(view: type[DeviceOwnedViewSet]) -> Prepared:
+    return Prepared(lambda device, pk: view.rows_of(device).filter(pk=pk).values(*view.columns))

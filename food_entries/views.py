@@ -7,6 +7,7 @@ from rest_framework.response import Response
 
 from countonme.errors import ValidationError
 from countonme.fields import parse_uuid
+from countonme.prepared import Prepared
 from devices.owned import change_set
 from devices.viewsets import DeviceOwnedViewSet
 from food_entries.models import FoodEntry
@@ -46,10 +47,10 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
     query_class = FoodEntryQuery
     conditional_reads = ("list", "retrieve", "summary")
 
-    def narrowed(self, *, date=None, first=None, last=None, meal_type=None) -> QuerySet:
+    @classmethod
+    def narrowed(cls, rows: QuerySet, *, date=None, first=None, last=None, meal_type=None) -> QuerySet:
         wanted = {"date": date, "date__gte": first, "date__lte": last, "meal_type": meal_type}
-        entries = self.get_queryset().filter(**{k: value for k, value in wanted.items() if value is not None})
-        return entries.newest_day_first()
+        return rows.filter(**{k: value for k, value in wanted.items() if value is not None}).newest_day_first()
 
     @extend_schema(
         summary="Log what was eaten",
@@ -75,7 +76,7 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
             raise ValidationError(f"At most {BATCH} entries at a time.", "max_length")
         serializer = self.get_serializer()
         sent_ids = [sent_uuid(entry, "id") for entry in sent]
-        known = {row.pk: row for row in self.get_queryset().filter(pk__in=set(filter(None, sent_ids)))}
+        known = self.live_rows.load(FoodEntry, set(sent_ids) - {None})
         for name, model in (("product_id", Product), ("portion_id", Portion)):
             ids = {sent_uuid(entry, name) for entry, row_id in zip(sent, sent_ids, strict=True) if row_id not in known}
             self.live_rows.load(model, ids - {None})
@@ -106,8 +107,12 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
     def summary(self, request) -> Response:
         query = self.checked_query(SummaryQuery)
         first, last = query["first"], query["last"]
-        sums = self.get_queryset().filter(date__gte=first, date__lte=last).sums()
-        return Response(days(sums, first, last))
+        return Response(days(sums_of(device=self.device.pk, first=first, last=last), first, last))
+
+
+@Prepared
+def sums_of(device, first, last) -> QuerySet:
+    return FoodEntryViewSet.narrowed(FoodEntryViewSet.rows_of(device), first=first, last=last).sums()
 
 
 def sent_uuid(sent, name: str) -> UUID | None:

@@ -2,11 +2,12 @@ from decimal import Decimal
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Q, Value
+from django.db.models import Q
 from django.db.models.functions import Length, StrIndex
 
 from countonme.errors import Conflict
 from countonme.fields import HUNDREDTH
+from countonme.prepared import applied
 from devices.models import Device
 from devices.owned import DeviceOwned, LiveManager, OwnedQuerySet
 from products.gtin import GTIN_VALIDATORS
@@ -44,7 +45,7 @@ class ProductQuerySet(OwnedQuerySet):
     def named(self, text: str):
         """Keep the names that contain `text`, without regard to case or accents."""
         # Not LIKE: nothing in the text is a wildcard, and SQLite bounds the length of a pattern.
-        return self.alias(place=StrIndex("name_key", Value(name_key(text)))).filter(place__gt=0)
+        return self.alias(place=StrIndex("name_key", applied(name_key, text))).filter(place__gt=0)
 
     def by_name(self):
         return self.order_by("name_key", "id")

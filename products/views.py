@@ -4,6 +4,7 @@ from django.db.models import QuerySet
 from django.utils.functional import cached_property
 from drf_spectacular.utils import extend_schema, extend_schema_view
 
+from countonme.prepared import Prepared
 from devices.viewsets import DeviceOwnedViewSet
 from products.models import Portion, Product
 from products.serializers import PortionSerializer, ProductQuery, ProductSerializer
@@ -27,26 +28,30 @@ class ProductViewSet(DeviceOwnedViewSet):
     serializer_class = ProductSerializer
     query_class = ProductQuery
     conflicts = ("create", "update")
-    columns = tuple(name for name in ProductSerializer.Meta.fields if name != "portions")
 
-    def narrowed(self, search: str = "", barcode: str = "") -> QuerySet:
-        products = self.get_queryset()
-        if search:
-            products = products.named(search)
-        if barcode:
-            products = products.filter(barcode=barcode)
-        return products.by_name()
+    @classmethod
+    def narrowed(cls, rows: QuerySet, *, search=None, barcode=None) -> QuerySet:
+        if search is not None:
+            rows = rows.named(search)
+        if barcode is not None:
+            rows = rows.filter(barcode=barcode)
+        return rows.by_name()
 
     def added(self, **values) -> Product:
         return Product.objects.add(self.device, **values)
 
     def completed(self, rows: list[dict]) -> list[dict]:
         """Add the portions: one query for any number of products."""
-        portions = Portion.objects.for_device(self.device).filter(product__in=[row["id"] for row in rows])
         of_product = defaultdict(list)
-        for portion in portions.default_first().values(*PortionSerializer.Meta.fields):
+        for portion in portions_of(device=self.device.pk, products=[row["id"] for row in rows]):
             of_product[portion["product_id"]].append(portion)
         return [{**row, "portions": of_product[row["id"]]} for row in rows]
+
+
+@Prepared
+def portions_of(device, products) -> QuerySet:
+    portions = Portion.objects.for_device(device).filter(product__any_of=products)
+    return portions.default_first().values(*PortionSerializer.Meta.fields)
 
 
 @extend_schema(tags=["products"])
@@ -65,8 +70,12 @@ class PortionViewSet(DeviceOwnedViewSet):
     serializer_class = PortionSerializer
     conflicts = ("create", "update", "destroy")
 
-    def narrowed(self) -> QuerySet:
-        return self.get_queryset().filter(product=self.product).default_first()
+    def checked_query(self, *args) -> dict:
+        return super().checked_query(*args) | {"product": self.product.pk}
+
+    @classmethod
+    def narrowed(cls, rows: QuerySet, *, product) -> QuerySet:
+        return rows.filter(product=product).default_first()
 
     def stored(self, sent) -> Portion | None:
         return self.product and super().stored(sent)

@@ -48,6 +48,7 @@ def is_scoped(view: type) -> bool:
     return (
         issubclass(view, DeviceOwnedViewSet)
         and view.get_queryset is DeviceOwnedViewSet.get_queryset
+        and view.rows_of.__func__ is DeviceOwnedViewSet.rows_of.__func__
         and view.authentication_classes == api_settings.DEFAULT_AUTHENTICATION_CLASSES
         and view.permission_classes == api_settings.DEFAULT_PERMISSION_CLASSES
     )
@@ -94,6 +95,14 @@ class TestEveryApiView:
                 return Product.all_objects.all()
 
         assert unscoped(api_views([path("v1/leak", Leak.as_view({"get": "list"}))])) == ["v1/leak"]
+
+    def test_would_be_found_if_its_rows_were_everybodys(self):
+        class Wide(DeviceOwnedViewSet):
+            @classmethod
+            def rows_of(cls, device):
+                return Product.objects.all()
+
+        assert unscoped(api_views([path("v1/wide", Wide.as_view({"get": "list"}))])) == ["v1/wide"]
 
     def test_would_be_found_if_it_asked_for_no_token(self):
         class Open(DeviceOwnedViewSet):

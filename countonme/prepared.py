@@ -1,0 +1,145 @@
+"""Queries that are compiled once.
+
+Django writes a queryset's SQL anew at every use, which takes several times as long as PostgreSQL takes to answer. A
+prepared query is a queryset with slots in it: its SQL is written once a thread, and each run fills the slots. So the
+queryset stays the one source of truth, scope and soft delete included, and no SQL is written by hand.
+"""
+
+import copy
+import json
+from collections.abc import Callable
+from datetime import date
+from threading import local
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, models
+from django.db.models import Expression, Lookup, QuerySet, Value
+from django.db.models.query import ModelIterable, ValuesIterable
+from django.db.models.sql import InsertQuery
+from psycopg.types.datetime import TimestamptzLoader
+
+FIELD_OF = {UUID: models.UUIDField(), date: models.DateField()}
+
+
+class Slot(Expression):
+    """A place in a queryset for a value that is known only when the query runs."""
+
+    def __init__(self, name: str, through: Callable | None = None):
+        super().__init__()
+        self.name = name
+        self.through = through
+
+    def as_sql(self, compiler, connection) -> tuple[str, list]:
+        return "%s", [self]
+
+    def filled(self, values: dict) -> Any:
+        value = values[self.name]
+        return adapted(value if self.through is None else self.through(value))
+
+
+def applied(function: Callable, value) -> Expression:
+    """Return `function(value)` as an expression; of a slot, one whose value will go through `function`."""
+    return Slot(value.name, function) if isinstance(value, Slot) else Value(function(value))
+
+
+def adapted(value):
+    """Return the value as the database driver takes it."""
+    if isinstance(value, list) and connection.vendor == "sqlite":  # which has no arrays
+        return json.dumps([adapted(one) for one in value])
+    field = FIELD_OF.get(type(value))
+    return value if field is None else field.get_db_prep_value(value, connection)
+
+
+@models.ForeignKey.register_lookup
+@models.UUIDField.register_lookup
+class AnyOf(Lookup):
+    """`__in` for a slot: a list of any length is one parameter, and the SQL stays the same."""
+
+    lookup_name = "any_of"
+    prepare_rhs = False
+
+    def as_sql(self, compiler, connection, template="{} = ANY({})") -> tuple[str, list]:
+        lhs, lhs_params = self.process_lhs(compiler, connection)
+        rhs, rhs_params = self.process_rhs(compiler, connection)
+        return template.format(lhs, rhs), [*lhs_params, *rhs_params]
+
+    def as_sqlite(self, compiler, connection) -> tuple[str, list]:
+        return self.as_sql(compiler, connection, "{} IN (SELECT value FROM json_each({}))")
+
+
+class Prepared:
+    """A queryset that is compiled once a thread for each set of the names that its function is called with.
+
+    `Prepared(function)(name=value, …)` runs what `function(name=slot, …)` returns: rows as the queryset has them, that
+    is models, or the dicts of `.values()`, or the tuples of `.values_list()`. `limit` and `offset` are parameters too.
+    """
+
+    def __init__(self, function: Callable[..., QuerySet]):
+        self.function = function
+        self.threads = local()
+
+    def __call__(self, *, limit: int | None = None, offset: int = 0, **values) -> list:
+        sql, params, shaped = self.compiled(frozenset(values), limit is not None)
+        arguments = [param.filled(values) if isinstance(param, Slot) else param for param in params]
+        if limit is not None:
+            arguments += [limit, offset]
+        with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                # Django puts its time zone on each datetime in Python; the session's is UTC, and psycopg's C does it.
+                cursor.cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
+            cursor.execute(sql, arguments)
+            return shaped(cursor.fetchall())
+
+    def compiled(self, names: frozenset[str], paged: bool) -> tuple[str, list, Callable]:
+        known = self.threads.__dict__
+        key = (names, paged)
+        if key not in known:
+            queryset = self.function(**{name: Slot(name) for name in names})
+            compiler = queryset.query.get_compiler(connection=connection)
+            sql, params = compiler.as_sql()
+            known[key] = (sql + " LIMIT %s OFFSET %s" * paged, params, shape_of(queryset, compiler))
+        return known[key]
+
+
+def shape_of(queryset: QuerySet, compiler) -> Callable[[list], list]:
+    """Return what makes the queryset's rows out of a cursor's."""
+    columns = [column for column, *_ in compiler.select[: compiler.col_count]]
+    converters = compiler.get_converters(columns)
+    kind = queryset._iterable_class
+    if kind is ModelIterable:
+        names = [column.target.attname for column in columns]
+
+        def shaped(row):
+            return queryset.model.from_db(connection.alias, names, row)
+    elif kind is ValuesIterable:
+        names = list(queryset.query.selected)
+
+        def shaped(row):
+            return dict(zip(names, row, strict=True))
+    else:
+        shaped = tuple
+
+    def rows(found: list) -> list:
+        return [shaped(row) for row in (compiler.apply_converters(found, converters) if converters else found)]
+
+    return rows
+
+
+_inserts = local()
+
+
+def insert(row: models.Model) -> None:
+    """Insert a new row, as its `save()` would; the statement is written once a thread and model."""
+    model = type(row)
+    fields = model._meta.local_concrete_fields
+    known = _inserts.__dict__
+    if model not in known:
+        query = InsertQuery(model)
+        query.insert_values(fields, [copy.copy(row)])
+        ((known[model], _),) = query.get_compiler(connection=connection).as_sql()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            known[model], [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]
+        )
+    row._state.adding, row._state.db = False, connection.alias

@@ -1,0 +1,118 @@
+from datetime import date
+from decimal import Decimal
+from threading import Thread
+from uuid import uuid4
+
+import pytest
+from django.db import connections
+from django.db.models.sql.compiler import SQLCompiler
+
+from countonme.prepared import Prepared, applied
+from devices.owned import change_set
+from food_entries.models import FoodEntry
+from food_entries.tests.factories import FoodEntryFactory
+from products.models import Portion, Product
+from products.tests.factories import ProductFactory
+
+
+@pytest.fixture
+def compilations(monkeypatch) -> list:
+    """The queries that Django has written as SQL, each time that it did."""
+    written, as_sql = [], SQLCompiler.as_sql
+
+    def noted(compiler, *args, **kwargs):
+        written.append(compiler.query)
+        return as_sql(compiler, *args, **kwargs)
+
+    monkeypatch.setattr(SQLCompiler, "as_sql", noted)
+    return written
+
+
+class TestAPreparedQuery:
+    def test_is_compiled_once_for_each_set_of_names(self, device, compilations):
+        rye, oats = ProductFactory(device=device, name="Rye"), ProductFactory(device=device, name="Oats")
+
+        @Prepared
+        def named(device, **wanted):
+            return Product.objects.for_device(device).filter(**wanted).by_name()
+
+        compilations.clear()
+        found = [named(device=device.pk, name=name) for name in ("Rye", "Oats", "Egg")]
+        once = len(compilations)
+        every = [named(device=device.pk) for _ in range(2)]
+
+        assert found == [[rye], [oats], []]
+        assert every == [[oats, rye]] * 2
+        assert (once, len(compilations)) == (1, 2)
+
+    def test_is_compiled_by_each_thread_for_itself(self, device, compilations):
+        query = Prepared(lambda device: Product.objects.for_device(device))
+        query.compiled(frozenset({"device"}), False)
+        compilations.clear()
+
+        def compile_twice():
+            try:
+                for _ in range(2):
+                    query.compiled(frozenset({"device"}), False)
+            finally:
+                connections.close_all()
+
+        thread = Thread(target=compile_twice)
+        thread.start()
+        thread.join()
+
+        assert len(compilations) == 1
+
+    def test_gives_rows_as_its_queryset_does(self, device):
+        entry = FoodEntryFactory(device=device, grams=Decimal("33.30"), date=date(2026, 1, 5))
+        columns = ("id", "product_id", "grams", "protein", "fat", "date", "created_at", "updated_at")
+        for shape in (
+            lambda device: FoodEntry.objects.for_device(device),
+            lambda device: FoodEntry.objects.for_device(device).values(*columns),
+            lambda device: FoodEntry.objects.for_device(device).values_list(*columns),
+            lambda device: FoodEntry.objects.for_device(device).sums(),
+        ):
+            assert Prepared(shape)(device=device.pk) == list(shape(device))
+
+        (row,) = Prepared(lambda device: FoodEntry.objects.for_device(device))(device=device.pk)
+        assert vars(row).keys() == vars(FoodEntry.objects.for_device(device).get()).keys()
+        assert (row.grams, row.date, row._state.adding) == (entry.grams, entry.date, False)
+
+    def test_takes_limit_and_offset(self, device):
+        rows = [ProductFactory(device=device, name=name) for name in "abcde"]
+        query = Prepared(lambda device: Product.objects.for_device(device).by_name())
+
+        assert query(device=device.pk, limit=2, offset=1) == rows[1:3]
+        assert query(device=device.pk, limit=2) == rows[:2]
+        assert query(device=device.pk, limit=9, offset=4) == rows[4:]
+
+    @pytest.mark.parametrize("many", [0, 1, 3])
+    def test_takes_any_number_of_ids(self, device, many):
+        products = [ProductFactory(device=device, name=name) for name in "abcde"]
+        by_id = Prepared(lambda ids: Product.objects.for_device(device).filter(pk__any_of=ids).by_name())
+        of_products = Prepared(lambda ids: Portion.objects.for_device(device).filter(product__any_of=ids))
+
+        wanted = [product.pk for product in products[:many]]
+
+        assert by_id(ids=[*wanted, uuid4()]) == products[:many]
+        assert {portion.product_id for portion in of_products(ids=wanted)} == set(wanted)
+
+    def test_takes_a_value_through_a_function(self, device):
+        rows = [ProductFactory(device=device, name=name) for name in ("rye", "oats")]
+
+        def find(text):
+            return Product.objects.for_device(device).filter(name=applied(str.lower, text))
+
+        assert Prepared(find)(text="RYE") == list(find("RYE")) == rows[:1]
+
+
+class TestANewRow:
+    def test_is_stored_as_django_would(self, device):
+        with change_set(device):
+            one, two = (Product.objects.create(device=device, name=name, kcal_100g=1) for name in ("É", "È"))
+
+        for row in (one, two):
+            stored = Product.objects.for_device(device).get(pk=row.pk)
+            assert not row._state.adding
+            for field in Product._meta.concrete_fields:
+                assert getattr(row, field.attname) == getattr(stored, field.attname)
