@@ -3,7 +3,6 @@
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.middleware.csrf import CsrfViewMiddleware
 
 
 class AdminOnly:
@@ -14,10 +13,6 @@ class AdminOnly:
 
 
 class AdminSession(AdminOnly, SessionMiddleware):
-    pass
-
-
-class AdminCsrf(AdminOnly, CsrfViewMiddleware):
     pass
 
 
