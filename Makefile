@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint
+.PHONY: run test lint bench
 
 run: .venv/run .env
 	$(BIN)/python manage.py migrate --noinput
@@ -23,6 +23,15 @@ lint: .venv/dev .env
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file /dev/null
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+# How fast it is, beside what it replaces and what Python can do. Needs PostgreSQL (BENCH_POSTGRES) and wrk.
+bench: .venv/run .env benchmarks/.venv/run
+	$(BIN)/python -m benchmarks.run
+
+benchmarks/.venv/run: benchmarks/requirements.txt
+	$(PYTHON) -m venv benchmarks/.venv
+	benchmarks/.venv/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch $@
 
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv

@@ -1,0 +1,211 @@
+"""The data of the benchmark: the same for every service, the same at every run, stored by COPY."""
+
+import base64
+import hashlib
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from uuid import UUID
+
+import bcrypt
+import psycopg
+
+DEVICES = 1_000
+PRODUCTS = 100  # of a device, each with a portion
+MANY_PRODUCTS = 200  # of a device that reads everything it has
+DAYS = 30
+ENTRIES_A_DAY = 10
+FIRST_DAY = date(2026, 1, 1)
+LAST_DAY = FIRST_DAY + timedelta(days=DAYS - 1)
+BORN = datetime(2026, 1, 1, 6, tzinfo=UTC)
+ROUNDS = 4  # bcrypt's least: every token's first check is cheap, and no part of what is measured
+
+MEALS = ("breakfast", "breakfast", "breakfast", "lunch", "lunch", "lunch", "dinner", "dinner", "dinner", "snacks")
+FOODS = ("Apple", "Bread", "Cheese", "Egg", "Lentils", "Milk", "Oats", "Potato", "Rice", "Yoghurt")
+
+
+@dataclass
+class Device:
+    id: UUID
+    token: str
+    products: int
+    logs: bool
+    product_ids: list[UUID] = field(default_factory=list)
+
+
+@dataclass
+class Product:
+    id: UUID
+    device: Device
+    portion_id: UUID
+    name: str
+    kcal: int
+    nutrients: tuple[Decimal, Decimal, Decimal]
+    created_at: datetime
+
+
+@dataclass
+class Data:
+    """Who calls: devices that log their days, that list, that write, and that have many products. No one is two."""
+
+    devices: list[Device]
+    products: list[Product]
+
+    @property
+    def loggers(self) -> list[Device]:
+        return self.devices[:50]
+
+    @property
+    def listers(self) -> list[Device]:
+        return self.devices[50:500]
+
+    @property
+    def writers(self) -> list[Device]:
+        return self.devices[500:950]
+
+    @property
+    def hoarders(self) -> list[Device]:
+        return self.devices[950:]
+
+
+def made() -> Data:
+    """Return the data. The same seed makes the same ids, tokens and amounts."""
+    chance = random.Random(2026)
+    data = Data([device(chance, number) for number in range(DEVICES)], [])
+    for owner in data.devices:
+        owned = [product(chance, owner, number) for number in range(owner.products)]
+        owner.product_ids = [one.id for one in owned]
+        data.products += owned
+    return data
+
+
+def device(chance: random.Random, number: int) -> Device:
+    device_id = some_uuid(chance)
+    secret = base64.urlsafe_b64encode(chance.randbytes(32)).rstrip(b"=").decode()
+    products = MANY_PRODUCTS if number >= 950 else PRODUCTS
+    return Device(device_id, f"{device_id}.{secret}", products, logs=number < 50)
+
+
+def product(chance: random.Random, owner: Device, number: int) -> Product:
+    # Plain names, whose key is the lower case, and one decimal: decimals and floats then give the same amounts.
+    name = f"{FOODS[number % 10]} {number:03}"
+    nutrients = tuple(Decimal(chance.randrange(0, 330)) / 10 for _ in range(3))
+    born = BORN + timedelta(seconds=number, microseconds=1 + chance.randrange(999_000))
+    return Product(some_uuid(chance), owner, some_uuid(chance), name, chance.randrange(20, 900), nutrients, born)
+
+
+def entries(data: Data) -> Iterator[dict]:
+    """Yield the days that the loggers have logged."""
+    chance = random.Random(30)
+    of_device: dict[UUID, list[Product]] = {}
+    for one in data.products:
+        of_device.setdefault(one.device.id, []).append(one)
+    for owner in data.loggers:
+        for number in range(DAYS * ENTRIES_A_DAY):
+            day, place = divmod(number, ENTRIES_A_DAY)
+            eaten = chance.choice(of_device[owner.id])
+            grams = Decimal(10 * chance.randrange(1, 41))
+            kcal, *nutrients = (rounded(value * grams / 100) for value in (eaten.kcal, *eaten.nutrients))
+            yield {
+                "id": some_uuid(chance),
+                "device_id": owner.id,
+                "revision": 1,
+                "created_at": BORN + timedelta(days=day, minutes=place, microseconds=1),
+                "product_id": eaten.id,
+                "grams": grams,
+                "date": FIRST_DAY + timedelta(days=day),
+                "meal_type": MEALS[place],
+                "product_name": eaten.name,
+                **dict(zip(NUTRIENTS, eaten.nutrients, strict=True)),
+                "kcal_100g": eaten.kcal,
+                **dict(zip(("kcal", "protein", "carbs", "fat"), (kcal, *nutrients), strict=True)),
+            }
+
+
+NUTRIENTS = ("protein_100g", "carbs_100g", "fat_100g")
+
+
+def some_uuid(chance: random.Random) -> UUID:
+    return UUID(int=chance.getrandbits(128), version=4)
+
+
+def rounded(value: Decimal) -> Decimal:
+    return value.quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
+
+
+def store_ours(database: str, data: Data) -> None:
+    """Fill CountOnMe's tables, which are migrated and empty."""
+    now = datetime.now(UTC)
+    with psycopg.connect(database) as connection:
+        rows = ((one.id, bcrypt_hash(one.token), 1, now, now) for one in data.devices)
+        copied(connection, "devices", ("id", "token_hash", "revision", "created_at", "last_seen_at"), rows)
+        columns = ("id", "device_id", "revision", "created_at", "name", "name_key", "kcal_100g", *NUTRIENTS)
+        rows = (
+            (one.id, one.device.id, 1, one.created_at, one.name, one.name.lower(), one.kcal, *one.nutrients)
+            for one in data.products
+        )
+        copied(connection, "products", columns, rows)
+        columns = ("id", "device_id", "revision", "created_at", "product_id", "name", "name_key", "grams", "is_default")
+        rows = (
+            (one.portion_id, one.device.id, 1, one.created_at, one.id, "100g", "100g", 100, True)
+            for one in data.products
+        )
+        copied(connection, "portions", columns, rows)
+        copied_entries(connection, data, leave_out=())
+    vacuum(database)
+
+
+def store_peer(database: str, data: Data) -> None:
+    """Fill the tables of the FastAPI service, which are created and empty."""
+    now = datetime.now(UTC)
+    with psycopg.connect(database) as connection:
+        rows = ((one.id, hashlib.sha256(one.token.encode()).hexdigest(), now) for one in data.devices)
+        copied(connection, "devices", ("id", "token_hash", "created_at"), rows)
+        columns = ("id", "device_id", "created_at", "name", "kcal_100g", *NUTRIENTS)
+        rows = ((one.id, one.device.id, one.created_at, one.name, one.kcal, *one.nutrients) for one in data.products)
+        copied(connection, "products", columns, rows)
+        columns = ("id", "created_at", "product_id", "name", "grams", "is_default")
+        rows = ((one.portion_id, one.created_at, one.id, "100g", 100, True) for one in data.products)
+        copied(connection, "portions", columns, rows)
+        kept = ("revision", "product_name", "kcal_100g", *NUTRIENTS, "kcal", "protein", "carbs", "fat")
+        copied_entries(connection, data, leave_out=kept)
+    vacuum(database)
+
+
+def store_letter(database: str, caller: Device, devices: int, hashes: tuple[str, str]) -> None:
+    """Leave `devices` devices in the FastAPI service that checks tokens to the letter, the caller in their middle.
+
+    `hashes` are the bcrypt hashes of the caller's token and of another one, which all the others share.
+    """
+    own, others = hashes
+    ids = [caller.id if place == devices // 2 else UUID(int=place + 1) for place in range(devices)]
+    with psycopg.connect(database) as connection:
+        connection.execute("TRUNCATE devices, products, portions, food_entries")
+        rows = [(one, own if one == caller.id else others, datetime.now(UTC)) for one in ids]
+        copied(connection, "devices", ("id", "token_hash", "created_at"), rows)
+        columns = ("id", "device_id", "created_at", "name", "kcal_100g")
+        copied(connection, "products", columns, [(caller.product_ids[0], caller.id, BORN, "Apple 000", 52)])
+
+
+def copied_entries(connection: psycopg.Connection, data: Data, leave_out: Iterable[str]) -> None:
+    rows = ({name: value for name, value in row.items() if name not in leave_out} for row in entries(data))
+    first = next(rows)
+    copied(connection, "food_entries", tuple(first), (tuple(row.values()) for row in (first, *rows)))
+
+
+def copied(connection: psycopg.Connection, table: str, columns: tuple[str, ...], rows: Iterable[tuple]) -> None:
+    statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN"
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def bcrypt_hash(token: str) -> str:
+    return bcrypt.hashpw(token.rpartition(".")[2].encode(), bcrypt.gensalt(ROUNDS)).decode()
+
+
+def vacuum(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")

@@ -1,0 +1,252 @@
+"""The limit: what the same calls cost as one bare WSGI function, with psycopg and orjson and no framework.
+
+It sends the queries that CountOnMe sends, as prepared statements over one connection a thread, and answers the same
+bodies under the same gunicorn. It checks no more than it must: it is a yardstick, not a service.
+"""
+
+import hmac
+import os
+import secrets
+import threading
+import uuid
+from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from hashlib import blake2b
+from urllib.parse import parse_qs
+
+import bcrypt
+import orjson
+import psycopg
+
+DATABASE_URL = os.environ["DATABASE_URL"]
+SECRET_KEY = os.environ["SECRET_KEY"].encode()
+ROUNDS = int(os.environ.get("BCRYPT_ROUNDS", "10"))
+
+TOTALS = ("kcal", "protein", "carbs", "fat")
+PRODUCT = ("id", "name", "kcal_100g", "protein_100g", "carbs_100g", "fat_100g", "barcode", "created_at", "updated_at")
+PORTION = ("id", "product_id", "name", "grams", "is_default", "created_at", "updated_at")
+ENTRY = (
+    *("id", "product_id", "portion_id", "quantity", "grams", "date", "meal_type", "product_name"),
+    *TOTALS,
+    *("created_at", "updated_at"),
+)
+AMOUNTS = {"protein_100g", "carbs_100g", "fat_100g", "grams", "quantity", *TOTALS}
+
+
+def columns(names: tuple[str, ...]) -> str:
+    return ", ".join(f"{name}::float8" if name in AMOUNTS else name for name in names)
+
+
+DEVICE_ROW = """SELECT token_hash, next_token_hash, revision, created_at, last_seen_at, deleted_at
+    FROM devices WHERE id = %s"""
+PRODUCT_ROW = f"SELECT {columns(PRODUCT)} FROM products WHERE device_id = %s AND deleted_at IS NULL AND id = %s"
+PRODUCT_LIST = f"""SELECT {columns(PRODUCT)} FROM products WHERE device_id = %s AND deleted_at IS NULL
+    ORDER BY name_key, id LIMIT %s OFFSET %s"""
+PORTIONS = f"""SELECT {columns(PORTION)} FROM portions
+    WHERE device_id = %s AND deleted_at IS NULL AND product_id = ANY(%s)
+    ORDER BY is_default DESC, name_key, id"""
+DAY = f"""SELECT {columns(ENTRY)} FROM food_entries WHERE device_id = %s AND deleted_at IS NULL AND date = %s
+    ORDER BY date DESC, created_at, id LIMIT 51"""
+SUMS = """SELECT date, meal_type, count(id), sum(kcal), sum(protein), sum(carbs), sum(fat) FROM food_entries
+    WHERE device_id = %s AND deleted_at IS NULL AND date >= %s AND date <= %s
+    GROUP BY date, meal_type ORDER BY date, meal_type"""
+NEXT_REVISION = "UPDATE devices SET revision = revision + 1 WHERE id = %s AND deleted_at IS NULL RETURNING revision"
+KEPT_OF_PRODUCT = """SELECT name, kcal_100g, protein_100g, carbs_100g, fat_100g FROM products
+    WHERE device_id = %s AND deleted_at IS NULL AND id = %s"""
+INSERT_ENTRY = f"""INSERT INTO food_entries (id, device_id, revision, created_at, updated_at, deleted_at, product_id,
+    portion_id, quantity, grams, date, meal_type, product_name, kcal_100g, protein_100g, carbs_100g, fat_100g,
+    kcal, protein, carbs, fat) VALUES ({", ".join(["%s"] * 21)})"""
+INSERT_PRODUCT = f"""INSERT INTO products (id, device_id, revision, created_at, updated_at, deleted_at, name, name_key,
+    kcal_100g, protein_100g, carbs_100g, fat_100g, barcode) VALUES ({", ".join(["%s"] * 13)})"""
+INSERT_PORTION = f"""INSERT INTO portions (id, device_id, revision, created_at, updated_at, deleted_at, product_id,
+    name, name_key, grams, is_default) VALUES ({", ".join(["%s"] * 11)})"""
+INSERT_DEVICE = """INSERT INTO devices (id, token_hash, next_token_hash, revision, created_at, last_seen_at, deleted_at)
+    VALUES (%s, %s, NULL, 1, %s, %s, NULL) ON CONFLICT DO NOTHING"""
+
+HUNDREDTH = Decimal("0.01")
+OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
+REASONS = {200: "200 OK", 201: "201 Created", 304: "304 Not Modified", 401: "401 Unauthorized", 404: "404 Not Found"}
+
+verdicts: dict[bytes, bool] = {}
+local = threading.local()
+
+
+class Refused(Exception):
+    def __init__(self, status: int):
+        self.status = status
+
+
+def connection() -> psycopg.Connection:
+    if not hasattr(local, "connection"):
+        local.connection = psycopg.connect(
+            DATABASE_URL, autocommit=True, prepare_threshold=0, options="-c timezone=UTC"
+        )
+    return local.connection
+
+
+def fetched(query: str, *values) -> list[tuple]:
+    return connection().cursor(binary=True).execute(query, values).fetchall()
+
+
+def run(query: str, *values) -> None:
+    connection().cursor().execute(query, values)
+
+
+def application(environ, start_response):
+    try:
+        status, body, headers = answer(environ)
+    except Refused as refusal:
+        status, body, headers = refusal.status, {"detail": REASONS[refusal.status]}, []
+    content = b"" if body is None else orjson.dumps(body, default=_number, option=OPTIONS)
+    headers.append(("X-Request-ID", uuid.uuid4().hex))
+    if status != 304:
+        headers += [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
+    start_response(REASONS[status], headers)
+    return [content]
+
+
+def answer(environ) -> tuple[int, object, list]:
+    path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+    if path == "/healthz":
+        return 200, {"status": "ok"}, []
+    if path == "/v1/auth/register":
+        return register(sent(environ))
+    device_id, revision = caller(environ)
+    if method == "POST":
+        create = create_product if path == "/v1/products" else create_entry
+        return 201, create(device_id, sent(environ)), []
+    headers, known = validators(environ, device_id, revision)
+    if known:
+        return 304, None, headers
+    query = {name: values[-1] for name, values in parse_qs(environ["QUERY_STRING"]).items()}
+    if path == "/v1/products":
+        return 200, product_list(device_id, query, headers, environ), headers
+    if path == "/v1/food-entries":
+        return 200, day(device_id, query), headers
+    if path == "/v1/food-entries/summary":
+        return 200, summary(device_id, query), headers
+    return 200, product(device_id, uuid.UUID(path.rpartition("/")[2])), headers
+
+
+def sent(environ) -> dict:
+    return orjson.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+
+
+def caller(environ) -> tuple[uuid.UUID, int]:
+    scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    name, _, secret = token.partition(".")
+    device_id = uuid.UUID(name)
+    rows = fetched(DEVICE_ROW, device_id)
+    if scheme != "Bearer" or not rows or rows[0][5] is not None:
+        raise Refused(401)
+    token_hash, revision = rows[0][0], rows[0][2]
+    verdict = hmac.digest(SECRET_KEY, f"{token}{token_hash}".encode(), "sha256")
+    if verdict not in verdicts:
+        if not bcrypt.checkpw(secret.encode(), token_hash.encode()):
+            raise Refused(401)
+        verdicts[verdict] = True
+    return device_id, revision
+
+
+def validators(environ, device_id: uuid.UUID, revision: int) -> tuple[list, bool]:
+    named = f"1 {device_id} {revision} {address(environ)}"
+    etag = f'W/"{blake2b(named.encode(), digest_size=16).hexdigest()}"'
+    headers = [("ETag", etag), ("Cache-Control", "private, no-cache"), ("Vary", "Authorization")]
+    return headers, environ.get("HTTP_IF_NONE_MATCH") == etag
+
+
+def address(environ) -> str:
+    return f"http://{environ['HTTP_HOST']}{environ['PATH_INFO']}?{environ['QUERY_STRING']}"
+
+
+def product_list(device_id: uuid.UUID, query: dict, headers: list, environ) -> list[dict]:
+    limit, offset = int(query.get("limit", 50)), int(query.get("offset", 0))
+    rows = [dict(zip(PRODUCT, row, strict=True)) for row in fetched(PRODUCT_LIST, device_id, limit + 1, offset)]
+    if len(rows) > limit:
+        headers.append(("Link", f'<{address(environ)}&offset={offset + limit}>; rel="next"'))
+        rows.pop()
+    return with_portions(device_id, rows)
+
+
+def product(device_id: uuid.UUID, product_id: uuid.UUID) -> dict:
+    rows = fetched(PRODUCT_ROW, device_id, product_id)
+    if not rows:
+        raise Refused(404)
+    return with_portions(device_id, [dict(zip(PRODUCT, rows[0], strict=True))])[0]
+
+
+def with_portions(device_id: uuid.UUID, rows: list[dict]) -> list[dict]:
+    of_product = {row["id"]: row.setdefault("portions", []) for row in rows}
+    for portion in fetched(PORTIONS, device_id, list(of_product)):
+        of_product[portion[1]].append(dict(zip(PORTION, portion, strict=True)))
+    return rows
+
+
+def day(device_id: uuid.UUID, query: dict) -> list[dict]:
+    rows = fetched(DAY, device_id, date.fromisoformat(query["date"]))
+    return [dict(zip(ENTRY, row, strict=True)) for row in rows]
+
+
+def summary(device_id: uuid.UUID, query: dict) -> list[dict]:
+    first, last = date.fromisoformat(query["from"]), date.fromisoformat(query["to"])
+    days = [empty_day(first + timedelta(days=n)) for n in range((last - first).days + 1)]
+    for day_of, meal, entries, *sums in fetched(SUMS, device_id, first, last):
+        whole = days[(day_of - first).days]
+        amounts = dict(zip(TOTALS, (amount or Decimal(0) for amount in sums), strict=True))
+        whole["meals"][meal] = {"entries": entries, **amounts}
+        whole["entries"] += entries
+        for name, amount in amounts.items():
+            whole[name] += amount
+    return days
+
+
+def empty_day(day_of: date) -> dict:
+    return {"date": day_of, "entries": 0, **dict.fromkeys(TOTALS, Decimal(0)), "meals": {}}
+
+
+def create_entry(device_id: uuid.UUID, body: dict) -> dict:
+    entry_id, product_id = uuid.uuid4(), uuid.UUID(body["product_id"])
+    grams, eaten_on, now = amount(body["grams"]), date.fromisoformat(body["date"]), datetime.now(UTC)
+    meal = body.get("meal_type", "snacks")
+    with connection().transaction():
+        ((revision,),) = fetched(NEXT_REVISION, device_id)
+        ((name, *per_100g),) = fetched(KEPT_OF_PRODUCT, device_id, product_id)
+        totals = [None if value is None else rounded(value * grams / 100) for value in per_100g]
+        entry = (product_id, None, None, grams, eaten_on, meal, name)
+        run(INSERT_ENTRY, entry_id, device_id, revision, now, None, None, *entry, *per_100g, *totals)
+    return dict(zip(ENTRY, (entry_id, *entry, *totals, now, None), strict=True))
+
+
+def create_product(device_id: uuid.UUID, body: dict) -> dict:
+    product_id, portion_id, name, now = uuid.uuid4(), uuid.uuid4(), body["name"].strip(), datetime.now(UTC)
+    nutrients = [amount(body.get(key)) for key in ("protein_100g", "carbs_100g", "fat_100g")]
+    values = (name, body["kcal_100g"], *nutrients, body.get("barcode"))
+    later, grams = now + timedelta(microseconds=1), Decimal(100)
+    with connection().transaction():
+        ((revision,),) = fetched(NEXT_REVISION, device_id)
+        run(INSERT_PRODUCT, product_id, device_id, revision, now, None, None, name, name.casefold(), *values[1:])
+        stamp = (device_id, revision, later, None, None)
+        run(INSERT_PORTION, portion_id, *stamp, product_id, "100g", "100g", grams, True)
+    portion = dict(zip(PORTION, (portion_id, product_id, "100g", grams, True, later, None), strict=True))
+    return dict(zip(PRODUCT, (product_id, *values, now, None), strict=True)) | {"portions": [portion]}
+
+
+def register(body: dict) -> tuple[int, dict, list]:
+    device_id, secret, now = uuid.UUID(body["device_id"]), secrets.token_urlsafe(32), datetime.now(UTC)
+    secret_hash = bcrypt.hashpw(secret.encode(), bcrypt.gensalt(ROUNDS)).decode()
+    run(INSERT_DEVICE, device_id, secret_hash, now, now)
+    return 200, {"token": f"{device_id}.{secret}"}, []
+
+
+def amount(value: float | None) -> Decimal | None:
+    return None if value is None else rounded(Decimal(str(value)))
+
+
+def rounded(value: Decimal) -> Decimal:
+    return value.quantize(HUNDREDTH, rounding=ROUND_HALF_UP)
+
+
+def _number(value) -> float:
+    if isinstance(value, Decimal):
+        return float(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")

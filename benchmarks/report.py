@@ -1,0 +1,155 @@
+"""The results as a page and as a chart."""
+
+import re
+from html import escape
+from pathlib import Path
+
+from benchmarks.machine import description
+from benchmarks.servers import ROOT, say
+
+HERE = Path(__file__).parent
+NAMED = (
+    "Django",
+    "djangorestframework",
+    "gunicorn",
+    "orjson",
+    "psycopg",
+    "fastapi",
+    "SQLAlchemy",
+    "asyncpg",
+    "uvicorn",
+)
+SHOWN = {"ours": "CountOnMe", "FastAPI": "FastAPI + SQLAlchemy", "limit": "the limit: bare WSGI"}
+COLOURS = {"ours": "#1f7a4d", "FastAPI": "#c2703d", "limit": "#9aa5b1"}
+
+SETTING = """\
+Each server has 2 worker processes and the same data in PostgreSQL on the same machine: 1,000 devices of 100 products
+(50 of them of 200) with a portion each, and 30 days of 10 entries for 50 devices. wrk keeps 16 connections busy over
+loopback, with many tokens, all of which have been checked before. The servers take turns in every round; a figure is
+the median of the rounds. All answer the same JSON, which is checked first.
+
+- **CountOnMe**: `gunicorn countonme.wsgi` with production settings.
+- **FastAPI + SQLAlchemy**: the service that it replaces, with tokens found by device and checked with SHA-256. It has
+  no `304` and sends the list again, and it makes no portion with a product. Its registration needs no bcrypt.
+- **the limit**: one bare WSGI function under the same gunicorn, with the same queries, psycopg and orjson. Its
+  registration counts no attempts.
+
+CPU is user and system time of a server's workers, and of the PostgreSQL processes that serve them."""
+
+LETTER = """\
+## The document to the letter
+
+A bcrypt check against every device, in no order; the caller is in their middle. One request at a time, each of which
+stops its worker for as long.
+
+| devices | seconds a request |
+|--:|--:|"""
+
+
+def pins() -> dict[str, str]:
+    """Return the pinned versions of what serves."""
+    text = (ROOT / "requirements.txt").read_text() + (HERE / "requirements.txt").read_text()
+    found = dict(re.findall(r"^([A-Za-z0-9_-]+)(?:\[\w+\])?==([0-9.]+)", text, re.M))
+    return {name: found[name] for name in NAMED}
+
+
+def write(results: list, letter: dict[int, float], versions: dict[str, str], rounds: int, seconds: int) -> None:
+    (HERE / "results.md").write_text(page(results, letter, versions, rounds, seconds))
+    (HERE / "results.svg").write_text(chart(results))
+    say("Written: benchmarks/results.md and benchmarks/results.svg")
+
+
+def page(results: list, letter: dict[int, float], versions: dict[str, str], rounds: int, seconds: int) -> str:
+    return "\n".join(
+        [
+            "# Results",
+            "",
+            f"Made by `BENCH_ROUNDS={rounds} BENCH_SECONDS={seconds} make bench` on {description()}.",
+            "",
+            ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
+            "",
+            SETTING,
+            "",
+            *summary(results),
+            "",
+            *(line for result in results for line in table(result)),
+            *of_the_letter(letter),
+        ]
+    )
+
+
+def summary(results: list) -> list[str]:
+    head = ("requests a second", "× FastAPI", "of the limit", "by CPU: × FastAPI", "of the limit", "p99 ÷ p50")
+    lines = [f"| call | {' | '.join(head)} |", "|---" + "|--:" * len(head) + "|"]
+    for result in results:
+        ours, peer, limit = (result.of_server[name] for name in ("ours", "FastAPI", "limit"))
+        lines.append(
+            f"| {result.call.name} | {ours.rate:,.0f} | {ours.rate / peer.rate:.1f} | {ours.rate / limit.rate:.0%} "
+            f"| {peer.cpu / ours.cpu:.1f} | {limit.cpu / ours.cpu:.0%} | {ours.p99 / ours.p50:.1f} |"
+        )
+    return lines
+
+
+def table(result) -> list[str]:
+    head = (
+        *("requests a second", "p50, ms", "p99, ms", "× FastAPI", "of the limit"),
+        *("CPU a request, ms", "PostgreSQL's, ms", "RSS a worker, MB"),
+    )
+    lines = [f"## {result.call.name}", "", f"| | {' | '.join(head)} |", "|---" + "|--:" * len(head) + "|"]
+    for name, load in result.of_server.items():
+        times = load.rate / result.of_server["FastAPI"].rate
+        of_limit = load.rate / result.of_server["limit"].rate
+        lines.append(
+            f"| {SHOWN[name]} | {load.rate:,.0f} | {load.p50:.1f} | {load.p99:.1f} | {times:.2f} | {of_limit:.0%} "
+            f"| {load.cpu:.2f} | {load.database_cpu:.2f} | {load.rss:.0f} |"
+        )
+    return [*lines, ""]
+
+
+def of_the_letter(letter: dict[int, float]) -> list[str]:
+    if not letter:
+        return []
+    return [LETTER, *(f"| {devices} | {taken:.2f} |" for devices, taken in letter.items()), ""]
+
+
+# --- the chart ------------------------------------------------------------------------------------
+
+WIDTH, LEFT, RIGHT, TOP = 760, 190, 70, 56
+BAR, GAP = 13, 16
+FONT = 'font-family="system-ui, sans-serif" font-size="12"'
+
+
+def chart(results: list) -> str:
+    """Return a bar for each call and server, as long as it answers requests in a second."""
+    most = max(load.rate for result in results for load in result.of_server.values())
+    height = TOP + len(results) * (3 * BAR + GAP) + 8
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" {FONT} role="img">',
+        "<title>Requests a second: CountOnMe, the FastAPI service, and the limit</title>",
+        '<rect width="100%" height="100%" rx="6" fill="#ffffff"/>',
+        '<text x="16" y="24" font-size="14" font-weight="600" fill="#1b1f24">Requests a second</text>',
+        *legend(),
+    ]
+    for number, result in enumerate(results):
+        parts += bars(result, TOP + number * (3 * BAR + GAP), (WIDTH - LEFT - RIGHT) / most)
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def legend() -> list[str]:
+    parts = []
+    for name, x in zip(COLOURS, (LEFT, LEFT + 120, LEFT + 300), strict=True):
+        parts.append(f'<rect x="{x}" y="14" width="12" height="12" rx="2" fill="{COLOURS[name]}"/>')
+        parts.append(f'<text x="{x + 18}" y="24" fill="#1b1f24">{SHOWN[name]}</text>')
+    return parts
+
+
+def bars(result, top: int, scale: float) -> list[str]:
+    middle = top + 1.5 * BAR + 4
+    parts = [f'<text x="{LEFT - 10}" y="{middle}" text-anchor="end" fill="#1b1f24">{escape(result.call.name)}</text>']
+    for row, (name, load) in enumerate(result.of_server.items()):
+        y, width = top + row * BAR, max(1.0, load.rate * scale)
+        parts.append(
+            f'<rect x="{LEFT}" y="{y}" width="{width:.1f}" height="{BAR - 2}" rx="2" fill="{COLOURS[name]}"/>'
+            f'<text x="{LEFT + width + 5:.1f}" y="{y + BAR - 3}" font-size="10" fill="#57606a">{load.rate:,.0f}</text>'
+        )
+    return parts

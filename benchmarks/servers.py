@@ -1,0 +1,184 @@
+"""The services that are compared: their databases, how they are started, and that they are stopped."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+
+from benchmarks.machine import workers_of
+
+ROOT = Path(__file__).resolve().parent.parent
+OURS_BIN = ROOT / ".venv/bin"
+PEER_BIN = ROOT / "benchmarks/.venv/bin"
+POSTGRES = os.environ.get("BENCH_POSTGRES", "postgres://postgres@127.0.0.1:5432").rstrip("/")
+WORKERS = 2
+PATIENCE = 60  # seconds for a server to start
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+@dataclass
+class Server:
+    name: str
+    database: str
+    command: list[str]
+    environment: dict[str, str]
+    port: int = 0
+    process: subprocess.Popen | None = None
+    workers: list[int] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self, log: Path) -> None:
+        environment = {**os.environ, **self.environment, "PORT": str(self.port)}
+        command = [part.replace("{port}", str(self.port)) for part in self.command]
+        with log.open("w") as output:
+            # In a group of its own, so that the whole of it can be stopped, and nothing else.
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=True
+            )
+        self.wait(log)
+        self.workers = workers_of(self.process.pid)
+        if len(self.workers) != WORKERS:
+            raise SystemExit(f"{self.name} has {len(self.workers)} workers instead of {WORKERS}")
+
+    def wait(self, log: Path) -> None:
+        """Return when all workers are there and one of them answers, whatever it answers."""
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until and self.process.poll() is None:
+            try:
+                urllib.request.urlopen(self.url + "/healthz", timeout=2).close()
+            except urllib.error.HTTPError as answer:
+                answer.close()
+            except OSError:
+                time.sleep(0.1)
+                continue
+            if len(workers_of(self.process.pid)) == WORKERS:
+                time.sleep(1)  # a worker exists before it serves
+                return
+        raise SystemExit(f"{self.name} did not start:\n{log.read_text()}")
+
+    def stop(self) -> None:
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+@contextmanager
+def running(*servers: Server) -> Iterator[None]:
+    """Serve inside of this block, and stop whatever happens."""
+    with ExitStack() as started, tempfile.TemporaryDirectory() as logs:
+        for server in servers:
+            server.port = free_port()
+            started.callback(server.stop)
+            server.start(Path(logs, f"{server.name}.log"))
+        yield
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def ours(database: str) -> Server:
+    return Server("ours", database, [str(OURS_BIN / "gunicorn"), "countonme.wsgi"], our_environment(database))
+
+
+def limit(database: str) -> Server:
+    command = [str(OURS_BIN / "gunicorn"), "benchmarks.peer_raw:application"]
+    return Server("limit", database, command, our_environment(database))
+
+
+def fastapi(database: str, **environment: str) -> Server:
+    command = [str(PEER_BIN / "uvicorn"), "benchmarks.peer_fastapi:app", "--port", "{port}"]
+    command += ["--workers", str(WORKERS), "--no-access-log", "--log-level", "warning"]
+    return Server("FastAPI", database, command, {**peer_environment(database), **environment})
+
+
+SECRET_KEY = secrets.token_urlsafe(50)
+
+
+def our_environment(database: str) -> dict[str, str]:
+    """Return production settings, with plain HTTP on this machine alone, and no limit on registrations."""
+    return {
+        "SECRET_KEY": SECRET_KEY,
+        "DEBUG": "off",
+        "ALLOWED_HOSTS": "127.0.0.1",
+        "HTTPS_ONLY": "off",
+        "DATABASE_URL": url_of(database),
+        "REGISTER_RATE": "1000000000/min",
+        "BCRYPT_ROUNDS": "10",
+        "HOST": "127.0.0.1",
+        "WEB_CONCURRENCY": str(WORKERS),
+    }
+
+
+def peer_environment(database: str) -> dict[str, str]:
+    rest = url_of(database).partition("://")[2]
+    return {"PEER_DATABASE_URL": f"postgresql+asyncpg://{rest}", "PYTHONPATH": str(ROOT)}
+
+
+# --- databases ------------------------------------------------------------------------------------
+
+
+def url_of(database: str) -> str:
+    return f"{POSTGRES}/{database}"
+
+
+@contextmanager
+def databases(*names: str) -> Iterator[None]:
+    """Have new, empty databases of these names inside of this block; ones that a broken run left are replaced."""
+    for name in names:
+        drop(name)
+        on_server(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'")
+    try:
+        yield
+    finally:
+        for name in names:
+            drop(name)
+
+
+def drop(name: str) -> None:
+    on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def on_server(statement: str) -> None:
+    try:
+        with psycopg.connect(url_of("postgres"), autocommit=True, connect_timeout=5) as connection:
+            connection.execute(statement)
+    except psycopg.OperationalError as error:
+        raise SystemExit(f"PostgreSQL does not answer; BENCH_POSTGRES says where it is.\n{error}") from error
+
+
+def migrate_ours(database: str) -> None:
+    manage = [str(OURS_BIN / "python"), "manage.py", "migrate", "--noinput", "--verbosity", "0"]
+    subprocess.run(manage, cwd=ROOT, env={**os.environ, **our_environment(database)}, check=True)
+
+
+def create_peer(database: str) -> None:
+    create = [str(PEER_BIN / "python"), "-m", "benchmarks.peer_fastapi"]
+    subprocess.run(create, cwd=ROOT, env={**os.environ, **peer_environment(database)}, check=True)

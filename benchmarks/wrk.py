@@ -1,0 +1,65 @@
+"""The load: wrk, over loopback, for so many seconds."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.calls import Request
+from benchmarks.machine import cpu_of, database_processes, rss_of
+from benchmarks.servers import Server
+
+SCRIPT = Path(__file__).with_name("load.lua")
+CONNECTIONS = 16
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a run gave: requests a second, milliseconds, CPU milliseconds a request, megabytes."""
+
+    requests: int
+    rate: float
+    p50: float
+    p99: float
+    cpu: float
+    database_cpu: float
+    rss: float
+
+
+def required() -> None:
+    if shutil.which("wrk") is None:
+        raise SystemExit("wrk makes the load, and is not installed. On Debian and Ubuntu: apt-get install wrk")
+
+
+def loaded(server: Server, requests: Iterable[Request], seconds: int) -> Load:
+    """Send the requests in turn for so many seconds; every one must succeed."""
+    cpu, database_cpu = cpu_of(server.workers), cpu_of(database_processes(server.database))
+    said = wrk(server, requests, seconds)
+    cpu = cpu_of(server.workers) - cpu
+    database_cpu = cpu_of(database_processes(server.database)) - database_cpu
+    if not said["requests"] or said["refused"] or said["broken"]:
+        raise SystemExit(f"{server.name} failed under load: {said}")
+    return Load(
+        requests=said["requests"],
+        rate=said["requests"] / said["seconds"],
+        p50=said["p50"],
+        p99=said["p99"],
+        cpu=1000 * cpu / said["requests"],
+        database_cpu=max(0.0, 1000 * database_cpu / said["requests"]),
+        rss=max(rss_of(pid) for pid in server.workers),
+    )
+
+
+def wrk(server: Server, requests: Iterable[Request], seconds: int) -> dict:
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as file:
+        file.writelines(f"{request.line()}\n" for request in requests)
+        file.flush()
+        command = ["wrk", "--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{seconds}s"]
+        command += ["--timeout", "10s", "--script", str(SCRIPT), server.url, "--", file.name]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
+    if done.returncode:
+        raise SystemExit(f"wrk failed: {done.stdout}{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
