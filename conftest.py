@@ -1,3 +1,5 @@
+import countonme.tests.environment  # noqa: F401, I001 - before anything reads the settings
+
 from collections.abc import Callable
 from uuid import uuid4
 
@@ -20,12 +22,8 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True)
-def _plain_settings(settings):
-    """Test the same service on every machine, whatever its environment says."""
-    settings.BCRYPT_ROUNDS = 4
-    settings.REGISTER_RATE = "1000/min"
-    settings.SECURE_SSL_REDIRECT = False
-    settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = False
+def _as_new(settings):
+    """Let no test see what another one left in a cache."""
     settings.WHITENOISE_AUTOREFRESH = True  # each new client would read every static file
     for cache in caches.all(initialized_only=True):
         cache.clear()

@@ -37,10 +37,11 @@ class BodyMiddleware:
         if not length and request.META.get("wsgi.input_terminated") and "HTTP_TRANSFER_ENCODING" in request.META:
             try:
                 body = stream.read(limit + 1)
-            except OSError:  # the chunks break off, or are none
+                if len(body) > limit:
+                    drain(stream, DRAINED_AT_MOST)
+            except Exception:  # noqa: BLE001 - whatever the server calls chunks that break off, or are none
                 return bad_request(request)
             if len(body) > limit:
-                drain(stream, DRAINED_AT_MOST)
                 return too_large(limit)
             request.META["CONTENT_LENGTH"] = str(len(body))
             request._stream = BytesIO(body)

@@ -1,4 +1,5 @@
 from functools import cache
+from threading import Lock
 
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.types import OpenApiTypes
@@ -33,7 +34,15 @@ class DocsView(SpectacularSwaggerView):
         return super().finalize_response(request, response, *args, **kwargs)
 
 
-@cache
+_making = Lock()  # the generator keeps its state in its classes: one thread at a time
+
+
 def document() -> dict:
     """Return the OpenAPI document. Made once a process: it is the same for everybody, and takes a while."""
+    with _making:
+        return _made()
+
+
+@cache
+def _made() -> dict:
     return SchemaGenerator().get_schema(request=None, public=True)

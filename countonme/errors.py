@@ -19,6 +19,7 @@ from rest_framework.settings import api_settings
 __all__ = ["Conflict", "InvalidToken", "NotFound", "Unavailable", "ValidationError", "handler", "refusal"]
 
 DATABASE_AWAY = (OperationalError, InterfaceError)
+OUR_MISTAKE = re.compile(r"no such (table|column|function)|has no column|syntax error")  # SQLite's OperationalErrors
 SQLITE_UNIQUE = re.compile(r"UNIQUE constraint failed: (.+)")
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def handler(error: Exception, context: dict | None = None) -> Response | None:
         return Response(body, status=status.HTTP_422_UNPROCESSABLE_ENTITY)
     if isinstance(error, IntegrityError):
         error = conflict_of(error) or error
-    elif isinstance(error, DATABASE_AWAY):
+    elif is_away(error):
         log.error("The database did not answer", exc_info=error)
         error = Unavailable()
     elif isinstance(error, (SuspiciousOperation, UnreadablePostError)):
@@ -64,6 +65,11 @@ def handler(error: Exception, context: dict | None = None) -> Response | None:
     if wait := getattr(error, "wait", None):
         headers["Retry-After"] = str(wait)
     return Response({"detail": error.detail}, status=error.status_code, headers=headers)
+
+
+def is_away(error: BaseException | None) -> bool:
+    """Say whether the database, rather than what it was asked, is the trouble."""
+    return isinstance(error, DATABASE_AWAY) and not OUR_MISTAKE.search(str(error))
 
 
 def flattened(detail, loc: tuple = ()):
@@ -118,7 +124,7 @@ def not_found(request, exception=None) -> JsonResponse:
 
 
 def server_error(request) -> JsonResponse:
-    if isinstance(sys.exc_info()[1], DATABASE_AWAY):
+    if is_away(sys.exc_info()[1]):
         return JsonResponse(
             {"detail": Unavailable.default_detail}, status=503, headers={"Retry-After": str(Unavailable.wait)}
         )

@@ -7,6 +7,7 @@ from rest_framework.views import APIView
 
 from countonme.errors import DATABASE_AWAY, Unavailable
 from countonme.openapi import ErrorSerializer
+from countonme.prepared import once_more
 
 
 class StatusSerializer(serializers.Serializer):
@@ -38,7 +39,7 @@ class ReadyView(ProbeView):
     def get(self, request) -> Response:
         """The database can be reached, and has every migration that this code knows."""
         try:
-            missing = self.missing_migrations()
+            missing = once_more(self.missing_migrations)
         except DATABASE_AWAY as error:
             raise Unavailable("The database cannot be reached") from error
         if missing:

@@ -19,6 +19,8 @@ from django.db.models.query import ModelIterable, ValuesIterable
 from django.db.models.sql import InsertQuery
 from psycopg.types.datetime import TimestamptzLoader
 
+from countonme.errors import DATABASE_AWAY
+
 FIELD_OF = {UUID: models.UUIDField(), date: models.DateField()}
 
 
@@ -66,6 +68,20 @@ class AnyOf(Lookup):
 
     def as_sqlite(self, compiler, connection) -> tuple[str, list]:
         return self.as_sql(compiler, connection, "{} IN (SELECT value FROM json_each({}))")
+
+
+def once_more(read: Callable):
+    """Return what `read()` returns; where a kept connection has died with its server, ask once more on a new one.
+
+    For what comes first in a request, outside of any transaction.
+    """
+    try:
+        return read()
+    except DATABASE_AWAY:
+        if connection.in_atomic_block:
+            raise
+        connection.close()
+        return read()
 
 
 class Prepared:

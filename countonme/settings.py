@@ -82,7 +82,11 @@ USE_TZ = True
 
 # --- database -------------------------------------------------------------------------------------
 
-DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
+DATABASES = {
+    "default": env.db("DATABASE_URL")
+    if env.str("DATABASE_URL", default="")
+    else {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"}
+}
 _database = DATABASES["default"]
 _database["CONN_MAX_AGE"] = None  # a new connection a request costs more than the request itself
 if _database["ENGINE"] == "django.db.backends.sqlite3":
@@ -104,15 +108,16 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- caches ---------------------------------------------------------------------------------------
 
-# Verdicts on tokens have a cache of their own, so that nothing else pushes them out (devices/tokens.py).
+# In each process, verdicts on tokens have a cache of their own, so that nothing else pushes them out.
 CACHES = {
     "default": env.cache_url("CACHE_URL", default="locmemcache://"),
-    "verdicts": env.cache_url("CACHE_URL", default="locmemcache://verdicts"),
+    "verdicts": env.cache_url("CACHE_URL", default="locmemcache://"),
 }
-for _cache in CACHES.values():
+for _name, _cache in CACHES.items():
     _options = _cache.setdefault("OPTIONS", {})
     if _cache["BACKEND"] == "django.core.cache.backends.locmem.LocMemCache":
         _options["MAX_ENTRIES"] = 100_000
+        _cache["LOCATION"] = _name
     elif _cache["BACKEND"] == "django.core.cache.backends.redis.RedisCache":
         # A cache that is away is a miss; it must be one soon.
         _options |= {"socket_connect_timeout": 0.25, "socket_timeout": 0.25}

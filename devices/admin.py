@@ -1,9 +1,13 @@
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import IntegrityError
 from django.db.models import QuerySet
+from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html_join
 
+from countonme.errors import InvalidToken
 from countonme.fields import parse_uuid
 from devices.models import Device
 from devices.owned import change_set, owned_models
@@ -98,6 +102,13 @@ class OwnedAdmin(FoundById):
     def has_change_permission(self, request, obj=None) -> bool:
         live = obj is None or (obj.deleted_at is None and obj.device.deleted_at is None)
         return live and super().has_change_permission(request, obj)
+
+    def changeform_view(self, request, *args, **kwargs) -> HttpResponse:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except (InvalidToken, IntegrityError, ObjectDoesNotExist):
+            self.message_user(request, "It has changed meanwhile: nothing was saved. Look again.", messages.ERROR)
+            return HttpResponseRedirect(request.path)
 
     def save_model(self, request, obj, form, change) -> None:
         with change_set(obj.device):

@@ -3,7 +3,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 
 from countonme.errors import InvalidToken
-from countonme.prepared import Prepared
+from countonme.prepared import Prepared, once_more
 from devices import tokens
 from devices.models import Device
 
@@ -30,7 +30,7 @@ class DeviceTokenAuthentication(BaseAuthentication):
 
     def device_of(self, token: str) -> Device | None:
         device_id = tokens.parse(token)
-        found = device_id and devices_by_id(pk=device_id)
+        found = device_id and once_more(lambda: devices_by_id(pk=device_id))
         if not found or found[0].deleted_at is not None:
             return None
         device = found[0]

@@ -92,7 +92,8 @@ class OwnedQuerySet(models.QuerySet):
         if len(rows) == 1 and not kwargs:
             insert(rows[0])
             return rows
-        return super().bulk_create(rows, **kwargs)
+        # By id: two devices that send the same ids, in whatever orders, must not wait for each other.
+        return super().bulk_create(sorted(rows, key=lambda row: row.pk), **kwargs)
 
     def delete(self):
         return models.QuerySet.delete(self.for_device(open_change_set().device_id))

@@ -5,6 +5,7 @@ from django.db import transaction
 from django.utils.crypto import salted_hmac
 from rest_framework.throttling import SimpleRateThrottle
 
+from countonme.prepared import once_more
 from devices.models import Attempts
 
 
@@ -27,11 +28,14 @@ class RegistrationThrottle(SimpleRateThrottle):
         ).hexdigest()
 
     def allow_request(self, request, view) -> bool:
-        Attempts.objects.forget(before=time.time())
+        if request.method != "POST":
+            return True
+        once_more(lambda: Attempts.objects.forget(before=time.time()))
         with transaction.atomic():
             attempts = Attempts.objects.locked(self.get_cache_key(request, view))
             self.now = time.time()
-            self.history = [moment for moment in attempts.moments if moment > self.now - self.duration]
+            recent = [moment for moment in attempts.moments if moment > self.now - self.duration]
+            self.history = recent[: self.num_requests]  # the limit may have been higher
             if len(self.history) >= self.num_requests:
                 return False
             self.history.insert(0, self.now)

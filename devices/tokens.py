@@ -40,20 +40,23 @@ def check(token: str, secret_hash: str) -> bool:
     with nothing to invalidate. Only a success is remembered: a flood of wrong secrets pushes nothing out.
     """
     verdict = hmac.digest(settings.SECRET_KEY.encode(), f"{token}{secret_hash}".encode(), "sha256").hex()
-    if _remembered(verdict):
+    remembered = _remembered(verdict)
+    if remembered:
         return True
     if not bcrypt.checkpw(token.rpartition(".")[2].encode(), secret_hash.encode()):
         return False
-    _remember(verdict)
+    if remembered is not None:
+        _remember(verdict)
     return True
 
 
-def _remembered(verdict: str) -> bool:
+def _remembered(verdict: str) -> bool | None:
+    """Return whether the verdict is remembered; None where the cache is away."""
     try:
         return bool(caches["verdicts"].get(verdict))
     except Exception:  # noqa: BLE001 - whatever a cache raises that is away, it is a miss
         log.warning("The cache does not answer; a token is checked by bcrypt")
-        return False
+        return None
 
 
 def _remember(verdict: str) -> None:

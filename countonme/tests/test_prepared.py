@@ -3,8 +3,9 @@ from decimal import Decimal
 from threading import Thread
 from uuid import uuid4
 
+import psycopg
 import pytest
-from django.db import connections
+from django.db import connection, connections
 from django.db.models.sql.compiler import SQLCompiler
 
 from countonme.prepared import Prepared, applied
@@ -116,3 +117,22 @@ class TestANewRow:
             assert not row._state.adding
             for field in Product._meta.concrete_fields:
                 assert getattr(row, field.attname) == getattr(stored, field.attname)
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+class TestAConnectionThatDiedWithItsServer:
+    @pytest.mark.parametrize("path", ["/v1/products", "/readyz"])
+    def test_is_replaced_unseen(self, api, path):
+        api.get(path)
+        with psycopg.connect(**connection.get_connection_params()) as other:
+            other.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
+
+        assert api.get(path).status_code == 200
+
+    def test_is_replaced_unseen_for_a_registration(self, anonymous):
+        connection.ensure_connection()
+        with psycopg.connect(**connection.get_connection_params()) as other:
+            other.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
+
+        assert anonymous.post("/v1/auth/register", {"device_id": uuid4()}).status_code == 200

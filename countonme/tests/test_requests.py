@@ -265,6 +265,22 @@ class TestTheSizeOfABody:
         assert response.status_code == 413
         assert response.json() == self.TOO_LARGE
 
+    @pytest.mark.parametrize("size", [0, settings.MAX_BODY + 1])
+    def test_gets_400_where_its_chunks_are_none(self, send, device, size):
+        class Broken(BytesIO):
+            """What a server gives for chunks that it can't read: it raises an error of its own."""
+
+            def read(self, amount=-1):
+                if data := super().read(amount):
+                    return data
+                raise ArithmeticError("no chunk size")
+
+        response = send(b"", **{**chunked(b""), "wsgi.input": Broken(b"x" * size)})
+
+        assert response.status_code == 400
+        assert response.json() == {"detail": "Bad request"}
+        assert stores_nothing(device)
+
     @pytest.mark.parametrize("sent", ["with a length", "in chunks"])
     def test_gets_413_with_its_body_read_to_the_end(self, send, sent):
         body = BytesIO(bread_of(settings.MAX_BODY + 300_000))

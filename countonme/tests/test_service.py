@@ -1,8 +1,10 @@
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connection
 
+from countonme import docs
 from countonme.health import ReadyView
 
 
@@ -10,6 +12,29 @@ from countonme.health import ReadyView
 def just_started(monkeypatch):
     """A process that has not been found ready yet."""
     monkeypatch.setattr(ReadyView, "migrated", False)
+
+
+class TestTheSchemaAtTheStart:
+    def test_is_made_by_one_thread_at_a_time(self, monkeypatch):
+        inside, most = [], []
+
+        class Generator(docs.SchemaGenerator):
+            def get_schema(self, *args, **kwargs):
+                inside.append(self)
+                most.append(len(inside))
+                try:
+                    return super().get_schema(*args, **kwargs)
+                finally:
+                    inside.remove(self)
+
+        monkeypatch.setattr(docs, "SchemaGenerator", Generator)
+        docs._made.cache_clear()
+
+        with ThreadPoolExecutor(4) as pool:
+            documents = list(pool.map(lambda _: docs.document(), range(4)))
+
+        assert most == [1]
+        assert all(document is documents[0] for document in documents)
 
 
 class TestHealthz:

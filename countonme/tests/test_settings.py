@@ -66,6 +66,14 @@ class TestSettings:
 
         assert run.stdout.strip() == "12 7/h", run.stderr
 
+    @pytest.mark.parametrize("folder", ["plain", "a b", "a+b", "100%", "#1?"])
+    def test_find_the_database_beside_them(self, tmp_path, folder):
+        (tmp_path / folder).mkdir()
+
+        run = started(tmp_path / folder, "print(settings.DATABASES['default']['NAME'])", **SAFE, DATABASE_URL="")
+
+        assert run.stdout.strip() == str(tmp_path / folder / "db.sqlite3"), run.stderr
+
     @pytest.mark.parametrize(
         ("origins", "shown"),
         [("*", "True []"), ("https://a.example,https://b.example", "False ['https://a.example', 'https://b.example']")],

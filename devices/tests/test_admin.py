@@ -159,6 +159,21 @@ class TestRows:
         assert (portion.grams, str(entry.date), entry.meal_type) == (36, "2026-01-06", "lunch")
         assert Portion.objects.for_device(device).filter(product=product, is_default=True).count() == 1
 
+    def test_that_changed_meanwhile_are_left_alone(self, support, device, product, monkeypatch):
+        def delete_first(*args, **kwargs):
+            delete_device(Device.objects.get(pk=device.pk))
+            return change_set(*args, **kwargs)
+
+        monkeypatch.setattr("devices.admin.change_set", delete_first)
+
+        page = support.post(
+            f"/admin/products/product/{product.pk}/change/", form_of(product, name="Other"), follow=True
+        )
+
+        product.refresh_from_db()
+        assert "It has changed meanwhile: nothing was saved." in page.content.decode()
+        assert product.name == "Rye bread"
+
     def test_can_be_neither_added_nor_removed(self, support, product):
         for kind, row in (("product", product), ("portion", product.portions.get())):
             assert support.get(f"/admin/products/{kind}/add/").status_code == 403

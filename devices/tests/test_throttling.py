@@ -91,6 +91,21 @@ class TestRegistrations:
 
         assert [register().status_code for _ in range(3)] == [200, 200, 429]
 
+    def test_say_how_long_to_wait_where_the_limit_was_higher(self, register, clock, settings):
+        for _ in range(10):
+            register()
+            clock.now += 1
+
+        settings.REGISTER_RATE = "3/min"
+        answer = register()
+
+        assert (answer.status_code, answer["Retry-After"]) == (429, "57")
+
+    def test_are_not_what_only_looks_like_one(self, register, anonymous, clock):
+        assert [anonymous.get("/v1/auth/register").status_code for _ in range(11)] == [405] * 11
+
+        assert register().status_code == 200
+
     def test_leave_all_other_requests_alone(self, register, clock, api):
         for _ in range(11):
             register("127.0.0.1")

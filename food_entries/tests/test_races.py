@@ -76,6 +76,26 @@ class TestCreatesWithOneId:
         assert sorted([device.food_entries.count(), other.food_entries.count()]) == [0, 1]
 
 
+class TestBatchesOfTwoDevicesWithTheSameIds:
+    def test_do_not_wait_for_each_other_whatever_their_order(self, api, device, stranger, other, rye):
+        theirs = ProductFactory(device=other)
+        for _ in range(10):
+            ids = [str(uuid4()) for _ in range(100)]
+            eaten = {"grams": 71, "date": "2026-01-05"}
+            forwards = [{"id": one, "product_id": str(rye.pk), **eaten} for one in ids]
+            backwards = [{"id": one, "product_id": str(theirs.pk), **eaten} for one in reversed(ids)]
+
+            responses = sent_at_once(
+                api,
+                lambda phone, batch=forwards: phone.post(ENTRIES, batch),
+                lambda phone, batch=backwards: type(phone)(stranger.token).post(ENTRIES, batch),
+            )
+
+            assert statuses(responses) == {201: 1, 409: 1}
+            stored = next(response.json() for response in responses if response.status_code == 201)
+            assert {entry["id"] for entry in stored} == set(ids)
+
+
 class TestADeletionOfAProduct:
     def test_comes_before_or_after_each_entry_that_is_logged_with_it(self, api, device, revision):
         for _ in range(5):

@@ -1,0 +1,24 @@
+"""The same service on every machine, whatever its environment or its .env says; the database alone may differ.
+
+The first thing that conftest.py imports: it must come before the settings are read.
+"""
+
+import os
+
+import django
+
+os.environ.update(
+    DJANGO_SETTINGS_MODULE="countonme.settings",
+    ALLOWED_HOSTS="",
+    BCRYPT_ROUNDS="4",
+    CACHE_URL="locmemcache://",
+    CORS_ORIGINS="*",
+    DEBUG="off",
+    HTTPS_ONLY="off",
+    LOG_LEVEL="INFO",
+    NUM_PROXIES="0",
+    REGISTER_RATE="1000/min",
+    SECRET_KEY="only-for-tests-" * 4,
+    SECURE_PROXY_SSL_HEADER="",
+)
+django.setup()
