@@ -4,16 +4,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint bench
+.PHONY: run test lint bench key
 
-run: .venv/run .env
+run: .venv/run key
 	$(BIN)/python manage.py migrate --noinput
 	@exec $(BIN)/gunicorn countonme.wsgi
 
-test: .venv/dev .env
+test: .venv/dev key
 	$(BIN)/pytest $(ARGS)
 
-lint: .venv/dev .env
+lint: .venv/dev key
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python manage.py makemigrations --check --dry-run
@@ -25,7 +25,7 @@ lint: .venv/dev .env
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 # How fast it is, beside what it replaces and what Python can do. Needs PostgreSQL (BENCH_POSTGRES) and wrk.
-bench: .venv/run .env benchmarks/.venv/run
+bench: .venv/run key benchmarks/.venv/run
 	$(BIN)/python -m benchmarks.run
 
 benchmarks/.venv/run: benchmarks/requirements.txt
@@ -44,7 +44,11 @@ benchmarks/.venv/run: benchmarks/requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-# A key of this machine's own, and plain HTTP on this machine alone, so that everything works at once.
-.env:
-	@umask 077; printf 'SECRET_KEY=%s\nALLOWED_HOSTS=localhost,127.0.0.1\nHTTPS_ONLY=off\n' \
-	  "$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(50))')" > $@
+# The first time: a key of this machine's own, and plain HTTP on this machine alone, so that everything works at once.
+key:
+	@[ -n "$$SECRET_KEY" ] || grep -qs '^SECRET_KEY=.' .env || { \
+	  umask 077; touch .env; [ -z "$$(tail -c 1 .env)" ] || echo >> .env; \
+	  echo "SECRET_KEY=$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(50))')" >> .env; \
+	  for setting in ALLOWED_HOSTS=localhost,127.0.0.1 HTTPS_ONLY=off; do \
+	    grep -q "^$${setting%%=*}=" .env || echo "$$setting" >> .env; \
+	  done; }

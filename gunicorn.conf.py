@@ -12,9 +12,10 @@ _port = env.int("PORT", default=8000)
 
 bind = f"{_host}:{_port}"
 workers = env.int("WEB_CONCURRENCY", default=2)
-# A few threads each: a client that sends slowly holds a thread, not the worker.
+# A few threads each: a client that sends slowly holds a thread, not the worker. The proxy in front keeps them few.
 worker_class = "gthread"
 threads = 4
+limit_request_line = 8190  # a long search in a script of three bytes a letter, percent-encoded
 control_socket_disable = True  # nothing here is steered at run time
 
 
