@@ -18,6 +18,7 @@ from django.db.models import Expression, Lookup, QuerySet, Value
 from django.db.models.query import ModelIterable, ValuesIterable
 from django.db.models.sql import InsertQuery
 from psycopg.types.datetime import TimestamptzLoader
+from psycopg.types.numeric import FloatLoader
 
 from countonme.errors import DATABASE_AWAY
 
@@ -47,8 +48,10 @@ def applied(function: Callable, value) -> Expression:
 
 def adapted(value):
     """Return the value as the database driver takes it."""
-    if isinstance(value, list) and connection.vendor == "sqlite":  # which has no arrays
-        return json.dumps([adapted(one) for one in value])
+    if isinstance(value, list):  # of ids
+        if connection.vendor == "sqlite":  # which has no arrays
+            return json.dumps([one.hex for one in value])
+        return f"{{{','.join(map(str, value))}}}"
     field = FIELD_OF.get(type(value))
     return value if field is None else field.get_db_prep_value(value, connection)
 
@@ -56,12 +59,12 @@ def adapted(value):
 @models.ForeignKey.register_lookup
 @models.UUIDField.register_lookup
 class AnyOf(Lookup):
-    """`__in` for a slot: a list of any length is one parameter, and the SQL stays the same."""
+    """`__in` for a slot of ids: a list of any length is one parameter, and the SQL stays the same."""
 
     lookup_name = "any_of"
     prepare_rhs = False
 
-    def as_sql(self, compiler, connection, template="{} = ANY({})") -> tuple[str, list]:
+    def as_sql(self, compiler, connection, template="{} = ANY({}::uuid[])") -> tuple[str, list]:
         lhs, lhs_params = self.process_lhs(compiler, connection)
         rhs, rhs_params = self.process_rhs(compiler, connection)
         return template.format(lhs, rhs), [*lhs_params, *rhs_params]
@@ -100,46 +103,64 @@ class Prepared:
         arguments = [param.filled(values) if isinstance(param, Slot) else param for param in params]
         if limit is not None:
             arguments += [limit, offset]
-        with connection.cursor() as cursor:
-            if connection.vendor == "postgresql":
-                # Django puts its time zone on each datetime in Python; the session's is UTC, and psycopg's C does it.
-                cursor.cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
-            cursor.execute(sql, arguments)
-            return shaped(cursor.fetchall())
+        cursor = shaped.cursor()
+        cursor.execute(sql, arguments)
+        return shaped(cursor.fetchall())
 
-    def compiled(self, names: frozenset[str], paged: bool) -> tuple[str, list, Callable]:
+    def compiled(self, names: frozenset[str], paged: bool) -> "tuple[str, list, Shape]":
         known = self.threads.__dict__
         key = (names, paged)
         if key not in known:
             queryset = self.function(**{name: Slot(name) for name in names})
             compiler = queryset.query.get_compiler(connection=connection)
             sql, params = compiler.as_sql()
-            known[key] = (sql + " LIMIT %s OFFSET %s" * paged, params, shape_of(queryset, compiler))
+            known[key] = (sql + " LIMIT %s OFFSET %s" * paged, params, Shape(queryset, compiler))
         return known[key]
 
 
-def shape_of(queryset: QuerySet, compiler) -> Callable[[list], list]:
-    """Return what makes the queryset's rows out of a cursor's."""
-    columns = [column for column, *_ in compiler.select[: compiler.col_count]]
-    converters = compiler.get_converters(columns)
-    kind = queryset._iterable_class
-    if kind is ModelIterable:
-        names = [column.target.attname for column in columns]
+class Shape:
+    """What makes the rows of a queryset out of a cursor's, for the thread that compiled it."""
 
-        def shaped(row):
-            return queryset.model.from_db(connection.alias, names, row)
-    elif kind is ValuesIterable:
-        names = list(queryset.query.selected)
+    def __init__(self, queryset: QuerySet, compiler):
+        columns = [column for column, *_ in compiler.select[: compiler.col_count]]
+        self.compiler = compiler
+        self.converters = {
+            place: (converters, column)
+            for place, (converters, column) in compiler.get_converters(columns).items()
+            # Of a sum, to make a Decimal of what is one already on PostgreSQL.
+            if connection.vendor != "postgresql" or converters != [column.convert_value]
+        }
+        self.model = queryset.model
+        self.kind = queryset._iterable_class
+        self.names = [column.target.attname for column in columns] if self.kind is ModelIterable else None
+        if self.kind is ValuesIterable:
+            self.names = list(queryset.query.selected)
+        self.connected, self.kept = None, None
 
-        def shaped(row):
-            return dict(zip(names, row, strict=True))
-    else:
-        shaped = tuple
+    def __call__(self, found: list) -> list:
+        if self.converters:
+            found = self.compiler.apply_converters(found, self.converters)
+        if self.kind is ModelIterable:
+            return [self.model.from_db(connection.alias, self.names, row) for row in found]
+        if self.kind is ValuesIterable:
+            return [dict(zip(self.names, row, strict=True)) for row in found]
+        return [tuple(row) for row in found]
 
-    def rows(found: list) -> list:
-        return [shaped(row) for row in (compiler.apply_converters(found, converters) if converters else found)]
+    def cursor(self):
+        """Return a cursor that is kept as long as its connection, with psycopg's own loaders, written in C.
 
-    return rows
+        Django puts its time zone on each datetime in Python; the session's is UTC. Values are read to be written as
+        JSON, where an amount is a number: they skip being a Decimal.
+        """
+        if connection.vendor != "postgresql":
+            return connection.cursor()
+        connection.ensure_connection()
+        if self.connected is not connection.connection:
+            self.connected, self.kept = connection.connection, connection.create_cursor()
+            self.kept.adapters.register_loader("timestamptz", TimestamptzLoader)
+            if self.kind is ValuesIterable:
+                self.kept.adapters.register_loader("numeric", FloatLoader)
+        return connection._prepare_cursor(self.kept)
 
 
 _inserts = local()

@@ -131,6 +131,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["countonme.body.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["countonme.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "countonme.negotiation.JSONFirst",
     "DEFAULT_SCHEMA_CLASS": "countonme.openapi.ContractSchema",
     "DEFAULT_METADATA_CLASS": None,
     "EXCEPTION_HANDLER": "countonme.errors.handler",

@@ -1,5 +1,5 @@
-import copy
 from functools import cache
+from threading import local
 from uuid import UUID
 
 from django.db import models
@@ -40,10 +40,10 @@ class OwnedSerializer(serializers.ModelSerializer):
     }
     serializer_choice_field = OneOfField
 
-    def get_fields(self) -> dict:
-        return copy.deepcopy(fields_of(type(self), self.partial))
+    def get_validators(self) -> list:
+        return []  # whether a row may stand beside the others is for the database to say
 
-    def made_fields(self) -> dict:
+    def get_fields(self) -> dict:
         fields = super().get_fields()
         # A ModelSerializer would let PATCH change the key, which quietly inserts a second row. Whether an id is taken
         # is for the primary key to say: the automatic validator looks among the live rows alone, and too early.
@@ -51,10 +51,24 @@ class OwnedSerializer(serializers.ModelSerializer):
         return fields
 
 
-@cache
-def fields_of(serializer_class: type[OwnedSerializer], partial: bool) -> dict:
-    """Return what a serializer's fields are copied from: to make them from the model each time takes far longer."""
-    return serializer_class(partial=partial).made_fields()
+def checked(serializer_class: type[serializers.Serializer], sent, view, row: DeviceOwned | None = None) -> dict:
+    """Return the values of a query or a body, for a new row or for a change of this one; raise ValidationError.
+
+    To make a serializer's fields takes longer than anything that they do: each thread keeps its serializers.
+    """
+    kept = _serializers.__dict__
+    key = (serializer_class, row is None)
+    if key not in kept:
+        kept[key] = serializer_class(partial=row is not None)
+    serializer = kept[key]
+    serializer.instance, serializer._context = row, {"view": view}
+    try:
+        return serializer.run_validation(sent)
+    finally:
+        serializer.instance, serializer._context = None, {}
+
+
+_serializers = local()
 
 
 class LiveRows:

@@ -15,7 +15,7 @@ from countonme.pagination import PageQuery, page
 from countonme.prepared import Prepared
 from devices.models import Device
 from devices.owned import DeviceOwned, change_set
-from devices.serializers import LiveRows
+from devices.serializers import LiveRows, checked
 
 # The version of what clients read. Raise it with every change of the JSON, so that no phone keeps the old one.
 REPRESENTATION = 1
@@ -113,9 +113,8 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
         with change_set(self.device):
             stored = self.stored(sent)
             if stored is None:
-                serializer = self.get_serializer(data=sent)
-                serializer.is_valid(raise_exception=True)
-                return Response(self.shown(self.added(**serializer.validated_data)), status=201)
+                values = checked(self.serializer_class, sent, self)
+                return Response(self.shown(self.added(**values)), status=201)
         # A retry: it is answered as it was the first time, whatever else it carries by now.
         return Response(self.shown(stored))
 
@@ -124,9 +123,7 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
         sent = request.data
         with change_set(self.device):
             row = self.row(pk)
-            serializer = self.get_serializer(row, data=sent, partial=True)
-            serializer.is_valid(raise_exception=True)
-            row.change(**serializer.validated_data)
+            row.change(**checked(self.serializer_class, sent, self, row))
         return Response(self.shown(row))
 
     def destroy(self, request, pk, **kwargs) -> Response:
@@ -135,9 +132,7 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
         return Response(status=204)
 
     def checked_query(self, query_class: type | None = None) -> dict:
-        query = (query_class or self.query_class)(data=self.request.query_params.dict())
-        query.is_valid(raise_exception=True)
-        return query.validated_data
+        return checked(query_class or self.query_class, self.request.query_params.dict(), self)
 
     @classmethod
     def narrowed(cls, rows: QuerySet, **query) -> QuerySet:

@@ -9,6 +9,7 @@ from countonme.errors import ValidationError
 from countonme.fields import parse_uuid
 from countonme.prepared import Prepared
 from devices.owned import change_set
+from devices.serializers import checked
 from devices.viewsets import DeviceOwnedViewSet
 from food_entries.models import FoodEntry
 from food_entries.nutrition import days
@@ -74,7 +75,6 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
         """
         if len(sent) > BATCH:
             raise ValidationError(f"At most {BATCH} entries at a time.", "max_length")
-        serializer = self.get_serializer()
         sent_ids = [sent_uuid(entry, "id") for entry in sent]
         known = self.live_rows.load(FoodEntry, set(sent_ids) - {None})
         for name, model in (("product_id", Product), ("portion_id", Portion)):
@@ -84,7 +84,7 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
         for index, (entry, row_id) in enumerate(zip(sent, sent_ids, strict=True)):
             if row_id not in known:
                 try:
-                    row = FoodEntry.draft(self.device, **serializer.run_validation(entry))
+                    row = FoodEntry.draft(self.device, **checked(FoodEntrySerializer, entry, self))
                 except ValidationError as error:
                     errors[index] = error.detail
                     continue
@@ -94,7 +94,7 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
                 rows.append(known[row_id])
         if errors:
             raise ValidationError(errors if batch else errors[0])
-        FoodEntry.objects.bulk_create(row for row in known.values() if row._state.adding)
+        FoodEntry.all_objects.bulk_create(row for row in known.values() if row._state.adding)
         return rows
 
     @extend_schema(

@@ -209,7 +209,7 @@ IDS_REFUSED = [
     ]
 ]
 NO_OBJECTS = [
-    ("null", ("No data provided", "null")),
+    ("null", ("This field may not be null.", "null")),
     ("[]", ("Invalid data. Expected a dictionary, but got list.", "invalid")),
     ('"Rye"', ("Invalid data. Expected a dictionary, but got str.", "invalid")),
     ("7", ("Invalid data. Expected a dictionary, but got int.", "invalid")),
