@@ -132,9 +132,8 @@ class Shape:
         }
         self.model = queryset.model
         self.kind = queryset._iterable_class
-        self.names = [column.target.attname for column in columns] if self.kind is ModelIterable else None
-        if self.kind is ValuesIterable:
-            self.names = list(queryset.query.selected)
+        of_model = self.kind is ModelIterable
+        self.names = [column.target.attname for column in columns] if of_model else list(queryset.query.selected)
         self.connected, self.kept = None, None
 
     def __call__(self, found: list) -> list:
