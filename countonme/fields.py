@@ -24,6 +24,11 @@ def parse_uuid(text) -> UUID | None:
     return None
 
 
+def sent_uuid(sent, name: str) -> UUID | None:
+    """Return the UUID that was sent under a name, in whatever was sent; None if there is none."""
+    return parse_uuid(sent.get(name)) if isinstance(sent, dict) else None
+
+
 def is_number(value) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 

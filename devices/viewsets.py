@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from countonme.errors import NotFound
-from countonme.fields import parse_uuid
+from countonme.fields import sent_uuid
 from countonme.pagination import PageQuery, page
 from countonme.prepared import Prepared
 from devices.models import Device
@@ -156,7 +156,7 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
 
     def stored(self, sent) -> DeviceOwned | None:
         """Return the live row whose id the client sent for a new one."""
-        sent_id = parse_uuid(sent.get("id")) if isinstance(sent, dict) else None
+        sent_id = sent_uuid(sent, "id")
         return sent_id and self.live_rows.get(self.model, sent_id)
 
     def row(self, pk) -> DeviceOwned:

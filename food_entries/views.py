@@ -1,12 +1,10 @@
-from uuid import UUID
-
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer, extend_schema, extend_schema_view
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from countonme.errors import ValidationError
-from countonme.fields import parse_uuid
+from countonme.fields import sent_uuid
 from countonme.prepared import Prepared
 from devices.owned import change_set
 from devices.serializers import checked
@@ -113,8 +111,3 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
 @Prepared
 def sums_of(device, first, last) -> QuerySet:
     return FoodEntryViewSet.narrowed(FoodEntryViewSet.rows_of(device), first=first, last=last).sums()
-
-
-def sent_uuid(sent, name: str) -> UUID | None:
-    """Return the UUID that was sent under a name, in whatever was sent; None if there is none."""
-    return parse_uuid(sent.get(name)) if isinstance(sent, dict) else None
