@@ -1,5 +1,6 @@
 """How gunicorn serves. Read by `gunicorn countonme.wsgi` on its own; the settings are in .env.example."""
 
+import gc
 from pathlib import Path
 
 import environ
@@ -15,11 +16,18 @@ workers = env.int("WEB_CONCURRENCY", default=2)
 # A few threads each: a client that sends slowly holds a thread, not the worker. The proxy in front keeps them few.
 worker_class = "gthread"
 threads = 4
-# Each request has a connection of its own, which goes to the worker that is free: a kept one stays with the worker that
-# took it, and all of sixteen were seen to be one worker's. Keeping the phones' connections is for the proxy in front.
-keepalive = 0
+# A worker keeps a few idle connections and takes no more than it has room for, so that each gets its share: without a
+# bound, all of sixteen were seen to sit on one worker. Idle ones never keep a new one out: there is a thread for it.
+keepalive = 2  # seconds
+worker_connections = 3 * threads
 limit_request_line = 8190  # a long search in a script of three bytes a letter, percent-encoded
 control_socket_disable = True  # nothing here is steered at run time
+
+
+def post_worker_init(worker):
+    """Take what was loaded out of the garbage collector's sight: requests wait while it goes through that."""
+    gc.collect()
+    gc.freeze()
 
 
 def when_ready(server) -> None:

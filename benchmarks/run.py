@@ -60,7 +60,8 @@ def compared() -> tuple[list[Result], dict[str, str]]:
     with databases("bench_ours", "bench_fastapi"):
         say("Filling the databases")
         made = filled()
-        servers = (ours("bench_ours"), fastapi("bench_fastapi"), limit("bench_ours"))
+        peers = (fastapi("bench_fastapi", standard=False), fastapi("bench_fastapi"))
+        servers = (ours("bench_ours"), *peers, limit("bench_ours"))
         with running(*servers):
             agreed(*servers, made)
             say("The bodies are the same. Warming up")

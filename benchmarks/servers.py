@@ -113,10 +113,13 @@ def limit(database: str) -> Server:
     return Server("limit", database, command, our_environment(database))
 
 
-def fastapi(database: str, **environment: str) -> Server:
+def fastapi(database: str, *, standard: bool = True, **environment: str) -> Server:
+    """Return the peer under uvicorn: with uvloop and httptools (`uvicorn[standard]`), or as plain uvicorn serves."""
     command = [str(PEER_BIN / "uvicorn"), "benchmarks.peer_fastapi:app", "--port", "{port}"]
     command += ["--workers", str(WORKERS), "--no-access-log", "--log-level", "warning"]
-    return Server("FastAPI", database, command, {**peer_environment(database), **environment})
+    command += [] if standard else ["--loop", "asyncio", "--http", "h11"]
+    name = "FastAPI, uvloop" if standard else "FastAPI"
+    return Server(name, database, command, {**peer_environment(database), **environment})
 
 
 SECRET_KEY = secrets.token_urlsafe(50)

@@ -13,7 +13,7 @@ from threading import local
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, models
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from django.db.models import Expression, Lookup, QuerySet, Value
 from django.db.models.query import ModelIterable, ValuesIterable
 from django.db.models.sql import InsertQuery
@@ -36,9 +36,9 @@ class Slot(Expression):
     def as_sql(self, compiler, connection) -> tuple[str, list]:
         return "%s", [self]
 
-    def filled(self, values: dict) -> Any:
+    def filled(self, values: dict, connection) -> Any:
         value = values[self.name]
-        return adapted(value if self.through is None else self.through(value))
+        return adapted(value if self.through is None else self.through(value), connection)
 
 
 def applied(function: Callable, value) -> Expression:
@@ -46,12 +46,12 @@ def applied(function: Callable, value) -> Expression:
     return Slot(value.name, function) if isinstance(value, Slot) else Value(function(value))
 
 
-def adapted(value):
-    """Return the value as the database driver takes it."""
-    if isinstance(value, list):  # of ids
-        if connection.vendor == "sqlite":  # which has no arrays
-            return json.dumps([one.hex for one in value])
-        return f"{{{','.join(map(str, value))}}}"
+def adapted(value, connection):
+    """Return the value as the database driver takes it. psycopg takes all but lists as they are."""
+    if connection.vendor == "postgresql":
+        return f"{{{','.join(map(str, value))}}}" if isinstance(value, list) else value
+    if isinstance(value, list):  # of ids; SQLite has no arrays
+        return json.dumps([one.hex for one in value])
     field = FIELD_OF.get(type(value))
     return value if field is None else field.get_db_prep_value(value, connection)
 
@@ -99,11 +99,12 @@ class Prepared:
         self.threads = local()
 
     def __call__(self, *, limit: int | None = None, offset: int = 0, **values) -> list:
+        connection = connections[DEFAULT_DB_ALIAS]  # `django.db.connection` would look it up at every use
         sql, params, shaped = self.compiled(frozenset(values), limit is not None)
-        arguments = [param.filled(values) if isinstance(param, Slot) else param for param in params]
+        arguments = [param.filled(values, connection) if isinstance(param, Slot) else param for param in params]
         if limit is not None:
             arguments += [limit, offset]
-        cursor = shaped.cursor()
+        cursor = shaped.cursor(connection)
         cursor.execute(sql, arguments)
         return shaped(cursor.fetchall())
 
@@ -112,7 +113,7 @@ class Prepared:
         key = (names, paged)
         if key not in known:
             queryset = self.function(**{name: Slot(name) for name in names})
-            compiler = queryset.query.get_compiler(connection=connection)
+            compiler = queryset.query.get_compiler(DEFAULT_DB_ALIAS)
             sql, params = compiler.as_sql()
             known[key] = (sql + " LIMIT %s OFFSET %s" * paged, params, Shape(queryset, compiler))
         return known[key]
@@ -128,7 +129,7 @@ class Shape:
             place: (converters, column)
             for place, (converters, column) in compiler.get_converters(columns).items()
             # Of a sum, to make a Decimal of what is one already on PostgreSQL.
-            if connection.vendor != "postgresql" or converters != [column.convert_value]
+            if compiler.connection.vendor != "postgresql" or converters != [column.convert_value]
         }
         self.model = queryset.model
         self.kind = queryset._iterable_class
@@ -140,12 +141,12 @@ class Shape:
         if self.converters:
             found = self.compiler.apply_converters(found, self.converters)
         if self.kind is ModelIterable:
-            return [self.model.from_db(connection.alias, self.names, row) for row in found]
+            return [self.model.from_db(DEFAULT_DB_ALIAS, self.names, row) for row in found]
         if self.kind is ValuesIterable:
             return [dict(zip(self.names, row, strict=True)) for row in found]
         return [tuple(row) for row in found]
 
-    def cursor(self):
+    def cursor(self, connection):
         """Return a cursor that is kept as long as its connection, with psycopg's own loaders, written in C.
 
         Django puts its time zone on each datetime in Python; the session's is UTC. Values are read to be written as
@@ -167,6 +168,7 @@ _inserts = local()
 
 def insert(row: models.Model) -> None:
     """Insert a new row, as its `save()` would; the statement is written once a thread and model."""
+    connection = connections[DEFAULT_DB_ALIAS]
     model = type(row)
     fields = model._meta.local_concrete_fields
     known = _inserts.__dict__
@@ -174,8 +176,9 @@ def insert(row: models.Model) -> None:
         query = InsertQuery(model)
         query.insert_values(fields, [copy.copy(row)])
         ((known[model], _),) = query.get_compiler(connection=connection).as_sql()
+    values = [field.pre_save(row, add=True) for field in fields]
+    if connection.vendor != "postgresql":  # psycopg takes them as they are
+        values = [field.get_db_prep_save(value, connection) for field, value in zip(fields, values, strict=True)]
     with connection.cursor() as cursor:
-        cursor.execute(
-            known[model], [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]
-        )
+        cursor.execute(known[model], values)
     row._state.adding, row._state.db = False, connection.alias
