@@ -63,7 +63,7 @@ def compared() -> tuple[list[Result], dict[str, str]]:
         peers = (fastapi("bench_fastapi", standard=False), fastapi("bench_fastapi"))
         servers = (ours("bench_ours"), *peers, limit("bench_ours"))
         with running(*servers):
-            agreed(*servers, made)
+            agreed(servers[0], peers[0], servers[-1], made)
             say("The bodies are the same. Warming up")
             for server in servers:
                 wrk.loaded(server, every_token(made), seconds=max(2, SECONDS))
