@@ -149,8 +149,8 @@ class Shape:
     def cursor(self, connection):
         """Return a cursor that is kept as long as its connection, with psycopg's own loaders, written in C.
 
-        Django puts its time zone on each datetime in Python; the session's is UTC. Values are read to be written as
-        JSON, where an amount is a number: they skip being a Decimal.
+        Django puts its time zone on each datetime in Python; the session's is UTC. What is no model is read to be
+        written as JSON, where an amount is a number: it skips being a Decimal.
         """
         if connection.vendor != "postgresql":
             return connection.cursor()
@@ -158,7 +158,7 @@ class Shape:
         if self.connected is not connection.connection:
             self.connected, self.kept = connection.connection, connection.create_cursor()
             self.kept.adapters.register_loader("timestamptz", TimestamptzLoader)
-            if self.kind is ValuesIterable:
+            if self.kind is not ModelIterable:
                 self.kept.adapters.register_loader("numeric", FloatLoader)
         return connection._prepare_cursor(self.kept)
 

@@ -1,5 +1,6 @@
 from django.db import models
 from django.db.models import Count, Q, Sum
+from django.db.models.functions import Round
 
 from countonme.fields import HUNDREDTH
 from devices.models import Device
@@ -30,8 +31,11 @@ class FoodEntryQuerySet(OwnedQuerySet):
         return self.order_by("-date", "created_at", "id")
 
     def sums(self):
-        """Return a tuple for each day and meal: the two, the number of entries, and the sum of each total."""
-        totals = {f"sum_of_{total}": Sum(total) for total in PER_100G}
+        """Return a tuple for each day and meal: the two, the number of entries, and the sum of each total.
+
+        SQLite adds up in doubles, whose sums are a hair beside: hence the rounding.
+        """
+        totals = {f"sum_of_{total}": Round(Sum(total), 2) for total in PER_100G}
         return (
             self.order_by("date", "meal_type").values_list("date", "meal_type").annotate(entries=Count("id"), **totals)
         )

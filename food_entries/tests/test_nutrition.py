@@ -6,7 +6,7 @@ import pytest
 from food_entries.nutrition import days, scaled, totals
 
 ONE_EACH = (1, Decimal("100.10"), Decimal("10.01"), Decimal("20.02"), Decimal("5.05"))
-NOTHING = {"entries": 0, "kcal": Decimal(0), "protein": Decimal(0), "carbs": Decimal(0), "fat": Decimal(0)}
+NOTHING = {"entries": 0, "kcal": 0.0, "protein": 0.0, "carbs": 0.0, "fat": 0.0}
 
 
 class TestScaled:
@@ -72,24 +72,24 @@ class TestDays:
         assert summary == {
             "date": day,
             "entries": 3,
-            "kcal": Decimal("101.00"),
-            "protein": Decimal("11.00"),
-            "carbs": Decimal("20.02"),
-            "fat": Decimal("5.05"),
+            "kcal": 101.0,
+            "protein": 11.0,
+            "carbs": 20.02,
+            "fat": 5.05,
             "meals": {
                 "lunch": {
                     "entries": 1,
-                    "kcal": Decimal("100.10"),
-                    "protein": Decimal("10.01"),
-                    "carbs": Decimal("20.02"),
-                    "fat": Decimal("5.05"),
+                    "kcal": 100.1,
+                    "protein": 10.01,
+                    "carbs": 20.02,
+                    "fat": 5.05,
                 },
                 "snacks": {
                     "entries": 2,
-                    "kcal": Decimal("0.90"),
-                    "protein": Decimal("0.99"),
-                    "carbs": Decimal(0),
-                    "fat": Decimal(0),
+                    "kcal": 0.9,
+                    "protein": 0.99,
+                    "carbs": 0.0,
+                    "fat": 0.0,
                 },
             },
         }
@@ -106,11 +106,10 @@ class TestDays:
     def test_reach_to_the_ends_of_the_calendar(self, day):
         assert [summary["date"] for summary in days([], day, day)] == [day]
 
-    def test_take_a_double_for_the_decimal_that_it_was(self):
-        """A database that adds up in binary answers a hair beside the sum."""
+    def test_are_the_exact_sums_of_decimals(self):
         day = date(2026, 1, 5)
-        hair = Decimal("0.000000000001")
+        meals = ("breakfast", "lunch", "dinner")
 
-        (summary,) = days([(day, "lunch", 2, Decimal("0.3") + hair, Decimal("0.3") - hair, None, None)], day, day)
+        (summary,) = days([(day, meal, 1, Decimal("0.10"), 0.1, None, None) for meal in meals], day, day)
 
-        assert (summary["kcal"], summary["protein"]) == (Decimal("0.30"), Decimal("0.30"))
+        assert (summary["kcal"], summary["protein"]) == (0.3, 0.3)
