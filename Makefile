@@ -8,7 +8,7 @@ BIN := .venv/bin
 
 run: .venv/run key
 	$(BIN)/python manage.py migrate --noinput
-	@exec $(BIN)/gunicorn countonme.wsgi
+	@MALLOC_ARENA_MAX=1 exec $(BIN)/gunicorn countonme.wsgi
 
 test: .venv/dev key
 	$(BIN)/pytest $(ARGS)

@@ -137,6 +137,7 @@ def our_environment(database: str) -> dict[str, str]:
         "BCRYPT_ROUNDS": "10",
         "HOST": "127.0.0.1",
         "WEB_CONCURRENCY": str(WORKERS),
+        "MALLOC_ARENA_MAX": "1",  # as in the Makefile
     }
 
 
