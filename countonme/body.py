@@ -25,7 +25,7 @@ class BodyMiddleware:
         self.get_response = get_response
 
     def __call__(self, request):
-        limit = settings.MAX_BODY
+        limit = settings.SYNC_MAX_BODY if request.path_info == "/v1/sync" else settings.MAX_BODY
         try:
             length = int(request.META.get("CONTENT_LENGTH") or 0)
         except ValueError:

@@ -64,7 +64,8 @@ def handler(error: Exception, context: dict | None = None) -> Response | None:
         headers["WWW-Authenticate"] = challenge
     if wait := getattr(error, "wait", None):
         headers["Retry-After"] = str(wait)
-    return Response({"detail": error.detail}, status=error.status_code, headers=headers)
+    body = {"detail": error.detail, **getattr(error, "body", {})}
+    return Response(body, status=error.status_code, headers=headers)
 
 
 def is_away(error: BaseException | None) -> bool:

@@ -36,7 +36,7 @@ ERRORS = {
     404: "No such row for this device, or an id that is no UUID.",
     406: "The answer is not to be had in a type that `Accept` names.",
     409: "A conflict with what is stored.",
-    413: "The body is larger than 1 MiB.",
+    413: "The body is too large: 1 MiB is the most, 20 MiB where changes are pushed.",
     415: "The body is not `application/json`.",
     422: "A value is missing or out of bounds, in the body or in the query.",
     429: "Too many requests.",
@@ -95,7 +95,8 @@ class ContractSchema(AutoSchema):
         if "201" in answers and "200" not in answers:
             answers["200"] = {**answers["201"], "description": "A retry: its `id` is stored. Nothing has changed."}
         for status in sorted(self._errors()):
-            body = ValidationErrorSerializer if status == 422 else ErrorSerializer
+            special = {409: getattr(self.view, "conflict_serializer", ErrorSerializer), 422: ValidationErrorSerializer}
+            body = special.get(status, ErrorSerializer)
             answer = OpenApiResponse(body, description=ERRORS[status])
             answers.setdefault(str(status), self._get_response_for_code(answer, str(status)))
         return answers

@@ -42,6 +42,7 @@ INSTALLED_APPS = [
     "devices",
     "products",
     "food_entries",
+    "sync",
 ]
 
 # The API needs the first six, the admin the rest; what is AdminOnly among them is passed by elsewhere.
@@ -145,6 +146,7 @@ REST_FRAMEWORK = {
 REGISTER_RATE = env.str("REGISTER_RATE", default="10/min")
 BCRYPT_ROUNDS = env.int("BCRYPT_ROUNDS", default=10)
 MAX_BODY = 1024 * 1024  # bytes
+SYNC_MAX_BODY = env.int("SYNC_MAX_BODY", default=20 * 1024 * 1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = None  # countonme.body keeps the limit, for every path and before any view
 
 CORS_URLS_REGEX = r"^/v1/"  # the admin lives on cookies

@@ -18,6 +18,7 @@ urlpatterns = [
     path("v1/", include("devices.urls")),
     path("v1/", include("products.urls")),
     path("v1/", include("food_entries.urls")),
+    path("v1/", include("sync.urls")),
     path("v1/schema", docs.SchemaView.as_view(), name="schema"),
     path("v1/docs", docs.DocsView.as_view()),
     path("admin", RedirectView.as_view(url="/admin/")),

@@ -1,5 +1,5 @@
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import IntegrityError, OperationalError, connection, models, transaction
@@ -9,6 +9,7 @@ from countonme.errors import Conflict, InvalidToken
 from devices import tokens
 
 SEEN_EVERY = timedelta(minutes=15)
+GROWING = {"revision", "purged_through"}
 
 
 class DeviceManager(models.Manager):
@@ -22,24 +23,52 @@ class DeviceManager(models.Manager):
         token, secret_hash = tokens.issue(device_id)
         try:
             with transaction.atomic():
-                self.create(pk=device_id, token_hash=secret_hash)
+                self.start(device_id, secret_hash)
         except IntegrityError as error:
             raise Conflict("Device already registered") from error
         return token
+
+    def start(self, device_id: UUID, secret_hash: str) -> None:
+        """Store a device. After a restore, which may have lost it, it counts from where no number was given before."""
+        base = Restore.objects.newest_base()
+        if base is None:
+            self.create(pk=device_id, token_hash=secret_hash)
+            return
+        self.create(pk=device_id, token_hash=secret_hash, revision=base)
+        Gap.objects.create(device_id=device_id, after=0, before=base)
 
     def next_revision(self, device_id: UUID) -> int | None:
         """Lock the live device's row and return its next revision; None if there is no such device.
 
         One statement, which the ORM can't say: it locks, adds and returns.
         """
-        column = self.model._meta.pk
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE devices SET revision = revision + 1 WHERE id = %s AND deleted_at IS NULL RETURNING revision",
-                [column.get_db_prep_value(device_id, connection)],
-            )
-            row = cursor.fetchone()
+        row = self.fetched(
+            "UPDATE devices SET revision = revision + 1 WHERE id = %s AND deleted_at IS NULL RETURNING revision",
+            [self.key(device_id)],
+        )
         return row and row[0]
+
+    def held(self, device_id: UUID, cursor: int) -> tuple[int, int, bool] | None:
+        """Keep writers off the live device's row until the transaction ends.
+
+        Return its revision, its `purged_through`, and whether `cursor` is one that a restore lost; None if there is no
+        such device. The ORM can't say it: it knows no FOR SHARE, by which readers wait for writers alone.
+        """
+        share = " FOR SHARE" if connection.vendor == "postgresql" else ""
+        return self.fetched(
+            "SELECT revision, purged_through, EXISTS"  # noqa: S608
+            " (SELECT 1 FROM gaps WHERE device_id = devices.id AND after < %s AND before > %s)"
+            f" FROM devices WHERE id = %s AND deleted_at IS NULL{share}",
+            [cursor, cursor, self.key(device_id)],
+        )
+
+    def key(self, device_id: UUID):
+        return self.model._meta.pk.get_db_prep_value(device_id, connection)
+
+    def fetched(self, sql: str, params: list) -> tuple | None:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, params)
+            return cursor.fetchone()
 
 
 class Device(models.Model):
@@ -53,6 +82,9 @@ class Device(models.Model):
     revision = models.BigIntegerField(
         default=1, editable=False, help_text="Counts the change sets of its rows. The first one gets 2."
     )
+    purged_through = models.BigIntegerField(
+        default=0, editable=False, help_text="The highest revision of a tombstone that was removed for good."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     last_seen_at = models.DateTimeField(default=timezone.now, editable=False, help_text="To a quarter of an hour.")
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -65,16 +97,20 @@ class Device(models.Model):
         db_table = "devices"
         constraints = [
             models.CheckConstraint(condition=models.Q(revision__gte=1), name="device_revision_from_1"),
+            models.CheckConstraint(
+                condition=models.Q(purged_through__gte=0, purged_through__lte=models.F("revision")),
+                name="device_purged_through_a_revision_of_its_own",
+            ),
         ]
 
     def __str__(self) -> str:
         return str(self.pk)
 
     def save(self, **kwargs) -> None:
-        """Write every column but `revision`: a stale instance would take the counter back."""
+        """Write every column but those that only grow: a stale instance would take them back."""
         if not self._state.adding:
             columns = kwargs.get("update_fields") or [f.name for f in self._meta.concrete_fields if not f.primary_key]
-            kwargs["update_fields"] = [name for name in columns if name != "revision"]
+            kwargs["update_fields"] = [name for name in columns if name not in GROWING]
         super().save(**kwargs)
 
     def rotate(self) -> str:
@@ -105,6 +141,65 @@ class Device(models.Model):
             free = Device.objects.filter(pk=self.pk).select_for_update(skip_locked=True, no_key=True)
             if Device.objects.filter(pk__in=free.values("pk")).update(last_seen_at=now):
                 self.last_seen_at = now
+
+
+class RestoreManager(models.Manager):
+    def newest_base(self) -> int | None:
+        return self.aggregate(newest=models.Max("base"))["newest"]
+
+    def record(self, at: datetime) -> tuple["Restore", int]:
+        """Take note that the database was restored from a backup; return the restore, and of how many devices.
+
+        Every device's counter is lifted above all that was ever given out, in this time line or in one that was lost,
+        and the numbers in between become a gap. In plain SQL, since it is about all devices at once.
+
+        Raises ValueError where the clock is behind a number that was given out: it would be given out again.
+        """
+        base = int(at.timestamp() * 1_000_000)
+        with transaction.atomic():
+            highest = Device.objects.aggregate(highest=models.Max("revision"))["highest"] or 0
+            if base <= max(highest, self.newest_base() or 0):
+                raise ValueError("The clock is behind the last restore.")
+            restore = self.create(base=base, created_at=at)
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "INSERT INTO gaps (device_id, after, before) SELECT id, revision, %s FROM devices", [base]
+                )
+                cursor.execute("UPDATE devices SET revision = %s", [base])
+                return restore, cursor.rowcount
+
+
+class Restore(models.Model):
+    """A return of the database to a backup, and the number from which all devices count since."""
+
+    base = models.BigIntegerField(unique=True, help_text="Its unix time, in microseconds.")
+    created_at = models.DateTimeField()
+
+    objects = RestoreManager()
+
+    class Meta:
+        db_table = "restores"
+
+    def __str__(self) -> str:
+        return f"restored at {self.created_at}"
+
+
+class Gap(models.Model):
+    """Revisions of a device that a restore lost, or may have lost: those between two, both excluded.
+
+    A phone whose cursor is one of them may be the only place where the rows of that time still are.
+    """
+
+    device = models.ForeignKey(Device, on_delete=models.CASCADE)
+    after = models.BigIntegerField(help_text="The revision in the backup; 0 of a device that may not have been in it.")
+    before = models.BigIntegerField(help_text="The restore's base.")
+
+    class Meta:
+        db_table = "gaps"
+        default_related_name = "gaps"
+
+    def __str__(self) -> str:
+        return f"between {self.after} and {self.before}"
 
 
 @contextmanager

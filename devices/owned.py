@@ -14,6 +14,7 @@ from django.apps import apps
 from django.db import models, transaction
 from django.utils import timezone
 
+from countonme import bulk
 from countonme.errors import InvalidToken
 from countonme.prepared import insert
 from devices.models import Device
@@ -95,11 +96,27 @@ class OwnedQuerySet(models.QuerySet):
         # By id: two devices that send the same ids, in whatever orders, must not wait for each other.
         return super().bulk_create(sorted(rows, key=lambda row: row.pk), **kwargs)
 
+    def add_all(self, rows: list["DeviceOwned"]) -> set[uuid.UUID]:
+        """Store those new rows whose id is free, and return their ids. Few statements, whatever their number."""
+        for row in rows:
+            row.stamp()
+        return bulk.insert_free(sorted(rows, key=lambda row: row.pk))  # by id, as in bulk_create
+
+    def change_all(self, rows: list["DeviceOwned"]) -> None:
+        """Write rows that have changed, whole. Few statements, whatever their number."""
+        for row in rows:
+            row.stamp()
+        bulk.update(rows, of="device")
+
     def delete(self):
         return models.QuerySet.delete(self.for_device(open_change_set().device_id))
 
     def soft_delete(self) -> int:
         return self.update(deleted_at=open_change_set().at)
+
+    def purge(self) -> int:
+        """Remove tombstones for good, which alone needs no change set: nobody is shown them but as deleted."""
+        return self.exclude(deleted_at=None)._raw_delete(self.db)
 
     update.alters_data = soft_delete.alters_data = delete.alters_data = True
 
@@ -147,14 +164,19 @@ class DeviceOwned(models.Model):
         else:
             super().save(**kwargs | {"force_update": True})
 
-    def change(self, **values) -> bool:
-        """Store the values that differ. A row that says the same already is not touched."""
+    def take(self, **values) -> bool:
+        """Put the values that differ on the row, and what follows from them; say whether there are any."""
         changed = {name: value for name, value in values.items() if getattr(self, name) != value}
         for name, value in changed.items():
             setattr(self, name, value)
+        return bool(changed)
+
+    def change(self, **values) -> bool:
+        """Store the values that differ. A row that says the same already is not touched."""
+        changed = self.take(**values)
         if changed:
             self.save()
-        return bool(changed)
+        return changed
 
     def delete(self, **kwargs):
         """Remove the row for good. No request gets here; a client's deletion is `soft_delete()`."""

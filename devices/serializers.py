@@ -52,20 +52,21 @@ class OwnedSerializer(serializers.ModelSerializer):
 
 
 def checked(serializer_class: type[serializers.Serializer], sent, view, row: DeviceOwned | None = None) -> dict:
-    """Return the values of a query or a body, for a new row or for a change of this one; raise ValidationError.
-
-    To make a serializer's fields takes longer than anything that they do: each thread keeps its serializers.
-    """
-    kept = _serializers.__dict__
-    key = (serializer_class, row is None)
-    if key not in kept:
-        kept[key] = serializer_class(partial=row is not None)
-    serializer = kept[key]
+    """Return the values of a query or a body, for a new row or for a change of this one; raise ValidationError."""
+    serializer = kept(serializer_class, partial=row is not None)
     serializer.instance, serializer._context = row, {"view": view}
     try:
         return serializer.run_validation(sent)
     finally:
         serializer.instance, serializer._context = None, {}
+
+
+def kept(serializer_class: type[serializers.Serializer], *, partial: bool) -> serializers.Serializer:
+    """Return the thread's serializer: to make one's fields takes longer than anything that they do."""
+    known, key = _serializers.__dict__, (serializer_class, partial)
+    if key not in known:
+        known[key] = serializer_class(partial=partial)
+    return known[key]
 
 
 _serializers = local()
@@ -97,6 +98,11 @@ def prepared_rows(model: type[DeviceOwned]) -> Prepared:
     return Prepared(lambda device, ids: model.objects.for_device(device).filter(pk__any_of=ids))
 
 
+def no_such(model: type[DeviceOwned]) -> str:
+    """Return what is said of a row that a body names and that the caller does not have."""
+    return f"There is no such {model._meta.verbose_name}."
+
+
 class LiveRowField(IdField):
     """A row that the body names by its id, looked for among the caller's live rows and nowhere else.
 
@@ -106,7 +112,7 @@ class LiveRowField(IdField):
 
     def __init__(self, model: type[DeviceOwned], **kwargs):
         self.model = model
-        self.nowhere = f"There is no such {model._meta.verbose_name}."
+        self.nowhere = no_such(model)
         super().__init__(**kwargs)
 
     def to_internal_value(self, data):

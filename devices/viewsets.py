@@ -44,8 +44,9 @@ class ConditionalReads:
         super().initial(request, *args, **kwargs)
         if self.action not in self.conditional_reads:
             return
+        device = request.user
         url = f"{request.scheme}://{request.get_host()}{request.get_full_path()}"
-        named = f"{REPRESENTATION} {request.user.pk} {request.user.revision} {url}"
+        named = f"{REPRESENTATION} {device.pk} {device.revision} {device.purged_through} {url}"
         self.etag = f'"{hashlib.blake2b(named.encode(), digest_size=16).hexdigest()}"'
         if self.etag in (known.removeprefix("W/") for known in parse_etags(request.META.get("HTTP_IF_NONE_MATCH", ""))):
             raise NotModified

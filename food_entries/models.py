@@ -125,8 +125,8 @@ class FoodEntry(DeviceOwned):
         kept = taken_from(product)
         return cls(device=device, **values, **kept, **totals(values["grams"], kept))
 
-    def change(self, *, product: Product | None = None, **values) -> bool:
-        """Store the values that differ, and what follows from them.
+    def take(self, *, product: Product | None = None, **values) -> bool:
+        """Put the values that differ on the entry, and what follows from them.
 
         A product brings its name and values as they are now; otherwise the entry keeps those that it was logged with.
         """
@@ -136,4 +136,4 @@ class FoodEntry(DeviceOwned):
         if product is not None:
             values |= taken_from(product)
         new = {name: values.get(name, getattr(self, name)) for name in ("grams", *PER_100G.values())}
-        return super().change(**values, **totals(new["grams"], new))
+        return super().take(**values, **totals(new["grams"], new))

@@ -92,7 +92,7 @@ class FoodEntrySerializer(OwnedSerializer):
         if portion is not None:
             return sent | self.by_portion(portion, sent["product"].pk, ONE if quantity is None else quantity, grams)
         if quantity is not None:
-            raise refusal("quantity", "Only with a portion.", "without_portion")
+            raise without_portion()
         if grams is None:
             raise refusal("grams", "Required without a portion.", "required")
         return sent | {"grams": grams}
@@ -109,7 +109,7 @@ class FoodEntrySerializer(OwnedSerializer):
             count = ONE if entry.quantity is None else entry.quantity
             return sent | self.by_quantity(entry.grams * quantity / count, quantity, grams)
         if quantity is not None:
-            raise refusal("quantity", "Only with a portion.", "without_portion")
+            raise without_portion()
         for name in named.keys() & ({"grams", "quantity"} if stays and grams is None else {"grams"}):
             if named[name] is None:
                 raise refusal(name, "This field may not be null.", "null")
@@ -128,6 +128,11 @@ class FoodEntrySerializer(OwnedSerializer):
         if not GRAMS[0] <= rounded(weight) <= GRAMS[1]:
             raise refusal("quantity", f"That is not between {GRAMS[0]} and {GRAMS[1]} g.", "grams_out_of_bounds")
         return {"quantity": quantity, "grams": rounded(weight)}
+
+
+def without_portion() -> serializers.ValidationError:
+    """Return the refusal of a quantity that is of nothing."""
+    return refusal("quantity", "Only with a portion.", "without_portion")
 
 
 class DaysQuery(serializers.Serializer):

@@ -53,7 +53,7 @@ class ProductQuerySet(OwnedQuerySet):
     def add(self, device: Device, **values) -> "Product":
         """Store a new product together with its default portion, `100g` of 100 g."""
         product = self.create(device=device, **values)
-        Portion.objects.create(device=device, product=product, name="100g", grams=Decimal(100), is_default=True)
+        Portion.of_100g(device=device, product=product).save()
         return product
 
 
@@ -150,6 +150,11 @@ class Portion(DeviceOwned):
 
     def __str__(self) -> str:
         return self.name
+
+    @classmethod
+    def of_100g(cls, **of) -> "Portion":
+        """Return the default portion, not stored yet, of a product that has none; `of` says which, and whose."""
+        return cls(name="100g", grams=Decimal(100), is_default=True, **of)
 
     @property
     def siblings(self) -> PortionQuerySet:

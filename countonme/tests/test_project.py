@@ -33,7 +33,7 @@ class TestRequirements:
 
 class TestRooms:
     def test_import_in_one_direction(self):
-        order = ["countonme", "devices", "products", "food_entries"]
+        order = ["countonme", "devices", "products", "food_entries", "sync"]
         wiring = {"settings.py", "urls.py"}
         backward = []
 

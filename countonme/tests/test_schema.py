@@ -73,7 +73,8 @@ class TestTheSchema:
         assert {"406", "500"} <= errors.keys()
         for status, answer in errors.items():
             body = answer["content"]["application/json"]["schema"]["$ref"]
-            assert body.endswith("/ValidationError" if status == "422" else "/Error")
+            named = {"409": "/Conflict" if path == "/v1/sync" else "/Error", "422": "/ValidationError"}
+            assert body.endswith(named.get(status, "/Error"))
 
     @pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS, ids=NAMES)
     def test_asks_for_a_token_but_where_none_is_needed(self, path, method, operation):
@@ -99,6 +100,8 @@ class TestTheSchema:
             ("/v1/food-entries", "post", "200 201 400 401 406 409 413 415 422 500 503"),
             ("/v1/food-entries/{id}", "put", "200 400 401 404 406 413 415 422 500 503"),
             ("/v1/food-entries/summary", "get", "200 304 400 401 406 422 500 503"),
+            ("/v1/sync", "get", "200 304 400 401 406 422 500 503"),
+            ("/v1/sync", "post", "200 400 401 406 409 413 415 422 500 503"),
             ("/healthz", "get", "200 406 500"),
             ("/readyz", "get", "200 406 500 503"),
         ],

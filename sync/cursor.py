@@ -1,0 +1,37 @@
+from dataclasses import dataclass
+from typing import Self
+
+from countonme.errors import InvalidToken
+from devices.models import Device
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """How far a phone knows a device's changes (`since`, 0 for not at all), beside how far they go."""
+
+    since: int
+    revision: int
+    purged_through: int
+    in_gap: bool
+
+    @classmethod
+    def of(cls, device: Device, since: int) -> Self:
+        """Read the device's row, and keep writers off it until the transaction ends.
+
+        Every writer takes that row first and holds it to its commit. So whatever is read from here on is of the state
+        that `revision` names: no row of it is still to be committed, and none of a later one can be.
+        """
+        row = Device.objects.held(device.pk, since)
+        if row is None:
+            raise InvalidToken
+        return cls(since, *row)
+
+    @property
+    def is_lost(self) -> bool:
+        """Say whether the phone knows of writes that a restore lost: it may be the only one that has them."""
+        return self.in_gap or self.since > self.revision
+
+    @property
+    def is_purged(self) -> bool:
+        """Say whether a deletion that the phone has not heard of can't be told any more."""
+        return self.since < self.purged_through

@@ -1,0 +1,46 @@
+"""The pull: what a phone has not heard of yet, all of it of one state."""
+
+from collections.abc import Collection
+
+from django.db import transaction
+
+from devices.models import Device
+from sync.cursor import Cursor
+from sync.tables import TABLES, Table
+
+
+def pull(device: Device, since: int, whole: Collection[str] = ()) -> dict:
+    """Return the changes after `since` and the device's revision, from one snapshot; tables in `whole` come whole.
+
+    The device's row is read first and held: no writer comes in between, on either database.
+    """
+    with transaction.atomic():
+        cursor = Cursor.of(device, since)
+        changes = {table.name: changes_of(table, device, cursor, table.name in whole) for table in TABLES}
+    answer = {"changes": changes, "timestamp": cursor.revision}
+    if cursor.is_lost:
+        return answer | {"restored": True}
+    if since and cursor.is_purged:
+        return answer | {"experimentalStrategy": "replacement"}
+    return answer
+
+
+def changes_of(table: Table, device: Device, cursor: Cursor, whole: bool) -> dict:
+    """Return a table's changes. Live rows all go into `updated`: as `created` they would revive what a user deleted."""
+    if cursor.is_lost:
+        return told_apart(table.changed_since(device=device.pk, since=0))
+    if not cursor.since or cursor.is_purged:
+        return {"created": [], "updated": table.live(device=device.pk), "deleted": []}
+    changed = told_apart(table.changed_since(device=device.pk, since=cursor.since))
+    return changed | {"updated": table.live(device=device.pk)} if whole else changed
+
+
+def told_apart(rows: list[dict]) -> dict:
+    """Return changed rows as live ones and the ids of tombstones."""
+    updated, deleted = [], []
+    for row in rows:
+        if row.pop("deleted_at") is None:
+            updated.append(row)
+        else:
+            deleted.append(row["id"])
+    return {"created": [], "updated": updated, "deleted": deleted}

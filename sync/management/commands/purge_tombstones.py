@@ -1,0 +1,33 @@
+import re
+from collections import Counter
+from datetime import timedelta
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.utils import timezone
+
+from sync.purge import purge
+
+
+def days(text: str) -> timedelta:
+    if not re.fullmatch(r"[0-9]{1,5}d", text):
+        raise ValueError(text)  # argparse says what was wrong
+    return timedelta(days=int(text[:-1]))
+
+
+class Command(BaseCommand):
+    help = "Remove deleted rows for good. A phone that has not synced since then is told to start from what is left."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--older-than", type=days, required=True, help="Days since the deletion, such as 180d.")
+        parser.add_argument("--commit", action="store_true", help="Do it. Without, it is only counted.")
+
+    def handle(self, *, older_than: timedelta, commit: bool, **options) -> None:
+        devices, removed = 0, Counter()
+        for _, of_device in purge(timezone.now() - older_than, commit=commit):
+            devices += any(of_device.values())
+            removed.update(of_device)
+        rows = ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in sorted(removed.items())) or "nothing"
+        said = "Removed" if commit else "Would remove"
+        self.stdout.write(f"{said} {rows} of {devices} devices, deleted more than {older_than.days} days ago.")
+        if not commit:
+            self.stdout.write("Nothing has been changed. Add --commit to do it.")

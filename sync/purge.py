@@ -1,0 +1,56 @@
+"""Tombstones that every phone has had time to hear of go for good."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+
+from devices.models import Device
+from sync.tables import TABLES, Table
+
+BATCH = 500  # rows in one statement: SQLite takes 999 parameters
+
+
+def purge(before: datetime, *, commit: bool) -> Iterator[tuple[UUID, dict[str, int]]]:
+    """Remove tombstones from before a time, and yield how many of each device's, by table; or count them alone."""
+    for device_id in devices_with_tombstones(before):
+        with transaction.atomic():
+            yield device_id, purge_device(device_id, before)
+            if not commit:
+                transaction.set_rollback(True)
+
+
+def devices_with_tombstones(before: datetime) -> list[UUID]:
+    found: set[UUID] = set()
+    for table in TABLES:
+        old = table.model.all_objects.for_device(OuterRef("pk")).filter(deleted_at__lt=before)
+        found.update(Device.objects.filter(Exists(old)).values_list("pk", flat=True))
+    return sorted(found)
+
+
+def purge_device(device_id: UUID, before: datetime) -> dict[str, int]:
+    """Remove a device's old tombstones under its lock, children first, and note up to which revision any are gone."""
+    device = Device.objects.select_for_update().get(pk=device_id)
+    removed, through = {}, device.purged_through
+    for table in reversed(TABLES):
+        gone = dict(unneeded(table, device_id, before).values_list("pk", "revision"))
+        ids = list(gone)
+        for start in range(0, len(ids), BATCH):
+            table.model.all_objects.for_device(device_id).filter(pk__in=ids[start : start + BATCH]).purge()
+        removed[table.name], through = len(gone), max(through, *gone.values(), 0)
+    Device.objects.filter(pk=device_id).update(purged_through=through)
+    return removed
+
+
+def unneeded(table: Table, device_id: UUID, before: datetime) -> QuerySet:
+    """Return a device's old tombstones that no row refers to, live or not."""
+    rows = table.model.all_objects.for_device(device_id).filter(deleted_at__lt=before)
+    for other in TABLES:
+        for column, model in other.references.items():
+            if model is table.model:
+                rows = rows.exclude(
+                    Exists(other.model.all_objects.for_device(device_id).filter(**{column: OuterRef("pk")}))
+                )
+    return rows

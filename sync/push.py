@@ -1,0 +1,312 @@
+"""The push: a phone's changes, judged against what is stored, and then stored in one change set, or not at all."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from uuid import UUID
+
+from rest_framework.exceptions import ErrorDetail
+
+from countonme.errors import Conflict, ValidationError, flattened, refusal
+from devices.models import Device
+from devices.owned import ChangeSet, DeviceOwned, change_set
+from devices.serializers import no_such
+from sync.claims import refused_claims
+from sync.cursor import Cursor
+from sync.sent import Sent, SentRow, read
+from sync.tables import TABLES, Named, Table, Values
+
+
+class PushConflict(Conflict):
+    default_detail = "Some of these rows have changed since the last pull. Pull, merge, and push again."
+
+    def __init__(self, conflicts: dict[str, list[UUID]]):
+        super().__init__()
+        self.body = {"conflicts": conflicts}
+
+
+class IdsTaken(Exception):
+    """Ids of new rows are not free: another device has them. Who, and what they are, nobody is told."""
+
+    def __init__(self, table: Table, ids: set[UUID]):
+        super().__init__(table.name)
+        self.table, self.ids = table, ids
+
+
+def push(device: Device, body, since: int) -> dict:
+    """Store what a phone that last pulled at `since` has changed, and return the answer: which rows are refused.
+
+    Raises PushConflict where something has changed since that it did not know; then nothing is stored.
+    """
+    sent = read(body, TABLES)  # before the lock is taken: it takes a while
+    taken = {table: set() for table in TABLES}
+    while True:
+        try:
+            with change_set(device) as changes:
+                return Push(device, changes, sent, taken).stored(since)
+        except IdsTaken as found:
+            # Seen only when the rows were to be stored, since nobody reads another device's rows: once more, from the
+            # start, knowing it. Each time there are more of them, so that it ends.
+            taken[found.table] |= found.ids
+
+
+class Push:
+    """A push under the device's lock."""
+
+    def __init__(self, device: Device, changes: ChangeSet, sent: list[Sent], taken: dict[Table, set[UUID]]):
+        self.device, self.changes = device, changes
+        self.incoming = {of.table.model: Incoming(self, of, taken[of.table]) for of in sent}
+
+    def stored(self, since: int) -> dict:
+        """Judge everything, then store it: the steps for all tables, one after the other."""
+        every = list(self.incoming.values())
+        for each in reversed(every):  # the rows that refer to others first: a part knows what it is a part of
+            each.load()
+        self.refuse_conflicts(Cursor.of(self.device, since))
+        for step in (Incoming.delete, Incoming.take_in, Incoming.settle, Incoming.store):
+            for each in every:
+                step(each)
+        return self.answer()
+
+    def parts_of(self, table: Table) -> "Iterator[Incoming]":
+        """Yield what comes in for the tables whose rows are parts of this table's."""
+        for each in self.incoming.values():
+            if each.whole and each.whole.table is table:
+                yield each
+
+    def refuse_conflicts(self, cursor: Cursor) -> None:
+        """Raise PushConflict if there is any, by the revisions from before this push."""
+        stale = cursor.is_purged or cursor.in_gap or cursor.since >= self.changes.revision
+        judged = {each.table.name: each.judge(cursor.since, stale) for each in self.incoming.values()}
+        if conflicts := {name: ids for name, ids in judged.items() if ids}:
+            raise PushConflict(conflicts)
+
+    def answer(self) -> dict:
+        refused = {each.table.name: each.refused for each in self.incoming.values() if each.refused}
+        return {
+            "experimentalRejectedIds": {name: list(errors) for name, errors in refused.items()},
+            "rejected": [
+                {"table": name, "id": row_id, "errors": list(flattened(detail))}
+                for name, errors in refused.items()
+                for row_id, detail in errors.items()
+            ],
+        }
+
+
+class Incoming:
+    """One table of a push: what was sent, what is stored, and what becomes of it. `store()` alone writes."""
+
+    def __init__(self, push: Push, sent: Sent, taken: set[UUID]):
+        self.push, self.sent, self.taken, self.table = push, sent, taken, sent.table
+        self.refused: dict[str, dict] = dict(sent.refused)
+        self.needed = {*sent.rows, *sent.deleted}  # ids of rows to be read
+        self.rows: dict[UUID, DeviceOwned] = {}  # the device's, live or not, that this push is about; new ones too
+        self.held: dict[UUID, Values] = {}  # of stored rows: the values that only one may hold
+        self.wanted: dict[UUID, SentRow] = {}  # what is to be created or updated
+        self.doomed: list[DeviceOwned] = []  # what is to be deleted
+        self.entered: list[tuple[DeviceOwned, SentRow]] = []  # what was sent and is now so, in the order sent
+        self.new: list[DeviceOwned] = []
+        self.touched: dict[UUID, DeviceOwned] = {}  # stored rows that get the new revision
+
+    @property
+    def whole(self) -> "Incoming | None":
+        """What comes in for the table whose rows this table's are parts of."""
+        return self.push.incoming[self.table.references[self.table.part_of]] if self.table.part_of else None
+
+    # --- before anything is changed ----------------------------------------------------------------
+
+    def load(self) -> None:
+        """Read the rows that are needed, and note which ones they and the sent ones refer to."""
+        self.know(self.table.rows_by_id(device=self.push.device.pk, ids=list(self.needed)))
+        for column, model in self.table.references.items():
+            named = {row.values.get(column) for row in self.sent.rows.values()}
+            named |= {getattr(row, column) for row in self.rows.values()}
+            self.push.incoming[model].needed |= named - {None}
+
+    def know(self, rows: Iterable[DeviceOwned]) -> None:
+        for row in rows:
+            if row.pk not in self.rows:
+                self.rows[row.pk] = row
+                self.held[row.pk] = self.exclusive_of(row)
+
+    def exclusive_of(self, row: DeviceOwned) -> Values:
+        """Return what the row holds that only one may hold: a tombstone holds nothing."""
+        return {
+            name: nothing if row.deleted_at else getattr(row, name) for name, nothing in self.table.exclusive.items()
+        }
+
+    def judge(self, since: int, stale: bool) -> list[UUID]:
+        """Sort what was sent by what is to be done with it; return the ids that are in conflict."""
+        conflicts = []
+        for row_id, sent in self.sent.rows.items():
+            row = self.rows.get(row_id)
+            if stale:
+                conflicts.append(row_id)
+            elif row is None or (row.deleted_at is None and row.revision <= since):
+                self.wanted[row_id] = sent
+            elif row.revision <= since:
+                self.touched[row_id] = row  # a deletion wins, and the phone is to hear of it again
+            elif row.deleted_at is not None or not sent.says(row):
+                conflicts.append(row_id)
+        for row_id in self.sent.deleted:
+            row = self.rows.get(row_id)
+            if stale or (row and row.deleted_at is None and row.revision > since):
+                conflicts.append(row_id)
+            elif row and row.deleted_at is None:
+                self.doomed.append(row)
+        return conflicts
+
+    # --- what becomes of it ------------------------------------------------------------------------
+
+    def delete(self) -> None:
+        """Make tombstones of what was deleted, and of its parts."""
+        for row in self.doomed:
+            self.bury(row)
+        if not self.doomed:
+            return
+        for parts in self.push.parts_of(self.table):
+            parts.know(parts.table.live_parts(device=self.push.device.pk, wholes=[row.pk for row in self.doomed]))
+            buried = {row.pk for row in self.doomed}
+            for part in parts.rows.values():
+                if getattr(part, parts.table.part_of) in buried and part.deleted_at is None:
+                    parts.bury(part)
+                    parts.wanted.pop(part.pk, None)
+
+    def bury(self, row: DeviceOwned) -> None:
+        row.deleted_at = self.push.changes.at
+        self.touched[row.pk] = row
+
+    def take_in(self) -> None:
+        """Put what was sent on the rows, and refuse what can never be stored, each row for itself."""
+        possible: dict[UUID, Named] = {}
+        for row_id, sent in self.wanted.items():
+            try:
+                possible[row_id] = self.named(row_id, sent)
+            except ValidationError as error:
+                self.refuse(row_id, error)
+        for column, message in self.table.unique.items():
+            for row_id in self.without_a_value_of_its_own(column, possible):
+                if possible.pop(row_id, None) is not None:
+                    self.refuse(row_id, refusal(column, message, "unique"))
+        for row_id, named in possible.items():
+            self.enter(row_id, self.wanted[row_id], named)
+
+    def named(self, row_id: UUID, sent: SentRow) -> Named:
+        """Return the rows that a row refers to; raise ValidationError if it can never be stored."""
+        row = self.rows.get(row_id)
+        if sent.errors:
+            raise ValidationError(sent.errors)
+        if row_id in self.taken:
+            raise refusal("id", "This id is taken.", "taken")
+        if row is None and (missing := set(self.table.required) - sent.values.keys() - {"id"}):
+            raise ValidationError({name: [ErrorDetail("This field is required.", "required")] for name in missing})
+        named = {
+            column: self.referred(column, model, sent.values[column])
+            for column, model in self.table.references.items()
+            if sent.values.get(column) is not None
+        }
+        self.table.check(row, sent.values, named)
+        return named
+
+    def referred(self, column: str, model: type[DeviceOwned], row_id: UUID) -> DeviceOwned:
+        """Return the device's row of this id, live or not."""
+        row = self.push.incoming[model].rows.get(row_id)
+        if row is None:
+            raise refusal(column, no_such(model), "does_not_exist")
+        return row
+
+    def without_a_value_of_its_own(self, column: str, possible: dict) -> list[UUID]:
+        """Return those rows whose value another one has, or claims first, when all that was sent is in."""
+        claims = {
+            row_id: self.wanted[row_id].values[column] for row_id in possible if column in self.wanted[row_id].values
+        }
+        if not claims:
+            return []
+        held = dict(self.table.holders[column](device=self.push.device.pk))
+        for row in self.doomed:
+            held.pop(row.pk, None)
+        return refused_claims(held, claims)
+
+    def enter(self, row_id: UUID, sent: SentRow, named: Named) -> None:
+        row = self.rows.get(row_id)
+        if row is None:
+            row = self.rows[row_id] = self.table.born(self.push.device, row_id, sent.values, named)
+            self.new.append(row)
+            if self.whole and self.whole.rows[getattr(row, self.table.part_of)].deleted_at is not None:
+                row.deleted_at = self.push.changes.at  # a part of what is deleted
+        elif row.take(**self.table.changed(row, sent.values, named)):
+            self.touched[row_id] = row
+        self.entered.append((row, sent))
+
+    def refuse(self, row_id: UUID, error: ValidationError) -> None:
+        self.refused[str(row_id)] = error.detail
+
+    def settle(self) -> None:
+        """Settle what is for the parts of each row together to decide."""
+        if self.whole is None:
+            return
+        changed = [*(row for row, _ in self.entered), *self.touched.values()]
+        wholes = {getattr(row, self.table.part_of) for row in changed} | {row.pk for row in self.whole.new}
+        wholes = [whole for pk in wholes if (whole := self.whole.rows[pk]).deleted_at is None]
+        if not wholes:
+            return
+        self.know(self.table.live_parts(device=self.push.device.pk, wholes=[row.pk for row in wholes]))
+        parts, sent = defaultdict(list), defaultdict(list)
+        for part in sorted(self.rows.values(), key=age):
+            if part.deleted_at is None:
+                parts[getattr(part, self.table.part_of)].append(part)
+        for part, row in self.entered:
+            sent[getattr(part, self.table.part_of)].append((part, row.values))
+        for whole in wholes:
+            of = {"device": self.push.device, self.table.part_of.removesuffix("_id"): whole}
+            for part, values in self.table.settle(parts[whole.pk], sent[whole.pk], **of):
+                self.take(part, values)
+
+    def take(self, part: DeviceOwned, values: Values) -> None:
+        differs = part.take(**values)
+        if part.pk not in self.rows:
+            self.rows[part.pk] = part
+            self.new.append(part)
+        elif differs and not part._state.adding:
+            self.touched[part.pk] = part
+
+    # --- and now it is stored ----------------------------------------------------------------------
+
+    def store(self) -> None:
+        for row, sent in self.entered:
+            if not (row._state.adding or sent.matches(row)):
+                self.touched[row.pk] = row
+        self.release()
+        rows = self.table.model.all_objects.for_device(self.push.device)
+        if self.new:
+            stored = rows.add_all(self.new)
+            if len(stored) < len(self.new):
+                raise IdsTaken(self.table, {row.pk for row in self.new} - stored)
+        if self.touched:
+            rows.change_all(list(self.touched.values()))
+
+    def release(self) -> None:
+        """Let go of what another row may get now: no two may hold it, not even for a moment."""
+        nothing = self.table.exclusive
+        letting_go = [
+            row
+            for pk, row in self.touched.items()
+            if self.held[pk] != nothing and self.held[pk] != self.exclusive_of(row)
+        ]
+        if not letting_go:
+            return
+        becoming = [{name: getattr(row, name) for name in nothing} for row in letting_go]
+        for row in letting_go:
+            put(row, nothing)
+        self.table.model.all_objects.for_device(self.push.device).change_all(letting_go)
+        for row, values in zip(letting_go, becoming, strict=True):
+            put(row, values)
+
+
+def put(row: DeviceOwned, values: Values) -> None:
+    for name, value in values.items():
+        setattr(row, name, value)
+
+
+def age(row: DeviceOwned) -> tuple:
+    """Sort stored rows by age, before new ones, which come in the order sent."""
+    return (0, row.created_at, row.pk) if row.created_at else (1,)

@@ -1,0 +1,95 @@
+"""How the two calls look in the OpenAPI document: one part for each table."""
+
+from drf_spectacular.utils import OpenApiExample, inline_serializer
+from rest_framework import serializers
+
+from countonme.openapi import ErrorSerializer, FieldErrorSerializer
+from products.serializers import PORTION, PRODUCT
+from sync.tables import TABLES, Table
+
+
+def per_table(name: str, part, **kwargs) -> serializers.Serializer:
+    """Return an object with `part(table)` under the name of each table."""
+    return inline_serializer(name, {table.name: part(table) for table in TABLES}, **kwargs)
+
+
+def ids(*_) -> serializers.ListField:
+    return serializers.ListField(child=serializers.UUIDField(), required=False)
+
+
+def changes(table: Table, *, required: bool) -> serializers.Serializer:
+    """Return a table's lists: rows that are live, and ids of those that are not."""
+    rows = {name: table.serializer_class(many=True, required=required) for name in ("created", "updated")}
+    deleted = serializers.ListField(child=serializers.UUIDField(), required=required)
+    name = f"{'Pulled' if required else 'Pushed'}{type(table).__name__}"
+    return inline_serializer(name, {**rows, "deleted": deleted}, required=required)
+
+
+PULLED = inline_serializer(
+    "Pull",
+    {
+        "changes": per_table("PulledChanges", lambda table: changes(table, required=True)),
+        "timestamp": serializers.IntegerField(min_value=1, help_text="The next `last_pulled_at`. Not a time."),
+        "experimentalStrategy": serializers.ChoiceField(
+            ["replacement"], required=False, help_text="Drop what is not in the answer and has been pushed."
+        ),
+        "restored": serializers.BooleanField(
+            required=False, help_text="The server lost writes. Drop nothing, and push what only you have."
+        ),
+    },
+)
+SENT = per_table("PushedChanges", lambda table: changes(table, required=False))
+PUSHED = inline_serializer(
+    "Push",
+    {
+        "experimentalRejectedIds": per_table("RejectedIds", ids, help_text="Refused rows: keep them, unsynced."),
+        "rejected": inline_serializer(
+            "RejectedRow",
+            {
+                "table": serializers.ChoiceField([table.name for table in TABLES]),
+                "id": serializers.CharField(),
+                "errors": FieldErrorSerializer(many=True),
+            },
+            many=True,
+        ),
+    },
+)
+
+
+class ConflictSerializer(ErrorSerializer):
+    conflicts = per_table("Conflicts", ids, help_text="What has changed since `last_pulled_at`, by table.")
+
+
+ROWS = {
+    "products": {
+        name: value for name, value in PRODUCT.items() if name not in ("portions", "created_at", "updated_at")
+    },
+    "portions": {name: value for name, value in PORTION.items() if name not in ("created_at", "updated_at")},
+}
+NOTHING = {"created": [], "updated": [], "deleted": []}
+PULLED_EXAMPLES = [
+    OpenApiExample(
+        "Changes",
+        {
+            "changes": {
+                "products": NOTHING | {"updated": [ROWS["products"]]},
+                "portions": NOTHING | {"updated": [ROWS["portions"]]},
+                "food_entries": NOTHING | {"deleted": ["c2a4e8f0-5d1b-4a7e-9c3f-8b6d0e2f4a19"]},
+            },
+            "timestamp": 42,
+        },
+        response_only=True,
+    )
+]
+PUSH_EXAMPLES = [
+    OpenApiExample(
+        "Changes",
+        {
+            "products": {"created": [ROWS["products"]]},
+            "portions": {"created": [ROWS["portions"]]},
+            "food_entries": {"deleted": ["c2a4e8f0-5d1b-4a7e-9c3f-8b6d0e2f4a19"]},
+        },
+        request_only=True,
+    ),
+    OpenApiExample("Stored", {"experimentalRejectedIds": {}, "rejected": []}, response_only=True, status_codes=["200"]),
+]

@@ -1,0 +1,131 @@
+"""The shape of what a phone sends: rows, by the same fields and bounds as everywhere, and the two queries."""
+
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from countonme.body import loads
+from countonme.fields import IdField, QueryNumberField, parse_uuid
+from devices.serializers import OwnedSerializer
+from food_entries.models import FoodEntry
+from products.serializers import PortionSerializer, ProductSerializer
+
+LAST_REVISION = 2**53 - 1  # up to which JavaScript counts
+
+
+class RowIdField(IdField):
+    """An id as it will be answered: in lower case. In any other form a phone would take the answer for another row."""
+
+    default_error_messages = {"invalid": "This is not a UUID in lower case."}
+
+    def to_internal_value(self, data):
+        return row_id_of(data) or self.fail("invalid")
+
+
+def row_id_of(text) -> UUID | None:
+    """Return the UUID that `text` spells in lower case; None if it does not."""
+    row_id = parse_uuid(text)
+    return row_id if str(row_id) == text else None
+
+
+class RowSerializer(OwnedSerializer):
+    """Checks a row as a phone stores it, by itself; `Meta.fields` are the columns of its table.
+
+    Whether it may stand beside what is stored can only be said under the device's lock.
+    """
+
+    def get_fields(self) -> dict:
+        return super().get_fields() | {"id": RowIdField(help_text="Made by the phone.")}
+
+
+class ProductRow(RowSerializer, ProductSerializer):
+    """A food that the device keeps."""
+
+    portions = None
+
+    class Meta(ProductSerializer.Meta):
+        fields = ("id", "name", "kcal_100g", "protein_100g", "carbs_100g", "fat_100g", "barcode")
+
+
+class PortionRow(RowSerializer, PortionSerializer):
+    """Some grams of a product under a name."""
+
+    product_id = RowIdField()
+
+    class Meta(PortionSerializer.Meta):
+        fields = ("id", "product_id", "name", "grams", "is_default")
+
+
+class FoodEntryRow(RowSerializer):
+    """A record of what was eaten. `grams` is the weight of it all, whatever the portion and the quantity say."""
+
+    product_id = RowIdField()
+    portion_id = RowIdField(required=False, allow_null=True)
+
+    class Meta:
+        model = FoodEntry
+        fields = (
+            "id",
+            "product_id",
+            "portion_id",
+            "date",
+            "meal_type",
+            "quantity",
+            "grams",
+            "product_name",
+            "kcal",
+            "protein",
+            "carbs",
+            "fat",
+        )
+
+
+@extend_schema_field({"type": "integer", "minimum": 0, "maximum": LAST_REVISION})
+class CursorField(QueryNumberField):
+    """The `timestamp` of a pull. A client without one sends none, or what its language makes of it."""
+
+    def __init__(self, **kwargs):
+        super().__init__(min_value=0, max_value=LAST_REVISION, default=0, **kwargs)
+
+    def to_internal_value(self, data) -> int:
+        return 0 if data in ("", "null") else super().to_internal_value(data)
+
+
+class NewColumns(serializers.Serializer):
+    table = serializers.CharField()
+
+
+class Migration(serializers.Serializer):
+    """What a client's database did not have before."""
+
+    tables = serializers.ListField(child=serializers.CharField(), required=False)
+    columns = NewColumns(many=True, required=False)
+
+
+@extend_schema_field({"type": "string"})
+class MigrationField(serializers.Field):
+    """A migration, as JSON. Its value is the set of the tables that it names, ours or not."""
+
+    default_error_messages = {"invalid": "This is not JSON."}
+
+    def to_internal_value(self, data: str) -> set[str]:
+        try:
+            sent = loads(data or "null")
+        except (ValueError, RecursionError):
+            self.fail("invalid")
+        if sent is None:
+            return set()
+        migration = Migration().run_validation(sent)
+        return {*migration.get("tables", ()), *(new["table"] for new in migration.get("columns", ()))}
+
+
+class PushQuery(serializers.Serializer):
+    last_pulled_at = CursorField(help_text="The `timestamp` of the last pull. Without it, `0`, or `null`: none.")
+
+
+class PullQuery(PushQuery):
+    schema_version = serializers.CharField(required=False, allow_blank=True, help_text="Accepted, and ignored.")
+    migration = MigrationField(
+        default=set, help_text='JSON: `{"from", "tables", "columns": [{"table", "columns"}]}`. Its tables come whole.'
+    )

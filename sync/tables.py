@@ -1,0 +1,169 @@
+"""What syncs: an entry for each model that a device owns. The feed and the push know the models from here alone.
+
+An entry names the model's serializer, and with it the columns, their bounds and which of them are read-only. Rules that
+are the model's own are its methods.
+"""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+from django.db.models import QuerySet, UniqueConstraint
+
+from countonme.errors import refusal
+from countonme.prepared import Prepared
+from devices.models import Device
+from devices.owned import DeviceOwned
+from devices.serializers import no_such
+from food_entries.models import FoodEntry
+from food_entries.serializers import without_portion
+from products.models import Portion
+from sync.serializers import FoodEntryRow, PortionRow, ProductRow, RowSerializer
+
+Values = dict[str, object]  # of writable columns, as they are stored
+Named = dict[str, DeviceOwned]  # the rows that values name, by the column that names them
+Settled = tuple[DeviceOwned, Values]
+
+
+class Table:
+    """How a model syncs."""
+
+    name: str
+    serializer_class: type[RowSerializer]
+    # The column that names the row which this one is a part of: it is deleted with it, and never leaves it.
+    part_of: str | None = None
+    # Columns whose value one row at a time may hold, and the value that stands for none.
+    exclusive: Values = {}
+
+    def __init__(self):
+        fields = self.serializer_class().fields
+        self.model = self.serializer_class.Meta.model
+        self.columns = tuple(fields)
+        self.read_only = tuple(name for name, field in fields.items() if field.read_only)
+        self.required = tuple(name for name, field in fields.items() if field.required)
+        self.references = {name: model for name in fields if (model := self.model_named_by(name))}
+        # Unique among the live rows of a device.
+        self.unique = {
+            rule.fields[1]: rule.get_violation_error_message()
+            for rule in self.model._meta.constraints
+            if isinstance(rule, UniqueConstraint) and rule.fields[0] == "device"
+        }
+        self.live = Prepared(self._live)
+        self.changed_since = Prepared(self._changed_since)
+        self.rows_by_id = Prepared(self._rows_by_id)
+        self.live_parts = Prepared(self._live_parts)
+        self.holders = {column: Prepared(lambda device, c=column: self._holders(device, c)) for column in self.unique}
+
+    def model_named_by(self, column: str) -> type[DeviceOwned] | None:
+        """Return the model that a column refers to."""
+        return next(
+            (f.related_model for f in self.model._meta.concrete_fields if f.is_relation and f.attname == column), None
+        )
+
+    def _live(self, device) -> QuerySet:
+        """Return the live rows, as a phone has them."""
+        return self.model.objects.for_device(device).order_by("revision", "id").values(*self.columns)
+
+    def _changed_since(self, device, since) -> QuerySet:
+        """Return what has changed after a revision, tombstones too, which have a `deleted_at`."""
+        changed = self.model.all_objects.for_device(device).filter(revision__gt=since)
+        return changed.order_by("revision", "id").values("deleted_at", *self.columns)
+
+    def _rows_by_id(self, device, ids) -> QuerySet:
+        return self.model.all_objects.for_device(device).filter(pk__any_of=ids)
+
+    def _live_parts(self, device, wholes) -> QuerySet:
+        """Return the live parts of these rows, the oldest first."""
+        of_these = {f"{self.part_of.removesuffix('_id')}__any_of": wholes}
+        return self.model.objects.for_device(device).filter(**of_these).order_by("created_at", "id")
+
+    def _holders(self, device, column) -> QuerySet:
+        """Return which live row holds which value of a unique column."""
+        held = self.model.objects.for_device(device).exclude(**{column: None})
+        return held.order_by("id").values_list("id", column)
+
+    # --- a model's own rules -----------------------------------------------------------------------
+
+    def check(self, row: DeviceOwned | None, values: Values, named: Named) -> None:
+        """Raise ValidationError where these can't be the row's values, or a new one's, whatever the other rows are."""
+        if row and self.part_of and values.get(self.part_of, getattr(row, self.part_of)) != getattr(row, self.part_of):
+            raise refusal(self.part_of, "This can't be changed.", "fixed")
+
+    def born(self, device: Device, row_id: UUID, values: Values, named: Named) -> DeviceOwned:
+        """Return a new row, not stored yet."""
+        return self.model(device=device, id=row_id, **values)
+
+    def changed(self, row: DeviceOwned, values: Values, named: Named) -> Values:
+        """Return what `row.take()` is to be given."""
+        return values
+
+    def settle(self, parts: list[DeviceOwned], sent: list[tuple[DeviceOwned, Values]], **of) -> Iterator[Settled]:
+        """Yield what else becomes of the live parts of one live row, now that all that was sent is in.
+
+        `parts` are in the order of their age, `sent` in the order sent, with what was sent of each; a part that is
+        yielded and not among them is a new one, to be made from `of`: the device, and the row that it is a part of.
+        """
+        yield from ()
+
+
+class Products(Table):
+    name = "products"
+    serializer_class = ProductRow
+    exclusive = {"barcode": None}
+
+
+class Portions(Table):
+    """Each live product has one default portion. Whether a portion is that is settled when all portions are known."""
+
+    name = "portions"
+    serializer_class = PortionRow
+    part_of = "product_id"
+    exclusive = {"is_default": False}
+
+    def born(self, device: Device, row_id: UUID, values: Values, named: Named) -> Portion:
+        return super().born(device, row_id, values | {"is_default": False}, named)
+
+    def changed(self, row: Portion, values: Values, named: Named) -> Values:
+        return without(values, "is_default")
+
+    def settle(self, parts: list[Portion], sent: list[tuple[Portion, Values]], **of) -> Iterator[Settled]:
+        """The last one that became the default is it; else it stays, or passes to the oldest, or one is made."""
+        claims = [part for part, values in sent if values.get("is_default") and not part.is_default]
+        presents = [part for part in parts if part.is_default]
+        chosen = [*claims[-1:], *presents, *parts, Portion.of_100g(**of)][0]
+        for part in parts or [chosen]:
+            yield part, {"is_default": part is chosen}
+
+
+class FoodEntries(Table):
+    """An entry takes the product's name and values when it is made or gets another product, never otherwise."""
+
+    name = "food_entries"
+    serializer_class = FoodEntryRow
+
+    def check(self, row: FoodEntry | None, values: Values, named: Named) -> None:
+        product_id, portion_id, quantity = (
+            values.get(name, getattr(row, name, None)) for name in ("product_id", "portion_id", "quantity")
+        )
+        if portion_id is None:
+            if quantity is not None:
+                raise without_portion()
+            return
+        # A portion that was not sent is of the product that is stored.
+        if product_id != named.get("portion_id", row).product_id:
+            raise refusal("portion_id", no_such(Portion), "does_not_exist")
+
+    def born(self, device: Device, row_id: UUID, values: Values, named: Named) -> FoodEntry:
+        return FoodEntry.draft(device, id=row_id, product=named["product_id"], **without(values, "product_id"))
+
+    def changed(self, row: FoodEntry, values: Values, named: Named) -> Values:
+        if values.get("product_id") in (None, row.product_id):
+            return values
+        return without(values, "product_id") | {"product": named["product_id"]}
+
+
+def without(values: Values, name: str) -> Values:
+    return {column: value for column, value in values.items() if column != name}
+
+
+# What refers to others comes after them.
+TABLES = (Products(), Portions(), FoodEntries())

@@ -1,0 +1,54 @@
+"""A phone's half of the two calls, and rows as it has them."""
+
+from uuid import uuid4
+
+NOTHING = {"created": [], "updated": [], "deleted": []}
+ALL_STORED = {"experimentalRejectedIds": {}, "rejected": []}
+
+
+def pulled(api, since=None, **query) -> dict:
+    response = api.get("/v1/sync", query | ({} if since is None else {"last_pulled_at": since}))
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def push(api, since=None, **tables):
+    query = "" if since is None else f"?last_pulled_at={since}"
+    return api.post(f"/v1/sync{query}", tables)
+
+
+def pushed(api, since=None, **tables) -> dict:
+    response = push(api, since, **tables)
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+def revision(api) -> int:
+    return pulled(api)["timestamp"]
+
+
+def live(api, table: str) -> dict[str, dict]:
+    """Return the table's live rows by id, as a first sync has them."""
+    return {row["id"]: row for row in pulled(api)["changes"][table]["updated"]}
+
+
+def product(**values) -> dict:
+    nutrients = {"protein_100g": 8.5, "carbs_100g": 48.3, "fat_100g": None}
+    return {"id": str(uuid4()), "name": "Rye bread", "kcal_100g": 259, **nutrients, "barcode": None, **values}
+
+
+def portion(of: dict, **values) -> dict:
+    return {"id": str(uuid4()), "product_id": of["id"], "name": "Slice", "grams": 35.5, "is_default": False, **values}
+
+
+def entry(of: dict, **values) -> dict:
+    eaten = {"portion_id": None, "date": "2026-01-05", "meal_type": "lunch", "quantity": None, "grams": 70}
+    return {"id": str(uuid4()), "product_id": of["id"], **eaten, **values}
+
+
+def errors_of(answer: dict) -> list[tuple]:
+    """Return what was refused: table, id, and where and how."""
+    return [
+        (one["table"], one["id"], [(*error["loc"], error["type"]) for error in one["errors"]])
+        for one in answer["rejected"]
+    ]

@@ -1,0 +1,49 @@
+from django.utils.decorators import method_decorator
+from django.views.decorators.gzip import gzip_page
+from drf_spectacular.utils import extend_schema
+from rest_framework.response import Response
+from rest_framework.viewsets import ViewSet
+
+from devices.serializers import checked
+from devices.viewsets import ConditionalReads
+from sync.feed import pull
+from sync.push import push
+from sync.schema import PULLED, PULLED_EXAMPLES, PUSH_EXAMPLES, PUSHED, SENT, ConflictSerializer
+from sync.serializers import PullQuery, PushQuery
+
+
+# An answer that is compressed tells its length, which betrays secrets that stand beside what a stranger can put there.
+# Here nobody but the device puts anything anywhere, and its token is in no answer.
+@method_decorator(gzip_page, name="dispatch")
+@extend_schema(tags=["sync"])
+class SyncViewSet(ConditionalReads, ViewSet):
+    """A phone's changes, and everybody else's. Everything is asked for by the device that calls, `request.user`."""
+
+    conditional_reads = ("pull",)
+    conflicts = ("push",)
+    conflict_serializer = ConflictSerializer
+
+    @extend_schema(
+        operation_id="pull",
+        summary="Pull changes",
+        description="All that has changed since `last_pulled_at`, of one state. Live rows are in `updated`.",
+        parameters=[PullQuery],
+        responses={200: PULLED},
+        examples=PULLED_EXAMPLES,
+    )
+    def pull(self, request) -> Response:
+        query = checked(PullQuery, request.query_params.dict(), self)
+        return Response(pull(request.user, query["last_pulled_at"], query["migration"]))
+
+    @extend_schema(
+        operation_id="push",
+        summary="Push changes",
+        description="All is stored, less the rows that are refused by id; nothing is where any is in conflict.",
+        parameters=[PushQuery],
+        request=SENT,
+        responses={200: PUSHED},
+        examples=PUSH_EXAMPLES,
+    )
+    def push(self, request) -> Response:
+        query = checked(PushQuery, request.query_params.dict(), self)
+        return Response(push(request.user, request.data, query["last_pulled_at"]))
