@@ -11,7 +11,7 @@ import orjson
 from django.db import connection
 from django.db.models import Model
 
-BATCH = 5_000  # rows in one statement, so that their JSON is never much beside the rows themselves
+BATCH = 1_000  # rows in one statement, so that their JSON is never much beside the rows themselves
 
 
 def insert_free(rows: list[Model]) -> set:

@@ -48,17 +48,15 @@ class DeviceManager(models.Manager):
         )
         return row and row[0]
 
-    def held(self, device_id: UUID, cursor: int) -> tuple[int, int, bool] | None:
-        """Keep writers off the live device's row until the transaction ends.
+    def state(self, device_id: UUID, cursor: int) -> tuple[int, int, bool] | None:
+        """Return the live device's revision, its `purged_through`, and whether a restore lost the revision `cursor`.
 
-        Return its revision, its `purged_through`, and whether `cursor` is one that a restore lost; None if there is no
-        such device. The ORM can't say it: it knows no FOR SHARE, by which readers wait for writers alone.
+        One statement for all three; None if there is no such device.
         """
-        share = " FOR SHARE" if connection.vendor == "postgresql" else ""
         return self.fetched(
-            "SELECT revision, purged_through, EXISTS"  # noqa: S608
+            "SELECT revision, purged_through, EXISTS"
             " (SELECT 1 FROM gaps WHERE device_id = devices.id AND after < %s AND before > %s)"
-            f" FROM devices WHERE id = %s AND deleted_at IS NULL{share}",
+            " FROM devices WHERE id = %s AND deleted_at IS NULL",
             [cursor, cursor, self.key(device_id)],
         )
 

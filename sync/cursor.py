@@ -16,12 +16,8 @@ class Cursor:
 
     @classmethod
     def of(cls, device: Device, since: int) -> Self:
-        """Read the device's row, and keep writers off it until the transaction ends.
-
-        Every writer takes that row first and holds it to its commit. So whatever is read from here on is of the state
-        that `revision` names: no row of it is still to be committed, and none of a later one can be.
-        """
-        row = Device.objects.held(device.pk, since)
+        """Read the device's row; raise InvalidToken where the device is deleted."""
+        row = Device.objects.state(device.pk, since)
         if row is None:
             raise InvalidToken
         return cls(since, *row)

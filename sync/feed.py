@@ -1,8 +1,9 @@
 """The pull: what a phone has not heard of yet, all of it of one state."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from devices.models import Device
 from sync.cursor import Cursor
@@ -10,11 +11,8 @@ from sync.tables import TABLES, Table
 
 
 def pull(device: Device, since: int, whole: Collection[str] = ()) -> dict:
-    """Return the changes after `since` and the device's revision, from one snapshot; tables in `whole` come whole.
-
-    The device's row is read first and held: no writer comes in between, on either database.
-    """
-    with transaction.atomic():
+    """Return the changes after `since` and the device's revision, from one snapshot; tables in `whole` come whole."""
+    with snapshot():
         cursor = Cursor.of(device, since)
         changes = {table.name: changes_of(table, device, cursor, table.name in whole) for table in TABLES}
     answer = {"changes": changes, "timestamp": cursor.revision}
@@ -25,14 +23,28 @@ def pull(device: Device, since: int, whole: Collection[str] = ()) -> dict:
     return answer
 
 
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """Read one state of the database inside of this block: a counter with all the rows that it counts, and no others.
+
+    On PostgreSQL it waits for no writer, and none for it. SQLite lets nobody write meanwhile.
+    """
+    first = not connection.in_atomic_block
+    with transaction.atomic():
+        if first and connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
 def changes_of(table: Table, device: Device, cursor: Cursor, whole: bool) -> dict:
     """Return a table's changes. Live rows all go into `updated`: as `created` they would revive what a user deleted."""
     if cursor.is_lost:
         return told_apart(table.changed_since(device=device.pk, since=0))
     if not cursor.since or cursor.is_purged:
         return {"created": [], "updated": table.live(device=device.pk), "deleted": []}
-    changed = told_apart(table.changed_since(device=device.pk, since=cursor.since))
-    return changed | {"updated": table.live(device=device.pk)} if whole else changed
+    from_the_start = {"live_since": 0} if whole else {}
+    return told_apart(table.changed_since(device=device.pk, since=cursor.since, **from_the_start))
 
 
 def told_apart(rows: list[dict]) -> dict:

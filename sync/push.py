@@ -32,14 +32,16 @@ class IdsTaken(Exception):
         self.table, self.ids = table, ids
 
 
-def push(device: Device, body, since: int) -> dict:
+def push(device: Device, bodies: Iterator, since: int) -> dict:
     """Store what a phone that last pulled at `since` has changed, and return the answer: which rows are refused.
 
-    Raises PushConflict where something has changed since that it did not know; then nothing is stored.
+    `bodies` yields what was sent, as often as it is asked: reading it uses it up, so that its rows, the checked ones
+    and the models are never all there at once. Raises PushConflict where something has changed since that the phone
+    did not know; then nothing is stored.
     """
-    sent = read(body, TABLES)  # before the lock is taken: it takes a while
     taken = {table: set() for table in TABLES}
     while True:
+        sent = read(next(bodies), TABLES)  # before the lock is taken: it takes a while
         try:
             with change_set(device) as changes:
                 return Push(device, changes, sent, taken).stored(since)
@@ -103,7 +105,7 @@ class Incoming:
         self.held: dict[UUID, Values] = {}  # of stored rows: the values that only one may hold
         self.wanted: dict[UUID, SentRow] = {}  # what is to be created or updated
         self.doomed: list[DeviceOwned] = []  # what is to be deleted
-        self.entered: list[tuple[DeviceOwned, SentRow]] = []  # what was sent and is now so, in the order sent
+        self.entered: list[tuple[DeviceOwned, SentRow]] = []  # stored rows and parts, with what was sent of them
         self.new: list[DeviceOwned] = []
         self.touched: dict[UUID, DeviceOwned] = {}  # stored rows that get the new revision
 
@@ -153,6 +155,7 @@ class Incoming:
                 conflicts.append(row_id)
             elif row and row.deleted_at is None:
                 self.doomed.append(row)
+        self.sent.rows.clear()
         return conflicts
 
     # --- what becomes of it ------------------------------------------------------------------------
@@ -187,8 +190,8 @@ class Incoming:
             for row_id in self.without_a_value_of_its_own(column, possible):
                 if possible.pop(row_id, None) is not None:
                     self.refuse(row_id, refusal(column, message, "unique"))
-        for row_id, named in possible.items():
-            self.enter(row_id, self.wanted[row_id], named)
+        for row_id in list(possible):
+            self.enter(row_id, self.wanted.pop(row_id), possible.pop(row_id))
 
     def named(self, row_id: UUID, sent: SentRow) -> Named:
         """Return the rows that a row refers to; raise ValidationError if it can never be stored."""
@@ -235,7 +238,8 @@ class Incoming:
                 row.deleted_at = self.push.changes.at  # a part of what is deleted
         elif row.take(**self.table.changed(row, sent.values, named)):
             self.touched[row_id] = row
-        self.entered.append((row, sent))
+        if self.whole or not row._state.adding:  # who else would ask what was sent
+            self.entered.append((row, sent))
 
     def refuse(self, row_id: UUID, error: ValidationError) -> None:
         self.refused[str(row_id)] = error.detail

@@ -7,7 +7,7 @@ are the model's own are its methods.
 from collections.abc import Iterator
 from uuid import UUID
 
-from django.db.models import QuerySet, UniqueConstraint
+from django.db.models import Q, QuerySet, UniqueConstraint
 
 from countonme.errors import refusal
 from countonme.prepared import Prepared
@@ -63,9 +63,16 @@ class Table:
         """Return the live rows, as a phone has them."""
         return self.model.objects.for_device(device).order_by("revision", "id").values(*self.columns)
 
-    def _changed_since(self, device, since) -> QuerySet:
-        """Return what has changed after a revision, tombstones too, which have a `deleted_at`."""
-        changed = self.model.all_objects.for_device(device).filter(revision__gt=since)
+    def _changed_since(self, device, since, live_since=None) -> QuerySet:
+        """Return what has changed after a revision, tombstones too, which have a `deleted_at`.
+
+        Live rows come from `live_since` on, which is earlier, if it is given.
+        """
+        changed = self.model.all_objects.for_device(device).filter(
+            revision__gt=since if live_since is None else live_since
+        )
+        if live_since is not None:
+            changed = changed.filter(Q(deleted_at=None) | Q(revision__gt=since))
         return changed.order_by("revision", "id").values("deleted_at", *self.columns)
 
     def _rows_by_id(self, device, ids) -> QuerySet:

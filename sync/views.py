@@ -1,9 +1,13 @@
+from collections.abc import Iterator
+from io import BytesIO
+
 from django.utils.decorators import method_decorator
 from django.views.decorators.gzip import gzip_page
 from drf_spectacular.utils import extend_schema
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
+from countonme.body import StrictJSONParser
 from devices.serializers import checked
 from devices.viewsets import ConditionalReads
 from sync.feed import pull
@@ -46,4 +50,12 @@ class SyncViewSet(ConditionalReads, ViewSet):
     )
     def push(self, request) -> Response:
         query = checked(PushQuery, request.query_params.dict(), self)
-        return Response(push(request.user, request.data, query["last_pulled_at"]))
+        return Response(push(request.user, bodies(request), query["last_pulled_at"]))
+
+
+def bodies(request) -> Iterator:
+    """Yield what was sent, read anew each time."""
+    sent = request.body
+    yield request.data
+    while True:
+        yield StrictJSONParser().parse(BytesIO(sent))
