@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint bench key
+.PHONY: run test test-clients lint bench key
 
 run: .venv/run key
 	$(BIN)/python manage.py migrate --noinput
@@ -12,6 +12,19 @@ run: .venv/run key
 
 test: .venv/dev key
 	$(BIN)/pytest $(ARGS)
+
+# The clients of docs/sync.md against a live service. Needs Node 20 or newer, and PostgreSQL: the server that
+# DATABASE_URL names, or the one on this machine. SEED and STEPS repeat a random run.
+NODE := clients/watermelondb
+
+test-clients: .venv/run key
+	@command -v npm >/dev/null || { echo "Node with npm is not installed: test-clients needs version 20 or newer." >&2; exit 1; }
+	@$(MAKE) --no-print-directory $(NODE)/node_modules/.package-lock.json
+	$(if $(DATABASE_URL),BENCH_POSTGRES=$(dir $(DATABASE_URL))) $(BIN)/python -m clients.live npm --silent --prefix $(NODE) test
+
+$(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json
+	cd $(NODE) && npm ci --silent
+	@touch $@
 
 lint: .venv/dev key
 	$(BIN)/ruff format --check .

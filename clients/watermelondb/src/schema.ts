@@ -1,0 +1,95 @@
+import { appSchema, associations, Model, tableSchema } from "@nozbe/watermelondb";
+import { field, text } from "@nozbe/watermelondb/decorators";
+import { schemaMigrations } from "@nozbe/watermelondb/Schema/migrations";
+import { setGenerator } from "@nozbe/watermelondb/utils/common/randomId";
+
+setGenerator(() => crypto.randomUUID()); // the library's own ids are no UUIDs
+
+export const schema = appSchema({
+  version: 1,
+  tables: [
+    tableSchema({
+      name: "products",
+      columns: [
+        { name: "name", type: "string" },
+        { name: "kcal_100g", type: "number" },
+        { name: "protein_100g", type: "number", isOptional: true },
+        { name: "carbs_100g", type: "number", isOptional: true },
+        { name: "fat_100g", type: "number", isOptional: true },
+        { name: "barcode", type: "string", isOptional: true },
+      ],
+    }),
+    tableSchema({
+      name: "portions",
+      columns: [
+        { name: "product_id", type: "string", isIndexed: true },
+        { name: "name", type: "string" },
+        { name: "grams", type: "number" },
+        { name: "is_default", type: "boolean" },
+      ],
+    }),
+    tableSchema({
+      name: "food_entries",
+      columns: [
+        { name: "product_id", type: "string" },
+        { name: "portion_id", type: "string", isOptional: true },
+        { name: "quantity", type: "number", isOptional: true },
+        { name: "grams", type: "number" },
+        { name: "date", type: "string", isIndexed: true },
+        { name: "meal_type", type: "string" },
+        { name: "product_name", type: "string" },
+        { name: "kcal", type: "number" },
+        { name: "protein", type: "number", isOptional: true },
+        { name: "carbs", type: "number", isOptional: true },
+        { name: "fat", type: "number", isOptional: true },
+      ],
+    }),
+  ],
+});
+
+export const migrations = schemaMigrations({ migrations: [] });
+
+export class Product extends Model {
+  static table = "products";
+  static associations = associations(["portions", { type: "has_many", foreignKey: "product_id" }]);
+
+  @text("name") name!: string;
+  @field("kcal_100g") kcal100g!: number;
+  @field("protein_100g") protein100g!: number | null;
+  @field("carbs_100g") carbs100g!: number | null;
+  @field("fat_100g") fat100g!: number | null;
+  @field("barcode") barcode!: string | null;
+}
+
+export class Portion extends Model {
+  static table = "portions";
+  static associations = associations(["products", { type: "belongs_to", key: "product_id" }]);
+
+  @field("product_id") productId!: string;
+  @text("name") name!: string;
+  @field("grams") grams!: number;
+  @field("is_default") isDefault!: boolean;
+}
+
+export class FoodEntry extends Model {
+  static table = "food_entries";
+  static associations = associations(
+    ["products", { type: "belongs_to", key: "product_id" }],
+    ["portions", { type: "belongs_to", key: "portion_id" }],
+  );
+
+  @field("product_id") productId!: string;
+  @field("portion_id") portionId!: string | null;
+  @field("quantity") quantity!: number | null;
+  @field("grams") grams!: number;
+  @field("date") date!: string;
+  @field("meal_type") mealType!: string;
+  // The server has the last word on the rest; until the next sync it is what the app puts there.
+  @field("product_name") productName!: string;
+  @field("kcal") kcal!: number;
+  @field("protein") protein!: number | null;
+  @field("carbs") carbs!: number | null;
+  @field("fat") fat!: number | null;
+}
+
+export const modelClasses = [Product, Portion, FoodEntry];
