@@ -97,7 +97,7 @@ class Table:
 
     def born(self, device: Device, row_id: UUID, values: Values, named: Named) -> DeviceOwned:
         """Return a new row, not stored yet."""
-        return self.model(device=device, id=row_id, **values)
+        return self.model(device_id=device.pk, id=row_id, **values)
 
     def changed(self, row: DeviceOwned, values: Values, named: Named) -> Values:
         """Return what `row.take()` is to be given."""
