@@ -1,0 +1,131 @@
+"""What sync costs beside the same rows through REST, one by one: `python -m benchmarks.sync`.
+
+A diary of five years is pushed and pulled whole; then a pull with nothing new, and 1,500 new entries. Seconds are
+medians of single requests to a service that does nothing else.
+"""
+
+import gzip
+import json
+import signal
+import statistics
+import sys
+import time
+import urllib.error
+import urllib.request
+from datetime import date, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+from benchmarks.machine import description
+from benchmarks.servers import Server, databases, migrate_ours, ours, running, say
+
+RESULTS = Path(__file__).with_name("sync.md")
+DATABASE = "bench_sync"
+PRODUCTS, PORTIONS, ENTRIES, NEW = 400, 800, 27_000, 1_500
+TIMES = 5
+
+
+class Phone:
+    def __init__(self, server: Server):
+        self.url, self.token = f"{server.url}/v1", ""
+        self.token = json.loads(self.asked("POST", "/auth/register", {"device_id": str(uuid4())})[0])["token"]
+
+    def asked(self, method: str, path: str, body=None, **headers) -> tuple[bytes, str]:
+        """Return the answer's body and its ETag."""
+        headers |= {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
+        sent = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, sent, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=600) as answer:
+                return answer.read(), answer.headers.get("ETag") or ""
+        except urllib.error.HTTPError as error:
+            if error.code != 304:
+                raise
+            return b"", ""
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is started is stopped
+    with databases(DATABASE):
+        migrate_ours(DATABASE)
+        server = ours(DATABASE)
+        with running(server):
+            rows = measured(Phone(server))
+    RESULTS.write_text(page(rows))
+    say("Written: benchmarks/sync.md")
+
+
+def diary() -> dict:
+    products = [{"id": str(uuid4()), "name": f"Food {n}", "kcal_100g": 250, "fat_100g": 3.3} for n in range(PRODUCTS)]
+    portions = [
+        {"id": str(uuid4()), "product_id": products[n % PRODUCTS]["id"], "name": f"P {n}", "grams": 35.5}
+        for n in range(PORTIONS)
+    ]
+    return {
+        "products": {"created": products},
+        "portions": {"created": portions},
+        "food_entries": {"created": [entry(products[n % PRODUCTS], n) for n in range(ENTRIES)]},
+    }
+
+
+def entry(product: dict, number: int) -> dict:
+    day = date(2021, 1, 1) + timedelta(days=number * 5 * 365 // ENTRIES)
+    return {"id": str(uuid4()), "product_id": product["id"], "date": str(day), "meal_type": "lunch", "grams": 70.5}
+
+
+def measured(phone: Phone) -> list[tuple]:
+    """Return for each measurement its name, seconds, and bytes, raw and compressed."""
+    made = diary()
+    first = made["products"]["created"][0]
+    rows = [timed("push five years", lambda: phone.asked("POST", "/sync?last_pulled_at=1", made), 1)]
+    rows.append(timed("first sync of five years", lambda: phone.asked("GET", "/sync")))
+    rows.append(timed("the same through REST, pages of 200", lambda: through_rest(phone)))
+    body, etag = phone.asked("GET", "/sync")
+    path = f"/sync?last_pulled_at={json.loads(body)['timestamp']}"
+    rows.append(timed("pull with nothing new", lambda: phone.asked("GET", path)))
+    _, etag = phone.asked("GET", path)
+    rows.append(timed("the same with If-None-Match", lambda: phone.asked("GET", path, **{"If-None-Match": etag})))
+    new = {"food_entries": {"created": [entry(first, n) for n in range(NEW)]}}
+    rows.append(timed(f"push {NEW:,} entries", lambda: phone.asked("POST", path, new), 1))
+    singles = [entry(first, n) for n in range(NEW)]
+    one_by_one = timed(
+        "the same through REST, one by one",
+        lambda: (b"".join(phone.asked("POST", "/food-entries", one)[0] for one in singles), ""),
+        1,
+    )
+    return [*rows, one_by_one]
+
+
+def through_rest(phone: Phone) -> tuple[bytes, str]:
+    pages = [f"/products?limit=200&offset={start}" for start in range(0, PRODUCTS, 200)]
+    pages += [f"/food-entries?limit=200&offset={start}" for start in range(0, ENTRIES, 200)]
+    return b"".join(phone.asked("GET", page)[0] for page in pages), ""
+
+
+def timed(name: str, call, times: int = TIMES) -> tuple:
+    taken = []
+    for _ in range(times):
+        began = time.perf_counter()
+        body, _ = call()
+        taken.append(time.perf_counter() - began)
+    say(f"{name}: {statistics.median(taken):.4f} s")
+    return name, statistics.median(taken), len(body), len(gzip.compress(body, 6))
+
+
+def page(rows: list[tuple]) -> str:
+    lines = [
+        "# Sync",
+        "",
+        f"Made by `python -m benchmarks.sync` on {description()}: {PRODUCTS} products, {PORTIONS} portions and",
+        f"{ENTRIES:,} entries. Bytes are the answers', raw and compressed.",
+        "",
+        "| | seconds | bytes | compressed |",
+        "|---|--:|--:|--:|",
+        *(f"| {name} | {seconds:.4f} | {size:,} | {small:,} |" for name, seconds, size, small in rows),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
