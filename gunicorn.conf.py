@@ -18,7 +18,7 @@ worker_class = "gthread"
 threads = 3
 # A worker keeps a few idle connections and takes no more than it has room for, so that each gets its share: without a
 # bound, all of sixteen were seen to sit on one worker. Idle ones never keep a new one out: there is a thread for it.
-keepalive = 2  # seconds
+keepalive = 75  # seconds: longer than clients and proxies keep theirs, who would else send into a closed one
 worker_connections = 3 * threads
 limit_request_line = 8190  # a long search in a script of three bytes a letter, percent-encoded
 control_socket_disable = True  # nothing here is steered at run time
