@@ -3,23 +3,27 @@
 For the tests of what a phone does after a restore. The service goes on running, with nobody asking it meanwhile.
 """
 
+import os
 import sys
 
 from benchmarks.servers import drop, on_server
-from clients.live import BACKUP, DATABASE
 
 
-def take() -> None:
-    drop(BACKUP)
+def backup_of(database: str) -> str:
+    return f"{database}_backup"
+
+
+def take(database: str) -> None:
+    drop(backup_of(database))
     # A database is copied while nobody is connected to it; the workers connect again at the next request.
-    on_server(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{DATABASE}'")  # noqa: S608
-    on_server(f"CREATE DATABASE {BACKUP} TEMPLATE {DATABASE}")
+    on_server(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")  # noqa: S608
+    on_server(f"CREATE DATABASE {backup_of(database)} TEMPLATE {database}")
 
 
-def restore() -> None:
-    drop(DATABASE)
-    on_server(f"ALTER DATABASE {BACKUP} RENAME TO {DATABASE}")
+def restore(database: str) -> None:
+    drop(database)
+    on_server(f"ALTER DATABASE {backup_of(database)} RENAME TO {database}")
 
 
 if __name__ == "__main__":
-    {"take": take, "restore": restore}[sys.argv[1]]()
+    {"take": take, "restore": restore}[sys.argv[1]](os.environ["DATABASE_URL"].rpartition("/")[2])

@@ -5,23 +5,23 @@ the service's database. BENCH_POSTGRES is PostgreSQL's address without a databas
 """
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
 
 from benchmarks.servers import databases, migrate_ours, our_environment, ours, running
-
-DATABASE = "countonme_clients"
-BACKUP = "countonme_clients_backup"
+from clients.backup import backup_of
 
 
 def main(command: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is started is stopped
-    with databases(DATABASE, BACKUP):
-        migrate_ours(DATABASE)
-        server = ours(DATABASE)
+    database = f"countonme_clients_{secrets.token_hex(4)}"  # two runs at once don't meet
+    with databases(database, backup_of(database)):
+        migrate_ours(database)
+        server = ours(database)
         with running(server):
-            environment = {**os.environ, **our_environment(DATABASE), "COUNTONME_URL": f"{server.url}/v1"}
+            environment = {**os.environ, **our_environment(database), "COUNTONME_URL": f"{server.url}/v1"}
             return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603 - the caller's own
 
 

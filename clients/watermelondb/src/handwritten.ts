@@ -45,9 +45,10 @@ export class Diary {
     for (const table of TABLES) {
       const rows = this.rows[table];
       const stored = new Map<string, Row>(changes[table].updated.map((row: Row) => [row.id, row]));
+      const deleted = new Set(changes[table].deleted);
       for (const [id, kept] of rows) {
         const isGone = experimentalStrategy === "replacement" && !stored.has(id) && !kept.isNew;
-        if (isGone || changes[table].deleted.includes(id)) rows.delete(id);
+        if (isGone || deleted.has(id)) rows.delete(id);
         else if (restored) rows.set(id, { ...kept, isNew: !stored.has(id), changed: Object.keys(kept.row) });
       }
       for (const [id, theirs] of stored) {

@@ -9,9 +9,9 @@ type Changes = { [table: string]: { updated: DirtyRaw[]; deleted: string[] } };
  */
 export async function reclaim(database: Database, changes: Changes): Promise<void> {
   const stored = new Map(Object.values(changes).flatMap(({ updated }) => updated).map((row) => [row.id, row]));
-  const deleted = new Set(Object.values(changes).flatMap((table) => table.deleted));
+  const deleted = Object.values(changes).flatMap((table) => table.deleted);
   await database.write(async () => {
-    const own = (await recordsOf(database)).filter(({ id }) => !deleted.has(id));
+    const own = await recordsOf(database);
     const known = new Set([...own.map(({ id }) => id), ...stored.keys(), ...deleted]);
     const products = standIns(own, known).map((raw) => database.get("products").prepareCreateFromDirtyRaw(raw));
     const marked = own.map((record) => record.prepareUpdate(() => mark(record, stored.get(record.id), known)));

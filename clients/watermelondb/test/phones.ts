@@ -61,9 +61,9 @@ export class Watermelon implements Phone {
   }
 }
 
-export function inMemory(options = { schema, migrations }): LokiJSAdapter {
-  const kept = { useWebWorker: false, useIncrementalIndexedDB: true, extraLokiOptions: { autosave: false } };
-  return new LokiJSAdapter({ ...options, ...kept });
+export function inMemory(options: object = {}): LokiJSAdapter {
+  const anywhere = { useWebWorker: false, useIncrementalIndexedDB: true, extraLokiOptions: { autosave: false } };
+  return new LokiJSAdapter({ schema, migrations, ...anywhere, ...options });
 }
 
 export class Handwritten implements Phone {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Account, Rejected } from "../src/sync";
 import { agree, complaints, Handwritten, type Phone, Watermelon } from "./phones";
-import { calm, everything, LOST, lose, manage, next, register, rest, type Row, type Table, TABLES } from "./service";
+import { calm, everything, LOST, lose, next, purge, register, rest, type Row, type Table, TABLES } from "./service";
 
 const STEPS = Number(process.env.STEPS ?? 200);
 const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 32));
@@ -159,10 +159,6 @@ class Run {
     }
   }
 
-  purge(): void {
-    manage("purge_tombstones", "--older-than", "0d", "--commit");
-  }
-
   // --- REST ---------------------------------------------------------------------------------------------
 
   async writeByRest(): Promise<void> {
@@ -225,7 +221,7 @@ describe(`A random run of ${STEPS} steps`, () => {
       try {
         for (let step = 1; step <= STEPS; step++) {
           await run.step();
-          if (step % 50 === 0) run.purge();
+          if (step % 50 === 0) await purge();
         }
         await run.end();
         assert.deepEqual(complaints.splice(0), []);

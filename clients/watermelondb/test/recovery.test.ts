@@ -3,16 +3,15 @@ import { afterEach, beforeEach, describe, it } from "node:test";
 import { appSchema, tableSchema } from "@nozbe/watermelondb";
 import { addColumns, schemaMigrations } from "@nozbe/watermelondb/Schema/migrations";
 import { giveNewIds } from "../src/recovery";
-import { migrations, schema } from "../src/schema";
+import { schema } from "../src/schema";
 import type { Account } from "../src/sync";
 import { BARCODES, BREAD, bread, breakfast, QUARK, weighed } from "./food";
 import { agree, complaints, inMemory, KINDS, Watermelon } from "./phones";
-import { backup, everything, manage, register, rest, type Row, watched } from "./service";
+import { backUp, everything, purge, register, rest, restore, type Row, watched } from "./service";
 
 afterEach(() => assert.deepEqual(complaints.splice(0), []));
 
 const ids = (rows: Row[]) => rows.map((row) => row.id);
-const purge = () => manage("purge_tombstones", "--older-than", "0d", "--commit");
 
 for (const Kind of KINDS) {
   describe(`An install of ${Kind.name}`, () => {
@@ -38,7 +37,7 @@ for (const Kind of KINDS) {
       await other.delete("products", gone);
       await other.delete("products", edited);
       await agree(other);
-      purge();
+      await purge();
       await phone.put("products", { id: edited, name: "Skyr, the best" });
       const created = await weighed(phone, of.product_id);
 
@@ -51,7 +50,7 @@ for (const Kind of KINDS) {
     });
 
     it("gives back to a restored server what that has lost", async () => {
-      backup("take");
+      await backUp();
       const lost = await bread(phone, { name: "Lost bread" });
       const lostEntry = await breakfast(phone, lost);
       await phone.put("products", { id: of.product_id, kcal_100g: 200 });
@@ -59,8 +58,7 @@ for (const Kind of KINDS) {
       await phone.put("food_entries", { id: eaten, quantity: 3, grams: 120 });
       await agree(phone);
       const before = await phone.everything();
-      backup("restore");
-      manage("after_restore");
+      await restore();
       await rest(account, "PATCH", `/products/${of.product_id}`, { name: "Bread since the restore" });
       const unsent = await weighed(phone, of.product_id);
       assert.deepEqual(ids((await everything(account)).products), [of.product_id]);
@@ -78,11 +76,10 @@ for (const Kind of KINDS) {
     it("gets back from a restored server what it deleted in the lost time, and hears of later deletions", async () => {
       const second = await breakfast(other, of);
       await agree(other, phone);
-      backup("take");
+      await backUp();
       await phone.delete("food_entries", eaten);
       await agree(phone);
-      backup("restore");
-      manage("after_restore");
+      await restore();
       await rest(account, "DELETE", `/food-entries/${second}`);
 
       await phone.sync();
@@ -104,7 +101,7 @@ describe("WatermelonDB", () => {
   it("gives back to a restored server an entry whose product and portion exist nowhere any more", async () => {
     const { product_id } = await bread(phone);
     await agree(phone);
-    backup("take");
+    await backUp();
     const lost = await bread(phone, { name: "Lost bread" });
     const ofLostProduct = await breakfast(phone, lost);
     const portion_id = await phone.put("portions", { product_id, name: "Half", grams: 250, is_default: false });
@@ -114,8 +111,7 @@ describe("WatermelonDB", () => {
     await phone.delete("portions", portion_id);
     await agree(phone);
     const before = await phone.everything();
-    backup("restore");
-    manage("after_restore");
+    await restore();
 
     await phone.sync();
 
@@ -134,6 +130,7 @@ describe("WatermelonDB", () => {
     await breakfast(phone, gone);
     await agree(phone);
     await phone.delete("products", gone.product_id);
+    await phone.put("products", { id: of.product_id, name: "Bread" });
     await agree(phone);
     const unsent = await weighed(phone, of.product_id);
     await phone.delete("food_entries", unsent);
@@ -147,9 +144,10 @@ describe("WatermelonDB", () => {
     const stored = await agree(phone, new Watermelon(phone.account));
     const old = new Set(Object.values(before).flatMap(ids));
     assert.deepEqual(Object.values(stored).flatMap(ids).filter((id) => old.has(id)), []);
-    assert.deepEqual(stored.products.map(({ name }) => name).sort(), ["Gone bread", "Rye bread"]);
-    const ofGone = { portion_id: null, quantity: null };
-    const expected = before.food_entries.map((row) => (row.product_id === gone.product_id ? { ...row, ...ofGone } : row));
+    assert.deepEqual(stored.products.map(({ name }) => name).sort(), ["Bread", "Gone bread"]);
+    const expected = before.food_entries.map((row) =>
+      row.product_id === gone.product_id ? { ...row, quantity: null } : { ...row, product_name: "Bread" },
+    );
     assert.deepEqual(withoutIds(stored.food_entries), withoutIds(expected));
     assert.equal(stored.food_entries.filter(({ portion_id }) => portion_id).length, 1);
   });
@@ -157,17 +155,24 @@ describe("WatermelonDB", () => {
   it("asks for the whole of a table that a new version of the app knows a column more of", async () => {
     const { product_id } = await bread(phone, { barcode: BARCODES[0] });
     await agree(phone);
-    const older = inMemory({ schema: withoutBarcodes(), migrations });
+    const older = inMemory({ schema: withoutBarcodes(), extraLokiOptions: { autosave: true } });
     await new Watermelon(account, older).sync();
     const added = addColumns({ table: "products", columns: [{ name: "barcode", type: "string", isOptional: true }] });
-    const newer = await older.testClone({
-      schema: { ...schema, version: 2 },
-      migrations: schemaMigrations({ migrations: [{ toVersion: 2, steps: [added] }] }),
-    });
+    const newer = new Watermelon(
+      account,
+      await older.testClone({
+        schema: { ...schema, version: 2 },
+        migrations: schemaMigrations({ migrations: [{ toVersion: 2, steps: [added] }] }),
+        extraLokiOptions: { autosave: false },
+      }),
+    );
+    assert.deepEqual((await newer.everything()).products.map(({ id, barcode }) => [id, barcode]), [[product_id, null]]);
 
-    const stored = await agree(new Watermelon(account, newer), phone);
+    const [{ query }] = await watched(() => newer.sync());
 
-    assert.deepEqual(stored.products.map(({ id, barcode }) => [id, barcode]), [[product_id, BARCODES[0]]]);
+    const columns = [{ table: "products", columns: ["barcode"] }];
+    assert.deepEqual(JSON.parse(query.get("migration") ?? ""), { from: 1, tables: [], columns });
+    assert.equal((await agree(newer, phone)).products[0].barcode, BARCODES[0]);
   });
 });
 

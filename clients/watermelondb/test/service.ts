@@ -1,7 +1,8 @@
 /** The live service: its REST API, its commands, and the network in between. */
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { resolve } from "node:path";
+import { promisify } from "node:util";
 import { schema } from "../src/schema";
 import type { Account } from "../src/sync";
 
@@ -11,7 +12,6 @@ export type Tables = Record<Table, Row[]>;
 
 export const TABLES: Table[] = ["products", "portions", "food_entries"];
 const ROOT = resolve(__dirname, "../../../..");
-const PYTHON = resolve(ROOT, ".venv/bin/python");
 const url = process.env.COUNTONME_URL ?? assert.fail("no service: run `make test-clients`");
 
 export async function register(): Promise<Account> {
@@ -57,16 +57,24 @@ export function inForm(rowsOf: (table: Table) => Row[]): Tables {
   return Object.fromEntries(formed);
 }
 
-export function manage(...command: string[]): string {
-  return python("manage.py", ...command);
+export async function purge(): Promise<void> {
+  await python("manage.py", "purge_tombstones", "--older-than", "0d", "--commit");
 }
 
-export function backup(verb: "take" | "restore"): void {
-  python("-m", "clients.backup", verb);
+export async function backUp(): Promise<void> {
+  await python("-m", "clients.backup", "take");
 }
 
-function python(...command: string[]): string {
-  return execFileSync(PYTHON, command, { cwd: ROOT, encoding: "utf8" });
+export async function restore(): Promise<void> {
+  await python("-m", "clients.backup", "restore");
+  await python("manage.py", "after_restore");
+}
+
+// Not the synchronous one, during which nobody notices that the service has closed an idle connection.
+const run = promisify(execFile);
+
+function python(...command: string[]): Promise<unknown> {
+  return run(resolve(ROOT, ".venv/bin/python"), command, { cwd: ROOT });
 }
 
 // --- the network ------------------------------------------------------------------------------------
