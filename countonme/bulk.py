@@ -11,6 +11,8 @@ import orjson
 from django.db import connection
 from django.db.models import Model
 
+from countonme.prepared import stored_values
+
 BATCH = 1_000  # rows in one statement, so that their JSON is never much beside the rows themselves
 
 
@@ -23,7 +25,7 @@ def insert_free(rows: list[Model]) -> set:
     for batch in in_batches(rows):
         model = type(batch[0])
         with connection.cursor() as cursor:
-            cursor.execute(insertion(model), [as_json(batch, columns(model))])
+            cursor.execute(insertion(model), [as_json(batch)])
             stored.update(model._meta.pk.to_python(key) for (key,) in cursor.fetchall())
     for row in rows:
         row._state.adding, row._state.db = row.pk not in stored, connection.alias
@@ -35,27 +37,21 @@ def update(rows: list[Model], *, of: str) -> None:
     for batch in in_batches(rows):
         model = type(batch[0])
         with connection.cursor() as cursor:
-            cursor.execute(updating(model, of), [as_json(batch, columns(model))])
+            cursor.execute(updating(model, of), [as_json(batch)])
 
 
-def in_batches(rows: list[Model]) -> Iterator[list[Model]]:
-    return (rows[start : start + BATCH] for start in range(0, len(rows), BATCH))
+def in_batches(rows: list, size: int = BATCH) -> Iterator[list]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 def columns(model: type[Model]) -> list:
     return model._meta.local_concrete_fields
 
 
-def as_json(rows: list[Model], fields: list) -> str:
+def as_json(rows: list[Model]) -> str:
     """Return the rows as an array of objects, whose keys are the columns' places: `{"0": …, "1": …}`."""
-    return orjson.dumps([as_stored(row, fields) for row in rows], default=str).decode()
-
-
-def as_stored(row: Model, fields: list) -> dict:
-    return {
-        str(place): field.get_db_prep_save(field.pre_save(row, add=row._state.adding), connection)
-        for place, field in enumerate(fields)
-    }
+    stored = [dict(enumerate(stored_values(row, connection))) for row in rows]
+    return orjson.dumps(stored, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 @cache

@@ -176,9 +176,15 @@ def insert(row: models.Model) -> None:
         query = InsertQuery(model)
         query.insert_values(fields, [copy.copy(row)])
         ((known[model], _),) = query.get_compiler(connection=connection).as_sql()
-    values = [field.pre_save(row, add=True) for field in fields]
-    if connection.vendor != "postgresql":  # psycopg takes them as they are
-        values = [field.get_db_prep_save(value, connection) for field, value in zip(fields, values, strict=True)]
     with connection.cursor() as cursor:
-        cursor.execute(known[model], values)
+        cursor.execute(known[model], stored_values(row, connection))
     row._state.adding, row._state.db = False, connection.alias
+
+
+def stored_values(row: models.Model, connection) -> list:
+    """Return the row's values as the database driver takes them, in the order of its columns."""
+    fields = row._meta.local_concrete_fields
+    values = [field.pre_save(row, add=row._state.adding) for field in fields]
+    if connection.vendor == "postgresql":  # psycopg takes them as they are
+        return values
+    return [field.get_db_prep_save(value, connection) for field, value in zip(fields, values, strict=True)]
