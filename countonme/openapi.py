@@ -94,8 +94,8 @@ class ContractSchema(AutoSchema):
             )
         if "201" in answers and "200" not in answers:
             answers["200"] = {**answers["201"], "description": "A retry: its `id` is stored. Nothing has changed."}
+        special = {409: getattr(self.view, "conflict_serializer", ErrorSerializer), 422: ValidationErrorSerializer}
         for status in sorted(self._errors()):
-            special = {409: getattr(self.view, "conflict_serializer", ErrorSerializer), 422: ValidationErrorSerializer}
             body = special.get(status, ErrorSerializer)
             answer = OpenApiResponse(body, description=ERRORS[status])
             answers.setdefault(str(status), self._get_response_for_code(answer, str(status)))

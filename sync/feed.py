@@ -43,8 +43,8 @@ def changes_of(table: Table, device: Device, cursor: Cursor, whole: bool) -> dic
         return told_apart(table.changed_since(device=device.pk, since=0))
     if not cursor.since or cursor.is_purged:
         return {"created": [], "updated": table.live(device=device.pk), "deleted": []}
-    from_the_start = {"live_since": 0} if whole else {}
-    return told_apart(table.changed_since(device=device.pk, since=cursor.since, **from_the_start))
+    read = table.whole if whole else table.changed_since
+    return told_apart(read(device=device.pk, since=cursor.since))
 
 
 def told_apart(rows: list[dict]) -> dict:

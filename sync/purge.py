@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
+from countonme.bulk import in_batches
 from devices.models import Device
 from sync.tables import TABLES, Table
 
@@ -17,9 +18,10 @@ def purge(before: datetime, *, commit: bool) -> Iterator[tuple[UUID, dict[str, i
     """Remove tombstones from before a time, and yield how many of each device's, by table; or count them alone."""
     for device_id in devices_with_tombstones(before):
         with transaction.atomic():
-            yield device_id, purge_device(device_id, before)
+            removed = purge_device(device_id, before)
             if not commit:
                 transaction.set_rollback(True)
+        yield device_id, removed
 
 
 def devices_with_tombstones(before: datetime) -> list[UUID]:
@@ -36,9 +38,8 @@ def purge_device(device_id: UUID, before: datetime) -> dict[str, int]:
     removed, through = {}, device.purged_through
     for table in reversed(TABLES):
         gone = dict(unneeded(table, device_id, before).values_list("pk", "revision"))
-        ids = list(gone)
-        for start in range(0, len(ids), BATCH):
-            table.model.all_objects.for_device(device_id).filter(pk__in=ids[start : start + BATCH]).purge()
+        for ids in in_batches(list(gone), BATCH):
+            table.model.all_objects.for_device(device_id).filter(pk__in=ids).purge()
         removed[table.name], through = len(gone), max(through, *gone.values(), 0)
     Device.objects.filter(pk=device_id).update(purged_through=through)
     return removed

@@ -79,7 +79,8 @@ class Push:
 
     def refuse_conflicts(self, cursor: Cursor) -> None:
         """Raise PushConflict if there is any, by the revisions from before this push."""
-        stale = cursor.is_purged or cursor.in_gap or cursor.since >= self.changes.revision
+        # By now the device has this push's own revision, which no phone can know yet.
+        stale = cursor.is_purged or cursor.is_lost or cursor.since == self.changes.revision
         judged = {each.table.name: each.judge(cursor.since, stale) for each in self.incoming.values()}
         if conflicts := {name: ids for name, ids in judged.items() if ids}:
             raise PushConflict(conflicts)
@@ -173,13 +174,13 @@ class Incoming:
 
     def delete(self) -> None:
         """Make tombstones of what was deleted, and of its parts."""
-        for row in self.doomed:
-            self.bury(row)
         if not self.doomed:
             return
+        for row in self.doomed:
+            self.bury(row)
+        buried = {row.pk for row in self.doomed}
         for parts in self.push.parts_of(self.table):
-            parts.know(parts.table.live_parts(device=self.push.device.pk, wholes=[row.pk for row in self.doomed]))
-            buried = {row.pk for row in self.doomed}
+            parts.know(parts.table.live_parts(device=self.push.device.pk, wholes=list(buried)))
             for part in parts.rows.values():
                 if getattr(part, parts.table.part_of) in buried and part.deleted_at is None:
                     parts.bury(part)

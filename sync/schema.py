@@ -4,6 +4,7 @@ from drf_spectacular.utils import OpenApiExample, inline_serializer
 from rest_framework import serializers
 
 from countonme.openapi import ErrorSerializer, FieldErrorSerializer
+from food_entries.serializers import ENTRY
 from products.serializers import PORTION, PRODUCT
 from sync.tables import TABLES, Table
 
@@ -60,11 +61,11 @@ class ConflictSerializer(ErrorSerializer):
     conflicts = per_table("Conflicts", ids, help_text="What has changed since `last_pulled_at`, by table.")
 
 
+SHOWN = {"products": PRODUCT, "portions": PORTION}
 ROWS = {
-    "products": {
-        name: value for name, value in PRODUCT.items() if name not in ("portions", "created_at", "updated_at")
-    },
-    "portions": {name: value for name, value in PORTION.items() if name not in ("created_at", "updated_at")},
+    table.name: {column: SHOWN[table.name][column] for column in table.columns}
+    for table in TABLES
+    if table.name in SHOWN
 }
 NOTHING = {"created": [], "updated": [], "deleted": []}
 PULLED_EXAMPLES = [
@@ -74,7 +75,7 @@ PULLED_EXAMPLES = [
             "changes": {
                 "products": NOTHING | {"updated": [ROWS["products"]]},
                 "portions": NOTHING | {"updated": [ROWS["portions"]]},
-                "food_entries": NOTHING | {"deleted": ["c2a4e8f0-5d1b-4a7e-9c3f-8b6d0e2f4a19"]},
+                "food_entries": NOTHING | {"deleted": [ENTRY["id"]]},
             },
             "timestamp": 42,
         },
@@ -87,7 +88,7 @@ PUSH_EXAMPLES = [
         {
             "products": {"created": [ROWS["products"]]},
             "portions": {"created": [ROWS["portions"]]},
-            "food_entries": {"deleted": ["c2a4e8f0-5d1b-4a7e-9c3f-8b6d0e2f4a19"]},
+            "food_entries": {"deleted": [ENTRY["id"]]},
         },
         request_only=True,
     ),

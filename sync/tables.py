@@ -49,6 +49,7 @@ class Table:
         }
         self.live = Prepared(self._live)
         self.changed_since = Prepared(self._changed_since)
+        self.whole = Prepared(self._whole)
         self.rows_by_id = Prepared(self._rows_by_id)
         self.live_parts = Prepared(self._live_parts)
         self.holders = {column: Prepared(lambda device, c=column: self._holders(device, c)) for column in self.unique}
@@ -63,16 +64,16 @@ class Table:
         """Return the live rows, as a phone has them."""
         return self.model.objects.for_device(device).order_by("revision", "id").values(*self.columns)
 
-    def _changed_since(self, device, since, live_since=None) -> QuerySet:
-        """Return what has changed after a revision, tombstones too, which have a `deleted_at`.
+    def _changed_since(self, device, since) -> QuerySet:
+        """Return what has changed after a revision, tombstones too, which have a `deleted_at`."""
+        return self._changes(device, Q(revision__gt=since))
 
-        Live rows come from `live_since` on, which is earlier, if it is given.
-        """
-        changed = self.model.all_objects.for_device(device).filter(
-            revision__gt=since if live_since is None else live_since
-        )
-        if live_since is not None:
-            changed = changed.filter(Q(deleted_at=None) | Q(revision__gt=since))
+    def _whole(self, device, since) -> QuerySet:
+        """Return the same, and all other live rows."""
+        return self._changes(device, Q(deleted_at=None) | Q(revision__gt=since))
+
+    def _changes(self, device, which: Q) -> QuerySet:
+        changed = self.model.all_objects.for_device(device).filter(which)
         return changed.order_by("revision", "id").values("deleted_at", *self.columns)
 
     def _rows_by_id(self, device, ids) -> QuerySet:
