@@ -49,15 +49,14 @@ class DeviceManager(models.Manager):
         return row and row[0]
 
     def state(self, device_id: UUID, cursor: int) -> tuple[int, int, bool] | None:
-        """Return the live device's revision, its `purged_through`, and whether a restore lost the revision `cursor`.
+        """Return the live device's revision, its `purged_through`, and whether a restore came after `cursor`.
 
         One statement for all three; None if there is no such device.
         """
         return self.fetched(
-            "SELECT revision, purged_through, EXISTS"
-            " (SELECT 1 FROM gaps WHERE device_id = devices.id AND after < %s AND before > %s)"
+            "SELECT revision, purged_through, EXISTS (SELECT 1 FROM gaps WHERE device_id = devices.id AND before > %s)"
             " FROM devices WHERE id = %s AND deleted_at IS NULL",
-            [cursor, cursor, self.key(device_id)],
+            [cursor, self.key(device_id)],
         )
 
     def key(self, device_id: UUID):
@@ -185,7 +184,8 @@ class Restore(models.Model):
 class Gap(models.Model):
     """Revisions of a device that a restore lost, or may have lost: those between two, both excluded.
 
-    A phone whose cursor is one of them may be the only place where the rows of that time still are.
+    A phone that pulled before the restore may be the only place where the rows of that time still are, whatever its
+    cursor: a push does not move that.
     """
 
     device = models.ForeignKey(Device, on_delete=models.CASCADE)

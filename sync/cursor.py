@@ -12,7 +12,7 @@ class Cursor:
     since: int
     revision: int
     purged_through: int
-    in_gap: bool
+    is_before_a_restore: bool
 
     @classmethod
     def of(cls, device: Device, since: int) -> Self:
@@ -24,8 +24,11 @@ class Cursor:
 
     @property
     def is_lost(self) -> bool:
-        """Say whether the phone knows of writes that a restore lost: it may be the only one that has them."""
-        return self.in_gap or self.since > self.revision
+        """Say whether the phone may know of writes that a restore lost: it may be the only one that has them.
+
+        A phone that knows no more than the backup is one too, since it may have pushed after its last pull.
+        """
+        return self.since > self.revision or (self.since > 0 and self.is_before_a_restore)
 
     @property
     def is_purged(self) -> bool:

@@ -14,10 +14,10 @@ def pull(device: Device, since: int, whole: Collection[str] = ()) -> dict:
     """Return the changes after `since` and the device's revision, from one snapshot; tables in `whole` come whole."""
     with snapshot():
         cursor = Cursor.of(device, since)
+        if cursor.is_lost:
+            return after_restore(device, cursor)
         changes = {table.name: changes_of(table, device, cursor, table.name in whole) for table in TABLES}
     answer = {"changes": changes, "timestamp": cursor.revision}
-    if cursor.is_lost:
-        return answer | {"restored": True}
     if since and cursor.is_purged:
         return answer | {"experimentalStrategy": "replacement"}
     return answer
@@ -37,10 +37,22 @@ def snapshot() -> Iterator[None]:
         yield
 
 
+def after_restore(device: Device, cursor: Cursor) -> dict:
+    """Return everything there is, and which rows are newer than what the phone has: in all others the phone is right.
+
+    Without the latter, a phone that had merely missed something would push what it still has over it.
+    """
+    answer = {"changes": {}, "timestamp": cursor.revision, "restored": True, "newer": {}}
+    for table in TABLES:
+        rows = table.everything(device=device.pk)
+        newer = [row["id"] for row in rows if row.pop("revision") > cursor.since and row["deleted_at"] is None]
+        answer["newer"][table.name] = newer
+        answer["changes"][table.name] = told_apart(rows)
+    return answer
+
+
 def changes_of(table: Table, device: Device, cursor: Cursor, whole: bool) -> dict:
     """Return a table's changes. Live rows all go into `updated`: as `created` they would revive what a user deleted."""
-    if cursor.is_lost:
-        return told_apart(table.changed_since(device=device.pk, since=0))
     if not cursor.since or cursor.is_purged:
         return {"created": [], "updated": table.live(device=device.pk), "deleted": []}
     read = table.whole if whole else table.changed_since

@@ -37,6 +37,9 @@ PULLED = inline_serializer(
         "restored": serializers.BooleanField(
             required=False, help_text="The server lost writes. Drop nothing, and push what only you have."
         ),
+        "newer": per_table(
+            "Newer", ids, required=False, help_text="With `restored`: live rows that have changed since your last pull."
+        ),
     },
 )
 SENT = per_table("PushedChanges", lambda table: changes(table, required=False))

@@ -50,6 +50,7 @@ class Table:
         self.live = Prepared(self._live)
         self.changed_since = Prepared(self._changed_since)
         self.whole = Prepared(self._whole)
+        self.everything = Prepared(self._everything)
         self.rows_by_id = Prepared(self._rows_by_id)
         self.live_parts = Prepared(self._live_parts)
         self.holders = {column: Prepared(lambda device, c=column: self._holders(device, c)) for column in self.unique}
@@ -75,6 +76,11 @@ class Table:
     def _changes(self, device, which: Q) -> QuerySet:
         changed = self.model.all_objects.for_device(device).filter(which)
         return changed.order_by("revision", "id").values("deleted_at", *self.columns)
+
+    def _everything(self, device) -> QuerySet:
+        """Return all rows, tombstones too, with their `deleted_at` and `revision`."""
+        rows = self.model.all_objects.for_device(device).order_by("revision", "id")
+        return rows.values("deleted_at", "revision", *self.columns)
 
     def _rows_by_id(self, device, ids) -> QuerySet:
         return self.model.all_objects.for_device(device).filter(pk__any_of=ids)

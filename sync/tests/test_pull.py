@@ -179,10 +179,10 @@ class TestACursorThatARestoreLost:
         assert told(answer) == ({past["old"], past["changed"]}, {past["deleted"]})
         assert answer["restored"] is True
         assert answer["timestamp"] == 5
-        assert answer.keys() == {"changes", "timestamp", "restored"}
+        assert answer.keys() == {"changes", "timestamp", "restored", "newer"}
 
-    @pytest.mark.parametrize(("since", "lost"), [(1, False), (2, False), (3, True), (4, False), (5, False)])
-    def test_is_one_in_a_gap_whose_ends_are_none(self, api, device, past, since, lost):
+    @pytest.mark.parametrize(("since", "lost"), [(0, False), (1, True), (2, True), (3, True), (4, False), (5, False)])
+    def test_is_one_from_before_a_restore(self, api, device, past, since, lost):
         Gap.objects.create(device=device, after=2, before=4)
 
         answer = pulled(api, since)
@@ -191,7 +191,18 @@ class TestACursorThatARestoreLost:
         if lost:
             assert told(answer) == ({past["old"], past["changed"]}, {past["deleted"]})
 
-    def test_is_none_in_another_devices_gap(self, api, other, past):
+    @pytest.mark.parametrize(
+        ("since", "newer"), [(1, {"old", "changed"}), (2, {"changed"}), (3, {"changed"}), (4, set())]
+    )
+    def test_hears_which_rows_have_changed_since(self, api, device, past, since, newer):
+        Gap.objects.create(device=device, after=4, before=5)
+
+        answer = pulled(api, since)
+
+        assert set(answer["newer"]["products"]) == {past[name] for name in newer}
+        assert list(answer["newer"]) == list(answer["changes"])
+
+    def test_is_none_from_before_another_devices_restore(self, api, other, past):
         Gap.objects.create(device=other, after=2, before=4)
 
         assert pulled(api, 3).keys() == {"changes", "timestamp"}
@@ -202,7 +213,7 @@ class TestACursorThatARestoreLost:
 
         answer = pulled(api, 3)
 
-        assert answer.keys() == {"changes", "timestamp", "restored"}
+        assert answer.keys() == {"changes", "timestamp", "restored", "newer"}
         assert told(answer) == ({past["old"], past["changed"]}, {past["deleted"]})
 
 

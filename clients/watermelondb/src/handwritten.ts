@@ -41,7 +41,7 @@ export class Diary {
     return answer.rejected ?? [];
   }
 
-  private merge({ changes, timestamp, restored, experimentalStrategy }: any): void {
+  private merge({ changes, timestamp, restored, newer, experimentalStrategy }: any): void {
     for (const table of TABLES) {
       const rows = this.rows[table];
       const stored = new Map<string, Row>(changes[table].updated.map((row: Row) => [row.id, row]));
@@ -49,7 +49,7 @@ export class Diary {
       for (const [id, kept] of rows) {
         const isGone = experimentalStrategy === "replacement" && !stored.has(id) && !kept.isNew;
         if (isGone || deleted.has(id)) rows.delete(id);
-        else if (restored) rows.set(id, { ...kept, isNew: !stored.has(id), changed: Object.keys(kept.row) });
+        else if (restored && !newer[table].includes(id)) rows.set(id, { ...kept, isNew: !stored.has(id), changed: Object.keys(kept.row) });
       }
       for (const [id, theirs] of stored) {
         const { row = theirs, changed = [], isDeleted } = rows.get(id) ?? {};

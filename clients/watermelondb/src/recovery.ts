@@ -2,16 +2,19 @@ import type { Database, DirtyRaw, Model } from "@nozbe/watermelondb";
 import { setRawColumnChange } from "@nozbe/watermelondb/sync/helpers";
 
 type Changes = { [table: string]: { updated: DirtyRaw[]; deleted: string[] } };
+type Newer = { [table: string]: string[] };
 
 /**
  * Mark what a restored server has lost: the rows that it lacks as created, the columns in which it differs as changed.
- * The sync that is under way then keeps them in its merge, and pushes them.
+ * The sync that is under way then keeps them in its merge, and pushes them. Rows that are newer than the last pull are
+ * merged like those of any pull.
  */
-export async function reclaim(database: Database, changes: Changes): Promise<void> {
+export async function reclaim(database: Database, changes: Changes, newer: Newer): Promise<void> {
   const stored = new Map(Object.values(changes).flatMap(({ updated }) => updated).map((row) => [row.id, row]));
   const deleted = Object.values(changes).flatMap((table) => table.deleted);
   await database.write(async () => {
-    const own = await recordsOf(database);
+    const isNewer = new Set(Object.values(newer).flat());
+    const own = (await recordsOf(database)).filter(({ id }) => !isNewer.has(id));
     const known = new Set([...own.map(({ id }) => id), ...stored.keys(), ...deleted]);
     const products = standIns(own, known).map((raw) => database.get("products").prepareCreateFromDirtyRaw(raw));
     const marked = own.map((record) => record.prepareUpdate(() => mark(record, stored.get(record.id), known)));

@@ -31,7 +31,7 @@ async function syncOnce(database: Database, account: Account): Promise<Rejected[
     pullChanges: async ({ lastPulledAt, schemaVersion, migration }) => {
       const known = `last_pulled_at=${lastPulledAt}&schema_version=${schemaVersion}`;
       const answer = await call(account, `${known}&migration=${encodeURIComponent(JSON.stringify(migration))}`);
-      if (answer.restored) await reclaim(database, answer.changes);
+      if (answer.restored) await reclaim(database, answer.changes, answer.newer);
       return answer;
     },
     pushChanges: async ({ changes, lastPulledAt }) => {

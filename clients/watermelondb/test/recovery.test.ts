@@ -50,6 +50,8 @@ for (const Kind of KINDS) {
     });
 
     it("gives back to a restored server what that has lost", async () => {
+      const since = await other.put("products", QUARK);
+      await agree(other, phone);
       await backUp();
       const lost = await bread(phone, { name: "Lost bread" });
       const lostEntry = await breakfast(phone, lost);
@@ -59,18 +61,31 @@ for (const Kind of KINDS) {
       await agree(phone);
       const before = await phone.everything();
       await restore();
-      await rest(account, "PATCH", `/products/${of.product_id}`, { name: "Bread since the restore" });
+      await rest(account, "PATCH", `/products/${since}`, { name: "Renamed since the restore" });
       const unsent = await weighed(phone, of.product_id);
-      assert.deepEqual(ids((await everything(account)).products), [of.product_id]);
+      assert.deepEqual(ids((await everything(account)).products), [of.product_id, since].sort());
 
       const [pull] = await watched(() => phone.sync());
 
       assert.equal(pull.body.restored, true);
       const stored = await agree(phone, other);
-      assert.deepEqual(stored.products, before.products);
+      const renamed = (row: Row) => (row.id === since ? { ...row, name: "Renamed since the restore" } : row);
+      assert.deepEqual(stored.products, before.products.map(renamed));
       assert.deepEqual(stored.portions, before.portions);
       assert.deepEqual(ids(stored.food_entries), [eaten, lostEntry, unsent].sort());
       assert.equal(stored.food_entries.find(({ id }) => id === eaten)?.grams, 120);
+    });
+
+    it("gives back to a restored server what it has pushed since its last pull", async () => {
+      const pushed = await weighed(phone, of.product_id);
+      await backUp();
+      await phone.sync();
+      await restore();
+      assert.deepEqual(ids((await everything(account)).food_entries), [eaten]);
+
+      await phone.sync();
+
+      assert.deepEqual(ids((await agree(phone, other)).food_entries), [eaten, pushed].sort());
     });
 
     it("gets back from a restored server what it deleted in the lost time, and hears of later deletions", async () => {

@@ -6,8 +6,8 @@ from devices.models import Restore
 
 class Command(BaseCommand):
     help = (
-        "Run once after the database was restored from a backup, before the service starts again: phones that have "
-        "pulled since the backup are told what it lacks, and push that again. Those that have only pushed are not."
+        "Run once after the database was restored from a backup, before the service starts again: every phone is told "
+        "at its next sync, and pushes again what the backup lacks."
     )
 
     def handle(self, **options) -> None:
