@@ -2,12 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from uuid import UUID
 
 from rest_framework.exceptions import ErrorDetail
 
 from countonme.bulk import in_batches
-from countonme.errors import Conflict, ValidationError, flattened, refusal
+from countonme.errors import Conflict, ValidationError, refusal
 from devices.models import Device
 from devices.owned import ChangeSet, DeviceOwned, change_set
 from devices.serializers import no_such
@@ -52,6 +53,15 @@ def push(device: Device, bodies: Iterator, since: int) -> dict:
             taken[found.table] |= found.ids
 
 
+@dataclass(slots=True)
+class RejectedRow:
+    """A row that was left out, as it is answered. There may be many: a dict would take three times the memory."""
+
+    table: str
+    id: str
+    errors: list[dict]
+
+
 class Push:
     """A push under the device's lock."""
 
@@ -90,9 +100,7 @@ class Push:
         return {
             "experimentalRejectedIds": {name: list(errors) for name, errors in refused.items()},
             "rejected": [
-                {"table": name, "id": row_id, "errors": list(flattened(detail))}
-                for name, errors in refused.items()
-                for row_id, detail in errors.items()
+                RejectedRow(name, row_id, errors) for name, rows in refused.items() for row_id, errors in rows.items()
             ],
         }
 
@@ -102,10 +110,10 @@ class Incoming:
 
     def __init__(self, push: Push, sent: Sent, taken: set[UUID]):
         self.push, self.sent, self.taken, self.table = push, sent, taken, sent.table
-        self.refused: dict[str, dict] = dict(sent.refused)
+        self.refused = dict(sent.refused)
         self.needed = {*sent.rows, *sent.deleted}  # ids of rows to be read
         self.rows: dict[UUID, DeviceOwned] = {}  # the device's, live or not, that this push is about; new ones too
-        self.held: dict[UUID, Values] = {}  # of stored rows: the values that only one may hold
+        self.held: dict[UUID, Values] = {}  # of stored rows that hold any: the values that only one may hold
         self.wanted: dict[UUID, SentRow] = {}  # what is to be created or updated
         self.doomed: list[DeviceOwned] = []  # what is to be deleted
         self.entered: list[tuple[DeviceOwned, SentRow]] = []  # parts, with what was sent of them
@@ -121,20 +129,25 @@ class Incoming:
 
     def load(self) -> None:
         """Read the rows that are needed, and note which ones they and the sent ones refer to."""
-        for ids in in_batches(list(self.needed)):  # a row as it comes takes as much memory as the row it becomes
+        needed, self.needed = list(self.needed), set()
+        for ids in in_batches(needed):  # a row as it comes takes as much memory as the row it becomes
             self.know(self.table.rows_by_id(device=self.push.device.pk, ids=ids))
         for column, model in self.table.references.items():
             named = {row.values.get(column) for row in self.sent.rows.values()}
             named |= {getattr(row, column) for row in self.rows.values()}
             self.push.incoming[model].needed |= named - {None}
 
+    def know_live_parts(self, wholes: list[UUID]) -> None:
+        for ids in in_batches(wholes):
+            self.know(self.table.live_parts(device=self.push.device.pk, wholes=ids))
+
     def know(self, rows: Iterable[DeviceOwned]) -> None:
         for row in rows:
             if row.pk not in self.rows:
                 self.rows[row.pk] = row
                 self.share_ids(row)
-                if self.table.exclusive:
-                    self.held[row.pk] = self.exclusive_of(row)
+                if (held := self.exclusive_of(row)) != self.table.exclusive:
+                    self.held[row.pk] = held
 
     def share_ids(self, row: DeviceOwned) -> None:
         """Let rows that refer to the same have one id between them: of many rows, a tenth of the memory."""
@@ -180,7 +193,7 @@ class Incoming:
             self.bury(row)
         buried = {row.pk for row in self.doomed}
         for parts in self.push.parts_of(self.table):
-            parts.know(parts.table.live_parts(device=self.push.device.pk, wholes=list(buried)))
+            parts.know_live_parts(list(buried))
             for part in parts.rows.values():
                 if getattr(part, parts.table.part_of) in buried and part.deleted_at is None:
                     parts.bury(part)
@@ -192,35 +205,36 @@ class Incoming:
 
     def take_in(self) -> None:
         """Put what was sent on the rows, and refuse what can never be stored, each row for itself."""
-        possible: dict[UUID, Named] = {}
-        for row_id, sent in self.wanted.items():
+        for row_id, sent in list(self.wanted.items()):
             try:
-                possible[row_id] = self.named(row_id, sent)
+                self.check(row_id, sent)
             except ValidationError as error:
-                self.refuse(row_id, error)
+                self.refuse(row_id, self.sent.with_errors(error))
         for column, message in self.table.unique.items():
-            for row_id in self.without_a_value_of_its_own(column, possible):
-                if possible.pop(row_id, None) is not None:
-                    self.refuse(row_id, refusal(column, message, "unique"))
-        for row_id in list(possible):
-            self.enter(row_id, self.wanted.pop(row_id), possible.pop(row_id))
+            for row_id in self.without_a_value_of_its_own(column):
+                self.refuse(row_id, self.sent.with_errors(refusal(column, message, "unique")))
+        for row_id in list(self.wanted):
+            self.enter(row_id, self.wanted.pop(row_id))
 
-    def named(self, row_id: UUID, sent: SentRow) -> Named:
-        """Return the rows that a row refers to; raise ValidationError if it can never be stored."""
-        row = self.rows.get(row_id)
+    def check(self, row_id: UUID, sent: SentRow) -> None:
+        """Refuse a row, or raise ValidationError, if it can never be stored, whatever the others are."""
         if sent.errors:
-            raise ValidationError(sent.errors)
+            self.refuse(row_id, sent)
+            return
+        row = self.rows.get(row_id)
         if row_id in self.taken:
             raise refusal("id", "This id is taken.", "taken")
         if row is None and (missing := set(self.table.required) - sent.values.keys() - {"id"}):
             raise ValidationError({name: [ErrorDetail("This field is required.", "required")] for name in missing})
-        named = {
+        self.table.check(row, sent.values, self.named(sent))
+
+    def named(self, sent: SentRow) -> Named:
+        """Return the rows that a row refers to; raise ValidationError where there is no such row."""
+        return {
             column: self.referred(column, model, sent.values[column])
             for column, model in self.table.references.items()
             if sent.values.get(column) is not None
         }
-        self.table.check(row, sent.values, named)
-        return named
 
     def referred(self, column: str, model: type[DeviceOwned], row_id: UUID) -> DeviceOwned:
         """Return the device's row of this id, live or not."""
@@ -229,11 +243,9 @@ class Incoming:
             raise refusal(column, no_such(model), "does_not_exist")
         return row
 
-    def without_a_value_of_its_own(self, column: str, possible: dict) -> list[UUID]:
+    def without_a_value_of_its_own(self, column: str) -> list[UUID]:
         """Return those rows whose value another one has, or claims first, when all that was sent is in."""
-        claims = {
-            row_id: self.wanted[row_id].values[column] for row_id in possible if column in self.wanted[row_id].values
-        }
+        claims = {row_id: sent.values[column] for row_id, sent in self.wanted.items() if column in sent.values}
         if not claims:
             return []
         held = dict(self.table.holders[column](device=self.push.device.pk))
@@ -241,8 +253,8 @@ class Incoming:
             held.pop(row.pk, None)
         return refused_claims(held, claims)
 
-    def enter(self, row_id: UUID, sent: SentRow, named: Named) -> None:
-        row = self.rows.get(row_id)
+    def enter(self, row_id: UUID, sent: SentRow) -> None:
+        row, named = self.rows.get(row_id), self.named(sent)
         if row is None:
             row = self.rows[row_id] = self.table.born(self.push.device, row_id, sent.values, named)
             self.new.append(row)
@@ -260,8 +272,9 @@ class Incoming:
         if not (row._state.adding or sent.matches(row)):
             self.touched[row.pk] = row
 
-    def refuse(self, row_id: UUID, error: ValidationError) -> None:
-        self.refused[str(row_id)] = error.detail
+    def refuse(self, row_id: UUID, sent: SentRow) -> None:
+        if self.wanted.pop(row_id, None):
+            self.refused[str(row_id)] = sent.errors
 
     def settle(self) -> None:
         """Settle what is for the parts of each row together to decide."""
@@ -272,7 +285,7 @@ class Incoming:
         wholes = [whole for pk in wholes if (whole := self.whole.rows[pk]).deleted_at is None]
         if not wholes:
             return
-        self.know(self.table.live_parts(device=self.push.device.pk, wholes=[row.pk for row in wholes]))
+        self.know_live_parts([row.pk for row in wholes])
         parts, sent = defaultdict(list), defaultdict(list)
         for part in sorted(self.rows.values(), key=age):
             if part.deleted_at is None:

@@ -6,13 +6,14 @@ from uuid import UUID
 
 from rest_framework.exceptions import ErrorDetail
 
-from countonme.errors import ValidationError
+from countonme.errors import ValidationError, flattened
 from devices.owned import DeviceOwned
 from devices.serializers import kept
 from sync.serializers import row_id_of
 from sync.tables import Table, Values
 
 LISTS = ("created", "updated", "deleted")
+NONE: dict = {}  # one for all rows
 
 
 @dataclass(slots=True)
@@ -22,7 +23,7 @@ class SentRow:
     values: Values
     read_only: dict  # as sent: what the phone believes
     exact: bool  # the values are what was sent, untrimmed and unrounded
-    errors: dict | None = None
+    errors: list[dict] | None = None  # as they are answered
 
     def says(self, row: DeviceOwned) -> bool:
         """Say whether the row has these values."""
@@ -40,7 +41,8 @@ class Sent:
     def __init__(self, table: Table, lists):
         self.table = table
         self.rows: dict[UUID, SentRow] = {}
-        self.refused: dict[str, dict] = {}
+        self.refused: dict[str, list[dict]] = {}
+        self.faulty: dict[tuple, SentRow] = {}
         lists = of_type(dict, lists, table.name)
         created, updated, deleted = (of_type(list, lists.get(name, []), table.name, name) for name in LISTS)
         self.deleted = self.read_ids(deleted)
@@ -63,21 +65,27 @@ class Sent:
             of_type(dict, sent, self.table.name, name, place)
             text = of_type(str, sent.get("id"), self.table.name, name, place, "id")
             row = self.checked(sent)
-            if row.errors and "id" in row.errors:
+            if row.errors and any(error["loc"] == ["id"] for error in row.errors):
                 self.refused[text] = row.errors
             elif (row_id := UUID(text)) not in self.deleted:
                 self.rows[row_id] = row  # the last word on an id counts, whole as it is
 
     def checked(self, sent: dict) -> SentRow:
         table = self.table
-        read_only = {name: sent[name] for name in table.read_only if name in sent}
+        read_only = {name: sent[name] for name in table.read_only if name in sent} or NONE
         try:
             values = kept(table.serializer_class, partial=True).run_validation(sent)
         except ValidationError as error:
-            return SentRow({}, read_only, exact=False, errors=error.detail)
+            return self.with_errors(error)
         exact = all(in_json(value) == sent[name] for name, value in values.items())
         del values["id"]
         return SentRow(values, read_only, exact)
+
+    def with_errors(self, error: ValidationError) -> SentRow:
+        """Return what stands for all rows that have these errors: there may be many."""
+        errors = list(flattened(error.detail))
+        key = tuple((*error["loc"], error["msg"], error["type"]) for error in errors)
+        return self.faulty.setdefault(key, SentRow(NONE, NONE, exact=False, errors=errors))
 
 
 def read(body, tables: tuple[Table, ...]) -> list[Sent]:

@@ -1,0 +1,59 @@
+"""What a push takes of the memory: the rows, the checked ones and the models must never all be there at once."""
+
+import json
+import tracemalloc
+
+import pytest
+
+from sync.tests.phone import entry, portion, product, revision
+
+COUNT = 3_000
+SYNCED = {"_status": "updated", "_changed": "grams"}  # as the client library sends a row
+
+
+def diary(count: int) -> dict[str, list[dict]]:
+    """Return a long time offline: a tenth of the rows are products, a tenth portions, the others what was eaten."""
+    products = [product(**SYNCED) for _ in range(count // 10)]
+    portions = [portion(of, is_default=True, **SYNCED) for of in products]
+    entries = [
+        entry(of, portion_id=part["id"], quantity=2, product_name=of["name"], kcal=181.3, protein=5.95, **SYNCED)
+        for of, part in zip(products * 8, portions * 8, strict=True)
+    ]
+    return {"products": products, "portions": portions, "food_entries": entries}
+
+
+def peak_of(api, since: int, tables: dict) -> float:
+    """Push the tables' rows, and return the peak of Python's memory, as a multiple of the body."""
+    body = json.dumps({name: {"updated": rows} for name, rows in tables.items()}).encode()
+    tracemalloc.start()
+    try:
+        response = api.post(f"/v1/sync?last_pulled_at={since}", body, content_type="application/json")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert response.status_code == 200
+    return peak / len(body) - 1  # less the test client's own copy
+
+
+@pytest.fixture
+def warm(api) -> int:
+    """Let everything be there that stays, and return the revision."""
+    peak_of(api, 1, diary(10))
+    return revision(api)
+
+
+class TestThePeakOfAPush:
+    def test_is_below_ten_bodies(self, api, warm):
+        rows = diary(COUNT)
+        new = peak_of(api, warm, rows)
+        for row in [row for table in rows.values() for row in table]:
+            row["grams" if "grams" in row else "kcal_100g"] = 99
+        updated = peak_of(api, revision(api), rows)
+
+        assert max(new, updated) < 10, (new, updated)
+
+    def test_grows_little_by_what_is_refused(self, api, warm):
+        """The answer alone is several times as long as these rows."""
+        rows = [{"id": row["id"]} for row in diary(COUNT)["food_entries"]]
+
+        assert peak_of(api, warm, {"food_entries": rows}) < 20
