@@ -139,8 +139,9 @@ def store_ours(database: str, data: Data) -> None:
     """Fill CountOnMe's tables, which are migrated and empty."""
     now = datetime.now(UTC)
     with psycopg.connect(database) as connection:
-        rows = ((one.id, bcrypt_hash(one.token), 1, now, now) for one in data.devices)
-        copied(connection, "devices", ("id", "token_hash", "revision", "created_at", "last_seen_at"), rows)
+        columns = ("id", "token_hash", "revision", "purged_through", "created_at", "last_seen_at")
+        rows = ((one.id, bcrypt_hash(one.token), 1, 0, now, now) for one in data.devices)
+        copied(connection, "devices", columns, rows)
         columns = ("id", "device_id", "revision", "created_at", "name", "name_key", "kcal_100g", *NUTRIENTS)
         rows = (
             (one.id, one.device.id, 1, one.created_at, one.name, one.name.lower(), one.kcal, *one.nutrients)

@@ -37,7 +37,7 @@ def columns(names: tuple[str, ...]) -> str:
     return ", ".join(f"{name}::float8" if name in AMOUNTS else name for name in names)
 
 
-DEVICE_ROW = """SELECT token_hash, next_token_hash, revision, created_at, last_seen_at, deleted_at
+DEVICE_ROW = """SELECT token_hash, next_token_hash, revision, purged_through, created_at, last_seen_at, deleted_at
     FROM devices WHERE id = %s"""
 PRODUCT_ROW = f"SELECT {columns(PRODUCT)} FROM products WHERE device_id = %s AND deleted_at IS NULL AND id = %s"
 PRODUCT_LIST = f"""SELECT {columns(PRODUCT)} FROM products WHERE device_id = %s AND deleted_at IS NULL
@@ -60,8 +60,8 @@ INSERT_PRODUCT = f"""INSERT INTO products (id, device_id, revision, created_at, 
     kcal_100g, protein_100g, carbs_100g, fat_100g, barcode) VALUES ({", ".join(["%s"] * 13)})"""
 INSERT_PORTION = f"""INSERT INTO portions (id, device_id, revision, created_at, updated_at, deleted_at, product_id,
     name, name_key, grams, is_default) VALUES ({", ".join(["%s"] * 11)})"""
-INSERT_DEVICE = """INSERT INTO devices (id, token_hash, next_token_hash, revision, created_at, last_seen_at, deleted_at)
-    VALUES (%s, %s, NULL, 1, %s, %s, NULL) ON CONFLICT DO NOTHING"""
+INSERT_DEVICE = """INSERT INTO devices (id, token_hash, next_token_hash, revision, purged_through, created_at,
+    last_seen_at, deleted_at) VALUES (%s, %s, NULL, 1, 0, %s, %s, NULL) ON CONFLICT DO NOTHING"""
 
 HUNDREDTH = Decimal("0.01")
 OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
@@ -137,7 +137,7 @@ def caller(environ) -> tuple[uuid.UUID, int]:
     name, _, secret = token.partition(".")
     device_id = uuid.UUID(name)
     rows = fetched(DEVICE_ROW, device_id)
-    if scheme != "Bearer" or not rows or rows[0][5] is not None:
+    if scheme != "Bearer" or not rows or rows[0][6] is not None:
         raise Refused(401)
     token_hash, revision = rows[0][0], rows[0][2]
     verdict = hmac.digest(SECRET_KEY, f"{token}{token_hash}".encode(), "sha256")

@@ -42,8 +42,8 @@ ENTRIES = 10
 # Each other device has a product with its portion, and entries on ten days. Ids follow from the number, so that rows
 # find each other.
 DEVICES = """
-INSERT INTO devices (id, token_hash, revision, created_at, last_seen_at)
-SELECT md5('device ' || n)::uuid, repeat('x', 60), 2, now(), now() FROM generate_series(%(first)s, %(last)s) AS n"""
+INSERT INTO devices (id, token_hash, revision, purged_through, created_at, last_seen_at)
+SELECT md5('device ' || n)::uuid, repeat('x', 60), 2, 0, now(), now() FROM generate_series(%(first)s, %(last)s) AS n"""
 PRODUCTS = """
 INSERT INTO products (id, device_id, revision, created_at, name, name_key, kcal_100g, protein_100g)
 SELECT md5('product ' || n)::uuid, md5('device ' || n)::uuid, 2, now(), 'Bread ' || n, 'bread ' || n, 250, 8.5

@@ -1,7 +1,6 @@
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.request import Request
-from rest_framework.utils.urls import replace_query_param
 
 from countonme.fields import QueryNumberField
 from countonme.prepared import Prepared
@@ -29,5 +28,6 @@ def page(request: Request, read: Prepared, *, limit: int, offset: int, **query) 
     found = read(**query, limit=limit + 1, offset=offset)
     if len(found) <= limit or offset + limit > FURTHEST:
         return found[:limit], {}
-    url = replace_query_param(request.build_absolute_uri(), "limit", limit)
-    return found[:limit], {"Link": f'<{replace_query_param(url, "offset", offset + limit)}>; rel="next"'}
+    query = request.query_params.copy()
+    query["limit"], query["offset"] = limit, offset + limit
+    return found[:limit], {"Link": f'<{request.build_absolute_uri(f"?{query.urlencode()}")}>; rel="next"'}

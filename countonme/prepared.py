@@ -19,6 +19,7 @@ from django.db.models.query import ModelIterable, ValuesIterable
 from django.db.models.sql import InsertQuery
 from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.numeric import FloatLoader
+from psycopg.types.string import TextLoader
 
 from countonme.errors import DATABASE_AWAY
 
@@ -150,7 +151,8 @@ class Shape:
         """Return a cursor that is kept as long as its connection, with psycopg's own loaders, written in C.
 
         Django puts its time zone on each datetime in Python; the session's is UTC. What is no model is read to be
-        written as JSON, where an amount is a number: it skips being a Decimal.
+        written as JSON, where an amount is a number: it skips being a Decimal. Dicts are written as they are, and an id
+        in them skips being a UUID.
         """
         if connection.vendor != "postgresql":
             return connection.cursor()
@@ -160,6 +162,8 @@ class Shape:
             self.kept.adapters.register_loader("timestamptz", TimestamptzLoader)
             if self.kind is not ModelIterable:
                 self.kept.adapters.register_loader("numeric", FloatLoader)
+            if self.kind is ValuesIterable:
+                self.kept.adapters.register_loader("uuid", TextLoader)
         return connection._prepare_cursor(self.kept)
 
 

@@ -44,8 +44,10 @@ class ProductViewSet(DeviceOwnedViewSet):
         """Add the portions: one query for any number of products."""
         of_product = defaultdict(list)
         for portion in portions_of(device=self.device.pk, products=[row["id"] for row in rows]):
-            of_product[portion["product_id"]].append(portion)
-        return [{**row, "portions": of_product[row["id"]]} for row in rows]
+            of_product[str(portion["product_id"])].append(portion)
+        for row in rows:
+            row["portions"] = of_product[str(row["id"])]
+        return rows
 
 
 @Prepared
