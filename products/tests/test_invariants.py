@@ -103,30 +103,6 @@ class TestTheDatabase:
 
         assert everything() == before
 
-    @pytest.mark.postgres
-    def test_refuses_a_portion_of_another_devices_product(self, device, other, everything):
-        theirs = ProductFactory(device=other)
-        before = everything()
-
-        with pytest.raises(IntegrityError), transaction.atomic():
-            PortionFactory(device=device, product=theirs)
-            connection.check_constraints()
-
-        assert everything() == before
-
-    @pytest.mark.postgres
-    def test_refuses_to_move_a_portion_to_another_devices_product(self, device, other, everything):
-        theirs = ProductFactory(device=other)
-        ProductFactory(device=device)
-        before = everything()
-
-        with pytest.raises(IntegrityError), transaction.atomic():
-            with change_set(device):
-                device.portions.update(product=theirs, is_default=False)
-            connection.check_constraints()
-
-        assert everything() == before
-
     def test_takes_what_the_bounds_include(self, device):
         portion = PortionFactory(product=ProductFactory(device=device))
 

@@ -1,0 +1,88 @@
+"""The database ties no row to another device's, whatever it is told: here by its superuser, past all of the code."""
+
+from decimal import Decimal
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+
+from food_entries.tests.factories import FoodEntryFactory
+from products.tests.factories import PortionFactory, ProductFactory
+
+pytestmark = pytest.mark.postgres
+
+PORTION = """
+INSERT INTO portions (id, device_id, product_id, revision, created_at, name, name_key, grams, is_default)
+SELECT gen_random_uuid(), {device}, {product}, 2, now(), 'Slice', 'slice', 35.5, false"""
+ENTRY = """
+INSERT INTO food_entries (id, device_id, product_id, portion_id, revision, created_at, date, meal_type, product_name,
+    grams, kcal_100g, kcal)
+SELECT gen_random_uuid(), {device}, {product}, {portion}, 2, now(), '2026-01-05', 'lunch', 'Rye', 100, 259, 259"""
+
+OF_PRODUCT = "of_a_product_of_the_same_device"
+OF_PORTION = "of_a_portion_of_the_same_device"
+MINE = {"device": "%(me)s", "product": "%(product)s", "portion": "%(portion)s"}
+THEIRS = {"device": "%(other)s", "product": "%(their_product)s", "portion": "%(their_portion)s"}
+
+TIES = {
+    "a new portion of their product": (PORTION.format(**MINE | {"product": THEIRS["product"]}), OF_PRODUCT),
+    "a new portion of theirs of my product": (PORTION.format(**MINE | {"device": THEIRS["device"]}), OF_PRODUCT),
+    "a new entry of their product": (ENTRY.format(**MINE | {"product": THEIRS["product"]}), OF_PRODUCT),
+    "a new entry by their portion": (ENTRY.format(**MINE | {"portion": THEIRS["portion"]}), OF_PORTION),
+    "a new entry of theirs of my product and portion": (ENTRY.format(**MINE | {"device": THEIRS["device"]}), "of_a"),
+    "my portion to their product": (
+        "UPDATE portions SET product_id = %(their_product)s WHERE id = %(slice)s",
+        OF_PRODUCT,
+    ),
+    "my entry to their product": ("UPDATE food_entries SET product_id = %(their_product)s", OF_PRODUCT),
+    "my entry to their portion": ("UPDATE food_entries SET portion_id = %(their_portion)s", OF_PORTION),
+    "my entry to them": ("UPDATE food_entries SET device_id = %(other)s", "of_a"),
+    "my portion to them": ("UPDATE portions SET device_id = %(other)s WHERE id = %(slice)s", OF_PRODUCT),
+    "my portion, with entries by it, to them and their product": (
+        "UPDATE portions SET device_id = %(other)s, product_id = %(their_product)s WHERE id = %(portion)s",
+        OF_PORTION,
+    ),
+    "my product to them": ("UPDATE products SET device_id = %(other)s WHERE id = %(product)s", OF_PRODUCT),
+    "my deleted product to them": (
+        "UPDATE products SET device_id = %(other)s, deleted_at = now() WHERE id = %(product)s",
+        OF_PRODUCT,
+    ),
+}
+
+
+@pytest.fixture
+def rows(device, other) -> dict:
+    """Ids: an entry by a portion of a product of mine, a portion beside, and a product with its portion of theirs."""
+    product, theirs = ProductFactory(device=device), ProductFactory(device=other)
+    portion, beside = PortionFactory(product=product), PortionFactory(product=product)
+    FoodEntryFactory(product=product, portion=portion, quantity=Decimal(1))
+    return {
+        "me": device.pk,
+        "product": product.pk,
+        "portion": portion.pk,
+        "slice": beside.pk,
+        "other": other.pk,
+        "their_product": theirs.pk,
+        "their_portion": other.portions.get().pk,
+    }
+
+
+class TestTheDatabase:
+    @pytest.mark.parametrize(("sql", "constraint"), TIES.values(), ids=TIES.keys())
+    def test_refuses_to_tie(self, rows, everything, sql, constraint):
+        before = everything()
+
+        with (
+            pytest.raises(IntegrityError, match=f"violates foreign key constraint .*{constraint}"),
+            transaction.atomic(),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(sql, rows)
+
+        assert everything() == before
+
+    @pytest.mark.parametrize("sql", [PORTION.format(**MINE), ENTRY.format(**MINE), ENTRY.format(**THEIRS)])
+    def test_takes_what_is_of_one_device(self, rows, sql):
+        """So that each refusal above is of the tie, and of nothing else in the statement."""
+        with connection.cursor() as cursor:
+            cursor.execute(sql, rows)
+            assert cursor.rowcount == 1
