@@ -111,7 +111,7 @@ def entries(data: Data) -> Iterator[dict]:
             yield {
                 "id": some_uuid(chance),
                 "device_id": owner.id,
-                "revision": 1,
+                "revision": 2,
                 "created_at": BORN + timedelta(days=day, minutes=place, microseconds=1),
                 "product_id": eaten.id,
                 "grams": grams,
@@ -140,17 +140,17 @@ def store_ours(database: str, data: Data) -> None:
     now = datetime.now(UTC)
     with psycopg.connect(database) as connection:
         columns = ("id", "token_hash", "revision", "purged_through", "created_at", "last_seen_at")
-        rows = ((one.id, bcrypt_hash(one.token), 1, 0, now, now) for one in data.devices)
+        rows = ((one.id, bcrypt_hash(one.token), 2, 0, now, now) for one in data.devices)
         copied(connection, "devices", columns, rows)
         columns = ("id", "device_id", "revision", "created_at", "name", "name_key", "kcal_100g", *NUTRIENTS)
         rows = (
-            (one.id, one.device.id, 1, one.created_at, one.name, one.name.lower(), one.kcal, *one.nutrients)
+            (one.id, one.device.id, 2, one.created_at, one.name, one.name.lower(), one.kcal, *one.nutrients)
             for one in data.products
         )
         copied(connection, "products", columns, rows)
         columns = ("id", "device_id", "revision", "created_at", "product_id", "name", "name_key", "grams", "is_default")
         rows = (
-            (one.portion_id, one.device.id, 1, one.created_at, one.id, "100g", "100g", 100, True)
+            (one.portion_id, one.device.id, 2, one.created_at, one.id, "100g", "100g", 100, True)
             for one in data.products
         )
         copied(connection, "portions", columns, rows)

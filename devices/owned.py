@@ -146,6 +146,10 @@ class DeviceOwned(models.Model):
     class Meta:
         abstract = True
         indexes = [models.Index(fields=["device", "revision"], name="%(class)s_feed")]
+        constraints = [
+            # A device starts at 1: a phone that asks for what came after that must be shown every row.
+            models.CheckConstraint(condition=models.Q(revision__gte=2), name="%(class)s_revision_from_2")
+        ]
 
     def stamp(self) -> None:
         """Put the open change set's revision and time on the row."""

@@ -1,6 +1,9 @@
+from datetime import date
+
 from django.db import models
-from django.db.models import Count, Q, Sum
-from django.db.models.functions import Round
+from django.db.models import Count, F, Q, Sum
+from django.db.models.functions import Abs, Round
+from django.db.models.lookups import LessThan
 
 from countonme.fields import HUNDREDTH
 from devices.models import Device
@@ -8,22 +11,31 @@ from devices.owned import DeviceOwned, LiveManager, OwnedQuerySet
 from food_entries.nutrition import PER_100G, totals
 from products.models import (
     KCAL_100G,
+    NAME_LENGTH,
     NUTRIENT_100G,
     Portion,
     Product,
     bounds,
-    not_empty,
     nutrient_field,
     within,
 )
 
 GRAMS = (HUNDREDTH, 100_000)
 QUANTITY = (HUNDREDTH, 1000)
+DAYS = (date.min, date.max)  # PostgreSQL knows more of them
 
 
 def total_field(**kwargs) -> models.DecimalField:
     """An amount in the whole entry: kcal, or grams of a nutrient, null where the product does not say."""
     return models.DecimalField(max_digits=9, decimal_places=2, editable=False, **kwargs)
+
+
+def follows_from_grams(total: str, per_100g: str) -> Q:
+    """Return the database's own word on a total: what `nutrition.scaled` says, whichever way a half was rounded."""
+    known = Q(**{f"{total}__isnull": False, f"{per_100g}__isnull": False})
+    beside = Abs(F(total) * 100 - F(per_100g) * F("grams"))  # no division: SQLite's of whole numbers drops the rest
+    # SQLite reckons in doubles, a hair beside.
+    return Q(**{total: None, per_100g: None}) | (known & Q(LessThan(beside * 100, 51)))
 
 
 class FoodEntryQuerySet(OwnedQuerySet):
@@ -76,7 +88,7 @@ class FoodEntry(DeviceOwned):
     date = models.DateField(help_text="The client's calendar day.")
     meal_type = models.CharField(max_length=9, choices=Meal, default=Meal.SNACKS)
 
-    product_name = models.CharField(max_length=100, editable=False)
+    product_name = models.CharField(max_length=NAME_LENGTH[1], editable=False)
     kcal_100g = models.IntegerField(editable=False)
     protein_100g = nutrient_field(editable=False)
     carbs_100g = nutrient_field(editable=False)
@@ -101,13 +113,21 @@ class FoodEntry(DeviceOwned):
             ),
         ]
         constraints = [
-            not_empty("product_name"),
+            *DeviceOwned.Meta.constraints,
+            within("product_name__length", NAME_LENGTH),
             within("grams", GRAMS),
             within("quantity", QUANTITY),
             within("kcal_100g", KCAL_100G),
             within("protein_100g", NUTRIENT_100G),
             within("carbs_100g", NUTRIENT_100G),
             within("fat_100g", NUTRIENT_100G),
+            within("date", DAYS),
+            *(
+                models.CheckConstraint(
+                    condition=follows_from_grams(total, per_100g), name=f"foodentry_total_of_{total}_follows"
+                )
+                for total, per_100g in PER_100G.items()
+            ),
             models.CheckConstraint(
                 condition=Q(quantity=None) | Q(portion__isnull=False), name="food_entry_quantity_is_of_a_portion"
             ),

@@ -10,9 +10,10 @@ from countonme.fields import HUNDREDTH
 from countonme.prepared import applied
 from devices.models import Device
 from devices.owned import DeviceOwned, LiveManager, OwnedQuerySet
-from products.gtin import GTIN_VALIDATORS
+from products.gtin import GTIN_VALIDATORS, IsGtin
 from products.names import NameKeyField, name_key
 
+NAME_LENGTH = (1, 100)  # SQLite has no word of its own on it
 KCAL_100G = (0, 1000)
 NUTRIENT_100G = (0, 100)
 PORTION_GRAMS = (HUNDREDTH, 10_000)
@@ -29,10 +30,6 @@ def within(field: str, limits: tuple) -> models.CheckConstraint:
     """Return the database's own word on the same limits."""
     condition = Q(**{f"{field}__gte": limits[0], f"{field}__lte": limits[1]})
     return models.CheckConstraint(condition=condition, name=f"%(class)s_{field}_within_bounds")
-
-
-def not_empty(field: str) -> models.CheckConstraint:
-    return models.CheckConstraint(condition=~Q(**{field: ""}), name=f"%(class)s_{field}_not_empty")
 
 
 def nutrient_field(**kwargs) -> models.DecimalField:
@@ -60,7 +57,7 @@ class ProductQuerySet(OwnedQuerySet):
 class Product(DeviceOwned):
     """A food that the device keeps, with what its label says about 100 g of it."""
 
-    name = models.CharField(max_length=100)
+    name = models.CharField(max_length=NAME_LENGTH[1])
     name_key = NameKeyField()
     kcal_100g = models.IntegerField(validators=bounds(KCAL_100G), help_text="kcal per 100 g.")
     protein_100g = nutrient_field()
@@ -81,18 +78,19 @@ class Product(DeviceOwned):
             models.Index(fields=["device", "name_key", "id"], condition=Q(deleted_at=None), name="product_by_name"),
         ]
         constraints = [
+            *DeviceOwned.Meta.constraints,
             models.UniqueConstraint(
                 fields=["device", "barcode"],
                 condition=Q(deleted_at=None),
                 name="product_has_a_barcode_of_its_own",
                 violation_error_message="Another product has this barcode.",
             ),
-            not_empty("name"),
+            within("name__length", NAME_LENGTH),
             within("kcal_100g", KCAL_100G),
             within("protein_100g", NUTRIENT_100G),
             within("carbs_100g", NUTRIENT_100G),
             within("fat_100g", NUTRIENT_100G),
-            models.CheckConstraint(condition=Q(barcode__length__in=(8, 12, 13, 14)), name="product_barcode_is_a_gtin"),
+            models.CheckConstraint(condition=Q(barcode=None) | Q(IsGtin("barcode")), name="product_barcode_is_a_gtin"),
         ]
 
     def __str__(self) -> str:
@@ -122,7 +120,7 @@ class Portion(DeviceOwned):
     """
 
     product = models.ForeignKey(Product, on_delete=models.PROTECT, db_index=False)
-    name = models.CharField(max_length=100)
+    name = models.CharField(max_length=NAME_LENGTH[1])
     name_key = NameKeyField()
     grams = models.DecimalField(max_digits=7, decimal_places=2, validators=bounds(PORTION_GRAMS))
     is_default = models.BooleanField(default=False)
@@ -138,13 +136,14 @@ class Portion(DeviceOwned):
             models.Index(fields=["device", "product"], name="portion_by_product"),
         ]
         constraints = [
+            *DeviceOwned.Meta.constraints,
             models.UniqueConstraint(
                 fields=["product"],
                 condition=Q(deleted_at=None, is_default=True),
                 name="product_has_one_default_portion",
                 violation_error_message="Another portion is the default.",
             ),
-            not_empty("name"),
+            within("name__length", NAME_LENGTH),
             within("grams", PORTION_GRAMS),
         ]
 

@@ -1,16 +1,23 @@
 """What the database itself refuses, whoever writes."""
 
+from datetime import date
 from decimal import Decimal
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 
 from devices.owned import change_set
 from food_entries.models import FoodEntry
+from food_entries.nutrition import totals
 from food_entries.tests.factories import FoodEntryFactory
 
+CENT = Decimal("0.01")
+TOTALS = {"kcal": Decimal("183.89"), "protein": Decimal("6.04"), "carbs": Decimal("34.29"), "fat": Decimal("2.34")}
+
 OUT_OF_BOUNDS = [
-    ("product_name", "", "foodentry_product_name_not_empty"),
+    ("revision", 1, "foodentry_revision_from_2"),
+    ("product_name", "", "foodentry_product_name__length_within_bounds"),
+    ("product_name", "x" * 101, r"foodentry_product_name__length_within_bounds|too long for type character varying"),
     ("grams", Decimal(0), "foodentry_grams_within_bounds"),
     ("grams", Decimal("-0.01"), "foodentry_grams_within_bounds"),
     ("grams", Decimal("100000.01"), "foodentry_grams_within_bounds"),
@@ -23,6 +30,12 @@ OUT_OF_BOUNDS = [
         (nutrient, Decimal(value), f"foodentry_{nutrient}_within_bounds")
         for nutrient in ("protein_100g", "carbs_100g", "fat_100g")
         for value in ("-0.01", "100.01")
+    ],
+    *[
+        (total, value, f"foodentry_total_of_{total}_follows")
+        for total, stored in TOTALS.items()
+        for value in (stored - 2 * CENT, stored + CENT, Decimal(0), None)
+        if (total, value) != ("kcal", None)
     ],
     ("portion", None, "food_entry_quantity_is_of_a_portion"),
     *[("meal_type", meal, "food_entry_is_of_a_meal") for meal in ("", "brunch", "LUNCH")],
@@ -46,7 +59,7 @@ class TestTheDatabase:
     def test_refuses_a_value_out_of_bounds(self, device, by_portion, everything, field, value, constraint):
         before = everything()
 
-        with pytest.raises(IntegrityError, match=constraint), transaction.atomic(), change_set(device):
+        with pytest.raises((IntegrityError, DataError), match=constraint), transaction.atomic(), change_set(device):
             device.food_entries.update(**{field: value})
 
         assert everything() == before
@@ -79,22 +92,57 @@ class TestTheDatabase:
 
         assert everything() == before
 
-    def test_takes_what_the_bounds_include(self, device, by_portion):
-        least = {"grams": Decimal("0.01"), "quantity": Decimal("0.01"), "kcal_100g": 0, "protein_100g": 0}
-        most = {"grams": Decimal(100_000), "quantity": Decimal(1000), "kcal_100g": 1000, "protein_100g": 100}
+    @pytest.mark.parametrize(
+        "day",
+        ["infinity", *[pytest.param(day, marks=pytest.mark.postgres) for day in ("0001-01-01 BC", "10000-01-01")]],
+    )
+    def test_refuses_a_day_that_nobody_could_read(self, device, by_weight, everything, day):
+        before = everything()
 
-        for values in (least, most, {"quantity": None}, {"portion": None}, {"protein_100g": None}):
+        with (
+            pytest.raises(IntegrityError, match="foodentry_date_within_bounds"),
+            transaction.atomic(),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute("UPDATE food_entries SET date = %s", [day])
+
+        assert everything() == before
+
+    def test_takes_what_the_bounds_include(self, device, by_portion):
+        per_100g = {"kcal_100g": (0, 1000), "protein_100g": (0, 100), "carbs_100g": (0, 100), "fat_100g": (0, 100)}
+        least, most = ({name: bounds[end] for name, bounds in per_100g.items()} for end in (0, 1))
+        unknown = {"protein_100g": None, "protein": None, "quantity": None, "portion": None}
+
+        for values in (
+            {"grams": CENT, "quantity": CENT, "date": date.min, **least, **totals(CENT, least)},
+            {"grams": Decimal(100_000), "quantity": Decimal(1000), **most, **totals(Decimal(100_000), most)},
+            {"product_name": "ß" * 100, "date": date.max, **unknown},
+        ):
             with change_set(device):
                 assert device.food_entries.update(**values) == 1
 
         by_portion.refresh_from_db()
-        assert (by_portion.grams, by_portion.kcal_100g, by_portion.portion_id) == (Decimal(100_000), 1000, None)
+        assert (by_portion.grams, by_portion.kcal, by_portion.portion_id) == (Decimal(100_000), 1_000_000, None)
+
+    @pytest.mark.parametrize("per_100g", ["0.01", "8.33", "33.33", "66.67", "99.99"])
+    def test_takes_every_total_that_is_reckoned(self, device, rye, per_100g):
+        """Halves among them, and doubles that are a hair beside what they stand for."""
+        with change_set(device):
+            device.products.update(kcal_100g=333, protein_100g=per_100g, carbs_100g=per_100g, fat_100g=None)
+        rye.refresh_from_db()
+
+        for grams in ("0.01", "0.5", "1", "1.5", "50", "99.99", "150", "1234.56", "99999.99"):
+            FoodEntryFactory(product=rye, grams=Decimal(grams))
+
+        assert device.food_entries.count() == 9
 
 
 class TestEveryConstraint:
     def test_is_shown_to_refuse(self):
         """Fails for a new constraint until a row above breaks it."""
-        assert {rule.name for rule in FoodEntry._meta.constraints} == {constraint for *_, constraint in OUT_OF_BOUNDS}
+        shown = {constraint.partition("|")[0] for *_, constraint in OUT_OF_BOUNDS} | {"foodentry_date_within_bounds"}
+
+        assert {rule.name for rule in FoodEntry._meta.constraints} == shown
 
 
 class TestAWrite:

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 
 from devices.owned import change_set
 from products.models import Portion, Product
@@ -12,8 +12,21 @@ from products.tests.factories import PortionFactory, ProductFactory
 BARCODE_IS_ITS_OWN = r"product_has_a_barcode_of_its_own|products\.device_id, products\.barcode"
 ONE_DEFAULT = r"product_has_one_default_portion|UNIQUE constraint failed: portions\.product_id"
 
+RIGHT_CHECK_DIGITS = ("96385074", "012345678905", "4006381333931", "14006381333938")
+WRONG_CHECK_DIGITS = [
+    barcode[:-1] + digit for barcode in RIGHT_CHECK_DIGITS for digit in "0123456789" if digit != barcode[-1]
+]
+
 OUT_OF_BOUNDS = [
-    (Product, "name", "", "product_name_not_empty"),
+    *[
+        (model, *broken)
+        for model, of in ((Product, "product"), (Portion, "portion"))
+        for broken in (
+            ("name", "", f"{of}_name__length_within_bounds"),
+            ("name", "x" * 101, rf"{of}_name__length_within_bounds|too long for type character varying\(100\)"),
+            ("revision", 1, f"{of}_revision_from_2"),
+        )
+    ],
     (Product, "kcal_100g", -1, "product_kcal_100g_within_bounds"),
     (Product, "kcal_100g", 1001, "product_kcal_100g_within_bounds"),
     *[
@@ -22,8 +35,11 @@ OUT_OF_BOUNDS = [
         for value in ("-0.01", "100.01")
     ],
     (Product, "barcode", "", "product_barcode_is_a_gtin"),
-    *[(Product, "barcode", "1" * length, "product_barcode_is_a_gtin") for length in (7, 9, 10, 11)],
-    (Portion, "name", "", "portion_name_not_empty"),
+    *[(Product, "barcode", "0" * length, "product_barcode_is_a_gtin") for length in (7, 9, 10, 11)],
+    *[
+        (Product, "barcode", barcode, "product_barcode_is_a_gtin")
+        for barcode in (*WRONG_CHECK_DIGITS, "9638507x", "-9638507", " 6385074", "٩٦٣٨٥٠٧٤")
+    ],
     (Portion, "grams", Decimal(0), "portion_grams_within_bounds"),
     (Portion, "grams", Decimal("-0.01"), "portion_grams_within_bounds"),
     (Portion, "grams", Decimal("10000.01"), "portion_grams_within_bounds"),
@@ -47,7 +63,7 @@ class TestTheDatabase:
         PortionFactory(product=ProductFactory(device=device))
         before = everything()
 
-        with pytest.raises(IntegrityError, match=constraint), transaction.atomic(), change_set(device):
+        with pytest.raises((IntegrityError, DataError), match=constraint), transaction.atomic(), change_set(device):
             model.objects.for_device(device).update(**{field: value})
 
         assert everything() == before
@@ -108,7 +124,8 @@ class TestTheDatabase:
 
         with change_set(device):
             device.products.update(name="x", kcal_100g=0, protein_100g=0, carbs_100g=100, fat_100g=None, barcode=None)
-            device.products.update(kcal_100g=1000, barcode="9" * 14)
+            for barcode in RIGHT_CHECK_DIGITS:
+                device.products.update(name="ß" * 100, kcal_100g=1000, barcode=barcode)
             device.portions.filter(pk=portion.pk).update(grams=Decimal("0.01"))
             device.portions.exclude(pk=portion.pk).update(grams=Decimal(10_000))
 
@@ -139,7 +156,7 @@ class TestAnIdThatIsTaken:
 class TestEveryConstraint:
     def test_is_shown_to_refuse(self):
         """Fails for a new constraint until a row above breaks it."""
-        broken = {constraint for *_, constraint in OUT_OF_BOUNDS}
+        broken = {constraint.partition("|")[0] for *_, constraint in OUT_OF_BOUNDS}
         broken |= {"product_has_a_barcode_of_its_own", "product_has_one_default_portion"}
 
         assert {rule.name for model in (Product, Portion) for rule in model._meta.constraints} == broken
