@@ -108,7 +108,8 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
 
     def retrieve(self, request, pk, **kwargs) -> Response:
         rows = prepared_row(type(self))(device=self.device.pk, pk=pk) or self.not_found()
-        return Response(self.completed(rows)[0])
+        rows = self.completed(rows) or self.not_found()
+        return Response(rows[0])
 
     def create(self, request, **kwargs) -> Response:
         sent = request.data  # read before the lock is taken: a body can come slowly
@@ -149,7 +150,7 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
         raise NotImplementedError
 
     def completed(self, rows: Rows) -> Rows:
-        """Add to rows of columns what clients see beside."""
+        """Add to rows of columns what clients see beside, and leave out those that are gone by now."""
         return rows
 
     def shown(self, row: DeviceOwned) -> dict:

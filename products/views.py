@@ -41,13 +41,16 @@ class ProductViewSet(DeviceOwnedViewSet):
         return Product.objects.add(self.device, **values)
 
     def completed(self, rows: list[dict]) -> list[dict]:
-        """Add the portions: one query for any number of products."""
+        """Add the portions: one query for any number of products.
+
+        A product that has none by now was deleted between the two queries, and is left out.
+        """
         of_product = defaultdict(list)
         for portion in portions_of(device=self.device.pk, products=[row["id"] for row in rows]):
             of_product[str(portion["product_id"])].append(portion)
         for row in rows:
-            row["portions"] = of_product[str(row["id"])]
-        return rows
+            row["portions"] = of_product.get(str(row["id"]))
+        return [row for row in rows if row["portions"]]
 
 
 @Prepared

@@ -1,0 +1,44 @@
+"""What is read while it changes: a product and its portions are two queries."""
+
+import pytest
+from django.db import connection
+
+from conftest import Phone
+from products.tests.factories import ProductFactory
+
+
+@pytest.fixture
+def delete_before_portions(api):
+    """Return a hook for the database that deletes a product just before portions are read."""
+
+    def hook(product):
+        deletions = iter([f"/v1/products/{product.pk}"])
+
+        def before(execute, sql, *args):
+            if 'FROM "portions"' in sql and (path := next(deletions, None)):
+                assert Phone(api.token).delete(path).status_code == 204
+            return execute(sql, *args)
+
+        return connection.execute_wrapper(before)
+
+    return hook
+
+
+class TestAProductThatIsDeletedWhileItIsRead:
+    def test_is_not_in_the_list(self, api, device, delete_before_portions):
+        gone, kept = ProductFactory(device=device), ProductFactory(device=device)
+
+        with delete_before_portions(gone):
+            response = api.get("/v1/products")
+
+        assert response.status_code == 200
+        assert [row["id"] for row in response.json()] == [str(kept.pk)]
+
+    def test_is_not_found(self, api, device, delete_before_portions):
+        gone = ProductFactory(device=device)
+
+        with delete_before_portions(gone):
+            response = api.get(f"/v1/products/{gone.pk}")
+
+        assert (response.status_code, response.json()) == (404, {"detail": "Product not found"})
+        assert "ETag" not in response
