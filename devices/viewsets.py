@@ -115,11 +115,10 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
         sent = request.data  # read before the lock is taken: a body can come slowly
         with change_set(self.device):
             stored = self.stored(sent)
-            if stored is None:
-                values = checked(self.serializer_class, sent, self)
-                return Response(self.shown(self.added(**values)), status=201)
-        # A retry: it is answered as it was the first time, whatever else it carries by now.
-        return Response(self.shown(stored))
+            if stored is not None:  # a retry: it is answered as it is stored, whatever else it carries by now
+                return Response(self.shown(stored))
+            values = checked(self.serializer_class, sent, self)
+            return Response(self.shown(self.added(**values)), status=201)
 
     def update(self, request, pk, **kwargs) -> Response:
         """Change the fields that are sent; the others stay. `PUT` and `PATCH` mean the same."""
@@ -127,7 +126,7 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
         with change_set(self.device):
             row = self.row(pk)
             row.change(**checked(self.serializer_class, sent, self, row))
-        return Response(self.shown(row))
+            return Response(self.shown(row))
 
     def destroy(self, request, pk, **kwargs) -> Response:
         with change_set(self.device):
