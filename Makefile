@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-clients lint bench key
+.PHONY: run test test-clients faults lint bench key
 
 run: .venv/run key
 	$(BIN)/python manage.py migrate --noinput
@@ -25,6 +25,11 @@ test-clients: .venv/run key
 $(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json
 	cd $(NODE) && npm ci --silent
 	@touch $@
+
+# Whether anything that was acknowledged gets lost while workers, the database and connections die, for FAULT_SECONDS.
+# Needs PostgreSQL's programs, of which it starts one of its own.
+faults: .venv/run key
+	$(BIN)/python -m benchmarks.faults $(ARGS)
 
 lint: .venv/dev key
 	$(BIN)/ruff format --check .

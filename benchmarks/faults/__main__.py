@@ -1,0 +1,142 @@
+"""Nothing that was acknowledged is lost, and nothing is there in half, whatever dies: `make faults`.
+
+The service as `make run` starts it, on a PostgreSQL of its own; phones that write and try again; and meanwhile workers
+are killed, the database crashes and comes back, and connections are cut. Then all that the phones were promised is
+looked for. Exits with 1 where anything is lost or torn, or a phone was told nonsense.
+
+`--seconds` says for how long (FAULT_SECONDS, 60). `--synchronous-commit off` has PostgreSQL promise what it may lose:
+a run that must fail.
+"""
+
+import argparse
+import itertools
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import psycopg
+
+from benchmarks.faults.audit import faults_of
+from benchmarks.faults.phones import PATIENCE, Phone
+from benchmarks.faults.postgres import Postgres, postgres
+from benchmarks.machine import workers_of
+from benchmarks.servers import OURS_BIN, ROOT, Server, ours, running, say
+
+DATABASE = "countonme"
+PHONES = 8
+PAUSE = (0.2, 1.5)  # seconds between two faults
+SHOWN = 10
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is started is stopped
+    arguments = parsed()
+    random.seed(arguments.seed)
+    say(f"seed {arguments.seed}, {arguments.seconds:g} seconds")
+    with postgres(synchronous_commit=arguments.synchronous_commit, wal_writer_delay="10s") as database:
+        service = served_from(database)
+        with running(service), ThreadPoolExecutor(PHONES) as pool:
+            phones = [Phone(service.port, arguments.seed + n) for n in range(PHONES)]
+            list(pool.map(Phone.register, phones))
+            until = time.monotonic() + arguments.seconds
+            calls = [pool.submit(phone.run, until) for phone in phones]
+            injected = injected_faults(service, database, until)
+            nonsense = finished(calls)
+            serves(service)
+            database.crash()  # what is on the disk is what there is
+            serves(service)
+        found = faults_of(database.url(DATABASE), phones)
+    return told(phones, injected, found | {"nonsense": nonsense})
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=float(os.environ.get("FAULT_SECONDS", "60")))
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="what the phones and the faults do")
+    parser.add_argument("--synchronous-commit", choices=["on", "off"], default="on")
+    return parser.parse_args()
+
+
+def served_from(database: Postgres) -> Server:
+    """Return the service on a new database, which is migrated."""
+    with psycopg.connect(database.url("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {DATABASE}")
+    service = ours(DATABASE)
+    # A cheap hash: after each death of a worker all tokens are checked anew, which is no part of this.
+    service.environment |= {"DATABASE_URL": database.url(DATABASE), "BCRYPT_ROUNDS": "4"}
+    migrate = [str(OURS_BIN / "python"), "manage.py", "migrate", "--noinput", "--verbosity", "0"]
+    subprocess.run(migrate, cwd=ROOT, env={**os.environ, **service.environment}, check=True)
+    return service
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+def injected_faults(service: Server, database: Postgres, until: float) -> Counter:
+    kinds = {
+        "worker killed": lambda: kill_a_worker(service),
+        "database crashed": database.crash,
+        "connections cut": lambda: database.cut(DATABASE),
+    }
+    injected, turns = Counter(), itertools.cycle(random.sample(list(kinds), len(kinds)))
+    time.sleep(random.uniform(*PAUSE))
+    while time.monotonic() < until:
+        kind = next(turns)
+        kinds[kind]()
+        injected[kind] += 1
+        time.sleep(random.uniform(*PAUSE))
+    return injected
+
+
+def kill_a_worker(service: Server) -> None:
+    if workers := workers_of(service.process.pid):
+        os.kill(random.choice(workers), signal.SIGKILL)
+
+
+# --- afterwards -----------------------------------------------------------------------------------
+
+
+def finished(calls: list[Future]) -> list[str]:
+    """Wait for all phones, and return what stopped any of them before its time."""
+    errors = [call.exception(2 * PATIENCE) for call in calls]
+    return [f"{type(error).__name__}: {error}" for error in errors if error]
+
+
+def serves(service: Server) -> None:
+    """Return once the service says that it can serve; raise an error where it does not in time."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with urllib.request.urlopen(f"{service.url}/readyz", timeout=5) as answer:
+                answer.read()
+                return
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+
+
+def told(phones: list[Phone], injected: Counter, found: dict[str, list[str]]) -> int:
+    """Print the figures and return the exit code."""
+    for kind, lines in found.items():
+        for line in lines[:SHOWN]:
+            say(f"{kind}: {line}")
+    journals = [phone.journal for phone in phones]
+    say(f"faults injected: {sum(injected.values())} ({', '.join(f'{n} × {kind}' for kind, n in injected.items())})")
+    answered, again = (sum(getattr(journal, name) for journal in journals) for name in ("answered", "again"))
+    say(f"requests acknowledged: {answered}, {again} of them after another try")
+    say(f"writes acknowledged: {sum(journal.changes for journal in journals)}")
+    rows = sum(len(rows) for journal in journals for rows in (*journal.live.values(), *journal.deleted.values()))
+    say(f"rows looked for: {rows}")
+    say(", ".join(f"{kind}: {len(lines)}" for kind, lines in found.items()))
+    return 1 if any(found.values()) or not rows else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,206 @@
+"""Phones that write, and send again until they are answered. Each keeps a journal of what it was promised."""
+
+import http.client
+import json
+import random
+import time
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from itertools import count
+from uuid import uuid4
+
+PATIENCE = 60  # seconds that a phone sends one thing again
+BATCH = 10
+
+
+class Unanswered(Exception):
+    """Nobody knows whether it happened: no answer, half of one, or an apology."""
+
+
+class Broken(Exception):
+    """An answer that can only mean that something is gone which was promised."""
+
+
+TABLES = ("products", "portions", "food_entries")
+
+
+@dataclass
+class Journal:
+    """What the service has said yes to."""
+
+    live: dict[str, dict[str, dict]] = field(default_factory=lambda: {table: {} for table in TABLES})
+    deleted: dict[str, set[str]] = field(default_factory=lambda: {table: set() for table in TABLES})
+    together: list[list[str]] = field(default_factory=list)  # ids of rows that came in one write
+    answered: int = 0
+    again: int = 0  # answers that took more than one try
+    changes: int = 0  # writes that changed something: each raises the device's revision by one
+
+    def keep(self, table: str, row: dict) -> None:
+        self.live[table][row["id"]] = row
+        if row.get("is_default"):
+            for other in self.live["portions"].values():
+                other["is_default"] &= other["product_id"] != row["product_id"] or other is row
+
+    def drop(self, table: str, row_id: str) -> None:
+        del self.live[table][row_id]
+        self.deleted[table].add(row_id)
+        if table == "products":
+            for portion in [one for one, row in self.live["portions"].items() if row["product_id"] == row_id]:
+                self.drop("portions", portion)
+
+
+class Phone:
+    def __init__(self, port: int, seed: int):
+        self.port, self.chance, self.journal = port, random.Random(seed), Journal()
+        self.token, self.device_id, self.since = "", "", 1
+        self.numbers = count(1)
+
+    def run(self, until: float) -> None:
+        writes = [self.keep_product, self.keep_portion, self.edit, self.move_default, self.delete_product, self.push]
+        writes += [self.eat, self.eat_many, self.weigh, self.delete_entry]
+        while time.monotonic() < until:
+            self.chance.choice(writes)()
+
+    # --- writes ------------------------------------------------------------------------------------
+
+    def register(self) -> None:
+        """An id whose answer was lost is gone; another one is as good."""
+        while not self.token:
+            self.device_id = str(uuid4())
+            try:
+                self.token = self.asked("POST", "/auth/register", {"device_id": self.device_id})[1]["token"]
+            except Unanswered:
+                time.sleep(0.1)
+
+    def keep_product(self) -> None:
+        row = {"id": str(uuid4()), "name": f"Food {next(self.numbers)}", "kcal_100g": 100}
+        stored = self.written("POST", "/products", row)
+        (portion,) = stored["portions"]
+        self.journal.keep("products", row)
+        self.journal.keep("portions", {name: portion[name] for name in ("id", "product_id", "grams", "is_default")})
+        self.journal.together.append([row["id"], portion["id"]])
+
+    def keep_portion(self) -> None:
+        if product := self.one_of("products"):
+            row = {"id": str(uuid4()), "name": "Slice", "grams": 35.5, "is_default": self.chance.random() < 0.5}
+            self.written("POST", f"/products/{product['id']}/portions", row)
+            self.journal.keep("portions", row | {"product_id": product["id"]})
+
+    def eat(self) -> None:
+        if entry := self.entry():
+            self.written("POST", "/food-entries", entry)
+            self.journal.keep("food_entries", entry)
+
+    def eat_many(self) -> None:
+        if entries := [entry for _ in range(BATCH) if (entry := self.entry())]:
+            self.written("POST", "/food-entries", entries)
+            self.kept_together(entries)
+
+    def edit(self) -> None:
+        self.change("products", "/products", kcal_100g=next(self.numbers) % 1000)
+
+    def weigh(self) -> None:
+        self.change("food_entries", "/food-entries", grams=next(self.numbers) % 1000 + 1)
+
+    def move_default(self) -> None:
+        if changed := self.change("portions", "/portions", is_default=True):
+            self.journal.keep("portions", changed)
+
+    def delete_entry(self) -> None:
+        if entry := self.one_of("food_entries"):
+            self.written("DELETE", f"/food-entries/{entry['id']}")
+            self.journal.drop("food_entries", entry["id"])
+
+    def delete_product(self) -> None:
+        if len(self.journal.live["products"]) > 5 and (product := self.one_of("products")):
+            self.written("DELETE", f"/products/{product['id']}")
+            self.journal.drop("products", product["id"])
+
+    def push(self) -> None:
+        """Push a product with its portion and what was eaten of it, and take back another entry."""
+        self.since = self.tried("GET", f"/sync?last_pulled_at={self.since}")["timestamp"]
+        product = {"id": str(uuid4()), "name": f"Pushed {next(self.numbers)}", "kcal_100g": 200}
+        portion = {"id": str(uuid4()), "product_id": product["id"], "name": "Cup", "grams": 9.5, "is_default": True}
+        entries = [self.entry(product) for _ in range(BATCH)]
+        gone = self.one_of("food_entries")
+        deleted = [gone["id"]] if gone else []
+        sent = {
+            "products": {"created": [product]},
+            "portions": {"created": [portion]},
+            "food_entries": {"created": entries, "deleted": deleted},
+        }
+        answer = self.written("POST", f"/sync?last_pulled_at={self.since}", sent)
+        if answer["rejected"]:
+            raise Broken(f"push: {answer}")
+        self.journal.keep("products", product)
+        self.journal.keep("portions", portion)
+        self.kept_together(entries, [product["id"], portion["id"]])
+        for row_id in deleted:
+            self.journal.drop("food_entries", row_id)
+
+    def change(self, table: str, path: str, **values) -> dict | None:
+        row = self.one_of(table)
+        if row and row | values == row:
+            self.tried("PATCH", f"{path}/{row['id']}", values)
+        elif row:
+            self.written("PATCH", f"{path}/{row['id']}", values)
+            row |= values
+        return row
+
+    # --- rows --------------------------------------------------------------------------------------
+
+    def one_of(self, table: str) -> dict | None:
+        rows = list(self.journal.live[table].values())
+        return self.chance.choice(rows) if rows else None
+
+    def entry(self, of: dict | None = None) -> dict | None:
+        product = of or self.one_of("products")
+        day = date(2026, 1, 1) + timedelta(days=self.chance.randrange(365))
+        eaten = {"grams": self.chance.randrange(1, 999), "date": str(day), "meal_type": "lunch"}
+        return product and {"id": str(uuid4()), "product_id": product["id"], **eaten}
+
+    def kept_together(self, entries: list[dict], with_ids=()) -> None:
+        for entry in entries:
+            self.journal.keep("food_entries", entry)
+        self.journal.together.append([*with_ids, *(entry["id"] for entry in entries)])
+
+    # --- the line ----------------------------------------------------------------------------------
+
+    def written(self, method: str, path: str, body=None):
+        """Send what changes something until it is answered."""
+        answer = self.tried(method, path, body)
+        self.journal.changes += 1
+        return answer
+
+    def tried(self, method: str, path: str, body=None):
+        """Send until there is an answer, as a phone does; raise Broken where it says that something is gone."""
+        until, times = time.monotonic() + PATIENCE, 0
+        while True:
+            try:
+                status, answer = self.asked(method, path, body)
+            except Unanswered:
+                times += 1
+                if time.monotonic() > until:
+                    raise
+                time.sleep(self.chance.uniform(0.02, 0.2))
+                continue
+            self.journal.answered += 1
+            self.journal.again += bool(times)
+            if status < 300 or (status == 404 and method == "DELETE" and times):
+                return answer
+            raise Broken(f"{method} {path}: {status} {answer}")
+
+    def asked(self, method: str, path: str, body=None) -> tuple[int, object]:
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
+        try:
+            line.request(method, f"/v1{path}", None if body is None else json.dumps(body), headers)
+            response = line.getresponse()
+            content = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise Unanswered from error
+        finally:
+            line.close()
+        if response.status >= 500:
+            raise Unanswered
+        return response.status, json.loads(content) if content else None
