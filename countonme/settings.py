@@ -98,11 +98,16 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
         "timeout": 10,
     }
 elif _database["ENGINE"] == "django.db.backends.postgresql":
+    # Behind a pooler that lends a connection for one transaction, nothing may outlive the transaction.
+    _pooled = {"": False, "transaction": True}.get(env.str("DATABASE_POOLER", default=""))
+    if _pooled is None:
+        raise ImproperlyConfigured("DATABASE_POOLER is neither empty nor `transaction`.")
+    _database["DISABLE_SERVER_SIDE_CURSORS"] = _pooled
     # Prepared statements: PostgreSQL plans a query once a connection, not at every request.
     _database["OPTIONS"] = {
         "connect_timeout": 2,
         "server_side_binding": True,
-        "prepare_threshold": 2,
+        "prepare_threshold": None if _pooled else 2,
         **_database.get("OPTIONS", {}),
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -92,6 +92,28 @@ class TestSettings:
 
         assert run.stdout.strip() == "('HTTP_X_FORWARDED_PROTO', 'https')", run.stderr
 
+    @pytest.mark.parametrize(
+        ("pooler", "shown"), [("", "True 2 False"), ("transaction", "True None True")], ids=["direct", "pooled"]
+    )
+    def test_leave_nothing_behind_in_a_connection_that_is_lent(self, tmp_path, pooler, shown):
+        statement = (
+            "ours = settings.DATABASES['default']; given = ours['OPTIONS']; "
+            "print(given['server_side_binding'], given['prepare_threshold'], ours['DISABLE_SERVER_SIDE_CURSORS'])"
+        )
+        postgres = {**SAFE, "DATABASE_URL": "postgres://127.0.0.1/countonme"}
+
+        run = started(tmp_path, statement, **postgres, DATABASE_POOLER=pooler)
+
+        assert run.stdout.strip() == shown, run.stderr
+
+    def test_stop_the_start_with_a_pooler_that_they_do_not_know(self, tmp_path):
+        postgres = {**SAFE, "DATABASE_URL": "postgres://127.0.0.1/countonme"}
+
+        run = started(tmp_path, "print('started')", **postgres, DATABASE_POOLER="statement")
+
+        assert run.returncode != 0
+        assert "ImproperlyConfigured: DATABASE_POOLER is neither empty nor `transaction`." in run.stderr
+
     def test_are_all_in_the_example(self):
         read = {
             name
