@@ -117,7 +117,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # In each process, verdicts on tokens have a cache of their own, so that nothing else pushes them out.
 CACHES = {
     "default": env.cache_url("CACHE_URL", default="locmemcache://"),
-    "verdicts": env.cache_url("CACHE_URL", default="locmemcache://"),
+    "verdicts": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "TIMEOUT": 24 * 60 * 60},
 }
 for _name, _cache in CACHES.items():
     _options = _cache.setdefault("OPTIONS", {})
@@ -127,8 +127,6 @@ for _name, _cache in CACHES.items():
     elif _cache["BACKEND"] == "django.core.cache.backends.redis.RedisCache":
         # A cache that is away is a miss; it must be one soon.
         _options |= {"socket_connect_timeout": 0.25, "socket_timeout": 0.25}
-CACHES["verdicts"]["KEY_PREFIX"] = "verdict"
-CACHES["verdicts"]["TIMEOUT"] = 24 * 60 * 60
 
 # --- the API --------------------------------------------------------------------------------------
 

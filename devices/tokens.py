@@ -5,19 +5,17 @@ secret, 256 random bits.
 """
 
 import hmac
-import logging
 import re
 import secrets
 from uuid import UUID
 
 import bcrypt
 from django.conf import settings
-from django.core.cache import caches
+
+from devices import verdicts
 
 # bcrypt takes at most 72 bytes. A secret has 43 characters, and nothing else gets as far as bcrypt.
 TOKEN = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.([A-Za-z0-9_-]{43})")
-
-log = logging.getLogger(__name__)
 
 
 def issue(device_id: UUID) -> tuple[str, str]:
@@ -40,27 +38,9 @@ def check(token: str, secret_hash: str) -> bool:
     with nothing to invalidate. Only a success is remembered: a flood of wrong secrets pushes nothing out.
     """
     verdict = hmac.digest(settings.SECRET_KEY.encode(), f"{token}{secret_hash}".encode(), "sha256").hex()
-    remembered = _remembered(verdict)
-    if remembered:
+    if verdicts.known(verdict):
         return True
     if not bcrypt.checkpw(token.rpartition(".")[2].encode(), secret_hash.encode()):
         return False
-    if remembered is not None:
-        _remember(verdict)
+    verdicts.remember(verdict)
     return True
-
-
-def _remembered(verdict: str) -> bool | None:
-    """Return whether the verdict is remembered; None where the cache is away."""
-    try:
-        return bool(caches["verdicts"].get(verdict))
-    except Exception:  # noqa: BLE001 - whatever a cache raises that is away, it is a miss
-        log.warning("The cache does not answer; a token is checked by bcrypt")
-        return None
-
-
-def _remember(verdict: str) -> None:
-    try:
-        caches["verdicts"].set(verdict, 1)
-    except Exception:  # noqa: BLE001
-        log.warning("The cache does not answer; a verdict is not remembered")

@@ -1,12 +1,16 @@
+import socket
+from contextlib import suppress
 from datetime import timedelta
 from secrets import token_urlsafe
+from threading import Thread
+from time import monotonic
 from uuid import uuid4
 
 import pytest
 from django.core.cache import caches
 from django.utils import timezone
 
-from devices import tokens
+from devices import tokens, verdicts
 from devices.models import Device
 from devices.owned import delete_device
 
@@ -232,15 +236,58 @@ class TestAVerdict:
         assert len(bcrypt_runs) == 2
 
 
+class TestACacheThatAllWorkersShare:
+    @pytest.fixture(autouse=True)
+    def _shared(self, settings, tmp_path):
+        files = {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": tmp_path}
+        settings.CACHES = settings.CACHES | {"default": files}
+
+    def test_spares_the_other_workers_bcrypt(self, api, bcrypt_runs):
+        api.get(ME)
+        caches["verdicts"].clear()  # as one that has not met the token
+
+        assert [api.get(ME).status_code for _ in range(2)] == [200] * 2
+        assert len(bcrypt_runs) == 1
+
+    def test_is_not_asked_by_a_worker_that_knows(self, api, bcrypt_runs):
+        api.get(ME)
+        caches["verdicts"].clear()
+        api.get(ME)
+        caches["default"].clear()
+
+        assert api.get(ME).status_code == 200
+        assert len(bcrypt_runs) == 1
+
+    def test_hears_of_no_wrong_secret(self, api, anonymous, tmp_path):
+        anonymous.get(ME, headers={"Authorization": f"Bearer {wrong(api.token)}"})
+
+        assert list(tmp_path.iterdir()) == []
+
+    def test_lets_a_verdict_die_with_the_hash(self, api, device, bcrypt_runs):
+        api.get(ME)
+        Device.objects.filter(pk=device.pk).update(token_hash=tokens.issue(device.pk)[1])
+        caches["verdicts"].clear()
+
+        assert api.get(ME).status_code == 401
+        assert len(bcrypt_runs) == 2
+
+
+def redis_at(port: int) -> dict:
+    """Return the settings of a Redis on this machine, with the time limits of the service's own."""
+    options = {"socket_connect_timeout": 0.25, "socket_timeout": 0.25}
+    location = f"redis://127.0.0.1:{port}"
+    return {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": location, "OPTIONS": options}
+
+
 class TestACacheThatIsAway:
     @pytest.fixture(autouse=True)
-    def _away(self, settings):
-        redis = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1"}
-        settings.CACHES = {"default": redis, "verdicts": redis}
+    def _away(self, settings, monkeypatch):
+        monkeypatch.setattr(verdicts, "shared", verdicts.SharedCache())
+        settings.CACHES = settings.CACHES | {"default": redis_at(1)}
 
     def test_is_a_miss(self, api, bcrypt_runs):
         assert [api.get(ME).status_code for _ in range(2)] == [200, 200]
-        assert len(bcrypt_runs) == 2
+        assert len(bcrypt_runs) == 1  # the worker knows it by itself
 
     def test_lets_no_wrong_secret_in(self, api, anonymous):
         response = anonymous.get(ME, headers={"Authorization": f"Bearer {wrong(api.token)}"})
@@ -260,3 +307,37 @@ class TestACacheThatIsAway:
         answers = [anonymous.post("/v1/auth/register", {"device_id": uuid4()}).status_code for _ in range(3)]
 
         assert answers == [200, 200, 429]
+
+
+class TestACacheThatHangs:
+    @pytest.fixture
+    def questions(self, settings, monkeypatch):
+        """The connections to a Redis that takes them, and never says a word."""
+        monkeypatch.setattr(verdicts, "shared", verdicts.SharedCache())
+        connections = []
+
+        def listen():
+            with suppress(OSError):
+                while True:
+                    connections.append(listener.accept()[0])
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            settings.CACHES = settings.CACHES | {"default": redis_at(listener.getsockname()[1])}
+            thread = Thread(target=listen)
+            thread.start()
+            yield connections
+            caches["default"].close()
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+        for connection in connections:
+            connection.close()
+
+    def test_is_left_alone_for_a_second(self, api, stranger, questions, monkeypatch):
+        assert [phone.get(ME).status_code for phone in (api, stranger)] == [200, 200]
+        asked = len(questions)
+
+        monkeypatch.setattr(verdicts, "monotonic", lambda: monotonic() + verdicts.PAUSE)
+        caches["verdicts"].clear()
+        assert [phone.get(ME).status_code for phone in (api, stranger)] == [200, 200]
+
+        assert (asked, len(questions)) == (1, 2)
