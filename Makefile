@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-clients faults lint bench key
+.PHONY: run test test-clients faults scaling lint bench key
 
 run: .venv/run key
 	$(BIN)/python manage.py migrate --noinput
@@ -30,6 +30,12 @@ $(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json
 # Needs PostgreSQL's programs, of which it starts one of its own.
 faults: .venv/run key
 	$(BIN)/python -m benchmarks.faults $(ARGS)
+
+# What docs/scaling.md says, tried on machines of its own: the tests behind PgBouncer, of which ARGS chooses, and what is
+# in deploy/scaling. Needs PostgreSQL's programs, pgbouncer, nginx and redis-server.
+scaling: .venv/dev key
+	$(BIN)/python -m deploy.scaling.pooled $(BIN)/pytest --reuse-db $(ARGS)
+	$(BIN)/pytest deploy/scaling
 
 lint: .venv/dev key
 	$(BIN)/ruff format --check .

@@ -1,0 +1,32 @@
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.scaling.machines import Machines, NotInstalled, Postgres, Process, machines, program
+
+NEEDED = ("initdb", "pg_basebackup", "pgbouncer", "nginx", "redis-server")
+
+
+@pytest.fixture(scope="session")
+def started() -> Iterator[Machines]:
+    """Where machines are started. Without the programs for it there is nothing to test."""
+    try:
+        for name in NEEDED:
+            program(name)
+    except NotInstalled as missing:
+        pytest.exit(str(missing), 1)
+    with machines() as all_of_them:
+        yield all_of_them
+
+
+@pytest.fixture(scope="session")
+def postgres(started) -> Postgres:
+    server = started.postgres()
+    server.run("CREATE ROLE countonme LOGIN")
+    return server
+
+
+@pytest.fixture(scope="session")
+def pooler(started, postgres) -> Process:
+    """PgBouncer with fewer connections than there are clients, so that they get each other's."""
+    return started.pgbouncer(postgres, default_pool_size="3")

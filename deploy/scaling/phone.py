@@ -1,0 +1,127 @@
+"""A phone that writes down what the service has confirmed, and asks again where it got no answer."""
+
+import http.client
+import json
+import random
+import time
+from threading import Event
+from uuid import uuid4
+
+NOT_NOW = {502, 503, 504}
+PATIENCE = 30  # seconds
+
+
+class Phone:
+    """One device. What it was told is stored is in `products` (id: kcal) and `entries`, after `writes` changes."""
+
+    def __init__(self, port: int, seed: int = 0):
+        self.random = random.Random(seed)
+        self.port, self.connection = port, None
+        self.token, self.cursor, self.writes, self.unanswered = "", 0, 0, 0
+        self.products: dict[str, int] = {}
+        self.entries: set[str] = set()
+        self.register()
+
+    # --- asking ------------------------------------------------------------------------------------
+
+    def once(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, object]:
+        if self.connection is None:
+            self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        headers |= {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        try:
+            self.connection.request(method, f"/v1{path}", None if body is None else json.dumps(body), headers)
+            answer = self.connection.getresponse()
+            content = answer.read()
+        except (OSError, http.client.HTTPException):
+            self.hang_up()
+            raise
+        return answer.status, json.loads(content) if content and answer.status not in NOT_NOW else None
+
+    def hang_up(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+    def asked(self, method: str, path: str, body: object = None, *, accepted: set[int]) -> object:
+        """Return the answer's body. The same is asked again, as by any phone, until there is an answer."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            try:
+                status, answer = self.once(method, path, body)
+            except (OSError, http.client.HTTPException):
+                status = None
+            if status not in {None, *NOT_NOW}:
+                assert status in accepted, (method, path, status, answer)
+                return answer
+            self.unanswered += 1
+            time.sleep(0.05)
+        raise TimeoutError(f"{method} {path} had no answer")
+
+    def register(self) -> None:
+        answer = self.asked("POST", "/auth/register", {"device_id": str(uuid4())}, accepted={200})
+        self.token = answer["token"]
+
+    # --- a day -------------------------------------------------------------------------------------
+
+    def live(self, over: Event) -> None:
+        while not over.is_set():
+            self.random.choice((self.add_product, self.change_product, self.log_entry, self.delete_entry, self.sync))()
+
+    def add_product(self) -> None:
+        row = {"id": str(uuid4()), "name": "Rye bread", "kcal_100g": 1}
+        self.asked("POST", "/products", row, accepted={201, 200})  # 200: it was stored when no answer came
+        self.products[row["id"]] = 1
+        self.writes += 1
+
+    def change_product(self) -> None:
+        if self.products:
+            row_id = self.random.choice(list(self.products))
+            kcal = self.products[row_id] % 999 + 1
+            self.asked("PATCH", f"/products/{row_id}", {"kcal_100g": kcal}, accepted={200})
+            self.products[row_id] = kcal
+            self.writes += 1
+
+    def log_entry(self) -> None:
+        if self.products:
+            row = {"id": str(uuid4()), "product_id": self.random.choice(list(self.products)), "grams": 70}
+            self.asked("POST", "/food-entries", row | {"date": "2026-01-05"}, accepted={201, 200})
+            self.entries.add(row["id"])
+            self.writes += 1
+
+    def delete_entry(self) -> None:
+        if self.entries:
+            row_id = self.entries.pop()
+            self.asked("DELETE", f"/food-entries/{row_id}", accepted={204, 404})
+            self.writes += 1
+
+    def sync(self) -> None:
+        """Pull, and push a product with a portion and an entry of it."""
+        self.pull()
+        product, portion, entry = (str(uuid4()) for _ in range(3))
+        eaten = {"product_id": product, "portion_id": portion, "quantity": 2, "grams": 71}
+        new = {
+            "products": {"created": [{"id": product, "name": "Oats", "kcal_100g": 370}]},
+            "portions": {
+                "created": [{"id": portion, "product_id": product, "name": "Bowl", "grams": 35.5, "is_default": True}]
+            },
+            "food_entries": {"created": [{"id": entry, **eaten, "date": "2026-01-05", "meal_type": "lunch"}]},
+        }
+        answer = self.asked("POST", f"/sync?last_pulled_at={self.cursor}", new, accepted={200})
+        assert answer["rejected"] == []
+        self.products[product] = 370
+        self.entries.add(entry)
+        self.writes += 1
+
+    def pull(self, since: int | None = None) -> dict:
+        query = f"?last_pulled_at={self.cursor if since is None else since}"
+        answer = self.asked("GET", f"/sync{query}", accepted={200})
+        self.cursor = answer["timestamp"]
+        return answer
+
+    def finds_everything(self) -> bool:
+        """Say whether the service has what it confirmed, nothing else, and a number for each change."""
+        answer = self.pull(since=0)
+        changes = answer["changes"]
+        products = {row["id"]: row["kcal_100g"] for row in changes["products"]["updated"]}
+        entries = {row["id"] for row in changes["food_entries"]["updated"]}
+        return (products, entries, answer["timestamp"]) == (self.products, self.entries, self.writes + 1)

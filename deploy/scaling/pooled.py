@@ -1,0 +1,29 @@
+"""Run a command behind PgBouncer, on a PostgreSQL of its own: `python -m deploy.scaling.pooled pytest --reuse-db`.
+
+The command finds the database in DATABASE_URL. The tests' own is made before, by a direct connection, and never
+removed: PgBouncer keeps connections to it, which DROP DATABASE does not like. It goes with its server.
+"""
+
+import os
+import subprocess
+import sys
+
+from deploy.scaling.machines import NotInstalled, machines
+
+
+def main(command: list[str]) -> int:
+    with machines() as started:
+        server = started.postgres()
+        server.run("CREATE ROLE countonme LOGIN SUPERUSER")  # the tests make databases of their own
+        server.migrated("test_pooled")
+        pooler = started.pgbouncer(server)
+        address = server.url("pooled", user="countonme", through=pooler)
+        environment = {**os.environ, "DATABASE_URL": address, "DATABASE_POOLER": "transaction"}
+        return subprocess.run(command, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except NotInstalled as missing:
+        sys.exit(str(missing))
