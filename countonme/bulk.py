@@ -11,7 +11,7 @@ import orjson
 from django.db import connection
 from django.db.models import Model
 
-from countonme.prepared import stored_values
+from countonme.prepared import adapted, stored_values
 
 BATCH = 1_000  # rows in one statement, so that their JSON is never much beside the rows themselves
 
@@ -33,11 +33,15 @@ def insert_free(rows: list[Model]) -> set:
 
 
 def update(rows: list[Model], *, of: str) -> None:
-    """Write every column of stored rows, but only where the row's key and its column `of` are the stored ones."""
+    """Write every column of stored rows, but only where the row's key and its column `of` are the stored ones.
+
+    All rows have the same in that column.
+    """
     for batch in in_batches(rows):
         model = type(batch[0])
+        owner = adapted(getattr(batch[0], model._meta.get_field(of).attname), connection)
         with connection.cursor() as cursor:
-            cursor.execute(updating(model, of), [as_json(batch)])
+            cursor.execute(updating(model, of), [as_json(batch), owner])
 
 
 def in_batches(rows: list, size: int = BATCH) -> Iterator[list]:
@@ -57,19 +61,22 @@ def as_json(rows: list[Model]) -> str:
 @cache
 def insertion(model: type[Model]) -> str:
     names = [quoted(field.column) for field in columns(model)]
+    # By its name where it has one: on tables in partitions by device the key has two columns.
+    named = f"ON CONSTRAINT {quoted(f'{model._meta.db_table}_pkey')}" if connection.vendor == "postgresql" else ""
     return (
         f"INSERT INTO {quoted(model._meta.db_table)} ({', '.join(names)}) SELECT {', '.join(names)} FROM {sent(model)}"  # noqa: S608
         # SQLite takes ON for a join's without WHERE.
-        f" WHERE true ON CONFLICT ({key(model)}) DO NOTHING RETURNING {key(model)}"
+        f" WHERE true ON CONFLICT {named or f'({key(model)})'} DO NOTHING RETURNING {key(model)}"
     )
 
 
 @cache
 def updating(model: type[Model], of: str) -> str:
-    table, held = quoted(model._meta.db_table), {key(model), quoted(model._meta.get_field(of).column)}
+    table, owner = quoted(model._meta.db_table), quoted(model._meta.get_field(of).column)
     names = [quoted(field.column) for field in columns(model)]
-    values = ", ".join(f"{name} = sent.{name}" for name in names if name not in held)
-    same = " AND ".join(f"{table}.{name} = sent.{name}" for name in names if name in held)
+    values = ", ".join(f"{name} = sent.{name}" for name in names if name not in (key(model), owner))
+    # The owner as a value of its own: it says which partition it is before any row is looked at.
+    same = f"{table}.{key(model)} = sent.{key(model)} AND {table}.{owner} = %s"
     return f"UPDATE {table} SET {values} FROM {sent(model)} WHERE {same}"  # noqa: S608
 
 

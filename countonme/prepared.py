@@ -9,6 +9,7 @@ import copy
 import json
 from collections.abc import Callable
 from datetime import date
+from functools import cache
 from threading import local
 from typing import Any
 from uuid import UUID
@@ -183,6 +184,31 @@ def insert(row: models.Model) -> None:
     with connection.cursor() as cursor:
         cursor.execute(known[model], stored_values(row, connection))
     row._state.adding, row._state.db = False, connection.alias
+
+
+def update(row: models.Model, *, of: str) -> bool:
+    """Write every column of a stored row, found by its key and its column `of`; say whether there is one.
+
+    By `of` too, so that the statement is about one partition where the tables are partitioned by it.
+    """
+    connection = connections[DEFAULT_DB_ALIAS]
+    sql, order = updating(type(row), of)
+    values = stored_values(row, connection)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [values[place] for place in order])
+        return cursor.rowcount == 1
+
+
+@cache
+def updating(model: type[models.Model], of: str) -> tuple[str, list[int]]:
+    """Return the statement that updates a row, and the places of its parameters among the row's values."""
+    quoted = connections[DEFAULT_DB_ALIAS].ops.quote_name
+    fields = model._meta.local_concrete_fields
+    found_by = [fields.index(model._meta.pk), fields.index(model._meta.get_field(of))]
+    written = [place for place in range(len(fields)) if place not in found_by]
+    values = ", ".join(f"{quoted(fields[place].column)} = %s" for place in written)
+    found = " AND ".join(f"{quoted(fields[place].column)} = %s" for place in found_by)
+    return f"UPDATE {quoted(model._meta.db_table)} SET {values} WHERE {found}", [*written, *found_by]  # noqa: S608
 
 
 def stored_values(row: models.Model, connection) -> list:

@@ -54,9 +54,9 @@ class DeviceManager(models.Manager):
         One statement for all three; None if there is no such device.
         """
         return self.fetched(
-            "SELECT revision, purged_through, EXISTS (SELECT 1 FROM gaps WHERE device_id = devices.id AND before > %s)"
+            "SELECT revision, purged_through, EXISTS (SELECT 1 FROM gaps WHERE device_id = %s AND before > %s)"
             " FROM devices WHERE id = %s AND deleted_at IS NULL",
-            [cursor, self.key(device_id)],
+            [self.key(device_id), cursor, self.key(device_id)],
         )
 
     def key(self, device_id: UUID):
@@ -136,7 +136,7 @@ class Device(models.Model):
             return
         with suppress(OperationalError), without_waiting(), transaction.atomic():
             free = Device.objects.filter(pk=self.pk).select_for_update(skip_locked=True, no_key=True)
-            if Device.objects.filter(pk__in=free.values("pk")).update(last_seen_at=now):
+            if Device.objects.filter(pk=self.pk, pk__in=free.values("pk")).update(last_seen_at=now):
                 self.last_seen_at = now
 
 

@@ -11,12 +11,12 @@ from contextvars import ContextVar
 from datetime import datetime, timedelta
 
 from django.apps import apps
-from django.db import models, transaction
+from django.db import DatabaseError, models, transaction
 from django.utils import timezone
 
 from countonme import bulk
 from countonme.errors import InvalidToken
-from countonme.prepared import insert
+from countonme.prepared import insert, update
 from devices.models import Device
 
 _open: ContextVar["ChangeSet | None"] = ContextVar("open_change_set", default=None)
@@ -165,8 +165,8 @@ class DeviceOwned(models.Model):
         # An id that the client chose must never turn an insert into an update of somebody's row.
         if self._state.adding:
             insert(self)
-        else:
-            super().save(**kwargs | {"force_update": True})
+        elif not update(self, of="device"):
+            raise DatabaseError(f"{self!r} is not stored, or is another device's.")
 
     def take(self, **values) -> bool:
         """Put the values that differ on the row, and what follows from them; say whether there are any."""

@@ -6,10 +6,10 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from django.db import connection, connections
+from django.db import DatabaseError, connection, connections
 from django.db.models.sql.compiler import SQLCompiler
 
-from countonme.prepared import Prepared, applied
+from countonme.prepared import Prepared, applied, update
 from countonme.renderers import JSONRenderer
 from devices.owned import change_set
 from food_entries.models import FoodEntry
@@ -123,6 +123,35 @@ class TestANewRow:
             assert not row._state.adding
             for field in Product._meta.concrete_fields:
                 assert getattr(row, field.attname) == getattr(stored, field.attname)
+
+
+class TestAStoredRow:
+    def test_is_changed_as_django_would(self, device):
+        before, row = (FoodEntryFactory(device=device, grams=Decimal("33.30")) for _ in range(2))
+        with change_set(device):
+            row.change(grams=Decimal("12.5"), date=date(2026, 2, 1), meal_type="lunch")
+
+        stored = FoodEntry.objects.for_device(device).get(pk=row.pk)
+        for field in FoodEntry._meta.concrete_fields:
+            assert getattr(stored, field.attname) == getattr(row, field.attname)
+        assert FoodEntry.objects.for_device(device).get(pk=before.pk).grams == Decimal("33.30")
+
+    def test_is_found_by_its_device_too(self, device, other, django_assert_num_queries):
+        row = ProductFactory(device=device, name="Rye")
+
+        with django_assert_num_queries(1) as queries:
+            assert update(row, of="device")
+
+        assert '"device_id" = ' in queries[0]["sql"].partition("WHERE")[2]
+
+    def test_is_no_other_devices(self, device, other):
+        row = ProductFactory(device=device, name="Rye")
+        row.device, row.name = other, "Mine"
+        with pytest.raises(DatabaseError), change_set(other):
+            row.save()
+
+        assert Product.objects.for_device(device).get().name == "Rye"
+        assert not Product.objects.for_device(other).exists()
 
 
 def end_of_connection() -> None:
