@@ -4,6 +4,7 @@ import pytest
 
 from deploy.scaling.machines import Machines, NotInstalled, Postgres, Process, machines, program
 
+LOG = {"logging_collector": "on", "log_destination": "jsonlog", "log_filename": "server"}
 NEEDED = ("initdb", "pg_basebackup", "pgbouncer", "nginx", "redis-server")
 
 
@@ -21,7 +22,7 @@ def started() -> Iterator[Machines]:
 
 @pytest.fixture(scope="session")
 def postgres(started) -> Postgres:
-    server = started.postgres()
+    server = started.postgres(**LOG, log_directory=str(started.folder))
     server.run("CREATE ROLE countonme LOGIN")
     return server
 

@@ -89,7 +89,9 @@ class Machines:
     def postgres(self, **settings: str) -> "Postgres":
         data = self.folder / "primary"
         subprocess.run(
-            as_owner("initdb", f"--pgdata={data}", "--username=postgres", "--auth=trust", "--encoding=UTF8"),
+            as_owner(
+                "initdb", f"--pgdata={data}", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync"
+            ),
             check=True,
             stdout=subprocess.DEVNULL,
         )
@@ -97,17 +99,18 @@ class Machines:
 
     def replica_of(self, primary: "Postgres", **settings: str) -> "Postgres":
         """Return a standby that follows by streaming."""
-        copy = [f"--pgdata={self.folder / 'replica'}", "--write-recovery-conf", "--checkpoint=fast"]
+        name = f"replica-{free_port()}"
+        copy = [f"--pgdata={self.folder / name}", "--write-recovery-conf", "--checkpoint=fast", "--no-sync"]
         command = as_owner("pg_basebackup", "--host=127.0.0.1", f"--port={primary.port}", "--username=postgres", *copy)
         subprocess.run(command, check=True)
-        return self.serving("replica", **settings)
+        return self.serving(name, **settings)
 
     def serving(self, name: str, **settings: str) -> "Postgres":
         server = Postgres(self.folder / name, free_port())
         given = {"listen_addresses": "127.0.0.1", "unix_socket_directories": str(self.folder), **settings}
         options = " ".join(f"-c {key}={value}" for key, value in {"port": str(server.port), **given}.items())
         log = [f"--log={self.folder / name}.log", "--wait", f"--options={options}"]
-        self.running.callback(server.control, "stop", "--mode=immediate")
+        self.running.callback(server.stop)
         server.control("start", *log)
         return server
 
@@ -212,6 +215,10 @@ class Postgres:
 
     def control(self, *command: str) -> None:
         subprocess.run(as_owner("pg_ctl", f"--pgdata={self.data}", *command), check=True, stdout=subprocess.DEVNULL)
+
+    def stop(self) -> None:
+        if (self.data / "postmaster.pid").exists():
+            self.control("stop", "--mode=immediate")
 
     def url(self, database: str = "postgres", *, user: str = "postgres", through: Process | None = None) -> str:
         return f"postgres://{user}@127.0.0.1:{(through or self).port}/{database}"

@@ -4,25 +4,28 @@ import http.client
 import json
 import random
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Event
+from typing import Self
 from uuid import uuid4
 
 NOT_NOW = {502, 503, 504}
 PATIENCE = 30  # seconds
 
 
-class Phone:
-    """One device. What it was told is stored is in `products` (id: kcal) and `entries`, after `writes` changes."""
+class Line:
+    """A connection that is kept, as `with Line(port) as line:`."""
 
-    def __init__(self, port: int, seed: int = 0):
-        self.random = random.Random(seed)
-        self.port, self.connection = port, None
-        self.token, self.cursor, self.writes, self.unanswered = "", 0, 0, 0
-        self.products: dict[str, int] = {}
-        self.entries: set[str] = set()
-        self.register()
+    def __init__(self, port: int):
+        self.port, self.connection, self.token = port, None, ""
 
-    # --- asking ------------------------------------------------------------------------------------
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised) -> None:
+        self.hang_up()
 
     def once(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, object]:
         if self.connection is None:
@@ -41,6 +44,18 @@ class Phone:
         if self.connection is not None:
             self.connection.close()
             self.connection = None
+
+
+class Phone(Line):
+    """One device. What it was told is stored is in `products` (id: kcal) and `entries`, after `writes` changes."""
+
+    def __init__(self, port: int, seed: int = 0):
+        super().__init__(port)
+        self.random = random.Random(seed)
+        self.cursor, self.writes, self.unanswered = 0, 0, 0
+        self.products: dict[str, int] = {}
+        self.entries: set[str] = set()
+        self.register()
 
     def asked(self, method: str, path: str, body: object = None, *, accepted: set[int]) -> object:
         """Return the answer's body. The same is asked again, as by any phone, until there is an answer."""
@@ -109,6 +124,7 @@ class Phone:
         answer = self.asked("POST", f"/sync?last_pulled_at={self.cursor}", new, accepted={200})
         assert answer["rejected"] == []
         self.products[product] = 370
+        self.last = product
         self.entries.add(entry)
         self.writes += 1
 
@@ -125,3 +141,17 @@ class Phone:
         products = {row["id"]: row["kcal_100g"] for row in changes["products"]["updated"]}
         entries = {row["id"] for row in changes["food_entries"]["updated"]}
         return (products, entries, answer["timestamp"]) == (self.products, self.entries, self.writes + 1)
+
+
+@contextmanager
+def living(phones: list[Phone]) -> Iterator[None]:
+    """Let all phones write and sync inside of this block."""
+    over = Event()
+    with ThreadPoolExecutor(len(phones)) as pool:
+        lives = [pool.submit(phone.live, over) for phone in phones]
+        try:
+            yield
+        finally:
+            over.set()
+    for life in lives:
+        life.result()

@@ -23,9 +23,8 @@ def service(started, postgres) -> Iterator[SimpleNamespace]:
 
 @pytest.fixture
 def phone(service) -> Iterator[Phone]:
-    phone = Phone(service.one.port)
-    yield phone
-    phone.hang_up()
+    with Phone(service.one.port) as phone:
+        yield phone
 
 
 def calls(phone: Phone, times: int = 30) -> float:
@@ -71,9 +70,6 @@ class TestASharedCache:
 
 
 def remembers_a_new_phone(service) -> bool:
-    phone = Phone(service.one.port)
-    try:
+    with Phone(service.one.port) as phone:
         calls(phone, 1)
         return service.asked.dbsize() > 0
-    finally:
-        phone.hang_up()

@@ -2,9 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from threading import Event
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import psycopg
@@ -12,7 +10,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from deploy.scaling.machines import until
-from deploy.scaling.phone import Phone
+from deploy.scaling.phone import Phone, living
 
 PHONES = 6
 SECONDS = 2.0  # of each act
@@ -30,24 +28,8 @@ def service(started, postgres, pooler):
 
 @pytest.fixture
 def phones(service) -> Iterator[list[Phone]]:
-    phones = [Phone(service.nginx.port, seed) for seed in range(PHONES)]
-    yield phones
-    for phone in phones:
-        phone.hang_up()
-
-
-@contextmanager
-def living(phones: list[Phone]) -> Iterator[None]:
-    """Let all phones write and sync inside of this block."""
-    over = Event()
-    with ThreadPoolExecutor(len(phones)) as pool:
-        lives = [pool.submit(phone.live, over) for phone in phones]
-        try:
-            yield
-        finally:
-            over.set()
-    for life in lives:
-        life.result()
+    with ExitStack() as open_lines:
+        yield [open_lines.enter_context(Phone(service.nginx.port, seed)) for seed in range(PHONES)]
 
 
 def answered(service, since: int = 0) -> dict[str, int]:

@@ -1,0 +1,62 @@
+"""The service's tables in hash partitions by device, made from the migrated ones.
+
+The primary keys become (device_id, id), which alone a partition can keep: it knows nothing of the ids in the others.
+Each partition has a schema of its own, so that its constraints keep the names by which the service words a refusal.
+"""
+
+import psycopg
+
+# Each table with the column that says whose its rows are; what refers to others comes after them.
+TABLES = {"devices": "id", "gaps": "device_id", "products": "device_id", "portions": "device_id"}
+TABLES["food_entries"] = "device_id"
+
+# The indexes that are more than the new primary key, and of the foreign keys those that say whose a row is.
+INDEXES = """
+    SELECT pg_get_indexdef(indexrelid), indisunique FROM pg_index WHERE indrelid = %s::regclass AND NOT indisprimary
+    AND indexrelid::regclass::text NOT LIKE '%%_is_of_its_device'
+"""
+FOREIGN_KEYS = """
+    SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'f'
+    AND (cardinality(conkey) = 2 OR confrelid = 'devices'::regclass)
+"""
+TRIGGERS = "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = %s::regclass AND NOT tgisinternal"
+NAMES = """
+    SELECT part.oid::regclass::text, whole.relname FROM pg_inherits
+    JOIN pg_class AS part ON part.oid = inhrelid JOIN pg_class AS whole ON whole.oid = inhparent
+    WHERE part.relkind = 'i' AND part.relname <> whole.relname
+"""
+
+
+def partition(database: psycopg.Connection, count: int) -> None:
+    """Put partitioned tables in the place of the migrated ones, with all that those hold."""
+    rules = {table: rules_of(database, table) for table in TABLES}
+    for schema in ("migrated", *(f"p{number}" for number in range(count))):
+        database.execute(f"CREATE SCHEMA {schema}")
+    for table in TABLES:
+        database.execute(f"ALTER TABLE {table} SET SCHEMA migrated")
+    for table, key in TABLES.items():
+        columns = f"LIKE migrated.{table} INCLUDING CONSTRAINTS INCLUDING DEFAULTS INCLUDING IDENTITY"
+        primary = ", ".join(dict.fromkeys((key, "id")))
+        database.execute(f"CREATE TABLE {table} ({columns}, PRIMARY KEY ({primary})) PARTITION BY HASH ({key})")
+        for number in range(count):
+            values = f"FOR VALUES WITH (MODULUS {count}, REMAINDER {number})"
+            database.execute(f"CREATE TABLE p{number}.{table} PARTITION OF {table} {values}")
+        database.execute(f"INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM migrated.{table}")
+        for rule in rules[table]:
+            database.execute(rule)
+    database.execute("DROP SCHEMA migrated CASCADE")
+    for index, name in database.execute(NAMES).fetchall():
+        database.execute(f"ALTER INDEX {index} RENAME TO {name}")
+
+
+def rules_of(database: psycopg.Connection, table: str) -> list[str]:
+    """Return the statements that make a migrated table's indexes, foreign keys and triggers anew."""
+    indexes = [
+        definition.replace("(product_id)", "(device_id, product_id)") if unique else definition
+        for definition, unique in database.execute(INDEXES, [table])
+    ]
+    keys = [
+        f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}"
+        for name, definition in database.execute(FOREIGN_KEYS, [table])
+    ]
+    return [*indexes, *keys, *(trigger for (trigger,) in database.execute(TRIGGERS, [table]))]
