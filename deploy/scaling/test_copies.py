@@ -10,7 +10,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from deploy.scaling.machines import until
-from deploy.scaling.phone import Phone, living
+from deploy.scaling.phone import Line, Phone, living
 
 PHONES = 6
 SECONDS = 2.0  # of each act
@@ -69,6 +69,16 @@ class TestTwoCopies:
         # What one was doing when it was killed, and nothing else: what it did not take, nginx gave to two.
         assert sum(phone.unanswered for phone in phones) <= PHONES
 
+    def test_agree_on_a_token(self, service, phones):
+        phone, ports = phones[0], [copy.port for copy in service.copies]
+        old = phone.token
+
+        phone.token = new = phone.asked("POST", "/auth/rotate", accepted={200})["token"]
+        assert [status_at(port, token) for token in (old, new, old) for port in ports] == [200] * 4 + [401] * 2
+
+        phone.asked("DELETE", "/devices/me", accepted={204})
+        assert [status_at(port, new) for port in ports] == [401] * 2
+
     def test_hold_few_connections_of_postgresql(self, service, phones, postgres, pooler):
         with living(phones):
             time.sleep(SECONDS / 2)
@@ -88,6 +98,12 @@ class TestTwoCopies:
             time.sleep(SECONDS / 4)
 
         assert [phone.finds_everything() for phone in phones] == [True] * PHONES
+
+
+def status_at(port: int, token: str) -> int:
+    with Line(port) as line:
+        line.token = token
+        return line.once("GET", "/devices/me")[0]
 
 
 def connections_to(pooler, database: str) -> int:
