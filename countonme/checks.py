@@ -5,6 +5,7 @@ import re
 from django.conf import settings
 from django.core.checks import Error, Tags, Warning, register
 
+RATES = ("REGISTER_RATE", "AUTH_FAILURE_RATE")
 RATE = re.compile(r"[1-9][0-9]*/(s|sec|m|min|h|hour|d|day)")
 
 
@@ -18,10 +19,12 @@ def check_bcrypt_rounds(app_configs, **kwargs) -> list:
 
 
 @register(Tags.security)
-def check_register_rate(app_configs, **kwargs) -> list:
-    if RATE.fullmatch(settings.REGISTER_RATE):
-        return []
-    return [Error("REGISTER_RATE is not a rate.", hint="Write it like 10/min.", id="countonme.E002")]
+def check_rates(app_configs, **kwargs) -> list:
+    return [
+        Error(f"{name} is not a rate.", hint="Write it like 10/min.", id="countonme.E002")
+        for name in RATES
+        if not RATE.fullmatch(getattr(settings, name))
+    ]
 
 
 @register(Tags.security)

@@ -104,7 +104,7 @@ class ContractSchema(AutoSchema):
     def _errors(self) -> set[int]:
         errors = {406, 500, 503} if self.path != "/healthz" else {406, 500}
         if self.get_auth():
-            errors |= {401}
+            errors |= {401, 429}
         if "{" in self.path:
             errors |= {404}
         if self.method in ("POST", "PUT", "PATCH") and self.get_request_serializer() is not None:

@@ -147,6 +147,7 @@ REST_FRAMEWORK = {
     "URL_FORMAT_OVERRIDE": None,  # an unknown name in a query is ignored, `format` too
 }
 REGISTER_RATE = env.str("REGISTER_RATE", default="10/min")
+AUTH_FAILURE_RATE = env.str("AUTH_FAILURE_RATE", default="30/min")
 BCRYPT_ROUNDS = env.int("BCRYPT_ROUNDS", default=10)
 MAX_BODY = 1024 * 1024  # bytes
 SYNC_MAX_BODY = env.int("SYNC_MAX_BODY", default=20 * 1024 * 1024)

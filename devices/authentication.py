@@ -1,17 +1,23 @@
+from uuid import UUID
+
 from django.db.models import QuerySet
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.exceptions import Throttled
 
 from countonme.errors import InvalidToken
 from countonme.prepared import Prepared, once_more
 from devices import tokens
 from devices.models import Device
+from devices.throttling import GUESSES, address_of
 
 
 class DeviceTokenAuthentication(BaseAuthentication):
     """Find out which device calls. One query, by primary key; `request.user` is the Device.
 
-    A token that is malformed, unknown or replaced, or whose device is deleted, gets one and the same refusal.
+    A token that is malformed, unknown or replaced, or whose device is deleted, gets one and the same refusal. Wrong
+    ones from one address are limited by `AUTH_FAILURE_RATE`: over it, a token there whose verdict is not remembered has
+    to wait. A malformed one is no guess, and refusing it costs nothing.
     """
 
     def authenticate(self, request) -> tuple[Device, str] | None:
@@ -19,27 +25,42 @@ class DeviceTokenAuthentication(BaseAuthentication):
         if scheme.lower() != "bearer":
             return None
         token = token.strip()
-        device = self.device_of(token)
-        if device is None:
+        device_id = tokens.parse(token)
+        if device_id is None:
             raise InvalidToken
+        device = live_device(device_id)
+        if device is None or not tokens.is_remembered(token, device.token_hash):
+            device = self.proved(request, token, device)
         device.seen()
         return device, token
 
     def authenticate_header(self, request) -> str:
         return "Bearer"
 
-    def device_of(self, token: str) -> Device | None:
-        device_id = tokens.parse(token)
-        found = device_id and once_more(lambda: devices_by_id(pk=device_id))
-        if not found or found[0].deleted_at is not None:
-            return None
-        device = found[0]
-        if tokens.check(token, device.token_hash):
-            return device
-        if device.next_token_hash is None or not tokens.check(token, device.next_token_hash):
-            return None
-        # The rotated token's first use. Where another request was first, the tokens are what it made them.
-        return device if device.settle() else self.device_of(token)
+    def proved(self, request, token: str, device: Device | None) -> Device:
+        """Return the device if bcrypt says that the token is its own. Who guessed too often is refused before it runs.
+
+        The guess is counted when it has failed, so that a good token costs no write: requests that are under way at
+        the same time, no more than there are threads, can be too many by so many.
+        """
+        address = address_of(request)
+        if wait := GUESSES.wait(address):
+            raise Throttled(wait)
+        while device:
+            if tokens.check(token, device.token_hash):
+                return device
+            if device.next_token_hash is None or not tokens.check(token, device.next_token_hash):
+                break
+            if device.settle():  # the rotated token's first use
+                return device
+            device = live_device(device.pk)  # another request was first: the tokens are what it made them
+        GUESSES.take(address)
+        raise InvalidToken
+
+
+def live_device(device_id: UUID) -> Device | None:
+    found = once_more(lambda: devices_by_id(pk=device_id))
+    return found[0] if found and found[0].deleted_at is None else None
 
 
 @Prepared

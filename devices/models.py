@@ -9,6 +9,7 @@ from countonme.errors import Conflict, InvalidToken
 from devices import tokens
 
 SEEN_EVERY = timedelta(minutes=15)
+FORGOTTEN_AT_ONCE = 100  # attempts: each time one row at most is added, so that they get fewer
 GROWING = {"revision", "purged_through"}
 
 
@@ -26,6 +27,7 @@ class DeviceManager(models.Manager):
                 self.start(device_id, secret_hash)
         except IntegrityError as error:
             raise Conflict("Device already registered") from error
+        tokens.remember_good(token, secret_hash)
         return token
 
     def start(self, device_id: UUID, secret_hash: str) -> None:
@@ -221,9 +223,9 @@ class AttemptsManager(models.Manager):
         return self.select_for_update().get_or_create(key=key)[0]
 
     def forget(self, before: float) -> None:
-        """Remove what no longer counts. A row in use is left for the next time."""
+        """Remove what no longer counts. A row in use is left for the next time, and so is what is more than a few."""
         with transaction.atomic():
-            expired = self.filter(expires_at__lt=before).select_for_update(skip_locked=True)
+            expired = self.filter(expires_at__lt=before).select_for_update(skip_locked=True)[:FORGOTTEN_AT_ONCE]
             self.filter(pk__in=list(expired.values_list("pk", flat=True))).delete()
 
 

@@ -31,16 +31,29 @@ def parse(token: str) -> UUID | None:
     return UUID(match[1]) if match else None
 
 
-def check(token: str, secret_hash: str) -> bool:
-    """Say whether the well-formed token's secret has this hash, by bcrypt only the first time.
+def is_remembered(token: str, secret_hash: str) -> bool:
+    """Say whether the token was found good with this hash before."""
+    return verdicts.known(verdict(token, secret_hash))
 
-    The verdict is remembered under the token and the hash together, so that it dies with the hash, in every worker,
-    with nothing to invalidate. Only a success is remembered: a flood of wrong secrets pushes nothing out.
+
+def check(token: str, secret_hash: str) -> bool:
+    """Say, by bcrypt, whether the well-formed token's secret has this hash, and remember it if so.
+
+    Only a success is remembered: a flood of wrong secrets pushes nothing out.
     """
-    verdict = hmac.digest(settings.SECRET_KEY.encode(), f"{token}{secret_hash}".encode(), "sha256").hex()
-    if verdicts.known(verdict):
-        return True
     if not bcrypt.checkpw(token.rpartition(".")[2].encode(), secret_hash.encode()):
         return False
-    verdicts.remember(verdict)
+    remember_good(token, secret_hash)
     return True
+
+
+def remember_good(token: str, secret_hash: str) -> None:
+    verdicts.remember(verdict(token, secret_hash))
+
+
+def verdict(token: str, secret_hash: str) -> str:
+    """Return what a verdict is remembered under: the token and the hash together.
+
+    So it dies with the hash, in every worker, with nothing to invalidate.
+    """
+    return hmac.digest(settings.SECRET_KEY.encode(), f"{token}{secret_hash}".encode(), "sha256").hex()

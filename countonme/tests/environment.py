@@ -10,6 +10,7 @@ import django
 os.environ.update(
     DJANGO_SETTINGS_MODULE="countonme.settings",
     ALLOWED_HOSTS="",
+    AUTH_FAILURE_RATE="1000/min",
     BCRYPT_ROUNDS="4",
     CACHE_URL="locmemcache://",
     CORS_ORIGINS="*",

@@ -74,6 +74,19 @@ class TestRegistrationsAtOnce:
         assert Attempts.objects.count() == 8
 
 
+class TestGuessesAtOnce:
+    def test_are_too_many_by_no_more_than_are_under_way(self, settings):
+        settings.AUTH_FAILURE_RATE = "4/min"
+        device_id = newborn().partition(".")[0]
+
+        first = at_once(*(call(f"{device_id}.{'A' * 43}", "get", ME) for _ in range(6)))
+        second = at_once(*(call(f"{device_id}.{'A' * 43}", "get", ME) for _ in range(6)))
+
+        assert statuses(first)[401] >= 4
+        assert statuses(second) == {429: 6}
+        assert len(Attempts.objects.get().moments) == 4
+
+
 class TestRotation:
     def test_and_the_use_of_a_new_token_at_once_leave_one_winner(self):
         for _ in range(TURNS):

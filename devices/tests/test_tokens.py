@@ -18,6 +18,11 @@ ME = "/v1/devices/me"
 SECRET = "A" * 43
 
 
+def forget() -> None:
+    """Forget every verdict, as a worker does that starts anew."""
+    caches["verdicts"].clear()
+
+
 def wrong(token: str) -> str:
     """Return a well-formed token of the same device, with another secret."""
     return f"{token.partition('.')[0]}.{token_urlsafe(32)}"
@@ -167,6 +172,9 @@ class TestATokenThatIsValid:
     @pytest.mark.parametrize("path", [ME, "/v1/auth/rotate"])
     def test_costs_one_query_by_primary_key_however_many_devices(self, api, db, path, django_assert_num_queries):
         Device.objects.bulk_create(Device(pk=uuid4(), token_hash="x") for _ in range(20))
+        forget()
+        with django_assert_num_queries(2):  # the device; has this address guessed?
+            api.get(ME)
 
         with django_assert_num_queries(1 if path == ME else 2) as queries:  # the device; its new token
             api.generic("POST" if path != ME else "GET", path)
@@ -175,10 +183,20 @@ class TestATokenThatIsValid:
 
 
 class TestAVerdict:
+    @pytest.fixture(autouse=True)
+    def _forgotten(self, api):
+        forget()
+
     def test_is_remembered(self, api, bcrypt_runs):
         assert [api.get(ME).status_code for _ in range(3)] == [200] * 3
 
         assert bcrypt_runs == [api.token.partition(".")[2].encode()]
+
+    def test_is_remembered_from_registration_on(self, anonymous, db, bcrypt_runs):
+        token = anonymous.post("/v1/auth/register", {"device_id": uuid4()}).json()["token"]
+
+        assert anonymous.get(ME, headers={"Authorization": f"Bearer {token}"}).status_code == 200
+        assert bcrypt_runs == []
 
     def test_is_of_one_token_alone(self, api, anonymous, bcrypt_runs):
         api.get(ME)
@@ -238,9 +256,10 @@ class TestAVerdict:
 
 class TestACacheThatAllWorkersShare:
     @pytest.fixture(autouse=True)
-    def _shared(self, settings, tmp_path):
+    def _shared(self, api, settings, tmp_path):
         files = {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": tmp_path}
         settings.CACHES = settings.CACHES | {"default": files}
+        forget()
 
     def test_spares_the_other_workers_bcrypt(self, api, bcrypt_runs):
         api.get(ME)
@@ -281,9 +300,10 @@ def redis_at(port: int) -> dict:
 
 class TestACacheThatIsAway:
     @pytest.fixture(autouse=True)
-    def _away(self, settings, monkeypatch):
+    def _away(self, api, settings, monkeypatch):
         monkeypatch.setattr(verdicts, "shared", verdicts.SharedCache())
         settings.CACHES = settings.CACHES | {"default": redis_at(1)}
+        forget()
 
     def test_is_a_miss(self, api, bcrypt_runs):
         assert [api.get(ME).status_code for _ in range(2)] == [200, 200]
@@ -311,7 +331,7 @@ class TestACacheThatIsAway:
 
 class TestACacheThatHangs:
     @pytest.fixture
-    def questions(self, settings, monkeypatch):
+    def questions(self, api, stranger, settings, monkeypatch):
         """The connections to a Redis that takes them, and never says a word."""
         monkeypatch.setattr(verdicts, "shared", verdicts.SharedCache())
         connections = []
@@ -325,6 +345,7 @@ class TestACacheThatHangs:
             settings.CACHES = settings.CACHES | {"default": redis_at(listener.getsockname()[1])}
             thread = Thread(target=listen)
             thread.start()
+            forget()
             yield connections
             caches["default"].close()
             listener.shutdown(socket.SHUT_RDWR)
