@@ -4,6 +4,8 @@ from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 
+from countonme.timeouts import at_length
+
 
 class AdminOnly:
     def __call__(self, request):
@@ -12,7 +14,15 @@ class AdminOnly:
         return self.get_response(request)
 
 
-class AdminSession(AdminOnly, SessionMiddleware):
+class AtLength:
+    """A page of the admin may go through a whole table."""
+
+    def __call__(self, request):
+        with at_length():
+            return super().__call__(request)
+
+
+class AdminSession(AdminOnly, AtLength, SessionMiddleware):
     pass
 
 

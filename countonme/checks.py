@@ -34,6 +34,19 @@ def check_num_proxies(app_configs, **kwargs) -> list:
     return [Error("NUM_PROXIES is negative.", hint="Count the proxies in front of the service.", id="countonme.E003")]
 
 
+@register(Tags.security)
+def check_database_timeout(app_configs, **kwargs) -> list:
+    if settings.DATABASE_TIMEOUT == 0 or 0.1 <= settings.DATABASE_TIMEOUT <= 60:
+        return []
+    return [
+        Error(
+            "DATABASE_TIMEOUT is neither 0 nor between 0.1 and 60 seconds.",
+            hint="Leave it out: the default is 1.5.",
+            id="countonme.E004",
+        )
+    ]
+
+
 @register(Tags.security, deploy=True)
 def check_database(app_configs, **kwargs) -> list:
     if settings.DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":

@@ -8,6 +8,7 @@ from rest_framework.views import APIView
 from countonme.errors import DATABASE_AWAY, Unavailable
 from countonme.openapi import ErrorSerializer
 from countonme.prepared import once_more
+from countonme.timeouts import is_there
 
 
 class StatusSerializer(serializers.Serializer):
@@ -47,8 +48,7 @@ class ReadyView(ProbeView):
         return Response({"status": "ok"})
 
     def missing_migrations(self) -> list[str]:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
+        is_there()
         if ReadyView.migrated:  # asked until the first yes: reading all migration files takes a while
             return []
         executor = MigrationExecutor(connection)

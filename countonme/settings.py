@@ -110,6 +110,7 @@ elif _database["ENGINE"] == "django.db.backends.postgresql":
         "prepare_threshold": None if _pooled else 2,
         **_database.get("OPTIONS", {}),
     }
+DATABASE_TIMEOUT = env.float("DATABASE_TIMEOUT", default=1.5)  # of the process that serves: countonme/wsgi.py
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- caches ---------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from countonme.body import StrictJSONParser
+from countonme.timeouts import at_length
 from devices.serializers import checked
 from devices.viewsets import ConditionalReads
 from sync.feed import pull
@@ -35,6 +36,7 @@ class SyncViewSet(ConditionalReads, ViewSet):
         responses={200: PULLED},
         examples=PULLED_EXAMPLES,
     )
+    @at_length()
     def pull(self, request) -> Response:
         query = checked(PullQuery, request.query_params.dict(), self)
         return Response(pull(request.user, query["last_pulled_at"], query["migration"]))
@@ -48,6 +50,7 @@ class SyncViewSet(ConditionalReads, ViewSet):
         responses={200: PUSHED},
         examples=PUSH_EXAMPLES,
     )
+    @at_length()
     def push(self, request) -> Response:
         query = checked(PushQuery, request.query_params.dict(), self)
         return Response(push(request.user, bodies(request), query["last_pulled_at"]))

@@ -4,6 +4,8 @@ from io import StringIO
 import pytest
 from django.db import connections
 
+from countonme.tests.served import live_database
+
 
 @pytest.fixture
 def database_away(db):
@@ -25,3 +27,10 @@ def log():
     stderr = console.setStream(lines)
     yield lines
     console.setStream(stderr)
+
+
+@pytest.fixture(scope="session")
+def live_url(django_db_setup, tmp_path_factory):
+    """The URL of a migrated database for a service in processes of its own."""
+    with live_database(tmp_path_factory.mktemp("live")) as url:
+        yield url

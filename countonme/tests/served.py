@@ -1,0 +1,108 @@
+"""The service as `make run` serves it: gunicorn, its workers, and a database of its own."""
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+from uuid import uuid4
+
+import psycopg
+from django.conf import settings
+from django.db import connection
+
+from benchmarks.servers import Server, free_port, our_environment
+
+ROOT = Path(settings.BASE_DIR)
+GUNICORN = [str(Path(sys.executable).with_name("gunicorn")), "countonme.wsgi"]
+
+
+class Service:
+    """A running service, and a phone that calls it."""
+
+    def __init__(self, server: Server, log: Path):
+        self.server, self.log, self.token = server, log, ""
+
+    def ask(self, method: str, path: str, body=None, timeout: float = 30):
+        """Return the answer's status, its body and its headers."""
+        client = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=timeout)
+        headers = {"Content-Type": "application/json"} | self.authorization
+        try:
+            client.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = client.getresponse()
+            text = answer.read()
+            return answer.status, json.loads(text) if text else None, answer.headers
+        finally:
+            client.close()
+
+    def timed(self, *request) -> tuple[int, float]:
+        """Return the answer's status and how long it took."""
+        began = time.monotonic()
+        status, _, _ = self.ask(*request)
+        return status, time.monotonic() - began
+
+    @property
+    def authorization(self) -> dict:
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+    def register(self) -> str:
+        """Become a new phone; return its id."""
+        self.token = ""
+        device_id = str(uuid4())
+        self.token = self.ask("POST", "/v1/auth/register", {"device_id": device_id})[1]["token"]
+        return device_id
+
+
+@contextmanager
+def served(database_url: str, log: Path, **environment: str) -> Iterator[Service]:
+    """Serve the database inside of this block, to a new phone."""
+    environment = {**our_environment(""), "BCRYPT_ROUNDS": "4", "DATABASE_URL": database_url, **environment}
+    server = Server("service", "", GUNICORN, environment, free_port())
+    try:
+        server.start(log)
+        service = Service(server, log)
+        service.register()
+        yield service
+    finally:
+        server.stop()
+
+
+@contextmanager
+def live_database(folder: Path) -> Iterator[str]:
+    """Have a new, migrated database inside of this block, of the kind that the tests run on; yield its URL."""
+    name = f"{connection.settings_dict['NAME']}_live"
+    if connection.vendor == "sqlite":
+        url = f"sqlite:///{folder / 'db.sqlite3'}"
+        migrate(url)
+        yield url
+        return
+    on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    on_server(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+    try:
+        migrate(url_of(name))
+        yield url_of(name)
+    finally:
+        on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def migrate(url: str) -> None:
+    manage = [sys.executable, "manage.py", "migrate", "--noinput", "--verbosity", "0"]
+    subprocess.run(manage, cwd=ROOT, env={**os.environ, "DATABASE_URL": url}, check=True)
+
+
+def url_of(name: str, port: int | None = None) -> str:
+    """Return the URL of a database on the tests' server, or of one that a port of this machine leads to."""
+    here = connection.settings_dict
+    user = quote(here["USER"], safe="") + (f":{quote(here['PASSWORD'], safe='')}" if here["PASSWORD"] else "")
+    host, own = ("127.0.0.1", port) if port else (here["HOST"] or "127.0.0.1", here["PORT"] or 5432)
+    return f"postgres://{user}@{host}:{own}/{name}"
+
+
+def on_server(statement: str) -> None:
+    with psycopg.connect(url_of("postgres"), autocommit=True) as server:
+        server.execute(statement)

@@ -1,0 +1,272 @@
+"""A database that goes away, as a running service meets it, and comes back."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from copy import deepcopy
+
+import psycopg
+import pytest
+from django.db import OperationalError, connection, connections
+
+from countonme.tests.relay import Relay
+from countonme.tests.served import ROOT, served, url_of
+from countonme.timeouts import at_length, base, give_up_after
+
+SOON = 2.5  # seconds: the two of the contract, and a busy machine
+BREAD = {"name": "Rye bread", "kcal_100g": 259}
+THREADS = 6
+
+
+@pytest.fixture(scope="module")
+def relay():
+    here = connection.settings_dict
+    relay = Relay(here["HOST"] or "127.0.0.1", int(here["PORT"] or 5432))
+    yield relay
+    relay.close()
+
+
+@pytest.fixture(scope="module")
+def service(live_url, relay, tmp_path_factory):
+    """A service whose way to PostgreSQL is the relay."""
+    name = live_url.rpartition("/")[2]
+    with served(url_of(name, relay.port), tmp_path_factory.mktemp("service") / "log") as service:
+        yield service
+
+
+@pytest.fixture
+def connected(service):
+    """The service, all of whose threads have a connection to the database."""
+    for _ in range(3):
+        assert is_served_again(service)
+    return service
+
+
+def is_served_again(service) -> bool:
+    """Wait until all are served; say whether that was soon."""
+    began = time.monotonic()
+    while all_at_once(service, "GET", "/v1/products")[0] != {200}:
+        time.sleep(0.1)
+    return time.monotonic() - began < 2 * SOON
+
+
+def all_at_once(service, *request) -> tuple[set[int], float]:
+    """Ask three times as often as there are threads, at once; return the statuses, and how long the last one took."""
+    with ThreadPoolExecutor(3 * THREADS) as pool:
+        answers = list(pool.map(lambda _: service.timed(*request), range(3 * THREADS)))
+    return {status for status, _ in answers}, max(seconds for _, seconds in answers)
+
+
+@pytest.mark.postgres
+class TestADatabaseThatIsAway:
+    @pytest.mark.parametrize("times", [1, 2])
+    def test_is_told_soon_where_it_does_not_answer_any_more(self, connected, relay, times):
+        relay.flowing.clear()
+        try:
+            for _ in range(times):
+                statuses, seconds = all_at_once(connected, "GET", "/v1/products")
+                assert (statuses, seconds < SOON) == ({503}, True)
+            status, body, headers = connected.ask("GET", "/readyz")
+            assert (status, body, headers["Retry-After"]) == (503, {"detail": "The database cannot be reached"}, "5")
+            assert connected.ask("GET", "/healthz")[0] == 200
+        finally:
+            relay.flowing.set()
+
+        assert is_served_again(connected)
+
+    @pytest.mark.parametrize(
+        ("method", "path", "body"),
+        [
+            ("POST", "/v1/products", BREAD),
+            ("POST", "/v1/sync?last_pulled_at=1", {}),
+            ("GET", "/v1/sync", None),
+            ("POST", "/v1/auth/register", {"device_id": "0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11"}),
+            ("GET", "/admin/login/", None),
+        ],
+    )
+    def test_is_told_soon_whatever_is_asked(self, connected, relay, method, path, body):
+        relay.flowing.clear()
+        try:
+            status, _, headers = connected.ask(method, path, body)
+            statuses, seconds = all_at_once(connected, method, path, body)
+        finally:
+            relay.flowing.set()
+
+        if path != "/admin/login/":  # which has no need of it
+            assert (status, statuses, headers["Retry-After"]) == (503, {503}, "5")
+        assert seconds < SOON
+
+    def test_is_not_noticed_where_it_started_anew_meanwhile(self, connected, relay):
+        relay.cut()
+
+        assert all_at_once(connected, "GET", "/v1/products")[0] == {200}
+
+    def test_is_told_at_once_where_nobody_listens_and_served_from_as_soon_as_it_is_there(self, connected, relay):
+        relay.close()
+        try:
+            status, body, headers = connected.ask("POST", "/v1/products", BREAD)
+            statuses, seconds = all_at_once(connected, "GET", "/v1/products")
+        finally:
+            relay.open(relay.port)
+
+        assert (status, body, headers["Retry-After"]) == (503, {"detail": "Service unavailable"}, "5")
+        assert (statuses, seconds < 1) == ({503}, True)
+        assert all_at_once(connected, "GET", "/v1/products")[0] == {200}
+
+
+class TestALockThatSomebodyElseHolds:
+    @pytest.fixture
+    def alone(self, live_url, tmp_path):
+        with served(live_url, tmp_path / "log") as service:
+            yield service
+
+    @contextmanager
+    def held(self, live_url, device_id):
+        if connection.vendor == "sqlite":
+            holder = sqlite3.connect(live_url.removeprefix("sqlite:///"), isolation_level=None)
+            holder.execute("BEGIN IMMEDIATE")
+        else:
+            holder = psycopg.connect(live_url)
+            holder.execute("SELECT 1 FROM devices WHERE id = %s FOR UPDATE", [device_id])
+        yield
+        holder.rollback()
+        holder.close()
+
+    def test_is_not_waited_for_and_nothing_is_stored_till_it_is_free(self, alone, live_url):
+        device_id = alone.register()
+
+        with self.held(live_url, device_id):
+            pushed, pushing = alone.timed("POST", "/v1/sync?last_pulled_at=1", {"products": {"deleted": []}})
+            posted, posting = alone.timed("POST", "/v1/products", BREAD)
+            assert alone.ask("GET", "/v1/products")[:2] == (200, [])
+
+        assert (pushed, pushing < SOON, posted, posting < SOON) == (503, True, 503, True)
+        assert alone.ask("POST", "/v1/products", BREAD)[0] == 201
+        assert [row["name"] for row in alone.ask("GET", "/v1/products")[1]] == ["Rye bread"]
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+class TestAStatement:
+    @pytest.fixture(autouse=True)
+    def _impatient(self, monkeypatch):
+        """Give up on the database after a fifth of a second, and ask it again at once."""
+        monkeypatch.setattr(base, "silence", base.Silence())
+        monkeypatch.setattr(base, "PAUSE", 0)
+        here = connections["default"]
+        database = deepcopy(here.settings_dict)
+        give_up_after(0.2, database)
+        connections["default"] = connections.create_connection("default")
+        del connections["default"]
+        connections.settings["default"], before = database, connections.settings["default"]
+        yield
+        connections["default"].close()
+        connections.settings["default"] = before
+        connections["default"] = here
+
+    def took(self, seconds: float) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(%s)", [seconds])
+
+    def test_is_given_up_on_and_the_next_one_gets_a_new_connection(self):
+        began = time.monotonic()
+
+        with pytest.raises(OperationalError, match=r"has not answered in 0\.2 seconds"):
+            self.took(5)
+
+        assert time.monotonic() - began < 1
+        connection.close_if_unusable_or_obsolete()
+        self.took(0)
+
+    def test_on_many_rows_may_take_longer(self):
+        with at_length():
+            self.took(0.5)
+
+        with pytest.raises(OperationalError):
+            self.took(0.5)
+
+    def test_that_was_in_vain_keeps_others_from_asking_for_a_moment(self, monkeypatch):
+        monkeypatch.setattr(base, "PAUSE", 60)
+        with pytest.raises(OperationalError):
+            self.took(5)
+        connection.close()
+
+        with pytest.raises(OperationalError, match="silent a moment ago"):
+            self.took(0)
+
+    def test_on_many_rows_is_not_begun_where_the_database_is_silent(self):
+        here = connection.settings_dict
+        silent = Relay(here["HOST"] or "127.0.0.1", int(here["PORT"] or 5432))
+        connection.settings_dict = {**here, "HOST": "127.0.0.1", "PORT": str(silent.port)}
+        connection.ensure_connection()
+        silent.flowing.clear()
+        began = time.monotonic()
+
+        with pytest.raises(OperationalError), at_length():
+            raise AssertionError("it was begun")
+
+        assert time.monotonic() - began < 1
+        silent.flowing.set()
+        silent.close()
+
+    def test_that_nobody_waits_for_is_ended_by_the_server(self):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT current_setting('lock_timeout'), current_setting('statement_timeout')")
+
+            assert cursor.fetchone() == ("180ms", "4s")
+
+
+class TestWhoWaits:
+    @pytest.mark.parametrize(
+        ("process", "database", "shown"),
+        [
+            ("countonme.wsgi", "sqlite:///x", "django.db.backends.sqlite3 1.5"),
+            ("countonme.urls", "sqlite:///x", "django.db.backends.sqlite3 10"),
+            ("countonme.wsgi", "postgres://127.0.0.1/x", "countonme.timeouts None"),
+            ("countonme.urls", "postgres://127.0.0.1/x", "django.db.backends.postgresql None"),
+        ],
+    )
+    def test_is_a_command_and_not_who_serves(self, process, database, shown):
+        statement = (
+            f"import django; django.setup(); import {process}; from django.db import connection as c;"
+            "print(c.settings_dict['ENGINE'], c.settings_dict['OPTIONS'].get('timeout'))"
+        )
+
+        run = subprocess.run(
+            [sys.executable, "-c", statement],
+            cwd=ROOT,
+            env={**os.environ, "DATABASE_URL": database, "DATABASE_TIMEOUT": "1.5"},
+            capture_output=True,
+            text=True,
+        )
+
+        assert run.stdout.strip() == shown, run.stderr
+
+    def test_is_everybody_where_the_time_out_is_0(self):
+        database = {"ENGINE": "django.db.backends.postgresql", "OPTIONS": {}}
+
+        give_up_after(0, database)
+
+        assert database == {"ENGINE": "django.db.backends.postgresql", "OPTIONS": {}}
+
+    def test_is_the_client_alone_behind_a_pooler(self):
+        database = {"ENGINE": "django.db.backends.postgresql", "OPTIONS": {"prepare_threshold": None}}
+
+        give_up_after(2, database)
+
+        assert database["ENGINE"] == "countonme.timeouts"
+        assert "options" not in database["OPTIONS"]
+
+    def test_keeps_what_an_operator_said(self):
+        database = {
+            "ENGINE": "django.db.backends.postgresql",
+            "OPTIONS": {"prepare_threshold": 2, "options": "-c statement_timeout=1s"},
+        }
+
+        give_up_after(2, database)
+
+        assert database["OPTIONS"]["options"].endswith("-c statement_timeout=1s")
