@@ -5,6 +5,8 @@ from pathlib import Path
 
 import environ
 
+from countonme.server_log import ServerLogger
+
 env = environ.Env()
 env.read_env(Path(__file__).parent / ".env")
 
@@ -21,6 +23,7 @@ threads = 3
 keepalive = 75  # seconds: longer than clients and proxies keep theirs, who would else send into a closed one
 worker_connections = 3 * threads
 limit_request_line = 8190  # a long search in a script of three bytes a letter, percent-encoded
+logger_class = ServerLogger
 control_socket_disable = True  # nothing here is steered at run time
 # Loaded once, before the workers are forked: they share what is the same in all, and a fault in it stops the start.
 preload_app = True

@@ -1,8 +1,9 @@
 import re
 import uuid
-from contextvars import ContextVar
+from time import perf_counter
 
-request_id: ContextVar[str] = ContextVar("request_id", default="-")
+from countonme import access
+from countonme.logging import request_id
 
 SANE = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
 
@@ -10,13 +11,15 @@ SANE = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
 class RequestIdMiddleware:
     """Give every request an id, which its response and its log lines carry; keep a sane one from the client.
 
-    Outermost, so it also states the length of each body: without one gunicorn would send it in chunks.
+    Outermost, so it also states the length of each body: without one gunicorn would send it in chunks. And when all is
+    done, it has the request logged.
     """
 
     def __init__(self, get_response):
         self.get_response = get_response
 
     def __call__(self, request):
+        started = perf_counter()
         sent = request.headers.get("X-Request-ID", "")
         request.id = sent if SANE.fullmatch(sent) else uuid.uuid4().hex
         token = request_id.set(request.id)
@@ -29,4 +32,5 @@ class RequestIdMiddleware:
             response["Content-Length"] = len(response.content)
             if request.method == "HEAD":
                 response.content = b""
+        access.ended(request, response, started)
         return response

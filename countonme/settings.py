@@ -206,24 +206,32 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # --- logs -----------------------------------------------------------------------------------------
 
+# One JSON object a line, or text where a person reads along.
+LOG_FORMAT = env.str("LOG_FORMAT", default="") or ("text" if sys.stderr.isatty() else "json")
+if LOG_FORMAT not in ("json", "text"):
+    raise ImproperlyConfigured(f"LOG_FORMAT is {LOG_FORMAT!r}. It must be json or text.")
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {"request_id": {"()": "countonme.logging.RequestIdFilter"}},
     "formatters": {
-        "line": {"format": "{asctime} {levelname} [{request_id}] {name}: {message}", "style": "{"},
+        "json": {"()": "countonme.logging.JSONFormatter", "whole": DEBUG},
+        "text": {"()": "countonme.logging.TextFormatter", "whole": DEBUG},
     },
     "handlers": {
         "console": {
-            "class": "logging.StreamHandler",
+            "class": "countonme.logging.Console",
             "stream": sys.stderr,
             "filters": ["request_id"],
-            "formatter": "line",
+            "formatter": LOG_FORMAT,
         },
     },
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO").upper()},
     "loggers": {
         "django": {"handlers": [], "propagate": True},  # Django's own handlers would say everything twice
         "django.request": {"level": "ERROR"},  # a client's mistake is answered to the client
+        "django.security.DisallowedHost": {"level": "CRITICAL"},  # as is a stranger's, who looks for other services
+        "django.server": {"level": "ERROR"},  # runserver's lines have the addresses; each request has one of ours
     },
 }

@@ -1,9 +1,11 @@
+import json
 import logging
 from io import StringIO
 
 import pytest
 from django.db import connections
 
+from countonme.logging import JSONFormatter
 from countonme.tests.served import live_database
 
 
@@ -20,13 +22,28 @@ def database_away(db):
 
 
 @pytest.fixture
-def log():
-    """What the service writes to its log, in the form that it has there."""
+def console():
+    """The one handler that writes the log."""
     (console,) = [handler for handler in logging.root.handlers if handler.get_name() == "console"]
+    stream, formatter = console.stream, console.formatter
+    yield console
+    console.setStream(stream)
+    console.setFormatter(formatter)
+
+
+@pytest.fixture
+def log(console):
+    """What the service writes to its log, as a terminal shows it."""
     lines = StringIO()
-    stderr = console.setStream(lines)
-    yield lines
-    console.setStream(stderr)
+    console.setStream(lines)
+    return lines
+
+
+@pytest.fixture
+def json_log(console, log):
+    """Return a function that reads the log as machines do: a list of objects, one a line."""
+    console.setFormatter(JSONFormatter())
+    return lambda: [json.loads(line) for line in log.getvalue().splitlines()]
 
 
 @pytest.fixture(scope="session")

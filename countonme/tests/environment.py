@@ -16,6 +16,7 @@ os.environ.update(
     CORS_ORIGINS="*",
     DEBUG="off",
     HTTPS_ONLY="off",
+    LOG_FORMAT="text",
     LOG_LEVEL="INFO",
     NUM_PROXIES="0",
     REGISTER_RATE="1000/min",

@@ -134,9 +134,12 @@ class TestAFaultOfOurs:
         client.get(path, headers={"X-Request-ID": "a-fault"})
 
         lines = log.getvalue()
-        assert f"ERROR [a-fault] django.request: Internal Server Error: {path}" in lines
+        route = path.replace("fault", "{name}")
+        assert f"ERROR [a-fault] django.request: Internal Server Error: {route}\n" in lines
         assert "Traceback (most recent call last):" in lines
-        assert "RuntimeError: the secret of the house" in lines
+        assert "    raise RAISED[name]\n" in lines
+        assert "\nRuntimeError\n" in lines
+        assert "secret" not in lines
 
     @pytest.mark.django_db
     def test_is_what_only_the_database_refused(self, client):

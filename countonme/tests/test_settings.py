@@ -116,6 +116,19 @@ class TestSettings:
         assert run.returncode != 0
         assert "ImproperlyConfigured: DATABASE_POOLER is neither empty nor `transaction`." in run.stderr
 
+    @pytest.mark.parametrize(("chosen", "used"), [("", "json"), ("json", "json"), ("text", "text")])
+    def test_write_the_log_for_machines_where_there_is_no_terminal(self, tmp_path, chosen, used):
+        statement = "print(settings.LOG_FORMAT, settings.LOGGING['handlers']['console']['formatter'])"
+
+        run = started(tmp_path, statement, **SAFE, LOG_FORMAT=chosen)
+
+        assert run.stdout.strip() == f"{used} {used}", run.stderr
+
+    def test_refuse_a_form_of_the_log_that_there_is_not(self, tmp_path):
+        run = started(tmp_path, "", **SAFE, LOG_FORMAT="xml")
+
+        assert "ImproperlyConfigured: LOG_FORMAT is 'xml'. It must be json or text." in run.stderr
+
     def test_are_all_in_the_example(self):
         read = {
             name

@@ -1,0 +1,37 @@
+"""What is told of every request once it is answered."""
+
+from datetime import UTC, datetime
+from logging import ERROR, INFO, getLevelName, getLogger
+from time import perf_counter
+
+from countonme.logging import tell
+from countonme.routes import route_of
+
+log = getLogger("countonme.requests")
+
+
+def ended(request, response, started: float) -> None:
+    """Log an answered request, in one line."""
+    status = response.status_code
+    level = INFO if status < 500 else ERROR
+    if not log.isEnabledFor(level):
+        return
+    tell(
+        {
+            "time": datetime.now(UTC),
+            "level": getLevelName(level),
+            "logger": log.name,
+            "request_id": request.id,
+            "method": request.method,
+            "route": route_of(request),
+            "status": status,
+            "ms": round((perf_counter() - started) * 1000, 2),
+            "device": device_of(request),
+            "bytes": int(response.headers.get("Content-Length", 0)),
+        }
+    )
+
+
+def device_of(request):
+    """Return the id of the device that was let in. Staff is not looked up: that would be a query."""
+    return request.user.pk if getattr(request, "auth", None) else None
