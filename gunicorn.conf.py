@@ -1,30 +1,55 @@
-"""How gunicorn serves. Read by `gunicorn countonme.wsgi` on its own; the settings are in .env.example."""
+"""How gunicorn serves. Read by `gunicorn countonme.wsgi` on its own; the settings are in .env.example.
+
+GUNICORN_CMD_ARGS and the command line win over what is written here.
+"""
 
 import gc
 from pathlib import Path
 
 import environ
 
+from countonme import settings
+from countonme.server import whole, workers_for
 from countonme.server_log import ServerLogger
 
 env = environ.Env()
 env.read_env(Path(__file__).parent / ".env")
 
 _host = env.str("HOST", default="127.0.0.1")
-_port = env.int("PORT", default=8000)
+_port = whole("PORT", env.str("PORT", default="8000"), least=1)
+_workers = workers_for(settings.DATABASES["default"]["ENGINE"])
 
 bind = f"{_host}:{_port}"
-workers = env.int("WEB_CONCURRENCY", default=2)
-# A few threads each: a client that sends slowly holds a thread, not the worker. The proxy in front keeps them few.
+workers = whole("WEB_CONCURRENCY", env.str("WEB_CONCURRENCY", default=""), least=1, default=_workers)
+# A few threads each: a client that sends slowly holds a thread, not the worker. The proxy in front keeps them few. Each
+# thread has a connection to the database.
 worker_class = "gthread"
-threads = 3
+threads = whole("WEB_THREADS", env.str("WEB_THREADS", default="3"), least=1)
 # A worker keeps a few idle connections and takes no more than it has room for, so that each gets its share: without a
 # bound, all of sixteen were seen to sit on one worker. Idle ones never keep a new one out: there is a thread for it.
 keepalive = 75  # seconds: longer than clients and proxies keep theirs, who would else send into a closed one
 worker_connections = 3 * threads
 limit_request_line = 8190  # a long search in a script of three bytes a letter, percent-encoded
-logger_class = ServerLogger
 control_socket_disable = True  # nothing here is steered at run time
+
+# Who may say by X-Forwarded-Proto that the client came by HTTPS. SECURE_PROXY_SSL_HEADER says it of any peer.
+forwarded_allow_ips = env.str("FORWARDED_ALLOW_IPS", default="127.0.0.1,::1")
+
+# A worker whose main thread is stuck for so long is killed. It waits for no request, however long that takes.
+timeout = 30
+# At SIGTERM the requests in flight are finished, for so long at most. Whoever kills afterwards must wait longer:
+# docker-compose.yml does; `docker stop` alone waits 10 seconds.
+graceful_timeout = 25
+# Memory stays level over that many requests; a leak that comes with a new version is bounded all the same. Where a
+# worker's turn comes is up to chance, so that they don't go together.
+max_requests = 100_000
+max_requests_jitter = 50_000
+# The worker's sign of life is a file. In memory, where there is such a place: on a disk that is busy it comes late.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+
+logger_class = ServerLogger
+accesslog = None  # the service writes a line for each request itself, and a better one
+
 # Loaded once, before the workers are forked: they share what is the same in all, and a fault in it stops the start.
 preload_app = True
 

@@ -15,6 +15,7 @@ os.environ.update(
     CACHE_URL="locmemcache://",
     CORS_ORIGINS="*",
     DEBUG="off",
+    FORWARDED_ALLOW_IPS="127.0.0.1,::1",
     HTTPS_ONLY="off",
     LOG_FORMAT="text",
     LOG_LEVEL="INFO",
@@ -22,5 +23,7 @@ os.environ.update(
     REGISTER_RATE="1000/min",
     SECRET_KEY="only-for-tests-" * 4,
     SECURE_PROXY_SSL_HEADER="",
+    WEB_CONCURRENCY="2",
+    WEB_THREADS="3",
 )
 django.setup()

@@ -1,0 +1,113 @@
+import os
+import re
+import runpy
+import signal
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import yaml
+from django.conf import settings
+
+from countonme import server
+from countonme.tests.live import Live
+
+ROOT = Path(settings.BASE_DIR)
+POSTGRES, SQLITE = "django.db.backends.postgresql", "django.db.backends.sqlite3"
+
+
+def configured() -> dict:
+    return runpy.run_path(str(ROOT / "gunicorn.conf.py"))
+
+
+class TestGunicorn:
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("WEB_CONCURRENCY", "0"),
+            ("WEB_CONCURRENCY", "-1"),
+            ("WEB_CONCURRENCY", "two"),
+            ("WEB_CONCURRENCY", "1.5"),
+            ("WEB_CONCURRENCY", "\u00b2"),
+            ("WEB_THREADS", "0"),
+            ("WEB_THREADS", ""),
+            ("PORT", "http"),
+        ],
+    )
+    def test_does_not_start_with_what_is_no_number(self, monkeypatch, name, value):
+        monkeypatch.setenv(name, value)
+
+        with pytest.raises(SystemExit) as stopped:
+            configured()
+
+        assert stopped.value.code == f"{name} is {value!r}. It must be a whole number from 1 on."
+
+    def test_takes_its_numbers_from_the_environment(self, monkeypatch):
+        monkeypatch.setenv("WEB_CONCURRENCY", "5")
+        monkeypatch.setenv("WEB_THREADS", "2")
+        monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.0.0.1")
+
+        found = configured()
+
+        assert (found["workers"], found["threads"], found["worker_connections"]) == (5, 2, 6)
+        assert found["forwarded_allow_ips"] == "10.0.0.1"
+
+    @pytest.mark.parametrize(
+        ("engine", "cores", "workers"),
+        [(POSTGRES, 1, 2), (POSTGRES, 2, 2), (POSTGRES, 8, 8), (POSTGRES, 64, 16), (SQLITE, 1, 2), (SQLITE, 64, 2)],
+    )
+    def test_has_a_worker_a_core_unless_told(self, monkeypatch, engine, cores, workers):
+        monkeypatch.setenv("WEB_CONCURRENCY", "")
+        monkeypatch.setattr(server, "cores", lambda: cores)
+        monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", engine)
+
+        assert configured()["workers"] == workers
+
+    @pytest.mark.parametrize(
+        ("share", "cores"),
+        [("max 100000", 64), ("150000 100000", 2), ("50000 100000", 1), ("6400000 100000", 64), ("", 64), (None, 64)],
+    )
+    def test_counts_the_cores_that_its_container_may_use(self, monkeypatch, tmp_path, share, cores):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)))
+        if share is not None:
+            (tmp_path / "cpu.max").write_text(share + "\n")
+
+        assert server.cores(tmp_path / "cpu.max") == cores
+
+    def test_is_given_longer_to_stop_than_it_takes(self):
+        compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+
+        grace = compose["services"]["api"]["stop_grace_period"]
+        assert configured()["graceful_timeout"] < int(grace.removesuffix("s"))
+
+
+class TestAService:
+    def test_that_is_told_to_stop_finishes_what_it_is_doing(self, tmp_path):
+        with Live(tmp_path, WEB_CONCURRENCY="1") as live, ThreadPoolExecutor(1) as pool:
+            writer = sqlite3.connect(live.database, isolation_level=None, check_same_thread=False)
+            writer.execute("BEGIN IMMEDIATE")
+            answered = pool.submit(live.post, "/v1/auth/register", {"device_id": str(uuid4())})
+            time.sleep(1)
+            live.process.send_signal(signal.SIGTERM)
+            time.sleep(1)
+            assert not answered.done()
+            assert live.process.poll() is None
+
+            writer.execute("ROLLBACK")
+            writer.close()
+
+            assert answered.result() == 200
+            assert live.process.wait(10) == 0
+        assert {line["logger"] for line in live.lines()} == {"gunicorn.error", "countonme.requests"}
+
+    def test_replaces_a_worker_after_its_share_of_requests_and_drops_none(self, tmp_path):
+        arguments = "--max-requests 20 --max-requests-jitter 0"
+        with Live(tmp_path, WEB_CONCURRENCY="2", GUNICORN_CMD_ARGS=arguments) as live, ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda _: live.get("/healthz"), range(100)))
+
+            assert answers == ['{"status":"ok"}'] * 100
+            booted = [line for line in live.lines() if re.match("Booting worker", line.get("message", ""))]
+            assert len(booted) > 4
