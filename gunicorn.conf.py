@@ -4,6 +4,9 @@ GUNICORN_CMD_ARGS and the command line win over what is written here.
 """
 
 import gc
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import environ
@@ -45,13 +48,20 @@ graceful_timeout = 25
 max_requests = 100_000
 max_requests_jitter = 50_000
 # The worker's sign of life is a file. In memory, where there is such a place: on a disk that is busy it comes late.
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+worker_tmp_dir = _memory
 
 logger_class = ServerLogger
 accesslog = None  # the service writes a line for each request itself, and a better one
 
 # Loaded once, before the workers are forked: they share what is the same in all, and a fault in it stops the start.
 preload_app = True
+
+
+# Where the workers count what `/metrics` shows. It is there before they are, and new with each start of the service.
+_counts = None
+if settings.METRICS_TOKEN and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    _counts = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="countonme-", dir=_memory)
 
 
 def pre_fork(server, worker):
@@ -62,3 +72,8 @@ def pre_fork(server, worker):
 
 def when_ready(server) -> None:
     server.log.info("CountOnMe serves on http://%s:%s, its documentation on http://%s:%s/v1/docs", *(_host, _port) * 2)
+
+
+def on_exit(server) -> None:
+    if _counts and not server.reexec_pid:
+        shutil.rmtree(_counts, ignore_errors=True)

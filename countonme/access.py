@@ -4,15 +4,24 @@ from datetime import UTC, datetime
 from logging import ERROR, INFO, getLevelName, getLogger
 from time import perf_counter
 
+from countonme import database_time, metrics
 from countonme.logging import tell
 from countonme.routes import route_of
 
 log = getLogger("countonme.requests")
 
 
+def began() -> float:
+    if metrics.instruments:
+        database_time.begin()
+    return perf_counter()
+
+
 def ended(request, response, started: float) -> None:
-    """Log an answered request, in one line."""
-    status = response.status_code
+    """Count and log an answered request, in one line."""
+    seconds, status = perf_counter() - started, response.status_code
+    if metrics.instruments:
+        metrics.request_answered(request.method, route_of(request), status, seconds)
     level = INFO if status < 500 else ERROR
     if not log.isEnabledFor(level):
         return
@@ -25,7 +34,7 @@ def ended(request, response, started: float) -> None:
             "method": request.method,
             "route": route_of(request),
             "status": status,
-            "ms": round((perf_counter() - started) * 1000, 2),
+            "ms": round(seconds * 1000, 2),
             "device": device_of(request),
             "bytes": int(response.headers.get("Content-Length", 0)),
         }

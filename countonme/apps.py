@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.conf import settings
 
 
 class CountOnMeConfig(AppConfig):
@@ -6,4 +7,7 @@ class CountOnMeConfig(AppConfig):
     verbose_name = "CountOnMe"
 
     def ready(self) -> None:
-        from countonme import checks  # noqa: F401 - registers them
+        from countonme import checks, metrics  # noqa: F401 - registers them
+
+        if settings.METRICS_TOKEN:
+            metrics.turn_on()

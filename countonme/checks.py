@@ -5,6 +5,7 @@ import re
 from django.conf import settings
 from django.core.checks import Error, Tags, Warning, register
 
+TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{20,}")
 RATES = ("REGISTER_RATE", "AUTH_FAILURE_RATE")
 RATE = re.compile(r"[1-9][0-9]*/(s|sec|m|min|h|hour|d|day)")
 
@@ -43,6 +44,19 @@ def check_database_timeout(app_configs, **kwargs) -> list:
             "DATABASE_TIMEOUT is neither 0 nor between 0.1 and 60 seconds.",
             hint="Leave it out: the default is 1.5.",
             id="countonme.E004",
+        )
+    ]
+
+
+@register(Tags.security)
+def check_metrics_token(app_configs, **kwargs) -> list:
+    if not settings.METRICS_TOKEN or TOKEN.fullmatch(settings.METRICS_TOKEN):
+        return []
+    return [
+        Error(
+            "METRICS_TOKEN is too short, or has characters that a header can't carry.",
+            hint='Set it to the output of: python -c "import secrets; print(secrets.token_urlsafe(32))"',
+            id="countonme.E010",
         )
     ]
 

@@ -1,4 +1,4 @@
-PROBES = ("/healthz", "/readyz")
+PROBES = ("/healthz", "/readyz", "/metrics")
 
 
 class HostMiddleware:

@@ -1,6 +1,5 @@
 import re
 import uuid
-from time import perf_counter
 
 from countonme import access
 from countonme.logging import request_id
@@ -12,14 +11,14 @@ class RequestIdMiddleware:
     """Give every request an id, which its response and its log lines carry; keep a sane one from the client.
 
     Outermost, so it also states the length of each body: without one gunicorn would send it in chunks. And when all is
-    done, it has the request logged.
+    done, it has the request counted and logged.
     """
 
     def __init__(self, get_response):
         self.get_response = get_response
 
     def __call__(self, request):
-        started = perf_counter()
+        started = access.began()
         sent = request.headers.get("X-Request-ID", "")
         request.id = sent if SANE.fullmatch(sent) else uuid.uuid4().hex
         token = request_id.set(request.id)

@@ -2,7 +2,7 @@ from django.contrib import admin
 from django.urls import include, path, register_converter
 from django.views.generic import RedirectView
 
-from countonme import docs, health
+from countonme import docs, health, metrics
 from countonme.converters import RowIdConverter
 
 register_converter(RowIdConverter, "row_id")
@@ -15,6 +15,7 @@ handler500 = "countonme.errors.server_error"
 urlpatterns = [
     path("healthz", health.HealthView.as_view()),
     path("readyz", health.ReadyView.as_view()),
+    path("metrics", metrics.page),
     path("v1/", include("devices.urls")),
     path("v1/", include("products.urls")),
     path("v1/", include("food_entries.urls")),

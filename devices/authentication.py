@@ -5,6 +5,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import Throttled
 
+from countonme import metrics
 from countonme.errors import InvalidToken
 from countonme.prepared import Prepared, once_more
 from devices import tokens
@@ -27,9 +28,12 @@ class DeviceTokenAuthentication(BaseAuthentication):
         token = token.strip()
         device_id = tokens.parse(token)
         if device_id is None:
+            metrics.token_checked("malformed")
             raise InvalidToken
         device = live_device(device_id)
-        if device is None or not tokens.is_remembered(token, device.token_hash):
+        if device is not None and tokens.is_remembered(token, device.token_hash):
+            metrics.token_checked("remembered")
+        else:
             device = self.proved(request, token, device)
         device.seen()
         return device, token
@@ -45,16 +49,20 @@ class DeviceTokenAuthentication(BaseAuthentication):
         """
         address = address_of(request)
         if wait := GUESSES.wait(address):
+            metrics.token_checked("throttled")
             raise Throttled(wait)
         while device:
             if tokens.check(token, device.token_hash):
+                metrics.token_checked("checked")
                 return device
             if device.next_token_hash is None or not tokens.check(token, device.next_token_hash):
                 break
             if device.settle():  # the rotated token's first use
+                metrics.token_checked("checked")
                 return device
             device = live_device(device.pk)  # another request was first: the tokens are what it made them
         GUESSES.take(address)
+        metrics.token_checked("wrong" if device else "unknown")
         raise InvalidToken
 
 

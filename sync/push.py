@@ -7,6 +7,7 @@ from uuid import UUID
 
 from rest_framework.exceptions import ErrorDetail
 
+from countonme import metrics
 from countonme.bulk import in_batches
 from countonme.errors import Conflict, ValidationError, refusal
 from devices.models import Device
@@ -44,13 +45,17 @@ def push(device: Device, bodies: Iterator, since: int) -> dict:
     taken = {table: set() for table in TABLES}
     while True:
         sent = read(next(bodies), TABLES)  # before the lock is taken: it takes a while
+        rows = sum(each.count for each in sent)
         try:
             with change_set(device) as changes:
-                return Push(device, changes, sent, taken).stored(since)
+                answer = Push(device, changes, sent, taken).stored(since)
         except IdsTaken as found:
             # Seen only when the rows were to be stored, since nobody reads another device's rows: once more, from the
             # start, knowing it. Each time there are more of them, so that it ends.
             taken[found.table] |= found.ids
+        else:
+            metrics.synced_rows("push", rows)
+            return answer
 
 
 @dataclass(slots=True)
@@ -93,6 +98,7 @@ class Push:
         stale = cursor.is_purged or cursor.is_lost or cursor.since == self.changes.revision
         judged = {each.table.name: each.judge(cursor.since, stale) for each in self.incoming.values()}
         if conflicts := {name: ids for name, ids in judged.items() if ids}:
+            metrics.conflicted(conflicts)
             raise PushConflict(conflicts)
 
     def answer(self) -> dict:

@@ -49,6 +49,10 @@ class Sent:
         for name, rows in (("created", created), ("updated", updated)):
             self.read_rows(name, rows)
 
+    @property
+    def count(self) -> int:
+        return len(self.rows) + len(self.deleted) + len(self.refused)
+
     def read_ids(self, texts: list) -> dict[UUID, None]:
         """Return the ids of what is to be deleted, in order. There is nothing under a text that can be no id."""
         ids = {}

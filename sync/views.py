@@ -7,6 +7,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
+from countonme import metrics
 from countonme.body import StrictJSONParser
 from countonme.timeouts import at_length
 from devices.serializers import checked
@@ -39,7 +40,9 @@ class SyncViewSet(ConditionalReads, ViewSet):
     @at_length()
     def pull(self, request) -> Response:
         query = checked(PullQuery, request.query_params.dict(), self)
-        return Response(pull(request.user, query["last_pulled_at"], query["migration"]))
+        response = Response(pull(request.user, query["last_pulled_at"], query["migration"]))
+        response.add_post_render_callback(count_pull)
+        return response
 
     @extend_schema(
         operation_id="push",
@@ -56,9 +59,17 @@ class SyncViewSet(ConditionalReads, ViewSet):
         return Response(push(request.user, bodies(request), query["last_pulled_at"]))
 
 
+def count_pull(response) -> None:
+    """Count an answer once it is written, before it is compressed."""
+    rows = sum(len(rows) for lists in response.data["changes"].values() for rows in lists.values())
+    metrics.synced_rows("pull", rows)
+    metrics.synced_bytes("pull", len(response.content))
+
+
 def bodies(request) -> Iterator:
     """Yield what was sent, read anew each time."""
     sent = request.body
+    metrics.synced_bytes("push", len(sent))
     yield request.data
     while True:
         yield StrictJSONParser().parse(BytesIO(sent))

@@ -19,6 +19,7 @@ os.environ.update(
     HTTPS_ONLY="off",
     LOG_FORMAT="text",
     LOG_LEVEL="INFO",
+    METRICS_TOKEN="",
     NUM_PROXIES="0",
     REGISTER_RATE="1000/min",
     SECRET_KEY="only-for-tests-" * 4,

@@ -59,5 +59,21 @@ class Live:
         with urllib.request.urlopen(asked, timeout=20) as answer:
             return answer.status
 
+    def workers(self) -> set[int]:
+        return set(map(int, Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()))
+
+    def wait_for_others(self, than: set[int]) -> None:
+        """Return when as many new workers serve in the place of these."""
+        for _ in range(200):
+            if len(self.workers() - than) == len(than) and not self.workers() & than:
+                time.sleep(1)  # a worker exists before it serves
+                return
+            time.sleep(0.1)
+        raise AssertionError(self.log.read_text())
+
+    def memory(self) -> str:
+        """Return which files the workers have in their memory."""
+        return "".join(Path(f"/proc/{worker}/maps").read_text() for worker in self.workers())
+
     def lines(self) -> list[dict]:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
