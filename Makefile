@@ -41,6 +41,7 @@ lint: .venv/dev key
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python .ci/lint_migrations.py
 	SECRET_KEY=$$($(BIN)/python -c "import secrets; print(secrets.token_urlsafe(50))") DEBUG=off HTTPS_ONLY=on \
 	  ALLOWED_HOSTS=api.example.org DATABASE_URL=postgres://127.0.0.1/countonme \
 	  $(BIN)/python manage.py check --deploy --fail-level WARNING

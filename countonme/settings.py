@@ -111,6 +111,10 @@ elif _database["ENGINE"] == "django.db.backends.postgresql":
         **_database.get("OPTIONS", {}),
     }
 DATABASE_TIMEOUT = env.float("DATABASE_TIMEOUT", default=1.5)  # of the process that serves: countonme/wsgi.py
+# Whoever waits for a lock on a table keeps everybody out who comes after: a migration gives up soon. In seconds.
+MIGRATE_LOCK_TIMEOUT = env.int("MIGRATE_LOCK_TIMEOUT", default=5)
+MIGRATE_STATEMENT_TIMEOUT = env.int("MIGRATE_STATEMENT_TIMEOUT", default=60)
+MIGRATE_WAIT = env.int("MIGRATE_WAIT", default=600)  # for another one's end
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- caches ---------------------------------------------------------------------------------------

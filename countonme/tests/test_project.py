@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -46,3 +48,18 @@ class TestRooms:
                         backward.append(f"{file.relative_to(ROOT)} imports {name}")
 
         assert backward == []
+
+
+class TestTheLinterOfMigrations:
+    def test_refuses_what_old_code_cant_live_with(self):
+        """Shown the first migrations, which are in its baseline, as if tables had rows by then."""
+        script = (
+            "import runpy, sys; main = runpy.run_path('.ci/lint_migrations.py')['main'];"
+            "main.__globals__['BASELINE'].clear(); sys.exit(main())"
+        )
+
+        run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+
+        assert run.returncode == 1, run.stderr
+        found = run.stdout
+        assert all(rule in found for rule in ("adding-required-field", "constraint-missing-not-valid"))

@@ -1,0 +1,67 @@
+"""Refuse migrations that the code which is running can't live with, or that lock a table for long: `make lint`.
+
+The SQL that PostgreSQL would get is written without a server, and read by squawk. docs/migrations.md says what to do
+about what it finds. A migration that must break a rule is named in BASELINE, with the reason.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SQUAWK = Path(sys.executable).with_name("squawk")
+OURS = ("countonme", "devices", "products", "food_entries", "sync")
+
+BASELINE = {
+    "devices.0003_purge_and_restore": "from before the first release, when no table had rows to lock",
+    "food_entries.0002_food_entry_of_the_same_device": "from before the first release as well",
+    "products.0002_portion_of_the_same_device": "from before the first release as well",
+}
+
+
+def main() -> int:
+    written = dict(written_migrations())
+    if gone := BASELINE.keys() - written.keys():
+        raise SystemExit(f"BASELINE names migrations that are not there: {', '.join(sorted(gone))}")
+    new = {name: sql for name, sql in written.items() if name not in BASELINE}
+    if not new:
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder, f"{name}.sql") for name in new]
+        for file, sql in zip(files, new.values(), strict=True):
+            file.write_text(sql)
+        command = [SQUAWK, "--config", ROOT / ".ci/squawk.toml", *files]
+        return subprocess.run(command, check=False).returncode  # noqa: S603 - the command is written here
+
+
+def written_migrations() -> Iterator[tuple[str, str]]:
+    """Yield the name and the SQL of each of our migrations, as PostgreSQL would get it."""
+    os.environ.update(DJANGO_SETTINGS_MODULE="countonme.settings", DATABASE_URL="postgres://127.0.0.1:1/nowhere")
+    sys.path.insert(0, str(ROOT))
+    import django
+
+    django.setup()
+    from django.db import connection
+    from django.db.migrations.loader import MigrationLoader
+    from psycopg.sql import quote
+
+    # Nothing is asked of a server: its version is said, and parameters are put in here.
+    connection.__dict__["pg_version"] = 150000
+    connection.ops.compose_sql = lambda sql, params: sql % tuple(map(quote, params)) if params is not None else sql
+    loader = MigrationLoader(None)
+    state = loader.project_state([])
+    plan = dict.fromkeys(key for leaf in loader.graph.leaf_nodes() for key in loader.graph.forwards_plan(leaf))
+    for app, name in plan:
+        migration = loader.graph.nodes[app, name]
+        with connection.schema_editor(collect_sql=True, atomic=False) as editor:
+            state = migration.apply(state, editor, collect_sql=True)
+        if app in OURS:
+            statements = "\n".join(editor.collected_sql)
+            yield f"{app}.{name}", f"BEGIN;\n{statements}\nCOMMIT;\n" if migration.atomic else statements
+
+
+if __name__ == "__main__":
+    sys.exit(main())
