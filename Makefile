@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-clients faults scaling lint bench key
+.PHONY: run test test-clients rehearse-restore faults scaling lint bench key
 
 run: .venv/run key
 	$(BIN)/python manage.py migrate --noinput
@@ -21,6 +21,10 @@ test-clients: .venv/run key
 	@command -v npm >/dev/null || { echo "Node with npm is not installed: test-clients needs version 20 or newer." >&2; exit 1; }
 	@$(MAKE) --no-print-directory $(NODE)/node_modules/.package-lock.json
 	$(if $(DATABASE_URL),BENCH_POSTGRES=$(dir $(DATABASE_URL))) $(BIN)/python -m clients.live npm --silent --prefix $(NODE) test
+
+# A backup, its restore, and what phones have left after it. Needs PostgreSQL, as above, and pg_dump.
+rehearse-restore: .venv/run key
+	$(if $(DATABASE_URL),BENCH_POSTGRES=$(dir $(DATABASE_URL))) $(BIN)/python -m clients.rehearsal
 
 $(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json
 	cd $(NODE) && npm ci --silent
