@@ -57,11 +57,10 @@ accesslog = None  # the service writes a line for each request itself, and a bet
 # Loaded once, before the workers are forked: they share what is the same in all, and a fault in it stops the start.
 preload_app = True
 
-
 # Where the workers count what `/metrics` shows. It is there before they are, and new with each start of the service.
-_counts = None
+_counts = f"countonme-{os.getpid()}-"
 if settings.METRICS_TOKEN and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-    _counts = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="countonme-", dir=_memory)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_counts, dir=_memory)
 
 
 def pre_fork(server, worker):
@@ -75,5 +74,6 @@ def when_ready(server) -> None:
 
 
 def on_exit(server) -> None:
-    if _counts and not server.reexec_pid:
-        shutil.rmtree(_counts, ignore_errors=True)
+    folder = Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""))
+    if folder.name.startswith(_counts) and not server.reexec_pid:  # made here, and given to no successor
+        shutil.rmtree(folder, ignore_errors=True)

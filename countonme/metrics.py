@@ -4,7 +4,9 @@ With gunicorn each worker counts in files of its own, in the folder that PROMETH
 worker is asked adds them up.
 """
 
+import logging
 import os
+from collections.abc import Callable
 from functools import lru_cache
 
 from django.conf import settings
@@ -14,6 +16,8 @@ from django.utils.crypto import constant_time_compare
 from countonme import errors
 from countonme.database_time import waited
 from countonme.slots import Slot
+
+log = logging.getLogger(__name__)
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 ROWS = (0, 1, 10, 100, 1_000, 10_000, 100_000)
@@ -70,30 +74,37 @@ def turn_on() -> None:
 
 
 def request_answered(method: str, route: str | None, status: int, seconds: float) -> None:
-    route = route or "none"
-    instruments.of_request(method if method in METHODS else "other", route, status).observe(seconds)
-    instruments.of_database(route).observe(waited())
+    def add(to: Instruments) -> None:
+        to.of_request(method if method in METHODS else "other", route or "none", status).observe(seconds)
+        to.of_database(route or "none").observe(waited())
+
+    count(add)
 
 
 def token_checked(outcome: str) -> None:
-    if instruments:
-        instruments.tokens.labels(outcome).inc()
+    count(lambda to: to.tokens.labels(outcome).inc())
 
 
-def synced_rows(call: str, count: int) -> None:
-    if instruments:
-        instruments.rows.labels(call).observe(count)
+def synced_rows(call: str, number: int) -> None:
+    count(lambda to: to.rows.labels(call).observe(number))
 
 
 def synced_bytes(call: str, size: int) -> None:
-    if instruments:
-        instruments.bytes.labels(call).observe(size)
+    count(lambda to: to.bytes.labels(call).observe(size))
 
 
 def conflicted(conflicts: dict[str, list]) -> None:
-    if instruments:
-        for table, ids in conflicts.items():
-            instruments.conflicts.labels(table).inc(len(ids))
+    for table, ids in conflicts.items():
+        count(lambda to, table=table, ids=ids: to.conflicts.labels(table).inc(len(ids)))
+
+
+def count(add: Callable[[Instruments], None]) -> None:
+    if instruments is None:
+        return
+    try:
+        add(instruments)
+    except Exception:  # a disk that is full, most of all: no reason to refuse an answer
+        log.exception("Something was not counted")
 
 
 def page(request) -> HttpResponse:
