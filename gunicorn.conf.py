@@ -52,6 +52,7 @@ _memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 worker_tmp_dir = _memory
 
 logger_class = ServerLogger
+loglevel = settings.LOGGING["root"]["level"].lower()
 accesslog = None  # the service writes a line for each request itself, and a better one
 
 # Loaded once, before the workers are forked: they share what is the same in all, and a fault in it stops the start.

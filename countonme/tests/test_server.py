@@ -55,6 +55,11 @@ class TestGunicorn:
         assert (found["workers"], found["threads"], found["worker_connections"]) == (5, 2, 6)
         assert found["forwarded_allow_ips"] == "10.0.0.1"
 
+    def test_says_as_much_as_the_service(self, monkeypatch):
+        monkeypatch.setitem(settings.LOGGING["root"], "level", "ERROR")
+
+        assert configured()["loglevel"] == "error"
+
     @pytest.mark.parametrize(
         ("engine", "cores", "workers"),
         [(POSTGRES, 1, 2), (POSTGRES, 2, 2), (POSTGRES, 8, 8), (POSTGRES, 64, 16), (SQLITE, 1, 2), (SQLITE, 64, 2)],
