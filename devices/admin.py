@@ -9,6 +9,7 @@ from django.utils.html import format_html_join
 
 from countonme.errors import InvalidToken
 from countonme.fields import parse_uuid
+from devices.acts import Act, ActsAdmin
 from devices.models import Device
 from devices.owned import change_set, owned_models
 
@@ -51,10 +52,41 @@ class FoundById(admin.ModelAdmin):
         return False
 
 
+BLOCK = Act(
+    name="block",
+    label="Block",
+    explained="Its token is refused from the next request on, as an unknown one is. What it keeps stays as it is.",
+    done="Blocked.",
+    permission="devices.block_device",
+    run=Device.block,
+    possible=lambda device: device.blocked_at is None and device.deleted_at is None,
+)
+UNBLOCK = Act(
+    name="unblock",
+    label="Unblock",
+    explained="Its token is taken again.",
+    done="Unblocked.",
+    permission="devices.block_device",
+    run=Device.unblock,
+    possible=lambda device: device.blocked_at is not None and device.deleted_at is None,
+)
+NEW_TOKEN = Act(
+    name="new-token",
+    label="New token",
+    explained="For a phone that has lost its own. The one that it had is refused from then on, and the new one is "
+    "shown once: have the person with you.",
+    done="Got a new token.",
+    permission="devices.issue_token",
+    run=Device.issue_token,
+    possible=lambda device: device.deleted_at is None,
+)
+
+
 @admin.register(Device)
-class DeviceAdmin(FoundById):
-    list_display = ("id", "created_at", "last_seen_at", "revision", "deleted_at")
-    fields = readonly_fields = ("id", "created_at", "last_seen_at", "revision", "deleted_at", "rows")
+class DeviceAdmin(ActsAdmin, FoundById):
+    acts = (BLOCK, UNBLOCK, NEW_TOKEN)
+    list_display = ("id", "created_at", "last_seen_at", "revision", "blocked_at", "deleted_at")
+    fields = readonly_fields = ("id", "created_at", "last_seen_at", "revision", "blocked_at", "deleted_at", "rows")
 
     def has_change_permission(self, request, obj=None) -> bool:
         return False

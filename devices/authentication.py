@@ -16,9 +16,9 @@ from devices.throttling import GUESSES, address_of
 class DeviceTokenAuthentication(BaseAuthentication):
     """Find out which device calls. One query, by primary key; `request.user` is the Device.
 
-    A token that is malformed, unknown or replaced, or whose device is deleted, gets one and the same refusal. Wrong
-    ones from one address are limited by `AUTH_FAILURE_RATE`: over it, a token there whose verdict is not remembered has
-    to wait. A malformed one is no guess, and refusing it costs nothing.
+    A token that is malformed, unknown or replaced, or whose device is deleted or blocked, gets one and the same
+    refusal. Wrong ones from one address are limited by `AUTH_FAILURE_RATE`: over it, a token there whose verdict is not
+    remembered has to wait. A malformed one is no guess, and refusing it costs nothing.
     """
 
     def authenticate(self, request) -> tuple[Device, str] | None:
@@ -30,7 +30,7 @@ class DeviceTokenAuthentication(BaseAuthentication):
         if device_id is None:
             metrics.token_checked("malformed")
             raise InvalidToken
-        device = live_device(device_id)
+        device = caller_of(device_id)
         if device is not None and tokens.is_remembered(token, device.token_hash):
             metrics.token_checked("remembered")
         else:
@@ -60,15 +60,16 @@ class DeviceTokenAuthentication(BaseAuthentication):
             if device.settle():  # the rotated token's first use
                 metrics.token_checked("checked")
                 return device
-            device = live_device(device.pk)  # another request was first: the tokens are what it made them
+            device = caller_of(device.pk)  # another request was first: the tokens are what it made them
         GUESSES.take(address)
         metrics.token_checked("wrong" if device else "unknown")
         raise InvalidToken
 
 
-def live_device(device_id: UUID) -> Device | None:
+def caller_of(device_id: UUID) -> Device | None:
+    """Return the device, unless it is deleted or blocked."""
     found = once_more(lambda: devices_by_id(pk=device_id))
-    return found[0] if found and found[0].deleted_at is None else None
+    return next((device for device in found if device.deleted_at is None and device.blocked_at is None), None)
 
 
 @Prepared

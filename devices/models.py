@@ -86,6 +86,7 @@ class Device(models.Model):
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     last_seen_at = models.DateTimeField(default=timezone.now, editable=False, help_text="To a quarter of an hour.")
+    blocked_at = models.DateTimeField(null=True, editable=False, help_text="Since when support has its tokens refused.")
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = DeviceManager()
@@ -100,6 +101,13 @@ class Device(models.Model):
                 condition=models.Q(purged_through__gte=0, purged_through__lte=models.F("revision")),
                 name="device_purged_through_a_revision_of_its_own",
             ),
+        ]
+        indexes = [
+            models.Index(fields=["id"], condition=models.Q(blocked_at__isnull=False), name="device_blocked"),
+        ]
+        permissions = [
+            ("block_device", "Can block and unblock device"),
+            ("issue_token", "Can give device a new token"),
         ]
 
     def __str__(self) -> str:
@@ -118,18 +126,36 @@ class Device(models.Model):
         Raises InvalidToken where the token that asked has been replaced meanwhile.
         """
         token, secret_hash = tokens.issue(self.pk)
-        rotated = Device.objects.filter(pk=self.pk, token_hash=self.token_hash, deleted_at=None)
+        rotated = Device.objects.filter(pk=self.pk, token_hash=self.token_hash, deleted_at=None, blocked_at=None)
         if not rotated.update(next_token_hash=secret_hash):
             raise InvalidToken
         return token
 
     def settle(self) -> bool:
         """Make the rotated token the only one; False if another request has changed the tokens meanwhile."""
-        rotated = Device.objects.filter(pk=self.pk, next_token_hash=self.next_token_hash, deleted_at=None)
+        rotated = Device.objects.filter(
+            pk=self.pk, next_token_hash=self.next_token_hash, deleted_at=None, blocked_at=None
+        )
         settled = rotated.update(token_hash=self.next_token_hash, next_token_hash=None)
         if settled:
             self.token_hash, self.next_token_hash = self.next_token_hash, None
         return bool(settled)
+
+    def issue_token(self) -> str:
+        """Return a new token. Those that the device had, a rotated one too, are refused from now on."""
+        token, secret_hash = tokens.issue(self.pk)
+        if not Device.objects.filter(pk=self.pk, deleted_at=None).update(token_hash=secret_hash, next_token_hash=None):
+            raise Conflict("The device is deleted.")
+        return token
+
+    def block(self) -> None:
+        """Have the device's tokens refused, from the next request on. What it keeps stays."""
+        if not Device.objects.filter(pk=self.pk, deleted_at=None, blocked_at=None).update(blocked_at=timezone.now()):
+            raise Conflict("The device is blocked already, or deleted.")
+
+    def unblock(self) -> None:
+        if not Device.objects.filter(pk=self.pk, deleted_at=None).exclude(blocked_at=None).update(blocked_at=None):
+            raise Conflict("The device is not blocked, or is deleted.")
 
     def seen(self) -> None:
         """Note that the device called, at most every 15 minutes. A row that is locked is left for the next call."""

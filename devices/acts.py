@@ -1,0 +1,134 @@
+"""What support does to a row: a page that asks why, one transaction, and a line in the admin's log."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.contrib.admin.widgets import AdminTextareaWidget
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
+from django.db import IntegrityError, models, transaction
+from django.http import HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+
+from countonme.errors import Conflict, InvalidToken, conflict_of
+from devices import tokens
+
+REFUSALS = (Conflict, InvalidToken, IntegrityError, ObjectDoesNotExist)
+
+
+@dataclass(frozen=True)
+class Act:
+    name: str  # in the address of its page
+    label: str  # on its button
+    explained: str  # on its page: what it does
+    done: str  # in the log, and on the page after it
+    permission: str
+    run: Callable[[models.Model], str | None]  # what it returns is a secret, to be shown this once
+    possible: Callable[[models.Model], bool]  # whether the row's page has a button; `run` has the last word
+
+    def is_open_to(self, request) -> bool:
+        return request.user.has_perm(self.permission)
+
+
+class ReasonField(forms.CharField):
+    """Why something is done. The log keeps it, but for a token that was pasted into it."""
+
+    def __init__(self):
+        super().__init__(
+            label="Why",
+            max_length=500,
+            widget=AdminTextareaWidget({"rows": 3}),
+            help_text="Kept in the log with your name: who asked for it, and what for. Never a token.",
+        )
+
+    def clean(self, value) -> str:
+        return tokens.masked(super().clean(value))
+
+
+class ActForm(forms.Form):
+    reason = ReasonField()
+
+
+def in_words(error: Exception) -> str:
+    """Return why something was refused, for the page; raise an error again that is our own."""
+    if isinstance(error, InvalidToken):
+        return "The device is deleted. Nothing of it can be mended."
+    if isinstance(error, ObjectDoesNotExist):
+        return "It is gone for good."
+    conflict = conflict_of(error) if isinstance(error, IntegrityError) else error
+    if conflict is None:
+        raise error
+    return str(conflict.detail)
+
+
+class ActsAdmin(admin.ModelAdmin):
+    """An admin whose rows can be acted on, by whoever may, for a reason."""
+
+    acts: tuple[Act, ...] = ()
+    change_form_template = "devices/admin/change_form.html"
+
+    class Media:
+        css = {"all": ["devices/admin.css"]}
+
+    def get_urls(self) -> list:
+        return [
+            *(
+                path(f"<path:object_id>/{act.name}/", self.admin_site.admin_view(self.page_of(act)))
+                for act in self.acts
+            ),
+            *super().get_urls(),
+        ]
+
+    def page_of(self, act: Act) -> Callable[..., HttpResponse]:
+        return partial(self.act_view, act=act)
+
+    def render_change_form(self, request, context, *args, **kwargs) -> HttpResponse:
+        row = context["original"]
+        context["acts"] = [act for act in self.acts if act.is_open_to(request) and act.possible(row)]
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def act_view(self, request, object_id: str, act: Act) -> HttpResponse:
+        """Ask why, then do it. What can't be done is said on the same page, and has changed nothing."""
+        if not (act.is_open_to(request) and self.has_view_permission(request)):
+            raise PermissionDenied
+        row = self.get_object(request, unquote(object_id))
+        if row is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+        form, refusal = self.act_form(request.POST or None, row), None
+        if request.method == "POST" and form.is_valid():
+            try:
+                secret = self.perform(request, row, act, form.cleaned_data)
+            except REFUSALS as error:
+                refusal = in_words(error)
+                row = self.get_object(request, row.pk) or row
+                form = self.act_form(None, row, reason=form.cleaned_data["reason"])
+            else:
+                return self.after(request, row, act, secret)
+        return self.act_page(request, row, act, "devices/admin/act.html", form=form, refusal=refusal)
+
+    def act_form(self, sent, row: models.Model, **initial) -> forms.Form:
+        return ActForm(sent, initial=initial)
+
+    def perform(self, request, row: models.Model, act: Act, sent: dict) -> str | None:
+        with transaction.atomic():
+            secret = act.run(row)
+            self.log_change(request, row, f"{act.done} {sent['reason']}")
+            return secret
+
+    def after(self, request, row: models.Model, act: Act, secret: str | None) -> HttpResponse:
+        if secret is not None:
+            return self.act_page(request, row, act, "devices/admin/secret.html", secret=secret)
+        self.message_user(request, act.done, messages.SUCCESS)
+        return HttpResponseRedirect(self.address(row))
+
+    def act_page(self, request, row: models.Model, act: Act, template: str, **context) -> HttpResponse:
+        context |= {"title": act.label, "subtitle": str(row), "act": act, "opts": self.opts, "original": row}
+        context |= {"media": self.media, "address": self.address(row), **self.admin_site.each_context(request)}
+        return TemplateResponse(request, template, context)
+
+    def address(self, row: models.Model) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])

@@ -1,0 +1,211 @@
+import logging
+import re
+from html import unescape
+from uuid import uuid4
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.test import Client
+
+from devices.models import Device
+from devices.owned import delete_device
+from devices.tokens import TOKEN
+
+ACTS = ("block", "unblock", "new-token")
+
+
+@pytest.fixture
+def ada(db) -> User:
+    return User.objects.create_superuser("ada")
+
+
+@pytest.fixture
+def support(ada) -> Client:
+    client = Client()
+    client.force_login(ada)
+    return client
+
+
+def page(device, act: str = "change") -> str:
+    return f"/admin/devices/device/{device.pk}/{act}/"
+
+
+def act(support, device, name: str, reason: str = "The phone was stolen."):
+    return support.post(page(device, name), {"reason": reason}, follow=True)
+
+
+def text(response) -> str:
+    return unescape(response.content.decode())
+
+
+def log() -> list[tuple]:
+    return [
+        (entry.user.username, entry.object_id, entry.get_change_message())
+        for entry in LogEntry.objects.select_related("user").order_by("pk")
+    ]
+
+
+class TestBlocking:
+    def test_refuses_the_phone_until_it_is_unblocked(self, support, api, device):
+        blocked = act(support, device, "block")
+        statuses = [api.get("/v1/devices/me").status_code]
+        act(support, device, "unblock", "It was found again.")
+        statuses.append(api.get("/v1/devices/me").status_code)
+
+        assert blocked.redirect_chain == [(page(device), 302)]
+        assert "Blocked." in text(blocked)
+        assert statuses == [401, 200]
+        assert log() == [
+            ("ada", str(device.pk), "Blocked. The phone was stolen."),
+            ("ada", str(device.pk), "Unblocked. It was found again."),
+        ]
+
+    def test_is_offered_where_it_is_possible(self, support, device):
+        def offered() -> set:
+            return set(re.findall(r'href="../([a-z-]+)/">', text(support.get(page(device)))))
+
+        assert offered() == {"block", "new-token"}
+        device.block()
+        assert offered() == {"unblock", "new-token"}
+        delete_device(device)
+        assert offered() == set()
+
+    @pytest.mark.parametrize("reason", ["", "  ", "x" * 501, "\x00"])
+    @pytest.mark.parametrize("name", ACTS)
+    def test_asks_why(self, support, api, device, name, reason):
+        response = act(support, device, name, reason)
+
+        assert "Please correct the error below." in text(response)
+        assert response.redirect_chain == []
+        assert api.get("/v1/devices/me").status_code == 200
+        assert log() == []
+
+    @pytest.mark.parametrize("name", ACTS)
+    def test_does_nothing_until_it_is_confirmed(self, support, api, device, name):
+        response = support.get(page(device, name))
+
+        assert response.status_code == 200
+        assert '<textarea name="reason"' in text(response)
+        assert api.get("/v1/devices/me").status_code == 200
+        assert log() == []
+
+    @pytest.mark.parametrize(
+        ("name", "said"),
+        [
+            ("block", "The device is blocked already, or deleted. Nothing was changed."),
+            ("unblock", "The device is not blocked, or is deleted. Nothing was changed."),
+            ("new-token", "The device is deleted. Nothing was changed."),
+        ],
+    )
+    def test_says_why_it_can_not_be_done(self, support, device, name, said):
+        delete_device(device)
+
+        response = act(support, device, name)
+
+        assert response.status_code == 200
+        assert said in text(response)
+        assert "The phone was stolen." in text(response)  # what was typed is still there
+        assert log() == []
+
+    @pytest.mark.parametrize("name", ACTS)
+    def test_is_of_a_device_that_there_is(self, support, db, name):
+        for unknown in (uuid4(), "x"):
+            response = support.post(f"/admin/devices/device/{unknown}/{name}/", {"reason": "x"})
+            assert response.status_code == 302
+            assert response["Location"] == "/admin/"
+
+    @pytest.mark.parametrize("name", ACTS)
+    def test_is_for_those_who_may(self, anonymous, device, name):
+        viewer = Client()
+        viewer.force_login(User.objects.create_user("eve", is_staff=True))
+
+        assert viewer.post(page(device, name), {"reason": "x"}).status_code == 403
+        assert anonymous.post(page(device, name), {"reason": "x"}).status_code == 302
+        device.refresh_from_db()
+        assert device.blocked_at is None
+        assert log() == []
+
+    def test_comes_from_a_page_of_the_admin(self, ada, device):
+        forged = Client(enforce_csrf_checks=True)
+        forged.force_login(ada)
+
+        assert forged.post(page(device, "block"), {"reason": "x"}).status_code == 403
+        device.refresh_from_db()
+        assert device.blocked_at is None
+
+    def test_goes_with_its_line_in_the_log_or_not_at_all(self, support, device, monkeypatch):
+        def fail(*args, **kwargs):
+            raise RuntimeError("no log")
+
+        monkeypatch.setattr(LogEntry.objects, "log_actions", fail)
+
+        with pytest.raises(RuntimeError):
+            act(support, device, "block")
+
+        device.refresh_from_db()
+        assert device.blocked_at is None
+
+
+class TestANewToken:
+    @pytest.fixture
+    def shown(self, support, api, device) -> str:
+        response = act(support, device, "new-token", "She set up her phone anew.")
+        assert response.redirect_chain == []
+        assert "no-store" in response["Cache-Control"]
+        (token,) = re.findall(r'<code class="secret">(\S+)</code>', text(response))
+        return token
+
+    def test_is_the_only_one_that_is_taken(self, api, device, shown):
+        assert api.get("/v1/devices/me").status_code == 401
+        api.use(shown)
+        assert api.get("/v1/devices/me").status_code == 200
+        assert log() == [("ada", str(device.pk), "Got a new token. She set up her phone anew.")]
+
+    def test_is_shown_once_and_kept_nowhere(self, support, device, shown, caplog):
+        caplog.set_level(logging.DEBUG)
+        secret = shown.partition(".")[2]
+
+        pages = [text(support.get(page(device, name))) for name in ("change", "history", *ACTS)]
+
+        device.refresh_from_db()
+        assert secret not in "".join(pages)
+        assert not TOKEN.search("".join(pages))
+        assert secret not in str(dict(support.session))
+        assert secret not in str(support.cookies)
+        assert secret not in str(LogEntry.objects.values_list()) + str(Device.objects.values_list())
+        assert device.next_token_hash is None
+
+    def test_writes_no_secret_to_the_log(self, support, device, caplog):
+        caplog.set_level(logging.DEBUG)
+
+        shown = re.findall(TOKEN, text(act(support, device, "new-token")))
+
+        assert len(shown) == 1
+        assert shown[0][1] not in caplog.text
+
+    def test_says_that_a_blocked_device_is_refused_all_the_same(self, support, device):
+        device.block()
+
+        assert "until it is unblocked, this token is refused too" in text(act(support, device, "new-token"))
+
+    def test_twice_leaves_the_later_one(self, support, api, device, shown):
+        again = re.findall(r'<code class="secret">(\S+)</code>', text(act(support, device, "new-token")))
+
+        api.use(shown)
+        assert api.get("/v1/devices/me").status_code == 401
+        api.use(again[0])
+        assert api.get("/v1/devices/me").status_code == 200
+
+
+class TestAReason:
+    def test_is_kept_without_a_token_that_was_pasted_into_it(self, support, api, device):
+        act(support, device, "block", f"He sent me {api.token}!")
+
+        assert log() == [("ada", str(device.pk), "Blocked. He sent me [token]!")]
+
+    def test_may_look_like_what_the_log_writes_itself(self, support, device):
+        act(support, device, "block", '[{"changed": 1}]')
+
+        assert log() == [("ada", str(device.pk), 'Blocked. [{"changed": 1}]')]
+        assert support.get(page(device, "history")).status_code == 200

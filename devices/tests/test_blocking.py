@@ -1,0 +1,167 @@
+import pytest
+
+from countonme.errors import Conflict, InvalidToken
+from devices.models import Device
+from devices.owned import change_set, delete_device
+from products.tests.factories import ProductFactory
+from sync.tests.phone import product, pulled, push, pushed
+
+REQUESTS = [
+    ("GET", "/v1/devices/me"),
+    ("DELETE", "/v1/devices/me"),
+    ("POST", "/v1/auth/rotate"),
+    ("GET", "/v1/products"),
+    ("POST", "/v1/products"),
+    ("GET", "/v1/sync"),
+    ("POST", "/v1/sync"),
+]
+
+
+def answered(client, token: str, method: str, path: str) -> tuple:
+    response = client.generic(
+        method,
+        path,
+        b"{}",
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {token}", "X-Request-ID": "same"},
+    )
+    return response.status_code, response.content, dict(response.headers)
+
+
+class TestABlockedDevice:
+    @pytest.mark.parametrize(("method", "path"), REQUESTS)
+    def test_is_refused_as_any_other_token(self, anonymous, api, device, everything, method, path):
+        answered(anonymous, api.token, "GET", "/v1/devices/me")  # its verdict is remembered
+        device.block()
+        before = everything()
+
+        refused = answered(anonymous, api.token, method, path)
+
+        unknown = f"00000000-0000-4000-8000-000000000000.{api.token.partition('.')[2]}"
+        assert refused[:2] == (401, b'{"detail":"Invalid or expired token"}')
+        assert refused == answered(anonymous, unknown, method, path)
+        assert everything() == before
+
+    def test_is_refused_though_it_knows_the_etag(self, api, device):
+        etag = api.get("/v1/products")["ETag"]
+        device.block()
+
+        assert api.get("/v1/products", headers={"If-None-Match": etag}).status_code == 401
+
+    def test_is_known_to_registration(self, anonymous, device):
+        device.block()
+
+        response = anonymous.post("/v1/auth/register", {"device_id": str(device.pk)})
+
+        assert response.status_code == 409
+        assert response.json() == {"detail": "Device already registered"}
+
+    def test_keeps_its_rows_and_goes_on_when_it_is_unblocked(self, api, device):
+        row = product()
+        pushed(api, products={"created": [row]})
+        cursor = pulled(api)["timestamp"]
+        device.block()
+        assert push(api, cursor, products={"updated": [row | {"name": "Other"}]}).status_code == 401
+
+        device.unblock()
+
+        pushed(api, cursor, products={"updated": [row | {"name": "Other"}]})
+        assert pulled(api, cursor)["changes"]["products"]["updated"][0]["name"] == "Other"
+
+    def test_can_be_mended(self, device):
+        mended = ProductFactory(device=device)
+        device.block()
+
+        with change_set(device):
+            mended.change(name="Rye")
+
+        mended.refresh_from_db()
+        assert mended.name == "Rye"
+
+    def test_settles_and_rotates_no_token(self, api, device):
+        rotated = api.post("/v1/auth/rotate").json()["token"]
+        device.refresh_from_db()
+        Device.objects.get(pk=device.pk).block()
+
+        assert not device.settle()
+        with pytest.raises(InvalidToken):
+            device.rotate()
+
+        device.unblock()
+        api.use(rotated)
+        assert api.get("/v1/devices/me").status_code == 200
+
+    @pytest.mark.parametrize("deleted", [True, False])
+    def test_is_a_live_one_that_was_not_blocked(self, device, deleted):
+        if deleted:
+            delete_device(device)
+        else:
+            device.block()
+
+        with pytest.raises(Conflict):
+            device.block()
+
+    @pytest.mark.parametrize("deleted", [True, False])
+    def test_alone_is_unblocked(self, device, deleted):
+        if deleted:
+            device.block()
+            delete_device(device)
+
+        with pytest.raises(Conflict):
+            device.unblock()
+
+
+class TestAnIssuedToken:
+    def test_replaces_the_one_that_the_phone_had(self, api, device):
+        old, new = api.token, device.issue_token()
+
+        assert new.startswith(f"{device.pk}.")
+        assert new != old
+        assert api.get("/v1/devices/me").status_code == 401
+        api.use(new)
+        assert api.get("/v1/devices/me").status_code == 200
+
+    def test_replaces_a_rotated_one_too(self, api, device):
+        rotated = api.post("/v1/auth/rotate").json()["token"]
+
+        new = device.issue_token()
+
+        statuses = []
+        for token in (api.token, rotated, new):
+            api.use(token)
+            statuses.append(api.get("/v1/devices/me").status_code)
+        assert statuses == [401, 401, 200]
+
+    def test_outlives_a_request_that_came_with_the_old_one(self, api, device):
+        api.post("/v1/auth/rotate")
+        device.refresh_from_db()
+        new = Device.objects.get(pk=device.pk).issue_token()
+
+        assert not device.settle()
+        with pytest.raises(InvalidToken):
+            device.rotate()
+
+        api.use(new)
+        assert api.get("/v1/devices/me").status_code == 200
+
+    def test_is_refused_as_long_as_the_device_is_blocked(self, api, device):
+        device.block()
+        api.use(device.issue_token())
+        assert api.get("/v1/devices/me").status_code == 401
+
+        device.unblock()
+
+        assert api.get("/v1/devices/me").status_code == 200
+
+    def test_leaves_the_revision_as_it_was(self, api, device):
+        etag = api.get("/v1/products")["ETag"]
+
+        api.use(device.issue_token())
+
+        assert api.get("/v1/products", headers={"If-None-Match": etag}).status_code == 304
+
+    def test_is_for_a_live_device(self, device):
+        delete_device(device)
+
+        with pytest.raises(Conflict):
+            device.issue_token()
