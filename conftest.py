@@ -4,8 +4,10 @@ from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.cache import caches
 from django.db import connection
+from django.test import Client
 from rest_framework.test import APIClient
 
 from devices.models import Device
@@ -67,6 +69,14 @@ def stranger(db) -> Phone:
 def other(stranger) -> Device:
     """The device that `stranger` speaks for."""
     return Device.objects.get(pk=stranger.token.partition(".")[0])
+
+
+@pytest.fixture
+def support(db) -> Client:
+    """The browser of a member of support, who has logged in."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("ada"))
+    return client
 
 
 @pytest.fixture

@@ -26,12 +26,9 @@ class Act:
     label: str  # on its button
     explained: str  # on its page: what it does
     done: str  # in the log, and on the page after it
-    permission: str
+    permission: str  # with places for the {app} and the {model}
     run: Callable[[models.Model], str | None]  # what it returns is a secret, to be shown this once
     possible: Callable[[models.Model], bool]  # whether the row's page has a button; `run` has the last word
-
-    def is_open_to(self, request) -> bool:
-        return request.user.has_perm(self.permission)
 
 
 class ReasonField(forms.CharField):
@@ -83,17 +80,20 @@ class ActsAdmin(admin.ModelAdmin):
             *super().get_urls(),
         ]
 
+    def may(self, request, act: Act) -> bool:
+        return request.user.has_perm(act.permission.format(app=self.opts.app_label, model=self.opts.model_name))
+
     def page_of(self, act: Act) -> Callable[..., HttpResponse]:
         return partial(self.act_view, act=act)
 
     def render_change_form(self, request, context, *args, **kwargs) -> HttpResponse:
         row = context["original"]
-        context["acts"] = [act for act in self.acts if act.is_open_to(request) and act.possible(row)]
+        context["acts"] = [act for act in self.acts if self.may(request, act) and act.possible(row)]
         return super().render_change_form(request, context, *args, **kwargs)
 
     def act_view(self, request, object_id: str, act: Act) -> HttpResponse:
         """Ask why, then do it. What can't be done is said on the same page, and has changed nothing."""
-        if not (act.is_open_to(request) and self.has_view_permission(request)):
+        if not (self.may(request, act) and self.has_view_permission(request)):
             raise PermissionDenied
         row = self.get_object(request, unquote(object_id))
         if row is None:

@@ -15,7 +15,7 @@ from django.db import DatabaseError, models, transaction
 from django.utils import timezone
 
 from countonme import bulk
-from countonme.errors import InvalidToken
+from countonme.errors import Conflict, InvalidToken
 from countonme.prepared import insert, update
 from devices.models import Device
 
@@ -189,6 +189,13 @@ class DeviceOwned(models.Model):
 
     def soft_delete(self) -> None:
         self.deleted_at = open_change_set(self.device_id).at
+        self.save()
+
+    def restore(self) -> None:
+        """Make the tombstone a live row again, with what it said. The phone gets it with its next sync."""
+        if self.deleted_at is None:
+            raise Conflict("It is not deleted.")
+        self.deleted_at = None
         self.save()
 
 

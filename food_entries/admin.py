@@ -1,23 +1,42 @@
+from django import forms
 from django.contrib import admin
+from rest_framework.exceptions import ValidationError
 
-from devices.admin import KEPT, OwnedAdmin
+from devices.owned_admin import OwnedAdmin, OwnedForm
+from devices.serializers import kept
 from food_entries.models import FoodEntry
+from food_entries.serializers import FoodEntrySerializer
+
+
+class FoodEntryForm(OwnedForm):
+    """Weighs the entry anew as the API does: grams drop the portion, a quantity rescales them."""
+
+    weighed: dict
+
+    class Meta:
+        labels = {"kcal": "Energy", "product_name": "Name", "meal_type": "Meal"}
+        help_texts = {
+            "grams": "Of the whole entry. Another weight takes the place of portion and quantity.",
+            "kcal": "kcal.",
+            "protein": "g.",
+            "carbs": "g.",
+            "fat": "g.",
+        }
+
+    def clean(self) -> None:
+        super().clean()
+        try:
+            self.weighed = kept(FoodEntrySerializer, partial=True).weighed_anew(self.instance, super().values())
+        except ValidationError as error:
+            raise forms.ValidationError(error.detail) from error
+
+    def values(self) -> dict:
+        return self.weighed
 
 
 @admin.register(FoodEntry)
 class FoodEntryAdmin(OwnedAdmin):
+    form = FoodEntryForm
     list_display = ("product_name", "grams", "kcal", "date", "meal_type", "device_id", "created_at", "deleted_at")
-    mended = ("date", "meal_type")
-    fields = (
-        *mended,
-        "product_name",
-        "grams",
-        "kcal",
-        "protein",
-        "carbs",
-        "fat",
-        "product",
-        "portion",
-        "quantity",
-        *KEPT,
-    )
+    mended = ("date", "meal_type", "grams", "quantity")
+    shown = ("product_name", "kcal", "protein", "carbs", "fat", "product", "portion")

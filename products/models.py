@@ -2,7 +2,7 @@ from decimal import Decimal
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Length, StrIndex
 
 from countonme.errors import Conflict
@@ -101,10 +101,29 @@ class Product(DeviceOwned):
         Portion.objects.for_device(self.device_id).filter(product=self).soft_delete()
         super().soft_delete()
 
+    def restore(self) -> None:
+        """Bring the product back with the portions that went with it. One of them is its default; else one is made."""
+        portions = Portion.all_objects.for_device(self.device_id).filter(product=self).gone_with(self)
+        default = portions.order_by("-is_default", "created_at", "id").first()
+        super().restore()
+        if default is None:  # they were purged
+            Portion.of_100g(device_id=self.device_id, product=self).save()
+            return
+        portions.update(deleted_at=None, is_default=False)
+        default.refresh_from_db()
+        default.change(is_default=True)
+
 
 class PortionQuerySet(OwnedQuerySet):
     def default_first(self):
         return self.order_by("-is_default", "name_key", "id")
+
+    def gone_with(self, product: Product):
+        """Keep those that were deleted with the product, or that came when it was deleted already.
+
+        Their revision does not tell: a tombstone that a phone pushes once more gets a new one. The moment stays.
+        """
+        return self.filter(Q(deleted_at=product.deleted_at) | Q(created_at__gte=F("deleted_at")))
 
     def add(self, product: Product, *, is_default: bool = False, **values) -> "Portion":
         """Store a new portion of the product; as the default, it takes that from the present one."""
@@ -177,3 +196,10 @@ class Portion(DeviceOwned):
         super().soft_delete()
         if was_default:
             heir.change(is_default=True)
+
+    def restore(self) -> None:
+        """Bring the portion back beside the others, of which one is the default."""
+        if self.product.deleted_at is not None:
+            raise Conflict("Its product is deleted. Restore that, and the portion comes with it if it went with it.")
+        self.is_default = False
+        super().restore()

@@ -15,18 +15,6 @@ from devices.tokens import TOKEN
 ACTS = ("block", "unblock", "new-token")
 
 
-@pytest.fixture
-def ada(db) -> User:
-    return User.objects.create_superuser("ada")
-
-
-@pytest.fixture
-def support(ada) -> Client:
-    client = Client()
-    client.force_login(ada)
-    return client
-
-
 def page(device, act: str = "change") -> str:
     return f"/admin/devices/device/{device.pk}/{act}/"
 
@@ -126,9 +114,9 @@ class TestBlocking:
         assert device.blocked_at is None
         assert log() == []
 
-    def test_comes_from_a_page_of_the_admin(self, ada, device):
+    def test_comes_from_a_page_of_the_admin(self, support, device):
         forged = Client(enforce_csrf_checks=True)
-        forged.force_login(ada)
+        forged.force_login(User.objects.get())
 
         assert forged.post(page(device, "block"), {"reason": "x"}).status_code == 403
         device.refresh_from_db()

@@ -1,6 +1,7 @@
+from html import unescape
+
 import pytest
-from django.contrib.auth.models import User
-from django.test import Client
+from django.contrib.admin.models import LogEntry
 
 from devices.models import Device
 from devices.owned import change_set, delete_device
@@ -10,20 +11,14 @@ from products.tests.factories import PortionFactory, ProductFactory
 
 
 @pytest.fixture
-def support(db) -> Client:
-    client = Client()
-    client.force_login(User.objects.create_superuser("ada"))
-    return client
-
-
-@pytest.fixture
 def product(device) -> Product:
     return ProductFactory(device=device, name="Rye bread", barcode="4006381333931")
 
 
 def form_of(product: Product, **changed) -> dict:
     values = {name: getattr(product, name) for name in ("name", "kcal_100g", "protein_100g", "carbs_100g", "barcode")}
-    return {name: "" if value is None else value for name, value in {**values, "fat_100g": None, **changed}.items()}
+    values |= {"fat_100g": None, "seen": product.revision, "reason": "He asked for it.", **changed}
+    return {name: "" if value is None else value for name, value in values.items()}
 
 
 class TestDevices:
@@ -110,11 +105,23 @@ class TestRows:
         assert again.json()["name"] == "Éclair"
 
     def test_are_left_alone_by_a_form_that_says_the_same(self, support, device, product):
-        support.post(f"/admin/products/product/{product.pk}/change/", form_of(product))
+        page = support.post(f"/admin/products/product/{product.pk}/change/", form_of(product)).content.decode()
 
         device.refresh_from_db()
         product.refresh_from_db()
+        assert "there is nothing to save" in page
         assert (device.revision, product.updated_at) == (2, None)
+        assert not LogEntry.objects.exists()
+
+    def test_are_mended_for_a_reason_which_the_log_keeps(self, support, product):
+        address = f"/admin/products/product/{product.pk}/change/"
+        refused = support.post(address, form_of(product, name="Rye", reason=" "))
+        stored = support.post(address, form_of(product, name="Rye", kcal_100g=1, reason="A typo."))
+
+        assert (refused.status_code, stored.status_code) == (200, 302)
+        (entry,) = LogEntry.objects.all()
+        assert (entry.user.username, entry.object_id) == ("ada", str(product.pk))
+        assert entry.get_change_message() == "Corrected name, energy. A typo."
 
     def test_keep_their_bounds_and_their_barcodes(self, support, device, product):
         other = ProductFactory(device=device)
@@ -132,8 +139,11 @@ class TestRows:
         product.refresh_from_db()
         assert product.barcode is None
 
-    @pytest.mark.parametrize("deleted", ["row", "device"])
-    def test_that_are_deleted_are_only_shown(self, support, device, product, deleted):
+    @pytest.mark.parametrize(
+        ("deleted", "said"),
+        [("row", "It is deleted by now. Nothing was saved."), ("device", "The device is deleted.")],
+    )
+    def test_that_are_deleted_are_only_shown(self, support, device, product, deleted, said):
         if deleted == "device":
             delete_device(device)
         else:
@@ -141,38 +151,47 @@ class TestRows:
                 product.soft_delete()
 
         address = f"/admin/products/product/{product.pk}/change/"
-        assert support.get(address).status_code == 200
-        assert support.post(address, form_of(product, name="Other")).status_code == 403
+        shown = support.get(address)
+        posted = support.post(address, form_of(product, name="Other"), follow=True)
 
+        assert (shown.status_code, "<textarea" in shown.content.decode()) == (200, False)
+        assert posted.redirect_chain == [(address, 302)]
+        assert said in unescape(posted.content.decode())
         product.refresh_from_db()
         assert product.name == "Rye bread"
 
-    def test_are_mended_one_field_of_a_portion_or_an_entry(self, support, device, product):
-        portion = PortionFactory(product=product, name="Slice", grams="35.50")
-        entry = FoodEntryFactory(product=product)
-
-        support.post(f"/admin/products/portion/{portion.pk}/change/", {"name": "Slice", "grams": "36"})
-        support.post(f"/admin/food_entries/foodentry/{entry.pk}/change/", {"date": "2026-01-06", "meal_type": "lunch"})
-
-        portion.refresh_from_db()
-        entry.refresh_from_db()
-        assert (portion.grams, str(entry.date), entry.meal_type) == (36, "2026-01-06", "lunch")
-        assert Portion.objects.for_device(device).filter(product=product, is_default=True).count() == 1
-
-    def test_that_changed_meanwhile_are_left_alone(self, support, device, product, monkeypatch):
-        def delete_first(*args, **kwargs):
-            delete_device(Device.objects.get(pk=device.pk))
-            return change_set(*args, **kwargs)
-
-        monkeypatch.setattr("devices.admin.change_set", delete_first)
+    def test_that_the_phone_changed_meanwhile_are_left_alone(self, support, api, device, product):
+        opened = form_of(product)
+        api.patch(f"/v1/products/{product.pk}", {"kcal_100g": 240})
 
         page = support.post(
-            f"/admin/products/product/{product.pk}/change/", form_of(product, name="Other"), follow=True
-        )
+            f"/admin/products/product/{product.pk}/change/", opened | {"name": "Other"}, follow=True
+        ).content.decode()
 
         product.refresh_from_db()
-        assert "It has changed meanwhile: nothing was saved." in page.content.decode()
+        assert "It has changed since you opened it, and is shown as it is now. Nothing was saved." in page
+        assert "You had name “Other”, energy “250”." in page
+        assert f'name="seen" value="{product.revision}"' in page
+        assert 'name="kcal_100g" value="240"' in page
+        assert (product.name, product.kcal_100g) == ("Rye bread", 240)
+        assert not LogEntry.objects.exists()
+
+    @pytest.mark.parametrize("seen", ["", "x", "1", "3", None])
+    def test_are_mended_by_a_form_that_says_what_it_is_about(self, support, product, seen):
+        support.post(f"/admin/products/product/{product.pk}/change/", form_of(product, name="Other", seen=seen))
+
+        product.refresh_from_db()
         assert product.name == "Rye bread"
+
+    def test_are_mended_one_field_of_a_portion(self, support, device, product):
+        portion = PortionFactory(product=product, name="Slice", grams="35.50")
+
+        sent = {"name": "Slice", "grams": "36", "seen": portion.revision, "reason": "Weighed again."}
+        support.post(f"/admin/products/portion/{portion.pk}/change/", sent)
+
+        portion.refresh_from_db()
+        assert portion.grams == 36
+        assert Portion.objects.for_device(device).filter(product=product, is_default=True).count() == 1
 
     def test_can_be_neither_added_nor_removed(self, support, product):
         for kind, row in (("product", product), ("portion", product.portions.get())):
