@@ -1,13 +1,13 @@
 from operator import methodcaller
 
 from django.contrib import admin
-from django.urls import reverse
+from django.db.models import Q
 from django.utils.html import format_html_join
 
 from devices.acts import Act, ActsAdmin
+from devices.changelist import FoundById, StateFilter
 from devices.models import Device
 from devices.owned import owned_models
-from devices.owned_admin import FoundById
 
 BLOCK = Act(
     name="block",
@@ -39,26 +39,29 @@ NEW_TOKEN = Act(
 )
 
 
+class DeviceStateFilter(StateFilter):
+    states = {"blocked": ("Blocked", Q(blocked_at__isnull=False))}
+
+
 @admin.register(Device)
 class DeviceAdmin(ActsAdmin, FoundById):
     acts = (BLOCK, UNBLOCK, NEW_TOKEN)
     list_display = ("id", "created_at", "last_seen_at", "revision", "blocked_at", "deleted_at")
-    fields = readonly_fields = ("id", "created_at", "last_seen_at", "revision", "blocked_at", "deleted_at", "rows")
+    list_filter = (DeviceStateFilter,)
+    fields = readonly_fields = (*list_display, "rows", "charts")
 
     def has_change_permission(self, request, obj=None) -> bool:
         return False
 
     @admin.display(description="What it keeps")
     def rows(self, device: Device) -> str:
-        """Link to the device's rows of each kind, with how many are live and how many deleted."""
-        return format_html_join(
-            "", '<p><a href="{}?device__id__exact={}">{}: {} live, {} deleted</a></p>', self.counted(device)
-        )
+        return self.of_each_kind("of_device", device)
 
-    def counted(self, device: Device):
-        for model in owned_models():
-            rows = model.all_objects.for_device(device)
-            live = rows.filter(deleted_at=None).count()
-            address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
-            name = model._meta.verbose_name_plural.capitalize()
-            yield address, device.pk, name, live, rows.count() - live
+    @admin.display(description="What it did")
+    def charts(self, device: Device) -> str:
+        return self.of_each_kind("chart", device)
+
+    def of_each_kind(self, told: str, device: Device) -> str:
+        """Return what the admin of each kind of row tells about the device."""
+        admins = [self.admin_site.get_model_admin(model) for model in owned_models()]
+        return format_html_join("", "{}", ((getattr(each, told)(device),) for each in admins))

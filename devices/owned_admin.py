@@ -3,57 +3,25 @@
 from operator import methodcaller
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.admin.utils import unquote
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.text import capfirst
 
 from countonme.errors import Conflict
 from countonme.fields import parse_uuid
 from devices.acts import REFUSALS, Act, ActForm, ActsAdmin, ReasonField, in_words
+from devices.changelist import FoundById, StateFilter, begins
+from devices.models import Device
 from devices.owned import DeviceOwned, change_set
-
-
-class StateFilter(admin.SimpleListFilter):
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(self, request, model_admin) -> list[tuple[str, str]]:
-        return [("live", "Live"), ("deleted", "Deleted")]
-
-    def queryset(self, request, queryset) -> QuerySet:
-        return queryset if self.value() is None else queryset.filter(deleted_at__isnull=self.value() == "live")
-
-
-class FoundById(admin.ModelAdmin):
-    """A window on a table that may be large: found by a whole id, never counted whole."""
-
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    list_filter = (StateFilter,)
-    ordering = ("-created_at", "id")
-    search_fields = ("id",)
-    search_help_text = "The whole id."
-    id_fields = ("id",)
-
-    def get_search_results(self, request, queryset, search_term) -> tuple[QuerySet, bool]:
-        if not search_term.strip():
-            return queryset, False
-        sought = parse_uuid(search_term.strip())
-        found = queryset.none()
-        for field in self.id_fields:
-            found |= queryset.filter(**{field: sought}) if sought else found
-        return found, False
-
-    def has_add_permission(self, request, obj=None) -> bool:
-        return False
-
-    def has_delete_permission(self, request, obj=None) -> bool:
-        return False
-
 
 # What a row is, rather than what it says: read-only.
 KEPT = ("id", "device", "revision", "created_at", "updated_at", "deleted_at")
+
+OF_DEVICE = "device__id__exact"
 
 CHANGED = "It has changed since you opened it, and is shown as it is now."
 
@@ -116,18 +84,66 @@ class OwnedForm(forms.ModelForm):
         return {name: self.cleaned_data[name] for name in self.mended if name in self.cleaned_data}
 
 
+class OwnedStateFilter(StateFilter):
+    states = {"live": ("Live", Q(deleted_at=None)), "deleted": ("Deleted", Q(deleted_at__isnull=False))}
+
+
 class OwnedAdmin(ActsAdmin, FoundById):
-    """A window on rows of all devices, deleted ones too."""
+    """A window on a device's rows, deleted ones too, and on any row whose id is known.
+
+    A list is of one device: its own index answers everything that is asked of it. Without one there is nothing in it.
+    """
 
     form = OwnedForm
     acts = (DELETE, RESTORE)
-    search_help_text = "The whole id of the row, or of its device."
-    id_fields = ("id", "device")
+    list_filter = (OwnedStateFilter,)
+    ordering = ("-revision", "id")  # what changed last comes first, as the device's index has it
+    narrowed_by = ("state", OF_DEVICE)
+    search_help_text = "The id of a row or how it begins; of the rows of one device, a part of the name too."
+    name_search: str  # the lookup that finds a part of a name
     mended: tuple[str, ...] = ()  # what support may correct
     shown: tuple[str, ...] = ()  # what else the row says
 
     def get_queryset(self, request) -> QuerySet:
         return self.model.all_objects.order_by(*self.ordering)
+
+    # --- finding -----------------------------------------------------------------------------------
+
+    def changelist_view(self, request, extra_context=None) -> HttpResponse:
+        title = capfirst(self.opts.verbose_name_plural)
+        of_device = {"title": title, "is_of_a_device": True, "device_id": parse_uuid(request.GET.get(OF_DEVICE))}
+        return super().changelist_view(request, of_device | (extra_context or {}))
+
+    def get_search_results(self, request, queryset, search_term) -> tuple[QuerySet, bool]:
+        term, of_device = search_term.strip(), OF_DEVICE in request.GET
+        if not term:
+            return (queryset if of_device else queryset.none()), False
+        found = begins("id", term)
+        if of_device:
+            found |= Q(**{self.name_search: self.name_sought(term)})
+        return queryset.filter(found), False
+
+    def name_sought(self, term: str) -> str:
+        return term
+
+    def of_device(self, device: Device) -> str:
+        """Return, for the device's page, how many rows it has, with the way to them."""
+        counts = {name: Count("pk", filter=which) for name, (_, which) in OwnedStateFilter.states.items()}
+        address = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+        return format_html(
+            '<p><a href="{}?{}={}">{}: {} live, {} deleted</a></p>',
+            address,
+            OF_DEVICE,
+            device.pk,
+            capfirst(self.opts.verbose_name_plural),
+            *self.model.all_objects.for_device(device).aggregate(**counts).values(),
+        )
+
+    def chart(self, device: Device) -> str:
+        """Return, for the device's page, a picture of what it did."""
+        return ""
+
+    # --- one row -----------------------------------------------------------------------------------
 
     def get_fieldsets(self, request, obj=None) -> list:
         asked = ("reason", "seen") if self.has_change_permission(request, obj) else ()

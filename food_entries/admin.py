@@ -1,10 +1,16 @@
+from datetime import timedelta
+
 from django import forms
 from django.contrib import admin
+from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
+from devices.models import Device
 from devices.owned_admin import OwnedAdmin, OwnedForm
 from devices.serializers import kept
+from food_entries.chart import CHARTED, kcal_chart, latest_day
 from food_entries.models import FoodEntry
+from food_entries.nutrition import days
 from food_entries.serializers import FoodEntrySerializer
 
 
@@ -37,6 +43,15 @@ class FoodEntryForm(OwnedForm):
 @admin.register(FoodEntry)
 class FoodEntryAdmin(OwnedAdmin):
     form = FoodEntryForm
+    date_hierarchy = "date"
+    narrowed_by = (*OwnedAdmin.narrowed_by, "date__year", "date__month", "date__day")
+    name_search = "product_name__icontains"
     list_display = ("product_name", "grams", "kcal", "date", "meal_type", "device_id", "created_at", "deleted_at")
     mended = ("date", "meal_type", "grams", "quantity")
     shown = ("product_name", "kcal", "protein", "carbs", "fat", "product", "portion")
+
+    def chart(self, device: Device) -> str:
+        last = latest_day(timezone.now())
+        first = last - timedelta(days=CHARTED - 1)
+        rows = FoodEntry.objects.for_device(device).filter(date__range=(first, last))
+        return kcal_chart(days(rows.sums(), first, last))

@@ -1,7 +1,11 @@
+import re
+from datetime import UTC, datetime
 from html import unescape
+from uuid import UUID
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.db import connection
 
 from devices.models import Device
 from devices.owned import change_set, delete_device
@@ -21,19 +25,109 @@ def form_of(product: Product, **changed) -> dict:
     return {name: "" if value is None else value for name, value in values.items()}
 
 
+DEVICES = "/admin/devices/device/"
+
+
+def listed(support, q: str, **narrowed) -> set[str]:
+    """Return the ids of the devices that a search finds."""
+    response = support.get(DEVICES, {"q": q, **narrowed})
+    assert response.status_code == 200
+    return set(re.findall(rf'href="{DEVICES}([0-9a-f-]{{36}})/change/', response.content.decode()))
+
+
 class TestDevices:
-    def test_are_found_by_their_id(self, support, device, stranger):
-        page = support.get("/admin/devices/device/", {"q": f" {str(device.pk).upper()} "}).content.decode()
+    @pytest.fixture
+    def ids(self, db) -> list[str]:
+        ids = [
+            "0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11",
+            "0d9c3c5e-4f2b-4c41-9b0e-6a3b6a6f2c11",
+            str(UUID(int=2**128 - 1)),
+        ]
+        for device_id in ids:
+            Device.objects.register(UUID(device_id))
+        return ids
 
-        assert f"/admin/devices/device/{device.pk}/change/" in page
-        assert stranger.token.partition(".")[0] not in page
+    @pytest.mark.parametrize(
+        ("term", "found"),
+        [
+            ("0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11", [0]),
+            (" 0D9C3C5E-3F2B-4C41-9B0E-6A3B6A6F2C11 ", [0]),
+            ("0d9c3c5e3f2b4c419b0e6a3b6a6f2c11", [0]),
+            ("0d9c3c5e-3", [0]),
+            ("0d9c3c5e4", [1]),
+            ("0d9c3c5e-", [0, 1]),
+            ("0D9C3C5E", [0, 1]),
+            ("0", [0, 1]),
+            ("f", [2]),
+            ("ffffffff-ffff-ffff-ffff-ffffffffffff", [2]),
+            ("0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c12", []),
+            ("0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c110", []),
+            ("1", []),
+            ("x", []),
+            ("-", []),
+            ("0d9c3c5x", []),
+            ("0d9c 3c5e", []),
+            ("%", []),
+            ("'; --", []),
+            ("$2b$", []),
+            ("０", []),
+            ("", [0, 1, 2]),
+        ],
+    )
+    def test_are_found_by_their_id_or_how_it_begins(self, support, ids, term, found):
+        assert listed(support, term) == {ids[place] for place in found}
 
-    @pytest.mark.parametrize("term", ["0d9c3c5e", "x", "'; --", "0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11"])
-    def test_are_not_found_by_anything_else(self, support, device, term):
-        response = support.get("/admin/devices/device/", {"q": term})
+    def test_are_found_in_their_index(self, support, ids, django_assert_num_queries):
+        with django_assert_num_queries(4) as queries:  # session, user, the page's count, its rows
+            assert len(listed(support, "0d9c3c5e")) == 2
+        *_, count, rows = [query["sql"] for query in queries.captured_queries]
 
-        assert response.status_code == 200
-        assert str(device.pk) not in response.content.decode()
+        with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                cursor.execute("SET enable_seqscan = off")  # which is the quickest of a table so small
+            for sql in (count, rows):
+                cursor.execute(f"EXPLAIN {'QUERY PLAN ' * (connection.vendor == 'sqlite')}{sql}")
+                plan = str(cursor.fetchall())
+                assert "devices_pkey" in plan or "INDEX sqlite_autoindex_devices_1 (id>? AND id<?)" in plan
+                assert "Seq Scan" not in plan
+                assert "Sort" not in plan
+
+    def test_are_listed_where_they_are_blocked(self, support, ids):
+        Device.objects.get(pk=ids[1]).block()
+
+        assert listed(support, "", state="blocked") == {ids[1]}
+        assert listed(support, "f", state="blocked") == set()
+        assert listed(support, "", state="x") == set(ids)
+
+    @pytest.mark.parametrize(
+        "lookup",
+        [
+            "token_hash__startswith",
+            "next_token_hash__isnull",
+            "token_hash",
+            "revision__gt",
+            "id__in",
+            "food_entries__grams",
+        ],
+    )
+    @pytest.mark.parametrize("kind", ["devices/device", "products/product", "food_entries/foodentry"])
+    def test_are_not_told_apart_by_what_no_page_shows(self, support, ids, kind, lookup):
+        for name in (lookup, f"device__{lookup}"):
+            assert support.get(f"/admin/{kind}/", {name: "$2b$"}).status_code == 400
+
+    def test_are_listed_in_the_order_of_their_index_whatever_is_asked(self, support, ids):
+        page = support.get(DEVICES, {"o": "-2.3"}).content.decode()
+
+        assert re.findall(r"/device/([0-9a-f-]{36})/change/", page) == sorted(ids)
+
+    def test_are_counted_so_far_and_no_further(self, support, ids, monkeypatch):
+        monkeypatch.setattr("devices.changelist.COUNTED", 2)
+
+        page = support.get(DEVICES).content.decode()
+
+        assert "2 devices" in page
+        assert "and more, which are not counted here" in page
+        assert "not counted here" not in support.get(DEVICES, {"q": "0d9c3c5e"}).content.decode()
 
     def test_show_what_they_keep_deleted_rows_too(self, support, device, product):
         with change_set(device):
@@ -43,6 +137,30 @@ class TestDevices:
 
         assert "Products: 0 live, 1 deleted" in page
         assert f"/admin/products/product/?device__id__exact={device.pk}" in page
+
+    def test_show_when_they_came_and_how_they_are(self, support, device):
+        device.block()
+        Device.objects.filter(pk=device.pk).update(
+            created_at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC), last_seen_at=datetime(2026, 2, 3, 4, 5, tzinfo=UTC)
+        )
+
+        page = support.get(f"{DEVICES}{device.pk}/change/").content.decode()
+
+        for shown in (
+            "Jan. 2, 2026, 3:04 a.m.",
+            "Feb. 3, 2026, 4:05 a.m.",
+            '<div class="readonly">1</div>',
+            "Blocked at",
+        ):
+            assert shown in page
+
+    def test_cost_the_same_queries_however_much_they_keep(self, support, device, django_assert_num_queries):
+        for count in (1, 5):
+            for _ in range(count):
+                FoodEntryFactory(device=device)
+            # session, user, the device, a count of each of three kinds, the chart's sums
+            with django_assert_num_queries(7):
+                support.get(f"{DEVICES}{device.pk}/change/")
 
     @pytest.mark.parametrize("address", ["/admin/devices/device/", "/admin/devices/device/{}/change/"])
     def test_show_no_token_hash(self, support, api, device, address):
@@ -77,7 +195,7 @@ class TestRows:
 
         every = support.get(f"/admin/{kind}/", {"device__id__exact": device.pk}).content.decode()
         live = support.get(f"/admin/{kind}/", {"device__id__exact": device.pk, "state": "live"}).content.decode()
-        gone = support.get(f"/admin/{kind}/", {"q": device.pk, "state": "deleted"}).content.decode()
+        gone = support.get(f"/admin/{kind}/", {"device__id__exact": device.pk, "state": "deleted"}).content.decode()
 
         address = f"/admin/{kind}/{rows[kind.partition('/')[2]].pk}/change/"
         assert (address in every, address in live, address in gone) == (True, False, True)
@@ -89,8 +207,54 @@ class TestRows:
         for count in (1, 5):
             for _ in range(count - 1):
                 FoodEntryFactory(device=device)
-            with django_assert_num_queries(4):  # session, user, the page's count, its rows
-                support.get(f"/admin/{kind}/")
+            # session, user, the page's count, its rows; of entries, the first and last date, and the months or days
+            with django_assert_num_queries(6 if "food" in kind else 4):
+                support.get(f"/admin/{kind}/", {"device__id__exact": device.pk})
+
+    @pytest.mark.parametrize("kind", ["products/product", "products/portion", "food_entries/foodentry"])
+    def test_are_listed_of_one_device_only(self, support, device, kind, django_assert_num_queries):
+        FoodEntryFactory(device=device)
+
+        with django_assert_num_queries(2):  # session, user
+            page = support.get(f"/admin/{kind}/").content.decode()
+
+        assert "Rows are listed of one device" in page
+        assert str(device.pk) not in page
+
+    def test_are_found_by_how_their_id_begins_whosever_they_are(self, support, device, other):
+        rows = [ProductFactory(device=device), ProductFactory(device=other)]
+
+        for row in rows:
+            page = support.get("/admin/products/product/", {"q": row.pk.hex[:20]}).content.decode()
+            assert [str(each.pk) in page for each in rows] == [each is row for each in rows]
+
+    @pytest.mark.parametrize(
+        ("kind", "term", "found"),
+        [
+            ("products/product", "CRÈME", True),
+            ("products/product", "creme", True),
+            ("products/product", "rye", False),
+            ("products/portion", "100G", True),
+            ("food_entries/foodentry", "brûl", True),
+            ("food_entries/foodentry", "rye", False),
+        ],
+    )
+    def test_of_a_device_are_found_by_a_part_of_their_name(self, support, device, other, kind, term, found):
+        entries = [FoodEntryFactory(product=ProductFactory(device=of, name="Crème brûlée")) for of in (device, other)]
+
+        page = support.get(f"/admin/{kind}/", {"device__id__exact": device.pk, "q": term}).content.decode()
+        elsewhere = support.get(f"/admin/{kind}/", {"q": term}).content.decode()
+
+        assert (f"/admin/{kind}/" in page.partition('id="result_list"')[2]) == found
+        assert str(entries[1].pk) not in page
+        assert 'id="result_list"' not in elsewhere
+
+    @pytest.mark.parametrize("device_id", ["x", "", "%00", "0d9c3c5e"])
+    def test_of_no_device_are_none(self, support, product, device_id):
+        response = support.get(f"/admin/products/product/?device__id__exact={device_id}", follow=True)
+
+        assert response.status_code == 200
+        assert str(product.pk) not in response.content.decode()
 
     def test_are_mended_through_a_change_set(self, support, api, device, product):
         before = api.get(f"/v1/products/{product.pk}")

@@ -1,13 +1,16 @@
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from html import unescape
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.utils import timezone
 
 from devices.owned import change_set
+from food_entries.chart import latest_day
 from food_entries.models import FoodEntry
 from food_entries.tests.factories import FoodEntryFactory
-from products.tests.factories import PortionFactory
+from products.tests.factories import PortionFactory, ProductFactory
 from sync.tests.phone import pulled
 
 
@@ -131,3 +134,84 @@ class TestAnEntry:
 
         entry.refresh_from_db()
         assert entry.meal_type == "dinner"
+
+
+class TestTheListOfADevice:
+    @pytest.fixture
+    def years(self, device) -> list[FoodEntry]:
+        days = [date(2025, 12, 31), date(2026, 1, 5), date(9999, 12, 31)]
+        return [FoodEntryFactory(device=device, date=day) for day in days]
+
+    @pytest.mark.parametrize(
+        ("day", "found"),
+        [
+            ({"date__year": "2025"}, [0]),
+            ({"date__year": "2026", "date__month": "1"}, [1]),
+            ({"date__year": "2026", "date__month": "1", "date__day": "5"}, [1]),
+            ({"date__year": "2026", "date__month": "1", "date__day": "6"}, []),
+            ({"date__year": "9999", "date__month": "11"}, []),
+            ({}, [0, 1, 2]),
+        ],
+        ids=str,
+    )
+    def test_is_narrowed_to_a_day(self, support, device, years, day, found):
+        page = support.get("/admin/food_entries/foodentry/", {"device__id__exact": device.pk, **day}).content.decode()
+
+        assert [place for place, entry in enumerate(years) if str(entry.pk) in page] == found
+
+    @pytest.mark.parametrize(
+        "day",
+        [
+            {"date__year": "9999"},
+            {"date__year": "9999", "date__month": "12"},
+            {"date__year": "9999", "date__month": "12", "date__day": "31"},
+            {"date__year": "0"},
+            {"date__year": "x"},
+            {"date__year": "2026", "date__month": "13"},
+            {"date__month": "x"},
+        ],
+        ids=str,
+    )
+    def test_sends_back_from_a_day_that_it_can_not_show(self, support, device, years, day):
+        response = support.get("/admin/food_entries/foodentry/", {"device__id__exact": device.pk, **day}, follow=True)
+
+        assert response.status_code == 200
+
+
+class TestTheChart:
+    def test_shows_each_day_of_the_last_thirty(self, support, device):
+        last = latest_day(timezone.now())
+        product = ProductFactory(device=device, kcal_100g=250)
+        for ago, grams in ((0, 100), (0, 300), (29, 200), (30, 900), (-1, 900)):
+            FoodEntryFactory(product=product, grams=Decimal(grams), date=last - timedelta(days=ago))
+        delete(FoodEntryFactory(product=product, grams=Decimal(900), date=last))
+
+        page = support.get(f"/admin/devices/device/{device.pk}/change/").content.decode()
+
+        assert page.count("<title>") == 31  # the page's own, and one a bar
+        assert f"<title>{last}: 1,000 kcal, 2 entries</title>" in page
+        assert f"<title>{last - timedelta(days=29)}: 500 kcal, 1 entries</title>" in page
+        assert f"<title>{last - timedelta(days=1)}: nothing logged</title>" in page
+        assert page.count('y="0" width="16" height="120"/></g>') == 1
+        assert page.count('y="60" width="16" height="60"/></g>') == 1
+        assert "2 of 30 days logged, at most 1,000 kcal" in page
+
+    def test_is_not_there_where_nothing_was_logged(self, support, device, other):
+        FoodEntryFactory(device=other, date=latest_day(timezone.now()))
+
+        page = support.get(f"/admin/devices/device/{device.pk}/change/").content.decode()
+
+        assert "Nothing was logged from" in page
+        assert "kcal" not in page
+
+    def test_has_days_of_nothing_but_water(self, support, device):
+        product = ProductFactory(device=device, kcal_100g=0)
+        FoodEntryFactory(product=product, date=latest_day(timezone.now()))
+
+        page = support.get(f"/admin/devices/device/{device.pk}/change/").content.decode()
+
+        assert "1 of 30 days logged, at most 0 kcal" in page
+
+    @pytest.mark.parametrize(("hour", "day"), [(9, "2026-01-05"), (10, "2026-01-06")])
+    def test_ends_with_the_day_that_has_begun_furthest_in_the_east(self, hour, day):
+        assert str(latest_day(datetime(2026, 1, 5, hour, 0, tzinfo=UTC))) == day
