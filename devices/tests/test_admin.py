@@ -26,6 +26,7 @@ def form_of(product: Product, **changed) -> dict:
 
 
 DEVICES = "/admin/devices/device/"
+WHO = 4  # queries: the session, the user, what the user may, what the user's groups may
 
 
 def listed(support, q: str, **narrowed) -> set[str]:
@@ -78,7 +79,7 @@ class TestDevices:
         assert listed(support, term) == {ids[place] for place in found}
 
     def test_are_found_in_their_index(self, support, ids, django_assert_num_queries):
-        with django_assert_num_queries(4) as queries:  # session, user, the page's count, its rows
+        with django_assert_num_queries(WHO + 2) as queries:  # the page's count, its rows
             assert len(listed(support, "0d9c3c5e")) == 2
         *_, count, rows = [query["sql"] for query in queries.captured_queries]
 
@@ -158,8 +159,8 @@ class TestDevices:
         for count in (1, 5):
             for _ in range(count):
                 FoodEntryFactory(device=device)
-            # session, user, the device, a count of each of three kinds, the chart's sums
-            with django_assert_num_queries(7):
+            # the device, a count of each of three kinds, the chart's sums
+            with django_assert_num_queries(WHO + 5):
                 support.get(f"{DEVICES}{device.pk}/change/")
 
     @pytest.mark.parametrize("address", ["/admin/devices/device/", "/admin/devices/device/{}/change/"])
@@ -207,15 +208,15 @@ class TestRows:
         for count in (1, 5):
             for _ in range(count - 1):
                 FoodEntryFactory(device=device)
-            # session, user, the page's count, its rows; of entries, the first and last date, and the months or days
-            with django_assert_num_queries(6 if "food" in kind else 4):
+            # the page's count, its rows; of entries, the first and last date, and the months or days
+            with django_assert_num_queries(WHO + (4 if "food" in kind else 2)):
                 support.get(f"/admin/{kind}/", {"device__id__exact": device.pk})
 
     @pytest.mark.parametrize("kind", ["products/product", "products/portion", "food_entries/foodentry"])
     def test_are_listed_of_one_device_only(self, support, device, kind, django_assert_num_queries):
         FoodEntryFactory(device=device)
 
-        with django_assert_num_queries(2):  # session, user
+        with django_assert_num_queries(WHO):
             page = support.get(f"/admin/{kind}/").content.decode()
 
         assert "Rows are listed of one device" in page
