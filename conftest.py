@@ -1,5 +1,6 @@
 import countonme.tests.environment  # noqa: F401, I001 - before anything reads the settings
 
+import shutil
 from collections.abc import Callable
 from importlib import import_module
 from uuid import uuid4
@@ -17,12 +18,15 @@ from devices.owned import owned_models
 
 
 def pytest_collection_modifyitems(items):
-    """Leave out, on SQLite, what only PostgreSQL can show: two connections that write at the same moment."""
-    if connection.vendor == "postgresql":
-        return
+    """Leave out what this machine can't show: without PostgreSQL no two connections write at the same moment."""
+    missing = {
+        "postgres": connection.vendor != "postgresql" and "needs PostgreSQL",
+        "browser": not all(map(shutil.which, ("chromium", "chromedriver"))) and "needs chromium and chromedriver",
+    }
     for item in items:
-        if item.get_closest_marker("postgres"):
-            item.add_marker(pytest.mark.skip(reason="needs PostgreSQL"))
+        for marker, reason in missing.items():
+            if reason and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(autouse=True)

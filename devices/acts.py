@@ -47,6 +47,8 @@ class ReasonField(forms.CharField):
 
 
 class ActForm(forms.Form):
+    required_css_class = "required"
+
     reason = ReasonField()
 
 

@@ -46,9 +46,18 @@ class DeviceStateFilter(StateFilter):
 @admin.register(Device)
 class DeviceAdmin(ActsAdmin, FoundById):
     acts = (BLOCK, UNBLOCK, NEW_TOKEN)
-    list_display = ("id", "created_at", "last_seen_at", "revision", "blocked_at", "deleted_at")
+    list_display = ("id", "last_seen_at", "blocked_at", "deleted_at")
     list_filter = (DeviceStateFilter,)
-    fields = readonly_fields = (*list_display, "rows", "charts")
+    fields = readonly_fields = (
+        "id",
+        "created_at",
+        "last_seen_at",
+        "revision",
+        "blocked_at",
+        "deleted_at",
+        "rows",
+        "charts",
+    )
 
     def has_change_permission(self, request, obj=None) -> bool:
         return False
@@ -57,7 +66,7 @@ class DeviceAdmin(ActsAdmin, FoundById):
     def rows(self, device: Device) -> str:
         return self.of_each_kind("of_device", device)
 
-    @admin.display(description="What it did")
+    @admin.display(description="The last 30 days")
     def charts(self, device: Device) -> str:
         return self.of_each_kind("chart", device)
 

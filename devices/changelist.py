@@ -8,7 +8,9 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
+from django.http import HttpResponse
 from django.utils.functional import cached_property
+from django.utils.text import capfirst
 
 HEX_DIGITS = re.compile(r"[0-9a-f]{1,32}")
 COUNTED = 1000
@@ -84,6 +86,10 @@ class FoundById(admin.ModelAdmin):
     search_help_text = "The id, or how it begins."
     # What an address may narrow a list by. Anything else would read columns that no page shows, such as a hash.
     narrowed_by: tuple[str, ...] = ("state",)
+
+    def changelist_view(self, request, extra_context=None) -> HttpResponse:
+        title = {"title": capfirst(self.opts.verbose_name_plural)}
+        return super().changelist_view(request, title | (extra_context or {}))
 
     def get_changelist(self, request, **kwargs) -> type[ChangeList]:
         return FixedOrder

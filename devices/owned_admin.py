@@ -110,8 +110,7 @@ class OwnedAdmin(ActsAdmin, FoundById):
     # --- finding -----------------------------------------------------------------------------------
 
     def changelist_view(self, request, extra_context=None) -> HttpResponse:
-        title = capfirst(self.opts.verbose_name_plural)
-        of_device = {"title": title, "is_of_a_device": True, "device_id": parse_uuid(request.GET.get(OF_DEVICE))}
+        of_device = {"is_of_a_device": True, "device_id": parse_uuid(request.GET.get(OF_DEVICE))}
         return super().changelist_view(request, of_device | (extra_context or {}))
 
     def get_search_results(self, request, queryset, search_term) -> tuple[QuerySet, bool]:

@@ -46,7 +46,7 @@ class FoodEntryAdmin(OwnedAdmin):
     date_hierarchy = "date"
     narrowed_by = (*OwnedAdmin.narrowed_by, "date__year", "date__month", "date__day")
     name_search = "product_name__icontains"
-    list_display = ("product_name", "grams", "kcal", "date", "meal_type", "device_id", "created_at", "deleted_at")
+    list_display = ("product_name", "grams", "kcal", "date", "meal_type", "deleted_at")
     mended = ("date", "meal_type", "grams", "quantity")
     shown = ("product_name", "kcal", "protein", "carbs", "fat", "product", "portion")
 

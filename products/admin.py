@@ -1,8 +1,13 @@
 from django.contrib import admin
+from django.db.models import F
+from django.urls import reverse
+from django.utils.html import format_html_join
 
 from devices.owned_admin import OwnedAdmin, OwnedForm
 from products.models import Portion, Product
 from products.names import name_key
+
+PORTIONS_SHOWN = 50
 
 
 class ProductForm(OwnedForm):
@@ -22,13 +27,38 @@ class NamedAdmin(OwnedAdmin):
 @admin.register(Product)
 class ProductAdmin(NamedAdmin):
     form = ProductForm
-    list_display = ("name", "kcal_100g", "barcode", "device_id", "created_at", "deleted_at")
+    list_display = ("name", "energy", "barcode", "deleted_at")
     mended = ("name", "kcal_100g", "protein_100g", "carbs_100g", "fat_100g", "barcode")
+    shown = ("portions",)
+
+    @admin.display(description="kcal per 100 g")
+    def energy(self, product: Product) -> int:
+        return product.kcal_100g
+
+    @admin.display(description="Portions")
+    def portions(self, product: Product) -> str:
+        """Link to the product's portions, the live ones first, with what each is."""
+        live_first = (F("deleted_at").desc(nulls_first=True), "-is_default", "name_key", "id")
+        rows = Portion.all_objects.for_device(product.device_id).filter(product=product).order_by(*live_first)
+        return format_html_join(
+            "",
+            '<p><a href="{}">{}</a>, {} g{}{}</p>',
+            (
+                (
+                    reverse("admin:products_portion_change", args=[row.pk]),
+                    row.name,
+                    row.grams,
+                    ", the default" if row.is_default and not row.deleted_at else "",
+                    ", deleted" if row.deleted_at else "",
+                )
+                for row in rows[:PORTIONS_SHOWN]
+            ),
+        )
 
 
 @admin.register(Portion)
 class PortionAdmin(NamedAdmin):
-    list_display = ("name", "grams", "is_default", "product", "device_id", "created_at", "deleted_at")
+    list_display = ("name", "grams", "is_default", "product", "deleted_at")
     list_select_related = ("product",)
     mended = ("name", "grams")
     shown = ("is_default", "product")

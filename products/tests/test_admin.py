@@ -1,3 +1,4 @@
+import re
 from datetime import timedelta
 from functools import partial
 from html import unescape
@@ -224,6 +225,20 @@ class TestARestoredProduct:
         assert "Nothing was changed." in said(again)
         assert everything() == before
         assert LogEntry.objects.count() == 1
+
+
+class TestAProductsPage:
+    def test_leads_to_its_portions_deleted_ones_too(self, support, product, slice_, django_assert_num_queries):
+        deleted(slice_)
+        PortionFactory(product=product, name="Crust")
+
+        # who, the product, its device, its portions
+        with django_assert_num_queries(7):
+            shown = said(support.get(page(product)))
+
+        portions = list(re.findall(r'portion/[0-9a-f-]{36}/change/">(.+?)</p>', shown))
+        assert portions == ["100g</a>, 100.00 g, the default", "Crust</a>, 40.00 g", "Slice</a>, 40.00 g, deleted"]
+        assert page(slice_) in shown
 
 
 class TestADeletedProduct:
