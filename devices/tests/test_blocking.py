@@ -1,8 +1,11 @@
+from functools import partial
+
 import pytest
 
 from countonme.errors import Conflict, InvalidToken
 from devices.models import Device
 from devices.owned import change_set, delete_device
+from devices.tests.at_once import at_once
 from products.tests.factories import ProductFactory
 from sync.tests.phone import product, pulled, push, pushed
 
@@ -165,3 +168,15 @@ class TestAnIssuedToken:
 
         with pytest.raises(Conflict):
             device.issue_token()
+
+    @pytest.mark.postgres
+    @pytest.mark.django_db(transaction=True)
+    def test_is_the_only_one_though_a_rotated_one_is_first_used_at_the_same_moment(self, api, device):
+        for _ in range(5):
+            rotated = type(api)(api.post("/v1/auth/rotate").json()["token"])
+
+            _, new = at_once(partial(rotated.get, "/v1/devices/me"), Device.objects.get().issue_token)
+
+            assert [client.get("/v1/devices/me").status_code for client in (api, rotated)] == [401, 401]
+            api.use(new)
+            assert api.get("/v1/devices/me").status_code == 200
