@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from devices.models import Device
@@ -113,6 +113,20 @@ class TestBlocking:
         device.refresh_from_db()
         assert device.blocked_at is None
         assert log() == []
+
+    @pytest.mark.parametrize("name", ACTS)
+    def test_is_not_for_those_who_may_only_look(self, device, name):
+        viewer = User.objects.create_user("eve", is_staff=True)
+        viewer.user_permissions.add(Permission.objects.get(codename="view_device"))
+        browser = Client()
+        browser.force_login(viewer)
+
+        assert browser.get(page(device)).status_code == 200
+        assert f'href="../{name}/"' not in text(browser.get(page(device)))
+        assert browser.get(page(device, name)).status_code == 403
+        assert browser.post(page(device, name), {"reason": "x"}).status_code == 403
+        device.refresh_from_db()
+        assert device.blocked_at is None
 
     def test_comes_from_a_page_of_the_admin(self, support, device):
         forged = Client(enforce_csrf_checks=True)

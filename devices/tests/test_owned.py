@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from countonme.errors import InvalidToken
+from countonme.errors import Conflict, InvalidToken
 from devices.models import Device
 from devices.owned import OutsideChangeSet, change_set, delete_device, owned_models
 from food_entries.models import FoodEntry
@@ -23,6 +23,29 @@ class TestDeviceOwnedModels:
     @pytest.mark.parametrize("model", [Product, Portion, FoodEntry])
     def test_are_indexed_by_device_and_revision(self, model):
         assert ["device", "revision"] in [index.fields for index in model._meta.indexes]
+
+
+class TestARestore:
+    def test_is_of_a_tombstone(self, device):
+        entry = FoodEntryFactory(device=device)
+
+        for row in (entry, entry.product, entry.product.portions.get()):
+            with pytest.raises(Conflict, match="not deleted"), change_set(device):
+                row.restore()
+
+        device.refresh_from_db()
+        assert device.revision == 3
+
+    def test_needs_a_change_set(self, device):
+        entry = FoodEntryFactory(device=device)
+        with change_set(device):
+            entry.soft_delete()
+
+        with pytest.raises(OutsideChangeSet):
+            entry.restore()
+
+        entry.refresh_from_db()
+        assert entry.deleted_at is not None
 
 
 class TestChangeSet:

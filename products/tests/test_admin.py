@@ -240,6 +240,19 @@ class TestAProductsPage:
         assert portions == ["100g</a>, 100.00 g, the default", "Crust</a>, 40.00 g", "Slice</a>, 40.00 g, deleted"]
         assert page(slice_) in shown
 
+    def test_shows_names_as_they_are(self, support, device):
+        product = ProductFactory(device=device, name="<script>alert(1)</script>")
+        PortionFactory(product=product, name="<b>Slice")
+
+        listed = support.get("/admin/products/product/", {"device__id__exact": device.pk}).content.decode()
+        shown = support.get(page(product)).content.decode()
+        stale = support.post(page(product), {"name": "<i>", "seen": 1, "reason": "x"}, follow=True).content.decode()
+
+        assert "<b>Slice" not in shown
+        assert "&lt;b&gt;Slice" in shown
+        assert "<script>alert" not in listed + shown + stale
+        assert "You had name “&lt;i&gt;”" in stale
+
 
 class TestADeletedProduct:
     def test_goes_from_the_phone_with_its_portions(self, support, api, product, slice_):
