@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-clients rehearse-restore faults scaling lint bench key
+.PHONY: run test test-clients test-schema rehearse-restore faults scaling lint bench key
 
 run: .venv/run key
 	$(BIN)/python manage.py migrate --noinput
@@ -28,6 +28,19 @@ rehearse-restore: .venv/run key
 
 $(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json
 	cd $(NODE) && npm ci --silent
+	@touch $@
+
+# Whether the service does what its own document says, for SCHEMA_SECONDS. Needs PostgreSQL, as test-clients does.
+SCHEMATHESIS := clients/schemathesis
+SCHEMA_SECONDS ?= 45
+
+test-schema: .venv/run key $(SCHEMATHESIS)/.venv/run
+	$(if $(DATABASE_URL),BENCH_POSTGRES=$(dir $(DATABASE_URL))) $(BIN)/python -m clients.live \
+	  $(BIN)/python -m clients.schemathesis.run --max-time $(SCHEMA_SECONDS) $(ARGS)
+
+$(SCHEMATHESIS)/.venv/run: $(SCHEMATHESIS)/requirements.txt
+	$(PYTHON) -m venv $(SCHEMATHESIS)/.venv
+	$(SCHEMATHESIS)/.venv/bin/pip install --quiet --disable-pip-version-check -r $(SCHEMATHESIS)/requirements.txt
 	@touch $@
 
 # Whether anything that was acknowledged gets lost while workers, the database and connections die, for FAULT_SECONDS.

@@ -18,6 +18,11 @@ def ids(*_) -> serializers.ListField:
     return serializers.ListField(child=serializers.UUIDField(), required=False)
 
 
+def sent_ids(*_) -> serializers.ListField:
+    """Return ids as they were sent: what is refused may be no UUID."""
+    return serializers.ListField(child=serializers.CharField(), required=False)
+
+
 def changes(table: Table, *, required: bool) -> serializers.Serializer:
     """Return a table's lists: rows that are live, and ids of those that are not."""
     rows = {name: table.serializer_class(many=True, required=required) for name in ("created", "updated")}
@@ -46,7 +51,7 @@ SENT = per_table("PushedChanges", lambda table: changes(table, required=False))
 PUSHED = inline_serializer(
     "Push",
     {
-        "experimentalRejectedIds": per_table("RejectedIds", ids, help_text="Refused rows: keep them, unsynced."),
+        "experimentalRejectedIds": per_table("RejectedIds", sent_ids, help_text="Refused rows: keep them, unsynced."),
         "rejected": inline_serializer(
             "RejectedRow",
             {

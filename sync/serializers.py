@@ -81,7 +81,14 @@ class FoodEntryRow(RowSerializer):
         )
 
 
-@extend_schema_field({"type": "integer", "minimum": 0, "maximum": LAST_REVISION})
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "integer", "minimum": 0, "maximum": LAST_REVISION},
+            {"type": "string", "enum": ["", "null"]},
+        ]
+    }
+)
 class CursorField(QueryNumberField):
     """The `timestamp` of a pull. A client without one sends none, or what its language makes of it."""
 
