@@ -86,3 +86,16 @@ class TestTheDatabase:
         with connection.cursor() as cursor:
             cursor.execute(sql, rows)
             assert cursor.rowcount == 1
+
+    def test_has_no_key_to_a_product_or_a_portion_but_with_the_device(self, db):
+        """A key by the id alone has PostgreSQL look through everybody's rows whenever one is removed for good."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT conname FROM pg_constraint WHERE contype = 'f'"
+                " AND confrelid IN ('products'::regclass, 'portions'::regclass)"
+            )
+            assert {name for (name,) in cursor.fetchall()} == {
+                f"portion_{OF_PRODUCT}",
+                f"food_entry_{OF_PRODUCT}",
+                f"food_entry_{OF_PORTION}",
+            }
