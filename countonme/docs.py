@@ -4,7 +4,7 @@ from threading import Lock
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from drf_spectacular.views import SpectacularSwaggerView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
@@ -23,10 +23,11 @@ class SchemaView(APIView):
         return Response(document())
 
 
-class DocsView(SpectacularSwaggerView):
-    """The same, to read and try in a browser. What it loads comes from this service."""
+class DocsView(SpectacularSwaggerSplitView):
+    """The same, to read and try in a browser. What it loads comes from this service, its script from here too."""
 
     url_name = "schema"
+    template_name = "countonme/docs.html"
 
     def finalize_response(self, request, response, *args, **kwargs) -> Response:
         if response.exception:  # an error is JSON, here as everywhere

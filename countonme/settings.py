@@ -45,9 +45,10 @@ INSTALLED_APPS = [
     "sync",
 ]
 
-# The API needs the first six, the admin the rest; what is AdminOnly among them is passed by elsewhere.
+# The API needs the first seven, the admin the rest; what is AdminOnly among them is passed by elsewhere.
 MIDDLEWARE = [
     "countonme.request_id.RequestIdMiddleware",
+    "countonme.headers.HeadersMiddleware",
     "countonme.hosts.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -199,6 +200,12 @@ SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60 if HTTPS_ONLY else 0
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]  # they come from inside, without TLS
 if _header := env.str("SECURE_PROXY_SSL_HEADER", default=""):
     SECURE_PROXY_SSL_HEADER = tuple(_header.split(",", 1))
+# The admin's: no script reads them, no other page sends them, and no other path gets them.
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"
+SESSION_COOKIE_AGE = 12 * 60 * 60  # seconds: a working day
+SECURE_REFERRER_POLICY = "same-origin"
 SILENCED_SYSTEM_CHECKS = [
     "security.W005",  # HSTS for subdomains and
     "security.W021",  # preloading bind the operator's whole domain, which is not ours to decide

@@ -1,0 +1,114 @@
+import re
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+PAGES = ["/v1/docs", "/admin/login/", "/admin/", "/admin/products/product/", "/admin/auth/user/"]
+DATA = ["/v1/devices/me", "/v1/products", "/v1/nothing", "/v1/schema", "/healthz", "/v1/sync"]
+
+
+@pytest.fixture
+def support(db) -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser("ada"))
+    return client
+
+
+def policy_of(response) -> dict[str, str]:
+    parts = [part.strip().partition(" ") for part in response["Content-Security-Policy"].split(";")]
+    return {name: allowed for name, _, allowed in parts}
+
+
+class TestEveryAnswer:
+    @pytest.mark.parametrize("path", [*PAGES, *DATA])
+    def test_is_shown_in_no_frame_and_taken_for_what_it_is(self, api, support, path):
+        response = (support if path in PAGES else api).get(path)
+
+        assert policy_of(response)["frame-ancestors"] == "'none'"
+        assert response["X-Frame-Options"] == "DENY"
+        assert response["X-Content-Type-Options"] == "nosniff"
+        assert response["Referrer-Policy"] == "same-origin"
+        assert response["Cross-Origin-Opener-Policy"] == "same-origin"
+
+    @pytest.mark.parametrize("path", DATA)
+    def test_that_is_data_may_load_nothing(self, api, path):
+        assert policy_of(api.get(path)) == {"default-src": "'none'", "frame-ancestors": "'none'"}
+
+    @pytest.mark.parametrize("path", PAGES)
+    def test_that_is_a_page_loads_from_here_alone_and_has_no_script_in_it(self, support, path):
+        response = support.get(path, follow=True)
+
+        policy = policy_of(response)
+        assert policy["default-src"] == "'self'"
+        assert not {"script-src", "style-src", "connect-src"} & policy.keys()
+        page = response.content.decode()
+        assert re.findall(r"<script(?![^>]*\ssrc=)(?![^>]*application/json)[^>]*>|<style|\son\w+=|\sstyle=", page) == []
+
+    def test_says_so_from_a_file_and_from_a_redirect_too(self, anonymous, settings):
+        settings.SECURE_SSL_REDIRECT = True
+
+        file, redirect = anonymous.get("/static/admin/css/base.css", secure=True), anonymous.get("/v1/products")
+
+        assert b"".join(file)
+        assert redirect.status_code == 301
+        for response in (file, redirect):
+            assert policy_of(response)["frame-ancestors"] == "'none'"
+
+    def test_keeps_clients_to_https(self, anonymous, settings):
+        settings.SECURE_HSTS_SECONDS = 60 * 60
+
+        assert anonymous.get("/healthz", secure=True)["Strict-Transport-Security"] == "max-age=3600"
+
+
+class TestNoCache:
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("GET", "/v1/devices/me"),
+            ("POST", "/v1/auth/rotate"),
+            ("POST", "/v1/products"),
+            ("POST", "/v1/sync"),
+            ("GET", "/v1/products/x"),
+            ("GET", "/v1/products?limit=0"),
+            ("GET", "/healthz"),
+        ],
+    )
+    def test_stores_what_only_its_device_may_see(self, api, method, path):
+        assert api.generic(method, path)["Cache-Control"] == "no-store"
+
+    def test_stores_a_token(self, anonymous, db):
+        response = anonymous.post("/v1/auth/register", {"device_id": uuid4()})
+
+        assert (response.status_code, response["Cache-Control"]) == (200, "no-store")
+
+    @pytest.mark.parametrize("path", ["/v1/products", "/v1/food-entries", "/v1/sync"])
+    def test_but_the_devices_own_stores_what_has_an_etag(self, api, path):
+        response = api.get(path)
+
+        assert response["Cache-Control"] == "private, no-cache"
+        again = api.get(path, headers={"If-None-Match": response["ETag"]})
+        assert (again.status_code, again["Cache-Control"]) == (304, "private, no-cache")
+
+    def test_stores_a_page_of_the_admin(self, support):
+        assert "no-store" in support.get("/admin/")["Cache-Control"]
+
+
+class TestTheCookies:
+    def test_of_the_admin_are_for_the_admin_alone(self, settings, db):
+        settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = True
+        User.objects.create_superuser("ada", password="a-long-passw0rd")
+
+        response = Client().post(
+            "/admin/login/", {"username": "ada", "password": "a-long-passw0rd"}, follow=False, secure=True
+        )
+
+        assert set(response.cookies) == {"sessionid", "csrftoken"}
+        for cookie in response.cookies.values():
+            assert (cookie["secure"], cookie["httponly"], cookie["samesite"]) == (True, True, "Lax")
+            assert cookie["path"] == "/admin/"
+
+    def test_are_none_in_the_api(self, api, anonymous):
+        for response in (api.get("/v1/products"), anonymous.get("/v1/docs"), anonymous.get("/healthz")):
+            assert not response.cookies
