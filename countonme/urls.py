@@ -4,6 +4,7 @@ from django.views.generic import RedirectView
 
 from countonme import docs, health, metrics
 from countonme.converters import RowIdConverter
+from devices.sign_in import sign_in
 
 register_converter(RowIdConverter, "row_id")
 
@@ -23,5 +24,6 @@ urlpatterns = [
     path("v1/schema", docs.SchemaView.as_view(), name="schema"),
     path("v1/docs", docs.DocsView.as_view()),
     path("admin", RedirectView.as_view(url="/admin/")),
+    path("admin/login/", sign_in),
     path("admin/", admin.site.urls),
 ]

@@ -18,6 +18,7 @@ os.environ.update(
     FORWARDED_ALLOW_IPS="127.0.0.1,::1",
     HTTPS_ONLY="off",
     LOG_FORMAT="text",
+    LOGIN_FAILURE_RATE="1000/min",
     LOG_LEVEL="INFO",
     METRICS_TOKEN="",
     MIGRATE_LOCK_TIMEOUT="5",

@@ -104,7 +104,7 @@ class TestTheCookies:
             "/admin/login/", {"username": "ada", "password": "a-long-passw0rd"}, follow=False, secure=True
         )
 
-        assert set(response.cookies) == {"sessionid", "csrftoken"}
+        assert set(response.cookies) == {"sessionid", "csrftoken", "known"}
         for cookie in response.cookies.values():
             assert (cookie["secure"], cookie["httponly"], cookie["samesite"]) == (True, True, "Lax")
             assert cookie["path"] == "/admin/"

@@ -1,0 +1,166 @@
+import re
+from types import SimpleNamespace
+
+import pytest
+from django.contrib.auth import hashers
+from django.contrib.auth.models import User
+from django.test import Client
+
+from devices import throttling
+from devices.models import Attempts
+
+PASSWORD = "a-long-passw0rd"
+
+
+class QuickHasher(hashers.PBKDF2PasswordHasher):
+    iterations = 1_000
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = SimpleNamespace(now=1_800_000_000.0)
+    monkeypatch.setattr(throttling, "time", SimpleNamespace(time=lambda: clock.now))
+    return clock
+
+
+@pytest.fixture(autouse=True)
+def _three_an_hour(settings, db):
+    settings.LOGIN_FAILURE_RATE = "3/h"
+    settings.PASSWORD_HASHERS = [f"{__name__}.QuickHasher"]
+    User.objects.create_superuser("ada", password=PASSWORD)
+
+
+def sign_in(name="ada", password="wrong", address="192.0.2.1", browser=None):  # noqa: S107
+    return (browser or Client()).post(
+        "/admin/login/", {"username": name, "password": password, "next": "/admin/"}, REMOTE_ADDR=address
+    )
+
+
+def said(response) -> str:
+    """Return what the page says, less what was typed in and what differs at every request."""
+    page = response.content.decode()
+    return re.sub(r'name="(csrfmiddlewaretoken|username)" (value="[^"]*")?|value="[^"]*"', "", page)
+
+
+class TestTheLogIn:
+    def test_lets_in_who_knows_the_password(self):
+        browser = Client()
+
+        response = sign_in(password=PASSWORD, browser=browser)
+
+        assert (response.status_code, response["Location"]) == (302, "/admin/")
+        assert browser.get("/admin/").status_code == 200
+        assert not Attempts.objects.exists()
+
+    @pytest.mark.parametrize("name", ["nobody", "ADA", "inactive", "visitor"])
+    def test_has_one_answer_and_does_the_same_work_whatever_is_wrong(self, name, monkeypatch):
+        User.objects.create_user("inactive", password=PASSWORD, is_active=False, is_staff=True)
+        User.objects.create_user("visitor", password=PASSWORD)
+        work, encode = [], hashers.PBKDF2PasswordHasher.encode
+
+        def counted(self, password, salt, iterations=None):
+            work.append(iterations or self.iterations)
+            return encode(self, password, salt, 1)
+
+        monkeypatch.setattr(hashers.PBKDF2PasswordHasher, "encode", counted)
+        wrong_password = sign_in()
+        wrong_name = sign_in(name, PASSWORD)
+
+        assert wrong_name.status_code == wrong_password.status_code == 200
+        assert said(wrong_name) == said(wrong_password)
+        assert "Please enter the correct username and password" in said(wrong_name)
+        assert len(work) == 2
+        assert work[0] == work[1]
+
+    @pytest.mark.parametrize("name", ["ada", "nobody"])
+    def test_makes_a_name_wait_from_wherever_it_is_tried(self, name, clock):
+        answers = [sign_in(name, address=f"192.0.2.{n}") for n in range(4)]
+
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+        assert "Too many attempts. Try again in 3600 seconds." in said(answers[-1])
+        assert answers[-1]["Retry-After"] == "3600"
+        assert sign_in(name, PASSWORD, "192.0.2.9").status_code == 429
+
+    def test_makes_an_address_wait_whatever_name_it_tries(self, clock):
+        answers = [sign_in(f"user {n}") for n in range(4)]
+
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+        assert sign_in(password=PASSWORD).status_code == 429
+        assert sign_in(password=PASSWORD, address="192.0.2.2").status_code == 302
+
+    def test_is_open_again_when_the_time_is_over(self, clock):
+        for _ in range(4):
+            refused = sign_in()
+        clock.now += int(refused["Retry-After"])
+
+        assert sign_in(password=PASSWORD).status_code == 302
+
+    def test_looks_at_no_password_of_who_has_to_wait(self, clock, monkeypatch):
+        for _ in range(3):
+            sign_in()
+        monkeypatch.setattr(hashers.PBKDF2PasswordHasher, "encode", None)
+
+        assert sign_in().status_code == 429
+
+    def test_counts_a_name_however_it_is_written(self, clock):
+        for name in ("ada", "ADA", " ada ", "\uff21da"):
+            response = sign_in(name, address=f"192.0.2.{len(name)}{ord(name[0]) % 100}")
+
+        assert response.status_code == 429
+
+    def test_counts_no_form_that_is_not_filled_in(self):
+        for _ in range(4):
+            assert sign_in(password="").status_code == 200
+        assert not Attempts.objects.exists()
+
+    def test_keeps_neither_name_nor_address(self):
+        sign_in()
+
+        kept = str(list(Attempts.objects.values()))
+        assert Attempts.objects.count() == 2
+        assert "ada" not in kept
+        assert "192.0.2" not in kept
+
+
+class TestABrowserThatIsKnown:
+    @pytest.fixture
+    def browser(self):
+        browser = Client()
+        sign_in(password=PASSWORD, browser=browser)
+        browser.get("/admin/")
+        browser.post("/admin/logout/")
+        return browser
+
+    def test_is_not_locked_out_by_strangers(self, browser, clock):
+        for n in range(5):
+            sign_in(address=f"192.0.2.{n}")
+        for n in range(5):
+            sign_in(f"user {n}")
+
+        assert sign_in(password=PASSWORD, address="192.0.2.7").status_code == 429
+        assert sign_in(password=PASSWORD, browser=browser).status_code == 302
+
+    def test_may_guess_no_more_than_another(self, browser, clock):
+        answers = [sign_in(browser=browser, address=f"192.0.2.{n}").status_code for n in range(4)]
+
+        assert answers == [200, 200, 200, 429]
+
+    def test_is_known_for_one_name_alone(self, browser, clock):
+        User.objects.create_superuser("bob", password=PASSWORD)
+        for n in range(3):
+            sign_in("bob", address=f"192.0.2.{n}")
+
+        assert sign_in("bob", PASSWORD, browser=browser).status_code == 429
+
+    def test_can_not_be_made_up(self, clock):
+        for n in range(3):
+            sign_in(address=f"192.0.2.{n}")
+        browser = Client()
+        browser.cookies["known"] = "x ada:1:forged"
+
+        assert sign_in(password=PASSWORD, address="192.0.2.9", browser=browser).status_code == 429
+
+    def test_is_known_by_a_cookie_like_the_others(self, browser):
+        cookie = browser.cookies["known"]
+
+        assert (cookie["path"], cookie["httponly"], cookie["samesite"]) == ("/admin/", True, "Lax")
