@@ -31,6 +31,9 @@ class BodyMiddleware:
         except ValueError:
             length = 0
         stream = request.META.get("wsgi.input")
+        if request.META.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+            drain(stream, min(length, DRAINED_AT_MOST))
+            return encoded()
         if length > limit:
             drain(stream, min(length, DRAINED_AT_MOST))
             return too_large(limit)
@@ -57,6 +60,12 @@ def too_large(limit: int) -> JsonResponse:
     return JsonResponse({"detail": f"The body is larger than {limit} bytes."}, status=413)
 
 
+def encoded() -> JsonResponse:
+    """A small body that is unpacked here could be a very large one."""
+    answer = {"detail": "Bodies are taken as they are, without a Content-Encoding."}
+    return JsonResponse(answer, status=415, headers={"Accept-Encoding": "identity"})
+
+
 class StrictJSONParser(JSONParser):
     """Read JSON as RFC 8259 has it: UTF-8, no NaN, no Infinity.
 
@@ -64,14 +73,25 @@ class StrictJSONParser(JSONParser):
     """
 
     def parse(self, stream, media_type=None, parser_context=None):
+        sent = stream.read()
+        if parser_context and is_cut_short(parser_context["request"], len(sent)):
+            raise ParseError("JSON parse error - the body is shorter than its Content-Length")
         try:
-            return loads(stream.read().decode())
+            return loads(sent.decode())
         except UnicodeDecodeError as error:
             raise ParseError("JSON parse error - the body is not UTF-8") from error
         except RecursionError as error:
             raise ParseError("JSON parse error - nested too deeply") from error
         except ValueError as error:
             raise ParseError(f"JSON parse error - {error}") from error
+
+
+def is_cut_short(request, length: int) -> bool:
+    """Say whether a client has hung up while it was sending: what came may be JSON all the same."""
+    try:
+        return length < int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        return False
 
 
 def loads(text: str):
