@@ -47,7 +47,7 @@ class TestTwoCopies:
         with living(phones):
             time.sleep(SECONDS)
 
-        assert all(count > 20 for count in answered(service).values())
+        assert all(count > 5 for count in answered(service).values())
         assert [phone.finds_everything() for phone in phones] == [True] * PHONES
         assert sum(phone.unanswered for phone in phones) == 0
 
@@ -61,9 +61,9 @@ class TestTwoCopies:
             alone = answered(service, before)
             one.start()
             before = lines(service)
-            until(lambda: answered(service, before)["one"] > 20, "nginx gives it no more work")
+            until(lambda: answered(service, before)["one"] > 5, "nginx gives it no more work")
 
-        assert alone["two"] > 20
+        assert alone["two"] > 5
         assert alone["one"] <= PHONES  # sent before, and written to the log after
         assert [phone.finds_everything() for phone in phones] == [True] * PHONES
         # What one was doing when it was killed, and nothing else: what it did not take, nginx gave to two.
