@@ -91,7 +91,7 @@ class TestGunicorn:
 
 class TestAService:
     def test_that_is_told_to_stop_finishes_what_it_is_doing(self, tmp_path):
-        with Live(tmp_path, WEB_CONCURRENCY="1") as live, ThreadPoolExecutor(1) as pool:
+        with Live(tmp_path, WEB_CONCURRENCY="1", DATABASE_TIMEOUT="60") as live, ThreadPoolExecutor(1) as pool:
             writer = sqlite3.connect(live.database, isolation_level=None, check_same_thread=False)
             writer.execute("BEGIN IMMEDIATE")
             answered = pool.submit(live.post, "/v1/auth/register", {"device_id": str(uuid4())})
