@@ -70,7 +70,10 @@ class TestNoPage:
 
         for address in set(addresses()):
             for client in (root, support):
-                for response in (client.get(address), client.post(address, {"seen": "x"})):
+                answers = [client.get(address)]
+                if "/auth/" not in address:  # where it would delete who asks
+                    answers.append(client.post(address, {"seen": "x"}))
+                for response in answers:
                     page = response.content.decode() + str(response.headers)
                     assert response.status_code < 500
                     assert not [secret for secret in (*secrets, "$2b$1", "$2b$0") if secret in page], address
