@@ -6,6 +6,8 @@ GUNICORN_CMD_ARGS and the command line win over what is written here.
 import gc
 import os
 import shutil
+import socket
+import struct
 import tempfile
 from pathlib import Path
 
@@ -21,6 +23,7 @@ env.read_env(Path(__file__).parent / ".env")
 _host = env.str("HOST", default="127.0.0.1")
 _port = whole("PORT", env.str("PORT", default="8000"), least=1)
 _workers = workers_for(settings.DATABASES["default"]["ENGINE"])
+_client_timeout = whole("CLIENT_TIMEOUT", env.str("CLIENT_TIMEOUT", default="20"), least=1)
 
 bind = f"{_host}:{_port}"
 workers = whole("WEB_CONCURRENCY", env.str("WEB_CONCURRENCY", default=""), least=1, default=_workers)
@@ -71,6 +74,11 @@ def pre_fork(server, worker):
 
 
 def when_ready(server) -> None:
+    # Of each connection that is accepted, whose threads would wait for ever for a client that has fallen silent.
+    silence = struct.pack("ll", _client_timeout, 0)
+    for listener in server.LISTENERS:
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, silence)
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, silence)
     server.log.info("CountOnMe serves on http://%s:%s, its documentation on http://%s:%s/v1/docs", *(_host, _port) * 2)
 
 

@@ -1,0 +1,180 @@
+"""Processes that are told to stop, or are killed, and clients that never finish what they send."""
+
+import http.client
+import os
+import signal
+import socket
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from uuid import uuid4
+
+import psycopg
+import pytest
+from django.db import connection
+
+from benchmarks.machine import workers_of
+from countonme.tests.served import served
+
+BREAD = {"name": "Rye bread", "kcal_100g": 259}
+
+
+@pytest.fixture
+def service(live_url, tmp_path):
+    with served(live_url, tmp_path / "log", DATABASE_TIMEOUT="20", CLIENT_TIMEOUT="2") as service:
+        yield service
+
+
+@contextmanager
+def no_writes(live_url):
+    """Keep every write waiting inside of this block."""
+    if connection.vendor == "sqlite":
+        holder = sqlite3.connect(live_url.removeprefix("sqlite:///"), isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+    else:
+        holder = psycopg.connect(live_url)
+        holder.execute("LOCK TABLE devices IN SHARE MODE")
+    yield
+    holder.rollback()
+    holder.close()
+
+
+def pushed(count: int) -> dict:
+    return {
+        "products": {"created": [{"id": str(uuid4()), "name": f"Food {n}", "kcal_100g": 250} for n in range(count)]}
+    }
+
+
+def stored(service) -> dict[str, int]:
+    changes = service.ask("GET", "/v1/sync")[1]["changes"]
+    return {table: len(changes[table]["updated"]) for table in ("products", "portions")}
+
+
+def until(true, seconds: float = 20) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with suppress(OSError, http.client.HTTPException):
+            if true():
+                return True
+        time.sleep(0.1)
+    return False
+
+
+class TestATermination:
+    @pytest.mark.parametrize("times", [1, 2])
+    def test_finishes_what_is_under_way(self, service, live_url, times):
+        with ThreadPoolExecutor(4) as pool:
+            with no_writes(live_url):
+                answers = [pool.submit(service.ask, "POST", "/v1/products", BREAD) for _ in range(2)]
+                time.sleep(1)
+                for _ in range(times):
+                    service.server.process.send_signal(signal.SIGTERM)
+                    time.sleep(0.5)
+                assert not any(answer.done() for answer in answers)
+
+            assert [answer.result()[0] for answer in answers] == [201, 201]
+        assert service.server.process.wait(10) == 0
+
+    def test_of_a_worker_finishes_what_it_does_and_another_takes_its_place(self, service, live_url):
+        workers = workers_of(service.server.process.pid)
+
+        with ThreadPoolExecutor(1) as pool:
+            with no_writes(live_url):
+                answer = pool.submit(service.ask, "POST", "/v1/products", BREAD)
+                time.sleep(1)
+                for worker in workers:
+                    os.kill(worker, signal.SIGTERM)
+                time.sleep(0.5)
+
+            assert answer.result()[0] == 201
+        assert until(lambda: len(set(workers_of(service.server.process.pid)) - set(workers)) == 2)
+        assert until(lambda: service.ask("GET", "/v1/products")[0] == 200)
+
+
+class TestAKill:
+    @pytest.mark.parametrize("after", [0.1, 0.4, 0.8, 1.2])
+    def test_in_the_middle_of_a_push_leaves_all_of_it_or_nothing(self, service, after):
+        body = pushed(3_000)
+
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(service.ask, "POST", "/v1/sync?last_pulled_at=1", body)
+            time.sleep(after)
+            for worker in workers_of(service.server.process.pid):
+                os.kill(worker, signal.SIGKILL)
+            with suppress(OSError, http.client.HTTPException):
+                answer.result()
+
+        assert until(lambda: service.ask("GET", "/readyz")[0] == 200)
+        assert stored(service) in ({"products": 0, "portions": 0}, {"products": 3_000, "portions": 3_000})
+        assert service.ask("POST", "/v1/sync?last_pulled_at=1", body)[0] == 200
+        assert stored(service) == {"products": 3_000, "portions": 3_000}
+
+    @pytest.mark.postgres
+    def test_between_two_statements_leaves_nothing(self, service, live_url):
+        body = pushed(10)
+        entry = {"id": str(uuid4()), "product_id": body["products"]["created"][0]["id"], "date": "2026-01-05"}
+        body["food_entries"] = {"created": [entry | {"grams": 1, "meal_type": "lunch"}]}
+        with psycopg.connect(live_url) as other, ThreadPoolExecutor(1) as pool:
+            other.execute("LOCK TABLE food_entries IN EXCLUSIVE MODE")
+            answer = pool.submit(service.ask, "POST", "/v1/sync?last_pulled_at=1", body)
+            assert until(lambda: waits_to_insert_entries(live_url))
+            for worker in workers_of(service.server.process.pid):
+                os.kill(worker, signal.SIGKILL)
+            with pytest.raises((OSError, http.client.HTTPException)):
+                answer.result()
+
+        assert until(lambda: service.ask("GET", "/readyz")[0] == 200)
+        assert until(lambda: not waits_to_insert_entries(live_url))
+        assert stored(service) == {"products": 0, "portions": 0}
+        assert service.ask("POST", "/v1/sync?last_pulled_at=1", body)[0] == 200
+
+
+def waits_to_insert_entries(live_url) -> bool:
+    with psycopg.connect(live_url) as watcher:
+        found = watcher.execute(
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            " AND query LIKE 'INSERT INTO \"food_entries\"%'"
+        )
+        return found.fetchone() is not None
+
+
+class TestAClientThatNeverFinishes:
+    HEAD = (
+        "POST /v1/products HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {}\r\n"
+        "Content-Type: application/json\r\n"
+    )
+
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            "POST /v1/prod",
+            HEAD,
+            HEAD + "Content-Length: 39\r\n\r\n",
+            HEAD + 'Content-Length: 39\r\n\r\n{{"name": "Rye',
+            HEAD + 'Content-Length: 40\r\n\r\n{{"name": "Rye bread", "kcal_100g": 259}}',
+            HEAD + 'Transfer-Encoding: chunked\r\n\r\n27\r\n{{"name": "Rye',
+        ],
+        ids=["a line", "a head", "no body", "half a body", "all but a byte", "half a chunk"],
+    )
+    def test_is_hung_up_on_and_has_stored_nothing(self, service, sent):
+        clients = [socket.create_connection(("127.0.0.1", service.server.port), timeout=15) for _ in range(6)]
+        began = time.monotonic()
+        for client in clients:
+            client.sendall(sent.format(service.token).encode())
+
+        received = [b"".join(iter(lambda c=client: c.recv(65536), b"")) for client in clients]
+
+        assert time.monotonic() - began < 12
+        assert all(answer == b"" or answer.startswith(b"HTTP/1.1 400 ") for answer in received)
+        for client in clients:
+            client.close()
+        assert service.ask("GET", "/v1/products")[:2] == (200, [])
+
+    def test_keeps_nobody_waiting_before_it_has_sent_anything(self, service):
+        clients = [socket.create_connection(("127.0.0.1", service.server.port)) for _ in range(4)]
+        time.sleep(6)  # a thread has waited 5 seconds for each and gone on
+
+        assert all(service.timed("GET", "/healthz")[1] < 2 for _ in range(5))
+        for client in clients:
+            client.close()
