@@ -1,5 +1,9 @@
+from types import SimpleNamespace
+
 import bcrypt
 import pytest
+
+from devices import throttling
 
 
 @pytest.fixture
@@ -13,3 +17,11 @@ def bcrypt_runs(monkeypatch) -> list:
 
     monkeypatch.setattr(bcrypt, "checkpw", counted)
     return runs
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time that the limits read; it stands still until it is moved."""
+    clock = SimpleNamespace(now=1_800_000_000.0)
+    monkeypatch.setattr(throttling, "time", SimpleNamespace(time=lambda: clock.now))
+    return clock

@@ -1,12 +1,10 @@
 import re
-from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth import hashers
 from django.contrib.auth.models import User
 from django.test import Client
 
-from devices import throttling
 from devices.models import Attempts
 
 PASSWORD = "a-long-passw0rd"
@@ -14,13 +12,6 @@ PASSWORD = "a-long-passw0rd"
 
 class QuickHasher(hashers.PBKDF2PasswordHasher):
     iterations = 1_000
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    clock = SimpleNamespace(now=1_800_000_000.0)
-    monkeypatch.setattr(throttling, "time", SimpleNamespace(time=lambda: clock.now))
-    return clock
 
 
 @pytest.fixture(autouse=True)

@@ -1,21 +1,12 @@
 from secrets import token_urlsafe
-from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
 from django.core.cache import caches
 from django.utils import timezone
 
-from devices import throttling, verdicts
+from devices import verdicts
 from devices.models import Attempts, Device
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """The time that the throttle reads; it stands still until it is moved."""
-    clock = SimpleNamespace(now=1_800_000_000.0)
-    monkeypatch.setattr(throttling, "time", SimpleNamespace(time=lambda: clock.now))
-    return clock
 
 
 @pytest.fixture(autouse=True)
