@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 from django.contrib import admin
 from django.db.models import F
 from django.urls import reverse
 from django.utils.html import format_html_join
 
-from devices.owned_admin import OwnedAdmin, OwnedForm
+from devices.owned_admin import DELETE, RESTORE, OwnedAdmin, OwnedForm
 from products.models import Portion, Product
 from products.names import name_key
 
@@ -27,6 +29,10 @@ class NamedAdmin(OwnedAdmin):
 @admin.register(Product)
 class ProductAdmin(NamedAdmin):
     form = ProductForm
+    acts = (
+        replace(DELETE, explained=f"Its portions go with it, what was eaten of it stays. {DELETE.explained}"),
+        replace(RESTORE, explained=f"The portions that went with it come back too. {RESTORE.explained}"),
+    )
     list_display = ("name", "energy", "barcode", "deleted_at")
     mended = ("name", "kcal_100g", "protein_100g", "carbs_100g", "fat_100g", "barcode")
     shown = ("portions",)
