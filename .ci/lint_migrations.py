@@ -15,18 +15,18 @@ ROOT = Path(__file__).resolve().parent.parent
 SQUAWK = Path(sys.executable).with_name("squawk")
 OURS = ("countonme", "devices", "products", "food_entries", "sync")
 
-BASELINE = {
-    "devices.0003_purge_and_restore": "from before the first release, when no table had rows to lock",
-    "food_entries.0002_food_entry_of_the_same_device": "from before the first release as well",
-    "products.0002_portion_of_the_same_device": "from before the first release as well",
-}
+# The last migration of each app before the first release: until then no table had rows to lock, and no other code ran.
+BEFORE_THE_FIRST_RELEASE = {"devices": "0004", "products": "0004", "food_entries": "0004"}
+
+# Later ones that must break a rule, each with the reason.
+BASELINE: dict[str, str] = {}
 
 
 def main() -> int:
     written = dict(written_migrations())
     if gone := BASELINE.keys() - written.keys():
         raise SystemExit(f"BASELINE names migrations that are not there: {', '.join(sorted(gone))}")
-    new = {name: sql for name, sql in written.items() if name not in BASELINE}
+    new = {name: sql for name, sql in written.items() if name not in BASELINE and is_later(*name.split("."))}
     if not new:
         return 0
     with tempfile.TemporaryDirectory() as folder:
@@ -35,6 +35,10 @@ def main() -> int:
             file.write_text(sql)
         command = [SQUAWK, "--config", ROOT / ".ci/squawk.toml", *files]
         return subprocess.run(command, check=False).returncode  # noqa: S603 - the command is written here
+
+
+def is_later(app: str, name: str) -> bool:
+    return name[:4] > BEFORE_THE_FIRST_RELEASE.get(app, "")
 
 
 def written_migrations() -> Iterator[tuple[str, str]]:
