@@ -4,7 +4,7 @@ from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 
-from countonme.timeouts import at_length
+from countonme.timeouts import ask_whether_it_is_there, at_length
 
 
 class AdminOnly:
@@ -18,6 +18,7 @@ class AtLength:
     """A page of the admin may go through a whole table."""
 
     def __call__(self, request):
+        ask_whether_it_is_there()
         with at_length():
             return super().__call__(request)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.db import connection
 from rest_framework.exceptions import ErrorDetail
 
 from countonme import metrics
@@ -48,6 +49,7 @@ def push(device: Device, bodies: Iterator, since: int) -> dict:
         rows = sum(each.count for each in sent)
         try:
             with change_set(device) as changes:
+                plan_for_what_is_asked()
                 answer = Push(device, changes, sent, taken).stored(since)
         except IdsTaken as found:
             # Seen only when the rows were to be stored, since nobody reads another device's rows: once more, from the
@@ -56,6 +58,17 @@ def push(device: Device, bodies: Iterator, since: int) -> dict:
         else:
             metrics.synced_rows("push", rows)
             return answer
+
+
+def plan_for_what_is_asked() -> None:
+    """Have PostgreSQL plan each query of this transaction for its own ids.
+
+    A plan for any ids may compare every row of the device with every one of them: its guess of how many rows a device
+    has is that of all devices, and a push is of one that has many.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL plan_cache_mode = force_custom_plan")
 
 
 @dataclass(slots=True)

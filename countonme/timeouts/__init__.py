@@ -56,15 +56,19 @@ def what_the_server_ends(seconds: float) -> str:
 def at_length() -> Iterator[None]:
     """Let a statement take LONG as long inside of this block: on many rows, that is no sign of a database that is away.
 
-    Whether it is there at all is asked first, with the patience of always.
+    For where it has answered a moment ago, with the patience of always.
     """
-    if connection.settings_dict["ENGINE"] == __name__:
-        once_more(is_there)
     token = times.set(LONG)
     try:
         yield
     finally:
         times.reset(token)
+
+
+def ask_whether_it_is_there() -> None:
+    """Give up on a database that is away, where this process gives up at all."""
+    if connection.settings_dict["ENGINE"] == __name__:
+        once_more(is_there)
 
 
 def is_there() -> None:

@@ -12,7 +12,10 @@ from products.tests.factories import PortionFactory, ProductFactory
 BARCODE_IS_ITS_OWN = r"product_has_a_barcode_of_its_own|products\.device_id, products\.barcode"
 ONE_DEFAULT = r"product_has_one_default_portion|UNIQUE constraint failed: portions\.product_id"
 
-BARCODES = ("96385074", "012345678905", "4006381333931", "14006381333938")
+RIGHT_CHECK_DIGITS = ("96385074", "012345678905", "4006381333931", "14006381333938")
+WRONG_CHECK_DIGITS = [
+    barcode[:-1] + digit for barcode in RIGHT_CHECK_DIGITS for digit in "0123456789" if digit != barcode[-1]
+]
 
 OUT_OF_BOUNDS = [
     *[
@@ -35,7 +38,7 @@ OUT_OF_BOUNDS = [
     *[(Product, "barcode", "0" * length, "product_barcode_is_a_gtin") for length in (7, 9, 10, 11)],
     *[
         (Product, "barcode", barcode, "product_barcode_is_a_gtin")
-        for barcode in ("9638507x", "-9638507", " 6385074", "٩٦٣٨٥٠٧٤")
+        for barcode in (*WRONG_CHECK_DIGITS, "9638507x", "-9638507", " 6385074", "٩٦٣٨٥٠٧٤")
     ],
     (Portion, "grams", Decimal(0), "portion_grams_within_bounds"),
     (Portion, "grams", Decimal("-0.01"), "portion_grams_within_bounds"),
@@ -121,7 +124,7 @@ class TestTheDatabase:
 
         with change_set(device):
             device.products.update(name="x", kcal_100g=0, protein_100g=0, carbs_100g=100, fat_100g=None, barcode=None)
-            for barcode in BARCODES:
+            for barcode in RIGHT_CHECK_DIGITS:
                 device.products.update(name="ß" * 100, kcal_100g=1000, barcode=barcode)
             device.portions.filter(pk=portion.pk).update(grams=Decimal("0.01"))
             device.portions.exclude(pk=portion.pk).update(grams=Decimal(10_000))
