@@ -1,5 +1,6 @@
 import countonme.tests.environment  # noqa: F401, I001 - before anything reads the settings
 
+import os
 import shutil
 from collections.abc import Callable
 from importlib import import_module
@@ -21,6 +22,7 @@ def pytest_collection_modifyitems(items):
     """Leave out what this machine can't show: without PostgreSQL no two connections write at the same moment."""
     missing = {
         "postgres": connection.vendor != "postgresql" and "needs PostgreSQL",
+        "direct": os.environ.get("DATABASE_POOLER") and "needs connections of its own",
         "browser": not all(map(shutil.which, ("chromium", "chromedriver"))) and "needs chromium and chromedriver",
     }
     for item in items:

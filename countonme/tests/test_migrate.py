@@ -16,7 +16,7 @@ from django.db import connection
 from countonme.management.commands import migrate
 
 ROOT = Path(settings.BASE_DIR)
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.direct]
 
 
 @pytest.fixture

@@ -215,6 +215,7 @@ class TestAStatement:
         silent.flowing.set()
         silent.close()
 
+    @pytest.mark.direct
     def test_that_nobody_waits_for_is_ended_by_the_server(self):
         with connection.cursor() as cursor:
             cursor.execute("SELECT current_setting('lock_timeout'), current_setting('statement_timeout')")
