@@ -120,6 +120,7 @@ class TestADatabaseThatIsAway:
         assert all_at_once(connected, "GET", "/v1/products")[0] == {200}
 
 
+@pytest.mark.direct
 class TestALockThatSomebodyElseHolds:
     @pytest.fixture
     def alone(self, live_url, tmp_path):
