@@ -18,6 +18,7 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from django.db.models import Expression, Lookup, QuerySet, Value
 from django.db.models.query import ModelIterable, ValuesIterable
 from django.db.models.sql import InsertQuery
+from psycopg.adapt import Loader
 from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.numeric import FloatLoader
 from psycopg.types.string import TextLoader
@@ -108,7 +109,7 @@ class Prepared:
         arguments = [param.filled(values, connection) if isinstance(param, Slot) else param for param in params]
         if limit is not None:
             arguments += [limit, offset]
-        cursor = shaped.cursor(connection)
+        cursor = shaped.cursor.of(connection)
         cursor.execute(sql, arguments)
         return shaped(cursor.fetchall())
 
@@ -139,7 +140,21 @@ class Shape:
         self.kind = queryset._iterable_class
         of_model = self.kind is ModelIterable
         self.names = [column.target.attname for column in columns] if of_model else list(queryset.query.selected)
-        self.connected, self.kept = None, None
+        self.cursor = KeptCursor(**self.loaders())
+
+    def loaders(self) -> dict[str, type[Loader]]:
+        """Return what makes fewer things in Python than Django does.
+
+        Django puts its time zone on each datetime; the session's is UTC. What is no model is read to be written as
+        JSON, where an amount is a number: it skips being a Decimal. Dicts are written as they are, and an id in them
+        skips being a UUID.
+        """
+        loaders = {"timestamptz": TimestamptzLoader}
+        if self.kind is not ModelIterable:
+            loaders["numeric"] = FloatLoader
+        if self.kind is ValuesIterable:
+            loaders["uuid"] = TextLoader
+        return loaders
 
     def __call__(self, found: list) -> list:
         if self.converters:
@@ -150,27 +165,44 @@ class Shape:
             return [dict(zip(self.names, row, strict=True)) for row in found]
         return [tuple(row) for row in found]
 
-    def cursor(self, connection):
-        """Return a cursor that is kept as long as its connection, with psycopg's own loaders, written in C.
 
-        Django puts its time zone on each datetime in Python; the session's is UTC. What is no model is read to be
-        written as JSON, where an amount is a number: it skips being a Decimal. Dicts are written as they are, and an id
-        in them skips being a UUID.
-        """
+class KeptCursor:
+    """A thread's cursor, kept as long as its connection: to make one takes as long as to run a short query.
+
+    With psycopg's own loaders, written in C, for these types of PostgreSQL; on SQLite it is a new one each time.
+    """
+
+    def __init__(self, **loaders: type[Loader]):
+        self.loaders = loaders
+        self.connected, self.kept = None, None
+
+    def of(self, connection):
         if connection.vendor != "postgresql":
             return connection.cursor()
         connection.ensure_connection()
         if self.connected is not connection.connection:
             self.connected, self.kept = connection.connection, connection.create_cursor()
-            self.kept.adapters.register_loader("timestamptz", TimestamptzLoader)
-            if self.kind is not ModelIterable:
-                self.kept.adapters.register_loader("numeric", FloatLoader)
-            if self.kind is ValuesIterable:
-                self.kept.adapters.register_loader("uuid", TextLoader)
+            for name, loader in self.loaders.items():
+                self.kept.adapters.register_loader(name, loader)
         return connection._prepare_cursor(self.kept)
 
 
-_inserts = local()
+class Kept(local):
+    """What a thread keeps for statements that are no querysets."""
+
+    def __init__(self):
+        self.inserts: dict[type[models.Model], str] = {}
+        self.cursor = KeptCursor()
+
+
+_kept = Kept()
+
+
+def executed(connection, sql: str, params: list):
+    """Run a statement and return its cursor, which is good until the thread's next one."""
+    cursor = _kept.cursor.of(connection)
+    cursor.execute(sql, params)
+    return cursor
 
 
 def insert(row: models.Model) -> None:
@@ -178,13 +210,12 @@ def insert(row: models.Model) -> None:
     connection = connections[DEFAULT_DB_ALIAS]
     model = type(row)
     fields = model._meta.local_concrete_fields
-    known = _inserts.__dict__
+    known = _kept.inserts
     if model not in known:
         query = InsertQuery(model)
         query.insert_values(fields, [copy.copy(row)])
         ((known[model], _),) = query.get_compiler(connection=connection).as_sql()
-    with connection.cursor() as cursor:
-        cursor.execute(known[model], stored_values(row, connection))
+    executed(connection, known[model], stored_values(row, connection))
     row._state.adding, row._state.db = False, connection.alias
 
 
@@ -196,9 +227,7 @@ def update(row: models.Model, *, of: str) -> bool:
     connection = connections[DEFAULT_DB_ALIAS]
     sql, order = updating(type(row), of)
     values = stored_values(row, connection)
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [values[place] for place in order])
-        return cursor.rowcount == 1
+    return executed(connection, sql, [values[place] for place in order]).rowcount == 1
 
 
 @cache

@@ -1,7 +1,10 @@
 import os
 
 from django.conf import settings
+from django.core.cache import BaseCache, caches, close_caches
+from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections, reset_queries
 from django.urls import get_resolver
 
 from countonme.timeouts import give_up_after
@@ -12,3 +15,10 @@ give_up_after(settings.DATABASE_TIMEOUT, settings.DATABASES["default"])
 application = get_wsgi_application()
 # Before gunicorn forks its workers: else each loads all views at its first request, which waits for that.
 get_resolver().url_patterns  # noqa: B018
+
+# What Django does around each request, and need not be done here: it costs as much as half of the middleware.
+request_started.disconnect(close_old_connections)  # at the end of the one before, it was looked at
+if not settings.DEBUG:
+    request_started.disconnect(reset_queries)  # none is kept
+if all(type(cache).close is BaseCache.close for cache in caches.all()):
+    request_finished.disconnect(close_caches)  # they have nothing to close

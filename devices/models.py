@@ -2,10 +2,19 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import IntegrityError, OperationalError, connection, models, transaction
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    IntegrityError,
+    OperationalError,
+    connection,
+    connections,
+    models,
+    transaction,
+)
 from django.utils import timezone
 
 from countonme.errors import Conflict, InvalidToken
+from countonme.prepared import executed
 from devices import tokens
 
 SEEN_EVERY = timedelta(minutes=15)
@@ -65,9 +74,7 @@ class DeviceManager(models.Manager):
         return self.model._meta.pk.get_db_prep_value(device_id, connection)
 
     def fetched(self, sql: str, params: list) -> tuple | None:
-        with connection.cursor() as cursor:
-            cursor.execute(sql, params)
-            return cursor.fetchone()
+        return executed(connections[DEFAULT_DB_ALIAS], sql, params).fetchone()
 
 
 class Device(models.Model):

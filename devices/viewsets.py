@@ -2,6 +2,7 @@ import hashlib
 from functools import cache
 
 from django.db.models import QuerySet
+from django.http import HttpResponseBase, HttpResponseNotModified
 from django.utils.cache import patch_vary_headers
 from django.utils.functional import cached_property
 from django.utils.http import parse_etags
@@ -44,17 +45,17 @@ class ConditionalReads:
         super().initial(request, *args, **kwargs)
         if self.action not in self.conditional_reads:
             return
-        device = request.user
-        url = f"{request.scheme}://{request.get_host()}{request.get_full_path()}"
+        device, headers = request.user, request.META
+        url = f"{request.scheme}://{headers.get('HTTP_HOST')}{request.get_full_path()}"
         named = f"{REPRESENTATION} {device.pk} {device.revision} {device.purged_through} {url}"
         self.etag = f'"{hashlib.blake2b(named.encode(), digest_size=16).hexdigest()}"'
-        if self.etag in (known.removeprefix("W/") for known in parse_etags(request.META.get("HTTP_IF_NONE_MATCH", ""))):
+        if self.etag in (known.removeprefix("W/") for known in parse_etags(headers.get("HTTP_IF_NONE_MATCH", ""))):
             raise NotModified
 
-    def handle_exception(self, exc) -> Response:
-        return Response(status=304) if isinstance(exc, NotModified) else super().handle_exception(exc)
+    def handle_exception(self, exc) -> HttpResponseBase:
+        return HttpResponseNotModified() if isinstance(exc, NotModified) else super().handle_exception(exc)
 
-    def finalize_response(self, request, response, *args, **kwargs) -> Response:
+    def finalize_response(self, request, response, *args, **kwargs) -> HttpResponseBase:
         response = super().finalize_response(request, response, *args, **kwargs)
         if self.etag and response.status_code in (200, 304):
             response["ETag"] = f"W/{self.etag}"
