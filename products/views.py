@@ -82,6 +82,12 @@ class PortionViewSet(DeviceOwnedViewSet):
     def narrowed(cls, rows: QuerySet, *, product) -> QuerySet:
         return rows.filter(product=product).default_first()
 
+    def completed(self, rows: list[dict]) -> list[dict]:
+        """Add nothing. A live product has a portion: one without any on this page may have been deleted meanwhile."""
+        if not rows:
+            self.live_product()
+        return rows
+
     def stored(self, sent) -> Portion | None:
         return self.product and super().stored(sent)
 
@@ -90,5 +96,8 @@ class PortionViewSet(DeviceOwnedViewSet):
 
     @cached_property
     def product(self) -> Product:
-        """The live product in the path; 404 in a product's words if there is none."""
+        return self.live_product()
+
+    def live_product(self) -> Product:
+        """Return the product in the path; 404 in a product's words if there is none that is live."""
         return ProductViewSet(request=self.request).row(self.kwargs["product_id"])

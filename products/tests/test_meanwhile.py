@@ -34,11 +34,12 @@ class TestAProductThatIsDeletedWhileItIsRead:
         assert response.status_code == 200
         assert [row["id"] for row in response.json()] == [str(kept.pk)]
 
-    def test_is_not_found(self, api, device, delete_before_portions):
+    @pytest.mark.parametrize("read", ["", "/portions"])
+    def test_is_not_found(self, api, device, delete_before_portions, read):
         gone = ProductFactory(device=device)
 
         with delete_before_portions(gone):
-            response = api.get(f"/v1/products/{gone.pk}")
+            response = api.get(f"/v1/products/{gone.pk}{read}")
 
         assert (response.status_code, response.json()) == (404, {"detail": "Product not found"})
         assert "ETag" not in response

@@ -394,6 +394,7 @@ class TestListPortions:
         assert (len(first.json()), len(second.json())) == (3, 2)
         assert first.json() + second.json() == whole
         assert "Link" not in second
+        assert api.get(f"/v1/products/{product.pk}/portions?offset=5").json() == []
 
     @pytest.mark.parametrize("query", ["limit=0", "limit=201", "offset=-1", "offset=x"])
     def test_refuses_a_page_out_of_bounds(self, api, product, query):
