@@ -2,14 +2,10 @@
 
 import os
 import secrets
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,13 +14,12 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.machine import workers_of
+from benchmarks.processes import ROOT, Process, free_port
 
-ROOT = Path(__file__).resolve().parent.parent
 OURS_BIN = ROOT / ".venv/bin"
 PEER_BIN = ROOT / "benchmarks/.venv/bin"
 POSTGRES = os.environ.get("BENCH_POSTGRES", "postgres://postgres@127.0.0.1:5432").rstrip("/")
 WORKERS = 2
-PATIENCE = 60  # seconds for a server to start
 
 
 def say(text: str) -> None:
@@ -33,58 +28,21 @@ def say(text: str) -> None:
 
 
 @dataclass
-class Server:
-    name: str
-    database: str
-    command: list[str]
-    environment: dict[str, str]
-    port: int = 0
-    process: subprocess.Popen | None = None
+class Server(Process):
+    database: str = ""
     workers: list[int] = field(default_factory=list)
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self, log: Path) -> None:
-        environment = {**os.environ, **self.environment, "PORT": str(self.port)}
-        command = [part.replace("{port}", str(self.port)) for part in self.command]
-        with log.open("w") as output:
-            # In a group of its own, so that the whole of it can be stopped, and nothing else.
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=True
-            )
-        self.wait(log)
+    def start(self) -> None:
+        super().start()
+        time.sleep(1)  # a worker exists before it serves
         self.workers = workers_of(self.process.pid)
         if len(self.workers) != WORKERS:
             raise SystemExit(f"{self.name} has {len(self.workers)} workers instead of {WORKERS}")
 
-    def wait(self, log: Path) -> None:
-        """Return when all workers are there and one of them answers, whatever it answers."""
-        until = time.monotonic() + PATIENCE
-        while time.monotonic() < until and self.process.poll() is None:
-            try:
-                urllib.request.urlopen(self.url + "/healthz", timeout=2).close()
-            except urllib.error.HTTPError as answer:
-                answer.close()
-            except OSError:
-                time.sleep(0.1)
-                continue
-            if len(workers_of(self.process.pid)) == WORKERS:
-                time.sleep(1)  # a worker exists before it serves
-                return
-        raise SystemExit(f"{self.name} did not start:\n{log.read_text()}")
-
-    def stop(self) -> None:
-        if self.process is None:
-            return
-        if self.process.poll() is None:
-            self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+    def is_ready(self) -> bool:
+        """Say whether all workers are there; one of them answers, whatever it answers."""
+        self.status("/healthz")
+        return len(workers_of(self.process.pid)) == WORKERS
 
 
 @contextmanager
@@ -92,25 +50,20 @@ def running(*servers: Server) -> Iterator[None]:
     """Serve inside of this block, and stop whatever happens."""
     with ExitStack() as started, tempfile.TemporaryDirectory() as logs:
         for server in servers:
-            server.port = free_port()
+            server.port, server.log = free_port(), Path(logs, f"{server.name}.log")
             started.callback(server.stop)
-            server.start(Path(logs, f"{server.name}.log"))
+            server.start()
         yield
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def ours(database: str) -> Server:
-    return Server("ours", database, [str(OURS_BIN / "gunicorn"), "countonme.wsgi"], our_environment(database))
+    command = [str(OURS_BIN / "gunicorn"), "countonme.wsgi"]
+    return Server("ours", command, our_environment(database), database=database)
 
 
 def limit(database: str) -> Server:
     command = [str(OURS_BIN / "gunicorn"), "benchmarks.peer_raw:application"]
-    return Server("limit", database, command, our_environment(database))
+    return Server("limit", command, our_environment(database), database=database)
 
 
 def fastapi(database: str, *, standard: bool = True, **environment: str) -> Server:
@@ -119,7 +72,7 @@ def fastapi(database: str, *, standard: bool = True, **environment: str) -> Serv
     command += ["--workers", str(WORKERS), "--no-access-log", "--log-level", "warning"]
     command += [] if standard else ["--loop", "asyncio", "--http", "h11"]
     name = "FastAPI, uvloop" if standard else "FastAPI"
-    return Server(name, database, command, {**peer_environment(database), **environment})
+    return Server(name, command, {**peer_environment(database), **environment}, database=database)
 
 
 SECRET_KEY = secrets.token_urlsafe(50)

@@ -16,16 +16,13 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import psycopg
-
 from benchmarks.faults.audit import faults_of
 from benchmarks.faults.phones import PATIENCE, Phone
-from benchmarks.faults.postgres import Postgres, postgres
 from benchmarks.machine import workers_of
+from benchmarks.processes import Postgres, folder_of_owner, postgres, until
 from benchmarks.servers import OURS_BIN, ROOT, Server, ours, running, say
 
 DATABASE = "countonme"
@@ -39,17 +36,18 @@ def main() -> int:
     arguments = parsed()
     random.seed(arguments.seed)
     say(f"seed {arguments.seed}, {arguments.seconds:g} seconds")
-    with postgres(synchronous_commit=arguments.synchronous_commit, wal_writer_delay="10s") as database:
+    settings = {"synchronous_commit": arguments.synchronous_commit, "wal_writer_delay": "10s"}
+    with folder_of_owner() as folder, postgres(folder / "data", **settings) as database:
         service = served_from(database)
         with running(service), ThreadPoolExecutor(PHONES) as pool:
             phones = [Phone(service.port, arguments.seed + n) for n in range(PHONES)]
             list(pool.map(Phone.register, phones))
-            until = time.monotonic() + arguments.seconds
-            calls = [pool.submit(phone.run, until) for phone in phones]
-            injected = injected_faults(service, database, until)
+            end = time.monotonic() + arguments.seconds
+            calls = [pool.submit(phone.run, end) for phone in phones]
+            injected = injected_faults(service, database, end)
             nonsense = finished(calls)
             serves(service)
-            database.crash()  # what is on the disk is what there is
+            crash(database)  # what is on the disk is what there is
             serves(service)
         found = faults_of(database.url(DATABASE), phones)
     return told(phones, injected, found | {"nonsense": nonsense})
@@ -65,8 +63,7 @@ def parsed() -> argparse.Namespace:
 
 def served_from(database: Postgres) -> Server:
     """Return the service on a new database, which is migrated."""
-    with psycopg.connect(database.url("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {DATABASE}")
+    database.run(f"CREATE DATABASE {DATABASE}")
     service = ours(DATABASE)
     # A cheap hash: after each death of a worker all tokens are checked anew, which is no part of this.
     service.environment |= {"DATABASE_URL": database.url(DATABASE), "BCRYPT_ROUNDS": "4"}
@@ -78,15 +75,15 @@ def served_from(database: Postgres) -> Server:
 # --- faults ---------------------------------------------------------------------------------------
 
 
-def injected_faults(service: Server, database: Postgres, until: float) -> Counter:
+def injected_faults(service: Server, database: Postgres, end: float) -> Counter:
     kinds = {
         "worker killed": lambda: kill_a_worker(service),
-        "database crashed": database.crash,
-        "connections cut": lambda: database.cut(DATABASE),
+        "database crashed": lambda: crash(database),
+        "connections cut": lambda: cut(database),
     }
     injected, turns = Counter(), itertools.cycle(random.sample(list(kinds), len(kinds)))
     time.sleep(random.uniform(*PAUSE))
-    while time.monotonic() < until:
+    while time.monotonic() < end:
         kind = next(turns)
         kinds[kind]()
         injected[kind] += 1
@@ -97,6 +94,17 @@ def injected_faults(service: Server, database: Postgres, until: float) -> Counte
 def kill_a_worker(service: Server) -> None:
     if workers := workers_of(service.process.pid):
         os.kill(random.choice(workers), signal.SIGKILL)
+
+
+def crash(database: Postgres) -> None:
+    """Stop as if the power had gone, and start again from what is on the disk."""
+    database.stop()
+    database.start()
+
+
+def cut(database: Postgres) -> None:
+    """Cut every connection to the service's database, whatever it is doing."""
+    database.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", DATABASE)
 
 
 # --- afterwards -----------------------------------------------------------------------------------
@@ -110,16 +118,7 @@ def finished(calls: list[Future]) -> list[str]:
 
 def serves(service: Server) -> None:
     """Return once the service says that it can serve; raise an error where it does not in time."""
-    until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            with urllib.request.urlopen(f"{service.url}/readyz", timeout=5) as answer:
-                answer.read()
-                return
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.2)
+    until(lambda: service.status("/readyz") == 200, "the service does not serve", PATIENCE)
 
 
 def told(phones: list[Phone], injected: Counter, found: dict[str, list[str]]) -> int:

@@ -16,7 +16,8 @@ import psycopg
 from django.conf import settings
 from django.db import connection
 
-from benchmarks.servers import Server, free_port, our_environment
+from benchmarks.processes import free_port
+from benchmarks.servers import Server, our_environment
 
 ROOT = Path(settings.BASE_DIR)
 GUNICORN = [str(Path(sys.executable).with_name("gunicorn")), "countonme.wsgi"]
@@ -62,9 +63,9 @@ class Service:
 def served(database_url: str, log: Path, **environment: str) -> Iterator[Service]:
     """Serve the database inside of this block, to a new phone."""
     environment = {**our_environment(""), "BCRYPT_ROUNDS": "4", "DATABASE_URL": database_url, **environment}
-    server = Server("service", "", GUNICORN, environment, free_port())
+    server = Server("service", GUNICORN, environment, free_port(), log)
     try:
-        server.start(log)
+        server.start()
         service = Service(server, log)
         service.register()
         yield service

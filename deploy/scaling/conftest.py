@@ -2,7 +2,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.scaling.machines import Machines, NotInstalled, Postgres, Process, machines, program
+from benchmarks.processes import NotInstalled, Postgres, Process, program
+from deploy.scaling.machines import Machines, machines
 
 LOG = {"logging_collector": "on", "log_destination": "jsonlog", "log_filename": "server"}
 NEEDED = ("initdb", "pg_basebackup", "pgbouncer", "nginx", "redis-server")

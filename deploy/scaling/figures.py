@@ -15,10 +15,11 @@ from pathlib import Path
 from benchmarks import data, wrk
 from benchmarks.calls import CALLS, Call, every_token
 from benchmarks.machine import database_processes, description
+from benchmarks.processes import Postgres, Process
 from benchmarks.run import median, requests_for
 from benchmarks.servers import OURS_BIN, Server, our_environment, running, say
 from benchmarks.wrk import Load
-from deploy.scaling.machines import Machines, Postgres, Process, machines
+from deploy.scaling.machines import Machines, machines, migrated
 from deploy.scaling.phone import Phone, living
 
 ROUNDS = min(int(os.environ.get("BENCH_ROUNDS", "5")), 20)
@@ -64,7 +65,7 @@ def environment(database: str, through: Process | None) -> dict[str, str]:
 def held(started: Machines, server: Postgres, name: str, through: Process | None) -> Held:
     """Return what PostgreSQL holds for copies whose threads are all busy, and how many writes a second they make."""
     database = f"held_{name}"
-    server.migrated(database)
+    migrated(server, database)
     address, phones = server.url(database, user="countonme", through=through), []
     with ExitStack() as copies, ExitStack() as lines:
         for number in range(COPIES):
@@ -89,14 +90,14 @@ def private(pid: int) -> float:
 
 def ratios(server: Postgres, pooler: Process) -> dict[str, list[Load]]:
     """Return what each call takes, direct and pooled: medians of rounds that take turns."""
-    server.migrated("rates")
+    migrated(server, "rates")
     made = data.made()
     data.store_ours(server.url("rates"), made)
     servers = []
     for name, through in ways(pooler):
         address = server.url("rates", user="countonme", through=through)
         settings = our_environment("rates") | environment(address, through)
-        servers.append(Server(name, "rates", [str(OURS_BIN / "gunicorn"), "countonme.wsgi"], settings))
+        servers.append(Server(name, [str(OURS_BIN / "gunicorn"), "countonme.wsgi"], settings, database="rates"))
     with running(*servers):
         for one in servers:
             wrk.loaded(one, every_token(made), seconds=max(2, SECONDS))

@@ -6,62 +6,27 @@ less their addresses.
 
 import os
 import re
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from http.client import HTTPConnection
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import psycopg
+from benchmarks.processes import (
+    ROOT,
+    Postgres,
+    Process,
+    as_owner,
+    folder_of_owner,
+    free_port,
+    postgres,
+    program,
+    run_as_owner,
+)
+from benchmarks.servers import our_environment
 
-ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
 USERS = """SELECT format('"%s" "%s"', rolname, rolpassword) FROM pg_authid WHERE rolcanlogin"""
-PATIENCE = 60  # seconds for a process to answer
-PLACES = [*os.environ["PATH"].split(":"), "/usr/sbin", *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")))]
-
-
-class NotInstalled(RuntimeError):
-    """A program that the tests need is not there. .ci/run installs it."""
-
-
-def program(name: str) -> str:
-    found = shutil.which(name, path=":".join(PLACES))
-    if found is None:
-        raise NotInstalled(f"{name} is not installed: postgresql, pgbouncer, nginx and redis-server are needed")
-    return found
-
-
-def as_owner(*command: str) -> list[str]:
-    """Return the command as a user that PostgreSQL and PgBouncer run as: they refuse root."""
-    first, *rest = command
-    return [*(["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []), program(first), *rest]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def until(true: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
-    """Return when it is true; raise TimeoutError when it takes too long."""
-    end = time.monotonic() + patience
-    while not true():
-        if time.monotonic() > end:
-            raise TimeoutError(what)
-        time.sleep(0.02)
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Machines:
@@ -70,53 +35,33 @@ class Machines:
     def __init__(self, folder: Path):
         self.folder = folder
         self.running = ExitStack()
-        if os.getuid() == 0:
-            shutil.chown(folder, "postgres")
 
     def write(self, name: str, text: str) -> Path:
         path = self.folder / name
         path.write_text(text)
         return path
 
-    def process(self, name: str, command: list[str], port: int, **environment: str) -> "Process":
-        process = Process(name, command, port, self.folder / f"{name}.log", environment)
+    def process(self, name: str, command: list[str], port: int, **environment: str) -> Process:
+        process = Process(name, command, environment, port, self.folder / f"{name}.log")
         self.running.callback(process.stop)
         process.start()
         return process
 
     # --- PostgreSQL --------------------------------------------------------------------------------
 
-    def postgres(self, **settings: str) -> "Postgres":
-        data = self.folder / "primary"
-        subprocess.run(
-            as_owner(
-                "initdb", f"--pgdata={data}", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync"
-            ),
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        return self.serving("primary", fsync="off", **settings)
+    def postgres(self, **settings: str) -> Postgres:
+        return self.running.enter_context(postgres(self.folder / "primary", fsync="off", **settings))
 
-    def replica_of(self, primary: "Postgres", **settings: str) -> "Postgres":
+    def replica_of(self, primary: Postgres, **settings: str) -> Postgres:
         """Return a standby that follows by streaming."""
-        name = f"replica-{free_port()}"
-        copy = [f"--pgdata={self.folder / name}", "--write-recovery-conf", "--checkpoint=fast", "--no-sync"]
-        command = as_owner("pg_basebackup", "--host=127.0.0.1", f"--port={primary.port}", "--username=postgres", *copy)
-        subprocess.run(command, check=True)
-        return self.serving(name, **settings)
-
-    def serving(self, name: str, **settings: str) -> "Postgres":
-        server = Postgres(self.folder / name, free_port())
-        given = {"listen_addresses": "127.0.0.1", "unix_socket_directories": str(self.folder), **settings}
-        options = " ".join(f"-c {key}={value}" for key, value in {"port": str(server.port), **given}.items())
-        log = [f"--log={self.folder / name}.log", "--wait", f"--options={options}"]
-        self.running.callback(server.stop)
-        server.control("start", *log)
-        return server
+        data = self.folder / f"replica-{free_port()}"
+        copy = [f"--pgdata={data}", "--write-recovery-conf", "--checkpoint=fast", "--no-sync"]
+        run_as_owner("pg_basebackup", "--host=127.0.0.1", f"--port={primary.port}", "--username=postgres", *copy)
+        return self.running.enter_context(postgres(data, **settings))
 
     # --- between the service and PostgreSQL, in front of it, and beside it ----------------------------
 
-    def pgbouncer(self, server: "Postgres", **settings: str) -> "Process":
+    def pgbouncer(self, server: Postgres, **settings: str) -> Process:
         """Start PgBouncer with the operator's file, and these settings instead of its own."""
         port = free_port()
         users = self.write(f"userlist-{port}.txt", "".join(f"{line}\n" for (line,) in server.run(USERS)))
@@ -127,7 +72,7 @@ class Machines:
         path = self.write(f"pgbouncer-{port}.ini", f"{text}admin_users = postgres\n")
         return self.process(f"pgbouncer-{port}", as_owner("pgbouncer", str(path)), port)
 
-    def nginx(self, copies: list["Process"]) -> "Process":
+    def nginx(self, copies: list[Process]) -> Process:
         """Start nginx with the operator's file in front of the copies."""
         port = free_port()
         text = (HERE / "nginx.conf").read_text()
@@ -146,113 +91,33 @@ class Machines:
         )
         return self.process("nginx", as_owner("nginx", "-e", "stderr", "-c", str(path)), port)
 
-    def redis(self) -> "Process":
+    def redis(self) -> Process:
         port = free_port()
         return self.process("redis", [program("redis-server"), "--port", str(port), "--save", ""], port)
 
-    def copy(self, name: str, database: str, **environment: str) -> "Process":
+    def copy(self, name: str, database: str, **environment: str) -> Process:
         """Start a copy of the service, with production's settings but for TLS, on two workers."""
         port = free_port()
         gunicorn = [sys.executable, "-m", "gunicorn", "countonme.wsgi"]
-        return self.process(name, gunicorn, port, **service(database) | {"PORT": str(port)} | environment)
+        return self.process(name, gunicorn, port, **service(database) | environment)
 
 
-class Process:
-    """A program that listens on a port, in a group of its own, so that the whole of it is stopped and nothing else."""
-
-    def __init__(self, name: str, command: list[str], port: int, log: Path, environment: dict[str, str]):
-        self.name, self.command, self.port, self.log, self.environment = name, command, port, log, environment
-        self.process: subprocess.Popen | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        with self.log.open("a") as log:
-            self.process = subprocess.Popen(
-                self.command,
-                cwd=ROOT,
-                env={**os.environ, **self.environment},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        until(lambda: self.has_ended() or answers(self.port), f"{self.name} does not answer")
-        if self.has_ended():
-            raise RuntimeError(f"{self.name} did not start:\n{self.log.read_text()}")
-
-    def status(self, path: str) -> int:
-        """Return the status of the answer to a GET."""
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)) as connection:
-            connection.request("GET", path)
-            return connection.getresponse().status
-
-    def has_ended(self) -> bool:
-        return self.process.poll() is not None
-
-    def signal(self, number: int) -> None:
-        os.killpg(self.process.pid, number)
-
-    def kill(self) -> None:
-        self.signal(signal.SIGKILL)
-        self.process.wait()
-
-    def stop(self) -> None:
-        if self.has_ended():
-            return
-        self.signal(signal.SIGCONT)
-        self.signal(signal.SIGTERM)
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.kill()
-
-
-class Postgres:
-    def __init__(self, data: Path, port: int):
-        self.data, self.port = data, port
-
-    def control(self, *command: str) -> None:
-        subprocess.run(as_owner("pg_ctl", f"--pgdata={self.data}", *command), check=True, stdout=subprocess.DEVNULL)
-
-    def stop(self) -> None:
-        if (self.data / "postmaster.pid").exists():
-            self.control("stop", "--mode=immediate")
-
-    def url(self, database: str = "postgres", *, user: str = "postgres", through: Process | None = None) -> str:
-        return f"postgres://{user}@127.0.0.1:{(through or self).port}/{database}"
-
-    def run(self, statement: str, *params, database: str = "postgres") -> list[tuple]:
-        """Run a statement and return its rows, if it has any."""
-        with psycopg.connect(self.url(database), autocommit=True) as connection:
-            cursor = connection.execute(statement, params or None)
-            return cursor.fetchall() if cursor.description else []
-
-    def migrated(self, database: str) -> str:
-        """Create the service's database and migrate it, without a pooler between; return its address."""
-        self.run(f'CREATE DATABASE "{database}" OWNER countonme TEMPLATE template0 LOCALE "C"')
-        address = self.url(database, user="countonme")
-        manage(address, "migrate", "--noinput", "--verbosity", "0")
-        return address
+def migrated(server: Postgres, database: str) -> str:
+    """Create the service's database and migrate it, without a pooler between; return its address."""
+    server.run(f'CREATE DATABASE "{database}" OWNER countonme TEMPLATE template0 LOCALE "C"')
+    address = server.url(database, user="countonme")
+    manage(address, "migrate", "--noinput", "--verbosity", "0")
+    return address
 
 
 def service(database: str) -> dict[str, str]:
-    return {
-        "ALLOWED_HOSTS": "127.0.0.1",
+    return our_environment("") | {
         "BCRYPT_ROUNDS": "4",
         "CACHE_URL": "locmemcache://",
         "DATABASE_POOLER": "",
         "DATABASE_URL": database,
-        "DEBUG": "off",
         "GUNICORN_CMD_ARGS": "--graceful-timeout=1",
-        "HOST": "127.0.0.1",
-        "HTTPS_ONLY": "off",
-        "MALLOC_ARENA_MAX": "1",
         "NUM_PROXIES": "1",
-        "REGISTER_RATE": "1000000/min",
-        "SECRET_KEY": "only-for-tests-" * 4,
-        "WEB_CONCURRENCY": "2",
     }
 
 
@@ -265,7 +130,7 @@ def manage(database: str, *command: str) -> None:
 @contextmanager
 def machines() -> Iterator[Machines]:
     """Have what is started inside of this block, and nothing of it after."""
-    with TemporaryDirectory(prefix="countonme.") as folder:
-        started = Machines(Path(folder))
+    with folder_of_owner() as folder:
+        started = Machines(folder)
         with started.running:
             yield started

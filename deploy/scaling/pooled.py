@@ -8,14 +8,14 @@ import os
 import subprocess
 import sys
 
-from deploy.scaling.machines import NotInstalled, machines
+from deploy.scaling.machines import machines, migrated
 
 
 def main(command: list[str]) -> int:
     with machines() as started:
         server = started.postgres()
         server.run("CREATE ROLE countonme LOGIN SUPERUSER")  # the tests make databases of their own
-        server.migrated("test_pooled")
+        migrated(server, "test_pooled")
         pooler = started.pgbouncer(server)
         address = server.url("pooled", user="countonme", through=pooler)
         environment = {**os.environ, "DATABASE_URL": address, "DATABASE_POOLER": "transaction"}
@@ -23,7 +23,4 @@ def main(command: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except NotInstalled as missing:
-        sys.exit(str(missing))
+    sys.exit(main(sys.argv[1:]))

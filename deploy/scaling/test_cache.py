@@ -8,13 +8,14 @@ from types import SimpleNamespace
 import pytest
 from redis import Redis
 
-from deploy.scaling.machines import until
+from benchmarks.processes import until
+from deploy.scaling.machines import migrated
 from deploy.scaling.phone import Phone
 
 
 @pytest.fixture(scope="module")
 def service(started, postgres) -> Iterator[SimpleNamespace]:
-    database, redis = postgres.migrated("cached"), started.redis()
+    database, redis = migrated(postgres, "cached"), started.redis()
     address = {"CACHE_URL": f"rediscache://127.0.0.1:{redis.port}/0"}
     one, two = (started.copy(f"cached-{name}", database, **address) for name in ("one", "two"))
     with Redis(port=redis.port) as asked:

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from deploy.scaling.machines import until
+from benchmarks.processes import until
+from deploy.scaling.machines import migrated
 from deploy.scaling.phone import Line, Phone, living
 
 PHONES = 6
@@ -19,7 +20,7 @@ SECONDS = 2.0  # of each act
 @pytest.fixture(scope="module")
 def service(started, postgres, pooler):
     """Two copies, nginx in front of them, PgBouncer behind."""
-    postgres.migrated("copies")
+    migrated(postgres, "copies")
     database = postgres.url("copies", user="countonme", through=pooler)
     copies = [started.copy(name, database, DATABASE_POOLER="transaction") for name in ("one", "two")]
     nginx = started.nginx(copies)

@@ -9,7 +9,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from deploy.scaling.machines import manage
+from deploy.scaling.machines import manage, migrated
 from deploy.scaling.partitions import TABLES, partition
 from deploy.scaling.phone import Line, Phone
 
@@ -29,7 +29,7 @@ LOGGED = {
 @pytest.fixture(scope="module")
 def service(started, postgres) -> Iterator[SimpleNamespace]:
     """A copy of the service on partitioned tables, whose plans are all in PostgreSQL's log."""
-    address = postgres.migrated("partitioned")
+    address = migrated(postgres, "partitioned")
     with psycopg.connect(address) as database:
         partition(database, PARTITIONS)
     manage(address, "after_restore")  # so that devices have gaps too

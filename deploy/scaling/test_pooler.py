@@ -5,6 +5,8 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
+from deploy.scaling.machines import migrated
+
 
 @pytest.fixture(scope="module")
 def pooler(started, postgres):
@@ -100,7 +102,7 @@ class TestAPreparedStatement:
 
 class TestARequestThatGetsNoConnection:
     def test_is_told_to_come_back(self, started, postgres):
-        postgres.migrated("busy")
+        migrated(postgres, "busy")
         pooler = started.pgbouncer(postgres, default_pool_size="1", query_wait_timeout="1")
         address = postgres.url("busy", user="countonme", through=pooler)
         copy = started.copy("busy", address, DATABASE_POOLER="transaction")

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.scaling.machines import Postgres, Process, manage, until
+from benchmarks.processes import Postgres, Process, until
+from deploy.scaling.machines import manage, migrated
 from deploy.scaling.phone import Phone
 
 
 @pytest.fixture(scope="module")
 def copy(started, postgres) -> Process:
-    return started.copy("followed", postgres.migrated("followed"))
+    return started.copy("followed", migrated(postgres, "followed"))
 
 
 @pytest.fixture
