@@ -16,7 +16,8 @@ import psycopg
 from django.conf import settings
 from django.db import connection
 
-from benchmarks.processes import free_port
+from benchmarks.machine import workers_of
+from benchmarks.processes import free_port, until
 from benchmarks.servers import Server, our_environment
 
 ROOT = Path(settings.BASE_DIR)
@@ -26,8 +27,20 @@ GUNICORN = [str(Path(sys.executable).with_name("gunicorn")), "countonme.wsgi"]
 class Service:
     """A running service, and a phone that calls it."""
 
-    def __init__(self, server: Server, log: Path):
-        self.server, self.log, self.token = server, log, ""
+    def __init__(self, server: Server):
+        self.server, self.process, self.token = server, server.process, ""
+
+    def workers(self) -> set[int]:
+        return set(workers_of(self.process.pid))
+
+    def wait_for_others(self, than: set[int]) -> None:
+        """Return when as many new workers serve in the place of these."""
+        until(lambda: len(now := self.workers()) == len(than) and not now & than, "no others serve")
+        time.sleep(1)  # a worker exists before it serves
+
+    def lines(self) -> list[dict]:
+        """Return the log, which is JSON."""
+        return [json.loads(line) for line in self.server.log.read_text().splitlines()]
 
     def ask(self, method: str, path: str, body=None, timeout: float = 30):
         """Return the answer's status, its body and its headers."""
@@ -36,8 +49,9 @@ class Service:
         try:
             client.request(method, path, None if body is None else json.dumps(body), headers)
             answer = client.getresponse()
-            text = answer.read()
-            return answer.status, json.loads(text) if text else None, answer.headers
+            text = answer.read().decode()
+            is_json = answer.headers.get_content_type() == "application/json"
+            return answer.status, json.loads(text) if is_json else text, answer.headers
         finally:
             client.close()
 
@@ -61,14 +75,12 @@ class Service:
 
 @contextmanager
 def served(database_url: str, log: Path, **environment: str) -> Iterator[Service]:
-    """Serve the database inside of this block, to a new phone."""
+    """Serve the database inside of this block."""
     environment = {**our_environment(""), "BCRYPT_ROUNDS": "4", "DATABASE_URL": database_url, **environment}
     server = Server("service", GUNICORN, environment, free_port(), log)
     try:
         server.start()
-        service = Service(server, log)
-        service.register()
-        yield service
+        yield Service(server)
     finally:
         server.stop()
 

@@ -253,6 +253,7 @@ class TestAHeader:
 @pytest.fixture(scope="module")
 def service(live_url, tmp_path_factory):
     with served(live_url, tmp_path_factory.mktemp("abuse") / "log") as service:
+        service.register()
         yield service
 
 

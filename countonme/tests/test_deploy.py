@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import socket
 import sqlite3
 import ssl
 import subprocess
@@ -18,8 +17,9 @@ import yaml
 from django.conf import settings
 from django.core.management import get_commands
 
+from benchmarks.processes import free_port, until
 from countonme import metrics
-from countonme.tests.live import Live
+from countonme.tests.served import served
 
 ROOT = Path(settings.BASE_DIR)
 DEPLOY = ROOT / "deploy"
@@ -218,10 +218,8 @@ class TestNginx:
         assert tested.returncode == 0, tested.stderr
         assert "[warn]" not in tested.stderr
 
-    def test_ends_tls_in_front_of_the_service(self, tmp_path, certificate):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+    def test_ends_tls_in_front_of_the_service(self, live_url, tmp_path, certificate):
+        port = free_port()
         trusting = ssl.create_default_context(cafile=tmp_path / "cert")
         trusting.check_hostname = False  # it is asked by its address
 
@@ -234,17 +232,12 @@ class TestNginx:
                 return refused.code, refused.read().decode()
 
         safe = {"HTTPS_ONLY": "on", "ALLOWED_HOSTS": "api.example.org", "NUM_PROXIES": "1", "METRICS_TOKEN": "x" * 20}
-        with Live(tmp_path, WEB_CONCURRENCY="1", **safe) as live:
+        with served(live_url, tmp_path / "log", **safe) as service:
             listen = f"listen 127.0.0.1:{port} ssl; {certificate}"
-            file = self.configured(tmp_path, upstream=live.url.removeprefix("http://"), listen=listen)
+            file = self.configured(tmp_path, upstream=f"127.0.0.1:{service.server.port}", listen=listen)
             nginx = subprocess.Popen([NGINX, "-c", str(file)], cwd=tmp_path, stderr=subprocess.DEVNULL)
             try:
-                for _ in range(50):
-                    try:
-                        ask("/healthz")
-                        break
-                    except OSError:
-                        time.sleep(0.1)
+                until(lambda: ask("/healthz")[0] == 200, "nginx does not answer")
 
                 assert ask("/v1/products?search=dumplings")[0] == 401  # and no redirect to HTTPS, which it is
                 assert ask("/metrics")[0] == 404
@@ -256,10 +249,9 @@ class TestNginx:
             finally:
                 nginx.terminate()
                 nginx.wait(10)
-            with pytest.raises(HTTPError, match="HTTP Error 401"):
-                live.get("/metrics")
+            assert service.ask("GET", "/metrics")[0] == 401
         written = "".join(file.read_text() for file in tmp_path.glob("*.log"))
-        assert "dumplings" not in written + live.log.read_text()
+        assert "dumplings" not in written + service.server.log.read_text()
 
 
 class TestPrometheus:

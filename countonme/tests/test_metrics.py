@@ -6,7 +6,6 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.error import HTTPError
 from uuid import uuid4
 
 import pytest
@@ -18,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from countonme import metrics
 from countonme.slots import Slot
-from countonme.tests.live import Live
+from countonme.tests.served import served
 from sync.tests.phone import product, pulled, push, pushed
 
 TOKEN = "a-token-of-the-operator"
@@ -265,31 +264,34 @@ class TestASlot:
 
 
 class TestWorkers:
-    def test_are_counted_together_the_dead_ones_too(self, tmp_path):
-        with Live(tmp_path, WEB_CONCURRENCY="2", METRICS_TOKEN=TOKEN) as live, ThreadPoolExecutor(6) as pool:
-            authorization = {"Authorization": f"Bearer {TOKEN}"}
+    def test_are_counted_together_the_dead_ones_too(self, live_url, tmp_path):
+        with served(live_url, tmp_path / "log", METRICS_TOKEN=TOKEN) as service, ThreadPoolExecutor(6) as pool:
 
             def healthy() -> float:
-                return sample(live.get("/metrics", **authorization), **requests("/healthz", 200))
+                return sample(service.ask("GET", "/metrics")[1], **requests("/healthz", 200))
 
-            with pytest.raises(HTTPError, match="401"):
-                live.get("/metrics")
+            def ask_60_times() -> None:
+                list(pool.map(lambda _: service.ask("GET", "/healthz"), range(60)))
+
+            assert service.ask("GET", "/metrics")[0] == 401
+            service.token = TOKEN
             before, asked = healthy(), 0
             for how in (signal.SIGTERM, signal.SIGKILL):
-                list(pool.map(lambda _: live.get("/healthz"), range(60)))
+                ask_60_times()
                 asked += 60
                 assert {healthy() for _ in range(10)} == {before + asked}
-                old = live.workers()
+                old = service.workers()
                 for worker in old:
                     os.kill(worker, how)
-                live.wait_for_others(old)
-            old = live.workers()
-            live.process.send_signal(signal.SIGHUP)
-            live.wait_for_others(old)
+                service.wait_for_others(old)
+            old = service.workers()
+            service.process.send_signal(signal.SIGHUP)
+            service.wait_for_others(old)
 
-            list(pool.map(lambda _: live.get("/healthz"), range(60)))
+            ask_60_times()
             assert {healthy() for _ in range(10)} == {before + asked + 60}
-            (folder,) = {Path(found).parent for found in re.findall(r"/\S+/histogram_\d\.db", live.memory())}
+            memory = "".join(Path(f"/proc/{worker}/maps").read_text() for worker in service.workers())
+            (folder,) = {Path(found).parent for found in re.findall(r"/\S+/histogram_\d\.db", memory)}
             assert len(list(folder.glob("histogram_*.db"))) <= 4  # of the eight workers that there were
         assert not folder.exists()
 

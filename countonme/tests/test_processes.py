@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from django.db import connection
 
-from benchmarks.machine import workers_of
+from benchmarks.processes import until
 from countonme.tests.served import served
 
 BREAD = {"name": "Rye bread", "kcal_100g": 259}
@@ -39,7 +39,8 @@ def service(lasting):
 @pytest.fixture
 def ending(live_url, tmp_path):
     """A service that is to end."""
-    with served(live_url, tmp_path / "log", **PATIENT) as service:
+    with served(live_url, tmp_path / "log", LOG_FORMAT="json", **PATIENT) as service:
+        service.register()
         yield service
 
 
@@ -68,16 +69,6 @@ def stored(service) -> dict[str, int]:
     return {table: len(changes[table]["updated"]) for table in ("products", "portions")}
 
 
-def until(true, seconds: float = 20) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        with suppress(OSError, http.client.HTTPException):
-            if true():
-                return True
-        time.sleep(0.1)
-    return False
-
-
 class TestATermination:
     @pytest.mark.parametrize("times", [1, 2])
     def test_finishes_what_is_under_way(self, ending, live_url, times):
@@ -86,15 +77,17 @@ class TestATermination:
                 answers = [pool.submit(ending.ask, "POST", "/v1/products", BREAD) for _ in range(2)]
                 time.sleep(1)
                 for _ in range(times):
-                    ending.server.process.send_signal(signal.SIGTERM)
+                    ending.process.send_signal(signal.SIGTERM)
                     time.sleep(0.5)
                 assert not any(answer.done() for answer in answers)
+                assert ending.process.poll() is None
 
             assert [answer.result()[0] for answer in answers] == [201, 201]
-        assert ending.server.process.wait(10) == 0
+        assert ending.process.wait(10) == 0
+        assert {line["logger"] for line in ending.lines()} == {"gunicorn.error", "countonme.requests"}
 
     def test_of_a_worker_finishes_what_it_does_and_another_takes_its_place(self, service, live_url):
-        workers = workers_of(service.server.process.pid)
+        workers = service.workers()
 
         with ThreadPoolExecutor(1) as pool:
             with no_writes(live_url):
@@ -105,8 +98,8 @@ class TestATermination:
                 time.sleep(0.5)
 
             assert answer.result()[0] == 201
-        assert until(lambda: len(set(workers_of(service.server.process.pid)) - set(workers)) == 2)
-        assert until(lambda: service.ask("GET", "/v1/products")[0] == 200)
+        service.wait_for_others(workers)
+        assert service.ask("GET", "/v1/products")[0] == 200
 
 
 class TestAKill:
@@ -117,12 +110,12 @@ class TestAKill:
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(service.ask, "POST", "/v1/sync?last_pulled_at=1", body)
             time.sleep(after)
-            for worker in workers_of(service.server.process.pid):
+            for worker in service.workers():
                 os.kill(worker, signal.SIGKILL)
             with suppress(OSError, http.client.HTTPException):
                 answer.result()
 
-        assert until(lambda: service.ask("GET", "/readyz")[0] == 200)
+        until(lambda: service.ask("GET", "/readyz")[0] == 200, "nobody serves")
         assert stored(service) in ({"products": 0, "portions": 0}, {"products": 3_000, "portions": 3_000})
         assert service.ask("POST", "/v1/sync?last_pulled_at=1", body)[0] == 200
         assert stored(service) == {"products": 3_000, "portions": 3_000}
@@ -135,14 +128,14 @@ class TestAKill:
         with psycopg.connect(live_url) as other, ThreadPoolExecutor(1) as pool:
             other.execute("LOCK TABLE food_entries IN EXCLUSIVE MODE")
             answer = pool.submit(service.ask, "POST", "/v1/sync?last_pulled_at=1", body)
-            assert until(lambda: waits_to_insert_entries(live_url))
-            for worker in workers_of(service.server.process.pid):
+            until(lambda: waits_to_insert_entries(live_url), "nothing waits")
+            for worker in service.workers():
                 os.kill(worker, signal.SIGKILL)
             with pytest.raises((OSError, http.client.HTTPException)):
                 answer.result()
 
-        assert until(lambda: service.ask("GET", "/readyz")[0] == 200)
-        assert until(lambda: not waits_to_insert_entries(live_url))
+        until(lambda: service.ask("GET", "/readyz")[0] == 200, "nobody serves")
+        until(lambda: not waits_to_insert_entries(live_url), "it waits for ever")
         assert stored(service) == {"products": 0, "portions": 0}
         assert service.ask("POST", "/v1/sync?last_pulled_at=1", body)[0] == 200
 

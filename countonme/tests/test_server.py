@@ -1,19 +1,15 @@
 import os
 import re
 import runpy
-import signal
-import sqlite3
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 import yaml
 from django.conf import settings
 
 from countonme import server
-from countonme.tests.live import Live
+from countonme.tests.served import served
 
 ROOT = Path(settings.BASE_DIR)
 POSTGRES, SQLITE = "django.db.backends.postgresql", "django.db.backends.sqlite3"
@@ -90,29 +86,11 @@ class TestGunicorn:
 
 
 class TestAService:
-    def test_that_is_told_to_stop_finishes_what_it_is_doing(self, tmp_path):
-        with Live(tmp_path, WEB_CONCURRENCY="1", DATABASE_TIMEOUT="60") as live, ThreadPoolExecutor(1) as pool:
-            writer = sqlite3.connect(live.database, isolation_level=None, check_same_thread=False)
-            writer.execute("BEGIN IMMEDIATE")
-            answered = pool.submit(live.post, "/v1/auth/register", {"device_id": str(uuid4())})
-            time.sleep(1)
-            live.process.send_signal(signal.SIGTERM)
-            time.sleep(1)
-            assert not answered.done()
-            assert live.process.poll() is None
+    def test_replaces_a_worker_after_its_share_of_requests_and_drops_none(self, live_url, tmp_path):
+        told = {"LOG_FORMAT": "json", "GUNICORN_CMD_ARGS": "--max-requests 20 --max-requests-jitter 0"}
+        with served(live_url, tmp_path / "log", **told) as service, ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda _: service.ask("GET", "/healthz")[:2], range(100)))
 
-            writer.execute("ROLLBACK")
-            writer.close()
-
-            assert answered.result() == 200
-            assert live.process.wait(10) == 0
-        assert {line["logger"] for line in live.lines()} == {"gunicorn.error", "countonme.requests"}
-
-    def test_replaces_a_worker_after_its_share_of_requests_and_drops_none(self, tmp_path):
-        arguments = "--max-requests 20 --max-requests-jitter 0"
-        with Live(tmp_path, WEB_CONCURRENCY="2", GUNICORN_CMD_ARGS=arguments) as live, ThreadPoolExecutor(4) as pool:
-            answers = list(pool.map(lambda _: live.get("/healthz"), range(100)))
-
-            assert answers == ['{"status":"ok"}'] * 100
-            booted = [line for line in live.lines() if re.match("Booting worker", line.get("message", ""))]
+            assert answers == [(200, {"status": "ok"})] * 100
+            booted = [line for line in service.lines() if re.match("Booting worker", line.get("message", ""))]
             assert len(booted) > 4

@@ -35,6 +35,7 @@ def service(live_url, relay, tmp_path_factory):
     """A service whose way to PostgreSQL is the relay."""
     name = live_url.rpartition("/")[2]
     with served(url_of(name, relay.port), tmp_path_factory.mktemp("service") / "log") as service:
+        service.register()
         yield service
 
 
@@ -125,6 +126,7 @@ class TestALockThatSomebodyElseHolds:
     @pytest.fixture
     def alone(self, live_url, tmp_path):
         with served(live_url, tmp_path / "log") as service:
+            service.register()
             yield service
 
     @contextmanager
