@@ -14,6 +14,7 @@ from django.db import connection
 from django.test import Client
 from rest_framework.test import APIClient
 
+from countonme.tests.served import live_database
 from devices.models import Device
 from devices.owned import owned_models
 
@@ -100,3 +101,10 @@ def everything(db) -> Callable[[], list]:
         return [*rows, list(Device.objects.order_by("pk").values("pk", "revision"))]
 
     return read
+
+
+@pytest.fixture(scope="session")
+def live_url(django_db_setup, tmp_path_factory):
+    """The URL of a migrated database for a service in processes of its own."""
+    with live_database(tmp_path_factory.mktemp("live")) as url:
+        yield url

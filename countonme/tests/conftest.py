@@ -6,7 +6,6 @@ import pytest
 from django.db import connections
 
 from countonme.logging import JSONFormatter
-from countonme.tests.served import live_database
 
 
 @pytest.fixture
@@ -44,10 +43,3 @@ def json_log(console, log):
     """Return a function that reads the log as machines do: a list of objects, one a line."""
     console.setFormatter(JSONFormatter())
     return lambda: [json.loads(line) for line in log.getvalue().splitlines()]
-
-
-@pytest.fixture(scope="session")
-def live_url(django_db_setup, tmp_path_factory):
-    """The URL of a migrated database for a service in processes of its own."""
-    with live_database(tmp_path_factory.mktemp("live")) as url:
-        yield url

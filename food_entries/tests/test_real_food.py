@@ -5,14 +5,9 @@ Nothing here is the service's code: the files are read, the values multiplied, r
 
 import csv
 import json
-import os
 import random
 import re
-import signal
-import socket
-import subprocess
 import sys
-import time
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -22,11 +17,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-import psycopg
 import pytest
-from django.conf import settings
 
-ROOT = Path(__file__).parents[2]
+from countonme.tests.served import served
+
 SR28 = Path(__file__).parent / "usda_sr28"
 
 PROTEIN, FAT, CARBS, KCAL = "203", "204", "205", "208"
@@ -130,85 +124,14 @@ def added_up(eaten: list[Eaten]) -> dict:
 
 
 @pytest.fixture
-def database_url(tmp_path):
-    """The address of an empty database of the test's own, of the kind that the settings name."""
-    ours = settings.DATABASES["default"]
-    if ours["ENGINE"] == "django.db.backends.sqlite3":
-        yield f"sqlite:///{tmp_path / 'real_food.sqlite3'}"
-        return
-    name = f"real_food_{uuid4().hex}"
-    address = {"host": ours["HOST"], "port": ours["PORT"], "user": ours["USER"], "password": ours["PASSWORD"]}
-    given = {key: value for key, value in address.items() if value}
-    url = urlsplit(os.environ["DATABASE_URL"])
-    with closing(psycopg.connect(**given, dbname="postgres", autocommit=True)) as server:
-        server.execute(f'CREATE DATABASE "{name}"')
-        try:
-            yield url._replace(path=f"{url.path.rpartition('/')[0]}/{name}").geturl()
-        finally:
-            server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-@pytest.fixture
-def phone(database_url, tmp_path):
+def phone(live_url, tmp_path):
     """A phone without a token yet, in reach of a server of its own. If the test fails, the server's log is shown."""
-    port = free_port()
-    environment = {
-        **os.environ,
-        "ALLOWED_HOSTS": "127.0.0.1",
-        "BCRYPT_ROUNDS": "4",
-        "CACHE_URL": "locmemcache://",
-        "DATABASE_URL": database_url,
-        "DEBUG": "off",
-        "GUNICORN_CMD_ARGS": "",
-        "HOST": "127.0.0.1",
-        "HTTPS_ONLY": "off",
-        "PORT": str(port),
-        "REGISTER_RATE": "1000/min",
-        "SECRET_KEY": uuid4().hex * 2,
-        "WEB_CONCURRENCY": "2",
-    }
-    log_path = tmp_path / "server.log"
-    with log_path.open("wb") as log:
-        ways = {"cwd": ROOT, "env": environment, "stdout": log, "stderr": subprocess.STDOUT}
-        try:
-            subprocess.run([sys.executable, "manage.py", "migrate", "--noinput"], check=True, **ways)
-            server = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "countonme.wsgi"], start_new_session=True, **ways
-            )
-            try:
-                phone = Phone(port)
-                wait_until_ready(server, phone)
-                yield phone
-            finally:
-                stop(server)
-        finally:
-            sys.stdout.write(log_path.read_text(errors="replace"))
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
-def wait_until_ready(server: subprocess.Popen, phone: "Phone") -> None:
-    for _ in range(600):
-        assert server.poll() is None, "the server has ended"
-        try:
-            assert phone.get("/readyz").status == 200
-        except ConnectionRefusedError:
-            time.sleep(0.05)
-        else:
-            return
-    pytest.fail("the server does not answer")
-
-
-def stop(server: subprocess.Popen) -> None:
-    server.terminate()
+    log = tmp_path / "log"
     try:
-        server.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+        with served(live_url, log) as service:
+            yield Phone(service.server.port)
+    finally:
+        sys.stdout.write(log.read_text(errors="replace"))
 
 
 @dataclass(frozen=True)
