@@ -1,4 +1,4 @@
-"""Where the time of a request goes: `python -m benchmarks.profiled`.
+"""Where the time of a request goes; a part of the results, and alone `python -m benchmarks.profiled`.
 
 One process answers each call a few hundred times under cProfile, which makes Python code look dearer than C code: the
 shares tell where to look, not how long anything takes.
@@ -8,17 +8,14 @@ import cProfile
 import io
 import os
 import pstats
-import signal
 import sys
 from collections import Counter
-from pathlib import Path
+from contextlib import redirect_stderr
 
 from benchmarks import data
 from benchmarks.calls import CALLS, Call, Request
-from benchmarks.machine import description
 from benchmarks.servers import ROOT, databases, migrate_ours, our_environment, say, url_of
 
-RESULTS = Path(__file__).with_name("profile.md")
 DATABASE = "bench_profile"
 PROFILED = ("304", "product list of 50", "create an entry")
 TIMES = 500
@@ -38,16 +35,19 @@ OTHER = "Python's standard library"
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the database is dropped
+    say("\n".join(section(profiled())))
+
+
+def profiled() -> dict[str, Counter]:
+    """Return the shares of each call that is looked at."""
     made = data.made()
-    with databases(DATABASE):
+    with databases(DATABASE), open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):  # the log
         migrate_ours(DATABASE)
         data.store_ours(url_of(DATABASE), made)
-        os.environ.update(our_environment(DATABASE), DJANGO_SETTINGS_MODULE="countonme.settings")
+        os.environ.update(our_environment(DATABASE), DJANGO_SETTINGS_MODULE="countonme.settings", LOG_FORMAT="json")
         shares = {call.name: shares_of(call, made) for call in CALLS if call.name in PROFILED}
         disconnect()
-    RESULTS.write_text(page(shares))
-    say("Written: benchmarks/profile.md")
+    return shares
 
 
 def disconnect() -> None:
@@ -118,20 +118,18 @@ def package_of(file: str, name: str) -> str:
     return next((package for part, package in PACKAGES.items() if part in where), OTHER)
 
 
-def page(shares: dict[str, Counter]) -> str:
+def section(shares: dict[str, Counter]) -> list[str]:
     packages = sorted({*PACKAGES.values(), OTHER}, key=lambda package: -sum(of[package] for of in shares.values()))
-    lines = [
-        "# Where the time goes",
+    return [
+        "## Where the time goes",
         "",
-        f"Shares of a request's time in one process, under cProfile, on {description()}. What a package calls in",
-        "others counts as theirs. Made by `python -m benchmarks.profiled`.",
+        "Shares of a request's time in one process, under cProfile. What a package calls in others counts as theirs.",
         "",
         f"| | {' | '.join(shares)} |",
         "|---" + "|--:" * len(shares) + "|",
         *(f"| {package} | {' | '.join(f'{of[package]:.0%}' for of in shares.values())} |" for package in packages),
         "",
     ]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """The results as a page and as a chart."""
 
 import re
+from collections import Counter
 from html import escape
 from pathlib import Path
 
 from benchmarks.machine import description
+from benchmarks.profiled import section
 from benchmarks.servers import ROOT, say
 
 HERE = Path(__file__).parent
@@ -59,13 +61,20 @@ def pins() -> dict[str, str]:
     return {name: found[name] for name in NAMED}
 
 
-def write(results: list, letter: dict[int, float], versions: dict[str, str], rounds: int, seconds: int) -> None:
-    (HERE / "results.md").write_text(page(results, letter, versions, rounds, seconds))
+def write(results: list, shares: dict[str, Counter], *rest) -> None:
+    (HERE / "results.md").write_text(page(results, shares, *rest))
     (HERE / "results.svg").write_text(chart(results))
     say("Written: benchmarks/results.md and benchmarks/results.svg")
 
 
-def page(results: list, letter: dict[int, float], versions: dict[str, str], rounds: int, seconds: int) -> str:
+def page(
+    results: list,
+    shares: dict[str, Counter],
+    letter: dict[int, float],
+    versions: dict[str, str],
+    rounds: int,
+    seconds: int,
+) -> str:
     return "\n".join(
         [
             "# Results",
@@ -78,6 +87,7 @@ def page(results: list, letter: dict[int, float], versions: dict[str, str], roun
             "",
             *summary(results),
             "",
+            *section(shares),
             *(line for result in results for line in table(result)),
             *of_the_letter(letter),
         ]

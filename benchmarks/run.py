@@ -18,6 +18,7 @@ import psycopg
 from benchmarks import data, report, wrk
 from benchmarks.calls import CALLS, Call, Request, asked, conditional, every_token
 from benchmarks.check import agreed
+from benchmarks.profiled import profiled
 from benchmarks.servers import (
     PEER_BIN,
     Server,
@@ -53,7 +54,7 @@ def main() -> None:
         raise SystemExit("The FastAPI service is not installed. `make bench` does it.")
     results, said = compared()
     letter = to_the_letter() if LETTER else {}
-    report.write(results, letter, said, ROUNDS, SECONDS)
+    report.write(results, profiled(), letter, said, ROUNDS, SECONDS)
 
 
 def compared() -> tuple[list[Result], dict[str, str]]:

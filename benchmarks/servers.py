@@ -16,7 +16,7 @@ import psycopg
 from benchmarks.machine import workers_of
 from benchmarks.processes import ROOT, Process, free_port
 
-OURS_BIN = ROOT / ".venv/bin"
+OURS_BIN = Path(sys.executable).parent
 PEER_BIN = ROOT / "benchmarks/.venv/bin"
 POSTGRES = os.environ.get("BENCH_POSTGRES", "postgres://postgres@127.0.0.1:5432").rstrip("/")
 WORKERS = 2
