@@ -21,7 +21,10 @@ PROFILED = ("304", "product list of 50", "create an entry")
 TIMES = 500
 
 PACKAGES = {  # the first that a function's file or name contains
-    "psycopg/connection.py:wait": "waiting for PostgreSQL",
+    # What the kernel does meanwhile: often it has PostgreSQL run at once, where the call would return.
+    "psycopg/connection.py:wait": "sending to PostgreSQL and waiting for it",
+    "psycopg/_cursor_base.py:_send_query_prepared": "sending to PostgreSQL and waiting for it",
+    "psycopg/_connection_base.py:_exec_command": "sending to PostgreSQL and waiting for it",
     "psycopg": "psycopg",
     "rest_framework": "Django REST framework",
     "django": "Django",
