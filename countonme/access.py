@@ -20,8 +20,9 @@ def began() -> float:
 def ended(request, response, started: float) -> None:
     """Count and log an answered request, in one line."""
     seconds, status = perf_counter() - started, response.status_code
+    route = route_of(request)
     if metrics.instruments:
-        metrics.request_answered(request.method, route_of(request), status, seconds)
+        metrics.request_answered(request.method, route, status, seconds)
     level = INFO if status < 500 else ERROR
     if not log.isEnabledFor(level):
         return
@@ -32,7 +33,7 @@ def ended(request, response, started: float) -> None:
             "logger": log.name,
             "request_id": request.id,
             "method": request.method,
-            "route": route_of(request),
+            "route": route,
             "status": status,
             "ms": round(seconds * 1000, 2),
             "device": device_of(request),
