@@ -190,6 +190,7 @@ SPECTACULAR_SETTINGS = {
 
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
+WHITENOISE_ROOT = BASE_DIR / "countonme/root"  # what is served at the root: the icon that browsers ask for
 WHITENOISE_AUTOREFRESH = DEBUG
 
 # --- security -------------------------------------------------------------------------------------

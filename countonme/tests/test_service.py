@@ -2,6 +2,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from countonme import docs
@@ -134,3 +135,12 @@ class TestTheDocumentation:
 
         assert script["Content-Type"] == "application/javascript"
         assert '"/v1/schema"' in script.content.decode()
+
+
+class TestTheIcon:
+    def test_is_where_browsers_ask_for_it(self, anonymous):
+        response = anonymous.get("/favicon.ico")
+
+        assert response.status_code == 200
+        assert response["Content-Type"] == "image/x-icon"
+        assert b"".join(response) == (settings.WHITENOISE_ROOT / "favicon.ico").read_bytes()
