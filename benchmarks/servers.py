@@ -132,8 +132,16 @@ def on_server(statement: str) -> None:
 
 
 def migrate_ours(database: str) -> None:
-    manage = [str(OURS_BIN / "python"), "manage.py", "migrate", "--noinput", "--verbosity", "0"]
-    subprocess.run(manage, cwd=ROOT, env={**os.environ, **our_environment(database)}, check=True)
+    migrate(our_environment(database))
+
+
+def migrate(environment: dict[str, str]) -> None:
+    manage(environment, "migrate", "--noinput", "--verbosity", "0")
+
+
+def manage(environment: dict[str, str], *command: str) -> None:
+    """Run manage.py in an environment."""
+    subprocess.run([sys.executable, "manage.py", *command], cwd=ROOT, env={**os.environ, **environment}, check=True)
 
 
 def create_peer(database: str) -> None:

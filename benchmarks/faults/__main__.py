@@ -13,7 +13,6 @@ import itertools
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -23,7 +22,7 @@ from benchmarks.faults.audit import faults_of
 from benchmarks.faults.phones import PATIENCE, Phone
 from benchmarks.machine import workers_of
 from benchmarks.processes import Postgres, folder_of_owner, postgres, until
-from benchmarks.servers import OURS_BIN, ROOT, Server, ours, running, say
+from benchmarks.servers import Server, migrate, ours, running, say
 
 DATABASE = "countonme"
 PHONES = 8
@@ -67,8 +66,7 @@ def served_from(database: Postgres) -> Server:
     service = ours(DATABASE)
     # A cheap hash: after each death of a worker all tokens are checked anew, which is no part of this.
     service.environment |= {"DATABASE_URL": database.url(DATABASE), "BCRYPT_ROUNDS": "4"}
-    migrate = [str(OURS_BIN / "python"), "manage.py", "migrate", "--noinput", "--verbosity", "0"]
-    subprocess.run(migrate, cwd=ROOT, env={**os.environ, **service.environment}, check=True)
+    migrate(service.environment)
     return service
 
 

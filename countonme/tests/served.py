@@ -2,9 +2,6 @@
 
 import http.client
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,15 +10,11 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import psycopg
-from django.conf import settings
 from django.db import connection
 
 from benchmarks.machine import workers_of
 from benchmarks.processes import free_port, until
-from benchmarks.servers import Server, our_environment
-
-ROOT = Path(settings.BASE_DIR)
-GUNICORN = [str(Path(sys.executable).with_name("gunicorn")), "countonme.wsgi"]
+from benchmarks.servers import Server, migrate, ours
 
 
 class Service:
@@ -76,8 +69,9 @@ class Service:
 @contextmanager
 def served(database_url: str, log: Path, **environment: str) -> Iterator[Service]:
     """Serve the database inside of this block."""
-    environment = {**our_environment(""), "BCRYPT_ROUNDS": "4", "DATABASE_URL": database_url, **environment}
-    server = Server("service", GUNICORN, environment, free_port(), log)
+    server = ours("")
+    server.port, server.log = free_port(), log
+    server.environment |= {"BCRYPT_ROUNDS": "4", "DATABASE_URL": database_url, **environment}
     try:
         server.start()
         yield Service(server)
@@ -91,21 +85,16 @@ def live_database(folder: Path) -> Iterator[str]:
     name = f"{connection.settings_dict['NAME']}_live"
     if connection.vendor == "sqlite":
         url = f"sqlite:///{folder / 'db.sqlite3'}"
-        migrate(url)
+        migrate({"DATABASE_URL": url})
         yield url
         return
     on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
     on_server(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
     try:
-        migrate(url_of(name))
+        migrate({"DATABASE_URL": url_of(name)})
         yield url_of(name)
     finally:
         on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-
-
-def migrate(url: str) -> None:
-    manage = [sys.executable, "manage.py", "migrate", "--noinput", "--verbosity", "0"]
-    subprocess.run(manage, cwd=ROOT, env={**os.environ, "DATABASE_URL": url}, check=True)
 
 
 def url_of(name: str, port: int | None = None) -> str:

@@ -13,8 +13,9 @@ import psycopg
 import pytest
 from django.db import OperationalError, connection, connections
 
+from benchmarks.processes import ROOT
 from countonme.tests.relay import Relay
-from countonme.tests.served import ROOT, served, url_of
+from countonme.tests.served import served, url_of
 from countonme.timeouts import ask_whether_it_is_there, at_length, base, give_up_after
 
 SOON = 2.5  # seconds: the two of the contract, and a busy machine

@@ -4,16 +4,13 @@ All of them live in one folder and listen on 127.0.0.1 alone. PgBouncer and ngin
 less their addresses.
 """
 
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from benchmarks.processes import (
-    ROOT,
     Postgres,
     Process,
     as_owner,
@@ -23,7 +20,7 @@ from benchmarks.processes import (
     program,
     run_as_owner,
 )
-from benchmarks.servers import our_environment
+from benchmarks.servers import migrate, our_environment
 
 HERE = Path(__file__).parent
 USERS = """SELECT format('"%s" "%s"', rolname, rolpassword) FROM pg_authid WHERE rolcanlogin"""
@@ -99,18 +96,18 @@ class Machines:
         """Start a copy of the service, with production's settings but for TLS, on two workers."""
         port = free_port()
         gunicorn = [sys.executable, "-m", "gunicorn", "countonme.wsgi"]
-        return self.process(name, gunicorn, port, **service(database) | environment)
+        return self.process(name, gunicorn, port, **settings_for(database) | environment)
 
 
 def migrated(server: Postgres, database: str) -> str:
     """Create the service's database and migrate it, without a pooler between; return its address."""
     server.run(f'CREATE DATABASE "{database}" OWNER countonme TEMPLATE template0 LOCALE "C"')
     address = server.url(database, user="countonme")
-    manage(address, "migrate", "--noinput", "--verbosity", "0")
+    migrate(settings_for(address))
     return address
 
 
-def service(database: str) -> dict[str, str]:
+def settings_for(database: str) -> dict[str, str]:
     return our_environment("") | {
         "BCRYPT_ROUNDS": "4",
         "CACHE_URL": "locmemcache://",
@@ -119,12 +116,6 @@ def service(database: str) -> dict[str, str]:
         "GUNICORN_CMD_ARGS": "--graceful-timeout=1",
         "NUM_PROXIES": "1",
     }
-
-
-def manage(database: str, *command: str) -> None:
-    """Run manage.py on a database."""
-    environment = {**os.environ, **service(database)}
-    subprocess.run([sys.executable, "manage.py", *command], cwd=ROOT, env=environment, check=True)
 
 
 @contextmanager

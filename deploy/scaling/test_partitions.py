@@ -9,7 +9,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from deploy.scaling.machines import manage, migrated
+from benchmarks.servers import manage
+from deploy.scaling.machines import migrated, settings_for
 from deploy.scaling.partitions import TABLES, partition
 from deploy.scaling.phone import Line, Phone
 
@@ -32,7 +33,7 @@ def service(started, postgres) -> Iterator[SimpleNamespace]:
     address = migrated(postgres, "partitioned")
     with psycopg.connect(address) as database:
         partition(database, PARTITIONS)
-    manage(address, "after_restore")  # so that devices have gaps too
+    manage(settings_for(address), "after_restore")  # so that devices have gaps too
     for name, value in LOGGED.items():
         postgres.run(f"ALTER DATABASE partitioned SET {name} = '{value}'")
     copy = started.copy("partitioned", address, WEB_CONCURRENCY="1", GUNICORN_CMD_ARGS="--threads=1")
@@ -174,7 +175,7 @@ class TestEachQuery:
 
 class TestTheRest:
     def test_is_asked_of_all_partitions(self, service, called):
-        manage(service.address, "purge_tombstones", "--older-than", "0d", "--commit")
+        manage(settings_for(service.address), "purge_tombstones", "--older-than", "0d", "--commit")
 
         assert (
             service.postgres.run("SELECT id FROM food_entries WHERE deleted_at < now()", database="partitioned") == []

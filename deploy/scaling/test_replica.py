@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.processes import Postgres, Process, until
-from deploy.scaling.machines import manage, migrated
+from benchmarks.servers import manage
+from deploy.scaling.machines import migrated, settings_for
 from deploy.scaling.phone import Phone
 
 
@@ -73,7 +74,7 @@ class TestAReplicaThatTakesOver:
         assert phone.once("GET", f"/products/{lost}")[0] == 404
 
     def test_loses_nothing_after_after_restore(self, started, phone, replica, lost):
-        manage(replica.url("followed", user="countonme"), "after_restore")
+        manage(settings_for(replica.url("followed", user="countonme")), "after_restore")
         answered_by(phone, started, replica)
 
         answer = phone.pull(since=3)
