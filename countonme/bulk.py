@@ -75,8 +75,10 @@ def updating(model: type[Model], of: str) -> str:
     table, owner = quoted(model._meta.db_table), quoted(model._meta.get_field(of).column)
     names = [quoted(field.column) for field in columns(model)]
     values = ", ".join(f"{name} = sent.{name}" for name in names if name not in (key(model), owner))
-    # The owner as a value of its own: it says which partition it is before any row is looked at.
-    same = f"{table}.{key(model)} = sent.{key(model)} AND {table}.{owner} = %s"
+    # The owner as a value of its own: it says which partition it is before any row is looked at. To SQLite, which would
+    # compare each of the owner's rows with each one sent, the sign says to look rows up by their key.
+    sign = "+" if connection.vendor == "sqlite" else ""
+    same = f"{table}.{key(model)} = sent.{key(model)} AND {sign}{table}.{owner} = %s"
     return f"UPDATE {table} SET {values} FROM {sent(model)} WHERE {same}"  # noqa: S608
 
 
