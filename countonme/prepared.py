@@ -62,10 +62,13 @@ def adapted(value, connection):
 @models.ForeignKey.register_lookup
 @models.UUIDField.register_lookup
 class AnyOf(Lookup):
-    """`__in` for a slot of ids: a list of any length is one parameter, and the SQL stays the same."""
+    """`__in` for a slot of ids, or a list of them: of any length it is one parameter, and the SQL stays the same."""
 
     lookup_name = "any_of"
     prepare_rhs = False
+
+    def get_db_prep_lookup(self, value, connection) -> tuple[str, list]:
+        return "%s", [adapted(value, connection)]
 
     def as_sql(self, compiler, connection, template="{} = ANY({}::uuid[])") -> tuple[str, list]:
         lhs, lhs_params = self.process_lhs(compiler, connection)

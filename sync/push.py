@@ -1,7 +1,7 @@
 """The push: a phone's changes, judged against what is stored, and then stored in one change set, or not at all."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -84,7 +84,7 @@ class Push:
     """A push under the device's lock."""
 
     def __init__(self, device: Device, changes: ChangeSet, sent: list[Sent], taken: dict[Table, set[UUID]]):
-        self.device, self.changes = device, changes
+        self.device, self.changes, self.at = device, changes, changes.at
         self.incoming = {of.table.model: Incoming(self, of, taken[of.table]) for of in sent}
         self.ids: dict[UUID | None, UUID | None] = {}
 
@@ -130,11 +130,12 @@ class Incoming:
     def __init__(self, push: Push, sent: Sent, taken: set[UUID]):
         self.push, self.sent, self.taken, self.table = push, sent, taken, sent.table
         self.refused = dict(sent.refused)
-        self.needed = {*sent.rows, *sent.deleted}  # ids of rows to be read
+        self.needed = set(sent.rows)  # ids of rows to be read
         self.rows: dict[UUID, DeviceOwned] = {}  # the device's, live or not, that this push is about; new ones too
         self.held: dict[UUID, Values] = {}  # of stored rows that hold any: the values that only one may hold
         self.wanted: dict[UUID, SentRow] = {}  # what is to be created or updated
-        self.doomed: list[DeviceOwned] = []  # what is to be deleted
+        self.doomed: list[UUID] = []  # what is to be deleted: ids alone, since there may be very many
+        self.bereft: set[UUID] = set()  # rows whose parts were deleted
         self.entered: list[tuple[DeviceOwned, SentRow]] = []  # parts, with what was sent of them
         self.new: list[DeviceOwned] = []
         self.touched: dict[UUID, DeviceOwned] = {}  # stored rows that get the new revision
@@ -151,10 +152,16 @@ class Incoming:
         needed, self.needed = list(self.needed), set()
         for ids in in_batches(needed):  # a row as it comes takes as much memory as the row it becomes
             self.know(self.table.rows_by_id(device=self.push.device.pk, ids=ids))
+        for row_id, sent in self.sent.rows.items():
+            for column, model in self.named_anew(row_id, sent):
+                self.push.incoming[model].needed.add(sent.values[column])
+
+    def named_anew(self, row_id: UUID, sent: SentRow) -> Iterator[tuple[str, type[DeviceOwned]]]:
+        """Yield the columns in which a row names another one that it did not name before, and the model of that."""
+        row = self.rows.get(row_id)
         for column, model in self.table.references.items():
-            named = {row.values.get(column) for row in self.sent.rows.values()}
-            named |= {getattr(row, column) for row in self.rows.values()}
-            self.push.incoming[model].needed |= named - {None}
+            if sent.values.get(column) not in (None, getattr(row, column, None)):
+                yield column, model
 
     def know_live_parts(self, wholes: list[UUID]) -> None:
         for ids in in_batches(wholes):
@@ -193,34 +200,42 @@ class Incoming:
                 self.touched[row_id] = row  # a deletion wins, and the phone is to hear of it again
             elif row.deleted_at is not None or not sent.says(row):
                 conflicts.append(row_id)
-        for row_id in self.sent.deleted:
-            row = self.rows.get(row_id)
-            if stale or (row and row.deleted_at is None and row.revision > since):
-                conflicts.append(row_id)
-            elif row and row.deleted_at is None:
-                self.doomed.append(row)
+        for ids in in_batches(list(self.sent.deleted)):
+            live = dict(self.table.live_revisions(device=self.push.device.pk, ids=ids))
+            for row_id in ids:
+                if stale or live.get(row_id, 0) > since:
+                    conflicts.append(row_id)
+                elif row_id in live:
+                    self.doomed.append(row_id)
         self.sent.rows.clear()
+        self.sent.deleted.clear()
         return conflicts
 
     # --- what becomes of it ------------------------------------------------------------------------
 
     def delete(self) -> None:
-        """Make tombstones of what was deleted, and of its parts."""
+        """Make tombstones of what was deleted, and of its parts. It is written at once: nothing can stop it now."""
         if not self.doomed:
             return
-        for row in self.doomed:
-            self.bury(row)
-        buried = {row.pk for row in self.doomed}
+        buried = set(self.doomed)
+        self.forget(row for row in self.rows.values() if row.pk in buried)
         for parts in self.push.parts_of(self.table):
-            parts.know_live_parts(list(buried))
-            for part in parts.rows.values():
-                if getattr(part, parts.table.part_of) in buried and part.deleted_at is None:
-                    parts.bury(part)
-                    parts.wanted.pop(part.pk, None)
+            parts.forget(row for row in parts.rows.values() if getattr(row, parts.table.part_of) in buried)
+        del buried
+        device = self.push.device.pk
+        for ids in in_batches(self.doomed):
+            if self.whole:
+                self.bereft.update(whole for (whole,) in self.table.wholes(device=device, ids=ids))
+            self.table.live_by_id(device, ids).update(deleted_at=self.push.at)
+            for parts in self.push.parts_of(self.table):
+                parts.table.parts(device, ids).update(deleted_at=self.push.at)
+        self.doomed.clear()
 
-    def bury(self, row: DeviceOwned) -> None:
-        row.deleted_at = self.push.changes.at
-        self.touched[row.pk] = row
+    def forget(self, rows: Iterable[DeviceOwned]) -> None:
+        """Know that these rows are deleted, so that nothing else becomes of them."""
+        for row in rows:
+            row.deleted_at = row.deleted_at or self.push.at
+            self.wanted.pop(row.pk, None)
 
     def take_in(self) -> None:
         """Put what was sent on the rows, and refuse what can never be stored, each row for itself."""
@@ -245,14 +260,12 @@ class Incoming:
             raise refusal("id", "This id is taken.", "taken")
         if row is None and (missing := set(self.table.required) - sent.values.keys() - {"id"}):
             raise ValidationError({name: [ErrorDetail("This field is required.", "required")] for name in missing})
-        self.table.check(row, sent.values, self.named(sent))
+        self.table.check(row, sent.values, self.named(row_id, sent))
 
-    def named(self, sent: SentRow) -> Named:
-        """Return the rows that a row refers to; raise ValidationError where there is no such row."""
+    def named(self, row_id: UUID, sent: SentRow) -> Named:
+        """Return the rows that a row refers to anew; raise ValidationError where there is no such row."""
         return {
-            column: self.referred(column, model, sent.values[column])
-            for column, model in self.table.references.items()
-            if sent.values.get(column) is not None
+            column: self.referred(column, model, sent.values[column]) for column, model in self.named_anew(row_id, sent)
         }
 
     def referred(self, column: str, model: type[DeviceOwned], row_id: UUID) -> DeviceOwned:
@@ -268,12 +281,10 @@ class Incoming:
         if not claims:
             return []
         held = dict(self.table.holders[column](device=self.push.device.pk))
-        for row in self.doomed:
-            held.pop(row.pk, None)
         return refused_claims(held, claims)
 
     def enter(self, row_id: UUID, sent: SentRow) -> None:
-        row, named = self.rows.get(row_id), self.named(sent)
+        row, named = self.rows.get(row_id), self.named(row_id, sent)
         if row is None:
             row = self.rows[row_id] = self.table.born(self.push.device, row_id, sent.values, named)
             self.new.append(row)
@@ -299,22 +310,32 @@ class Incoming:
         """Settle what is for the parts of each row together to decide."""
         if self.whole is None:
             return
-        changed = [*(row for row, _ in self.entered), *self.touched.values()]
-        wholes = {getattr(row, self.table.part_of) for row in changed} | {row.pk for row in self.whole.new}
-        wholes = [whole for pk in wholes if (whole := self.whole.rows[pk]).deleted_at is None]
-        if not wholes:
-            return
-        self.know_live_parts([row.pk for row in wholes])
+        new = {row.pk for row in self.whole.new}
+        changed = new | {getattr(part, self.table.part_of) for part, _ in self.entered}
+        self.settle_parts_of(list(changed), new)
+        # Where parts were deleted and nothing else is new, few at a time, written at once: there may be very many.
+        for ids in in_batches(list(self.bereft - changed)):
+            batch = Incoming(self.push, Sent(self.table), set())
+            batch.settle_parts_of(ids)
+            batch.store()
+            self.push.ids.clear()
+
+    def settle_parts_of(self, wholes: list[UUID], new: Container[UUID] = ()) -> None:
+        """Settle the parts of those of these rows that are live, as new ones are."""
+        self.know_live_parts(wholes)
         parts, sent = defaultdict(list), defaultdict(list)
         for part in sorted(self.rows.values(), key=age):
             if part.deleted_at is None:
                 parts[getattr(part, self.table.part_of)].append(part)
         for part, row in self.entered:
             sent[getattr(part, self.table.part_of)].append((part, row.values))
-        for whole in wholes:
-            of = {"device": self.push.device, self.table.part_of.removesuffix("_id"): whole}
-            for part, values in self.table.settle(parts[whole.pk], sent[whole.pk], **of):
-                self.take(part, values)
+        for ids in in_batches(wholes):
+            live = {pk for pk, _ in self.whole.table.live_revisions(device=self.push.device.pk, ids=ids)}
+            for whole in ids:
+                if whole in live or whole in new:
+                    of = {"device": self.push.device, self.table.part_of: whole}
+                    for part, values in self.table.settle(parts[whole], sent[whole], **of):
+                        self.take(part, values)
 
     def take(self, part: DeviceOwned, values: Values) -> None:
         differs = part.take(**values)

@@ -38,7 +38,7 @@ class SentRow:
 class Sent:
     """What was sent for one table: rows and deletions, each id in one of them, and ids that can be none, refused."""
 
-    def __init__(self, table: Table, lists):
+    def __init__(self, table: Table, lists=NONE):
         self.table = table
         self.rows: dict[UUID, SentRow] = {}
         self.refused: dict[str, list[dict]] = {}
@@ -54,9 +54,13 @@ class Sent:
         return len(self.rows) + len(self.deleted) + len(self.refused)
 
     def read_ids(self, texts: list) -> dict[UUID, None]:
-        """Return the ids of what is to be deleted, in order. There is nothing under a text that can be no id."""
+        """Return the ids of what is to be deleted, in order, and empty their list.
+
+        There is nothing under a text that can be no id.
+        """
         ids = {}
         for place, text in enumerate(texts):
+            texts[place] = None
             of_type(str, text, self.table.name, "deleted", place)
             if row_id := row_id_of(text):
                 ids[row_id] = None

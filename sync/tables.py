@@ -20,7 +20,7 @@ from products.models import Portion
 from sync.serializers import FoodEntryRow, PortionRow, ProductRow, RowSerializer
 
 Values = dict[str, object]  # of writable columns, as they are stored
-Named = dict[str, DeviceOwned]  # the rows that values name, by the column that names them
+Named = dict[str, DeviceOwned]  # the rows that values name anew, by the column that names them
 Settled = tuple[DeviceOwned, Values]
 
 
@@ -52,6 +52,8 @@ class Table:
         self.whole = Prepared(self._whole)
         self.everything = Prepared(self._everything)
         self.rows_by_id = Prepared(self._rows_by_id)
+        self.live_revisions = Prepared(self._live_revisions)
+        self.wholes = Prepared(self._wholes)
         self.live_parts = Prepared(self._live_parts)
         self.holders = {column: Prepared(lambda device, c=column: self._holders(device, c)) for column in self.unique}
 
@@ -85,10 +87,24 @@ class Table:
     def _rows_by_id(self, device, ids) -> QuerySet:
         return self.model.all_objects.for_device(device).filter(pk__any_of=ids)
 
+    def live_by_id(self, device, ids) -> QuerySet:
+        return self.model.objects.for_device(device).filter(pk__any_of=ids)
+
+    def _live_revisions(self, device, ids) -> QuerySet:
+        """Return the ids of those that are live, each with its revision."""
+        return self.live_by_id(device, ids).values_list("id", "revision")
+
+    def _wholes(self, device, ids) -> QuerySet:
+        """Return the ids of what the live ones of these are parts of."""
+        return self.live_by_id(device, ids).values_list(self.part_of)
+
+    def parts(self, device, wholes) -> QuerySet:
+        """Return the live parts of these rows."""
+        return self.model.objects.for_device(device).filter(**{f"{self.part_of.removesuffix('_id')}__any_of": wholes})
+
     def _live_parts(self, device, wholes) -> QuerySet:
-        """Return the live parts of these rows, the oldest first."""
-        of_these = {f"{self.part_of.removesuffix('_id')}__any_of": wholes}
-        return self.model.objects.for_device(device).filter(**of_these).order_by("created_at", "id")
+        """Return the same, the oldest first."""
+        return self.parts(device, wholes).order_by("created_at", "id")
 
     def _holders(self, device, column) -> QuerySet:
         """Return which live row holds which value of a unique column."""
@@ -114,7 +130,7 @@ class Table:
         """Yield what else becomes of the live parts of one live row, now that all that was sent is in.
 
         `parts` are in the order of their age, `sent` in the order sent, with what was sent of each; a part that is
-        yielded and not among them is a new one, to be made from `of`: the device, and the row that it is a part of.
+        yielded and not among them is a new one, to be made from `of`: the device, and the id of what it is a part of.
         """
         yield from ()
 
