@@ -20,6 +20,9 @@ from sync.sent import Sent, SentRow, read
 from sync.tables import TABLES, Named, Table, Values
 
 
+FEW = 250  # rows whose parts are settled at once, where that can be
+
+
 class PushConflict(Conflict):
     default_detail = "Some of these rows have changed since the last pull. Pull, merge, and push again."
 
@@ -314,7 +317,7 @@ class Incoming:
         changed = new | {getattr(part, self.table.part_of) for part, _ in self.entered}
         self.settle_parts_of(list(changed), new)
         # Where parts were deleted and nothing else is new, few at a time, written at once: there may be very many.
-        for ids in in_batches(list(self.bereft - changed)):
+        for ids in in_batches(list(self.bereft - changed), FEW):
             batch = Incoming(self.push, Sent(self.table), set())
             batch.settle_parts_of(ids)
             batch.store()
