@@ -19,7 +19,6 @@ from sync.cursor import Cursor
 from sync.sent import Sent, SentRow, read
 from sync.tables import TABLES, Named, Table, Values
 
-
 FEW = 250  # rows whose parts are settled at once, where that can be
 
 
@@ -94,19 +93,15 @@ class Push:
     def stored(self, since: int) -> dict:
         """Judge everything, then store it: the steps for all tables, one after the other."""
         every = list(self.incoming.values())
-        for each in reversed(every):  # the rows that refer to others first: a part knows what it is a part of
-            each.load()
         self.refuse_conflicts(Cursor.of(self.device, since))
-        for step in (Incoming.delete, Incoming.take_in, Incoming.settle, Incoming.store):
+        for step in (Incoming.delete, Incoming.know_needed):
             for each in every:
                 step(each)
+        for each in every:
+            each.take_in()
+            each.settle()
+            each.store()
         return self.answer()
-
-    def parts_of(self, table: Table) -> "Iterator[Incoming]":
-        """Yield what comes in for the tables whose rows are parts of this table's."""
-        for each in self.incoming.values():
-            if each.whole and each.whole.table is table:
-                yield each
 
     def refuse_conflicts(self, cursor: Cursor) -> None:
         """Raise PushConflict if there is any, by the revisions from before this push."""
@@ -128,18 +123,19 @@ class Push:
 
 
 class Incoming:
-    """One table of a push: what was sent, what is stored, and what becomes of it. `store()` alone writes."""
+    """One table of a push: what was sent, what is stored, and what becomes of it."""
 
     def __init__(self, push: Push, sent: Sent, taken: set[UUID]):
         self.push, self.sent, self.taken, self.table = push, sent, taken, sent.table
         self.refused = dict(sent.refused)
-        self.needed = set(sent.rows)  # ids of rows to be read
-        self.rows: dict[UUID, DeviceOwned] = {}  # the device's, live or not, that this push is about; new ones too
+        self.needed: set[UUID] = set()  # ids of rows that others come to refer to
+        self.rows: dict[UUID, DeviceOwned] = {}  # the device's, live or not, that are at hand; new ones too
         self.held: dict[UUID, Values] = {}  # of stored rows that hold any: the values that only one may hold
         self.wanted: dict[UUID, SentRow] = {}  # what is to be created or updated
         self.doomed: list[UUID] = []  # what is to be deleted: ids alone, since there may be very many
+        self.dead: list[UUID] = []  # what was deleted before, and the phone is to hear of again
         self.bereft: set[UUID] = set()  # rows whose parts were deleted
-        self.entered: list[tuple[DeviceOwned, SentRow]] = []  # parts, with what was sent of them
+        self.entered: dict[UUID, tuple[DeviceOwned, Values]] = {}  # parts that are still to be settled, as they came
         self.new: list[DeviceOwned] = []
         self.touched: dict[UUID, DeviceOwned] = {}  # stored rows that get the new revision
 
@@ -148,16 +144,11 @@ class Incoming:
         """What comes in for the table whose rows this table's are parts of."""
         return self.push.incoming[self.table.references[self.table.part_of]] if self.table.part_of else None
 
-    # --- before anything is changed ----------------------------------------------------------------
+    def parts(self) -> "list[Incoming]":
+        """Return what comes in for the tables whose rows are parts of this table's."""
+        return [each for each in self.push.incoming.values() if each.whole is self]
 
-    def load(self) -> None:
-        """Read the rows that are needed, and note which ones they and the sent ones refer to."""
-        needed, self.needed = list(self.needed), set()
-        for ids in in_batches(needed):  # a row as it comes takes as much memory as the row it becomes
-            self.know(self.table.rows_by_id(device=self.push.device.pk, ids=ids))
-        for row_id, sent in self.sent.rows.items():
-            for column, model in self.named_anew(row_id, sent):
-                self.push.incoming[model].needed.add(sent.values[column])
+    # --- before anything is changed ----------------------------------------------------------------
 
     def named_anew(self, row_id: UUID, sent: SentRow) -> Iterator[tuple[str, type[DeviceOwned]]]:
         """Yield the columns in which a row names another one that it did not name before, and the model of that."""
@@ -166,17 +157,30 @@ class Incoming:
             if sent.values.get(column) not in (None, getattr(row, column, None)):
                 yield column, model
 
-    def know_live_parts(self, wholes: list[UUID]) -> None:
-        for ids in in_batches(wholes):
-            self.know(self.table.live_parts(device=self.push.device.pk, wholes=ids))
-
-    def know(self, rows: Iterable[DeviceOwned]) -> None:
-        for row in rows:
-            if row.pk not in self.rows:
+    def know(self, row_ids: Iterable[UUID]) -> None:
+        """Have the device's rows of these ids at hand."""
+        unknown = [row_id for row_id in row_ids if row_id not in self.rows]
+        for ids in in_batches(unknown):  # a row as it comes takes as much memory as the row it becomes
+            for row in self.table.rows_by_id(device=self.push.device.pk, ids=ids):
                 self.rows[row.pk] = row
                 self.share_ids(row)
                 if (held := self.exclusive_of(row)) != self.table.exclusive:
                     self.held[row.pk] = held
+
+    def know_needed(self) -> None:
+        self.know(self.needed)
+
+    def let_go(self, row_ids: Iterable[UUID]) -> None:
+        """Have no longer at hand what nothing else needs: of many rows only a batch at a time."""
+        for row_id in row_ids:
+            if row_id not in self.needed and row_id not in self.entered:
+                self.rows.pop(row_id, None)
+                self.held.pop(row_id, None)
+        self.push.ids.clear()
+
+    def know_live_parts(self, wholes: list[UUID]) -> None:
+        for ids in in_batches(wholes):
+            self.know(part for (part,) in self.table.live_parts(device=self.push.device.pk, wholes=ids))
 
     def share_ids(self, row: DeviceOwned) -> None:
         """Let rows that refer to the same have one id between them: of many rows, a tenth of the memory."""
@@ -193,16 +197,21 @@ class Incoming:
     def judge(self, since: int, stale: bool) -> list[UUID]:
         """Sort what was sent by what is to be done with it; return the ids that are in conflict."""
         conflicts = []
-        for row_id, sent in self.sent.rows.items():
-            row = self.rows.get(row_id)
-            if stale:
-                conflicts.append(row_id)
-            elif row is None or (row.deleted_at is None and row.revision <= since):
-                self.wanted[row_id] = sent
-            elif row.revision <= since:
-                self.touched[row_id] = row  # a deletion wins, and the phone is to hear of it again
-            elif row.deleted_at is not None or not sent.says(row):
-                conflicts.append(row_id)
+        for ids in in_batches(list(self.sent.rows)):
+            self.let_go(list(self.rows))  # the last ones stay: where there are few, they are read but once
+            self.know(ids)
+            for row_id in ids:
+                row, sent = self.rows.get(row_id), self.sent.rows.pop(row_id)
+                if stale:
+                    conflicts.append(row_id)
+                elif row is None or (row.deleted_at is None and row.revision <= since):
+                    self.wanted[row_id] = sent
+                    for column, model in self.named_anew(row_id, sent):
+                        self.push.incoming[model].needed.add(sent.values[column])
+                elif row.revision <= since:
+                    self.dead.append(row_id)  # a deletion wins
+                elif row.deleted_at is not None or not sent.says(row):
+                    conflicts.append(row_id)
         for ids in in_batches(list(self.sent.deleted)):
             live = dict(self.table.live_revisions(device=self.push.device.pk, ids=ids))
             for row_id in ids:
@@ -210,7 +219,6 @@ class Incoming:
                     conflicts.append(row_id)
                 elif row_id in live:
                     self.doomed.append(row_id)
-        self.sent.rows.clear()
         self.sent.deleted.clear()
         return conflicts
 
@@ -218,40 +226,44 @@ class Incoming:
 
     def delete(self) -> None:
         """Make tombstones of what was deleted, and of its parts. It is written at once: nothing can stop it now."""
-        if not self.doomed:
-            return
-        buried = set(self.doomed)
-        self.forget(row for row in self.rows.values() if row.pk in buried)
-        for parts in self.push.parts_of(self.table):
-            parts.forget(row for row in parts.rows.values() if getattr(row, parts.table.part_of) in buried)
-        del buried
+        for ids in in_batches(self.dead):
+            self.table.all_by_id(self.push.device.pk, ids).update()
         device = self.push.device.pk
         for ids in in_batches(self.doomed):
             if self.whole:
                 self.bereft.update(whole for (whole,) in self.table.wholes(device=device, ids=ids))
-            self.table.live_by_id(device, ids).update(deleted_at=self.push.at)
-            for parts in self.push.parts_of(self.table):
-                parts.table.parts(device, ids).update(deleted_at=self.push.at)
+            for buried in (self.table.live_by_id(device, ids), *(of.table.parts(device, ids) for of in self.parts())):
+                buried.update(deleted_at=self.push.at)
+        if self.doomed:
+            for each in (self, *self.parts()):
+                each.rows.clear()  # what is at hand may be deleted now
         self.doomed.clear()
-
-    def forget(self, rows: Iterable[DeviceOwned]) -> None:
-        """Know that these rows are deleted, so that nothing else becomes of them."""
-        for row in rows:
-            row.deleted_at = row.deleted_at or self.push.at
-            self.wanted.pop(row.pk, None)
 
     def take_in(self) -> None:
         """Put what was sent on the rows, and refuse what can never be stored, each row for itself."""
-        for row_id, sent in list(self.wanted.items()):
-            try:
-                self.check(row_id, sent)
-            except ValidationError as error:
-                self.refuse(row_id, self.sent.with_errors(error))
+        for ids in in_batches(list(self.wanted)):
+            self.know(ids)
+            for row_id in ids:
+                if (row := self.rows.get(row_id)) and row.deleted_at is not None:
+                    del self.wanted[row_id]  # it went with what it was a part of
+                    continue
+                try:
+                    self.check(row_id, self.wanted[row_id])
+                except ValidationError as error:
+                    self.refuse(row_id, self.sent.with_errors(error))
+            if not self.table.unique:
+                self.enter_all(ids)
+                self.store_touched()
+                self.let_go(ids)
         for column, message in self.table.unique.items():
             for row_id in self.without_a_value_of_its_own(column):
                 self.refuse(row_id, self.sent.with_errors(refusal(column, message, "unique")))
-        for row_id in list(self.wanted):
-            self.enter(row_id, self.wanted.pop(row_id))
+        self.enter_all(list(self.wanted))
+
+    def enter_all(self, row_ids: list[UUID]) -> None:
+        for row_id in row_ids:
+            if sent := self.wanted.pop(row_id, None):
+                self.enter(row_id, sent)
 
     def check(self, row_id: UUID, sent: SentRow) -> None:
         """Refuse a row, or raise ValidationError, if it can never be stored, whatever the others are."""
@@ -295,15 +307,17 @@ class Incoming:
                 row.deleted_at = self.push.changes.at  # a part of what is deleted
         elif row.take(**self.table.changed(row, sent.values, named)):
             self.touched[row_id] = row
-        if self.whole:
-            self.entered.append((row, sent))  # what becomes of parts is still to be settled
-        else:
-            self.touch_if_told_otherwise(row, sent)
+        elif not sent.matches(row):
+            self.touched[row_id] = row  # it is not as the phone has it
+        if self.whole and (row._state.adding or self.claims(row, sent)):
+            self.entered[row_id] = row, sent.values
 
-    def touch_if_told_otherwise(self, row: DeviceOwned, sent: SentRow) -> None:
-        """Give a stored row the new revision where it is not as the phone has it."""
-        if not (row._state.adding or sent.matches(row)):
-            self.touched[row.pk] = row
+    def claims(self, row: DeviceOwned, sent: SentRow) -> bool:
+        """Say whether the row is to hold what only one may hold, and does not yet."""
+        return any(
+            sent.values.get(name, nothing) not in (nothing, getattr(row, name))
+            for name, nothing in self.table.exclusive.items()
+        )
 
     def refuse(self, row_id: UUID, sent: SentRow) -> None:
         if self.wanted.pop(row_id, None):
@@ -314,7 +328,7 @@ class Incoming:
         if self.whole is None:
             return
         new = {row.pk for row in self.whole.new}
-        changed = new | {getattr(part, self.table.part_of) for part, _ in self.entered}
+        changed = new | {getattr(part, self.table.part_of) for part, _ in self.entered.values()}
         self.settle_parts_of(list(changed), new)
         # Where parts were deleted and nothing else is new, few at a time, written at once: there may be very many.
         for ids in in_batches(list(self.bereft - changed), FEW):
@@ -330,8 +344,8 @@ class Incoming:
         for part in sorted(self.rows.values(), key=age):
             if part.deleted_at is None:
                 parts[getattr(part, self.table.part_of)].append(part)
-        for part, row in self.entered:
-            sent[getattr(part, self.table.part_of)].append((part, row.values))
+        for part, values in self.entered.values():
+            sent[getattr(part, self.table.part_of)].append((part, values))
         for ids in in_batches(wholes):
             live = {pk for pk, _ in self.whole.table.live_revisions(device=self.push.device.pk, ids=ids)}
             for whole in ids:
@@ -351,16 +365,21 @@ class Incoming:
     # --- and now it is stored ----------------------------------------------------------------------
 
     def store(self) -> None:
-        for row, sent in self.entered:
-            self.touch_if_told_otherwise(row, sent)
+        self.entered.clear()
         self.release()
-        rows = self.table.model.all_objects.for_device(self.push.device)
         if self.new:
-            stored = rows.add_all(self.new)
+            stored = self.table.model.all_objects.for_device(self.push.device).add_all(self.new)
             if len(stored) < len(self.new):
                 raise IdsTaken(self.table, {row.pk for row in self.new} - stored)
-        if self.touched:
-            rows.change_all(list(self.touched.values()))
+        self.store_touched()
+
+    def store_touched(self) -> None:
+        """Write the stored rows that have changed, but for those still to be settled, and let go of them."""
+        done = [row for row_id, row in self.touched.items() if row_id not in self.entered]
+        if done:
+            self.table.model.all_objects.for_device(self.push.device).change_all(done)
+        for row in done:
+            del self.touched[row.pk]
 
     def release(self) -> None:
         """Let go of what another row may get now: no two may hold it, not even for a moment."""

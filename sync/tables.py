@@ -51,7 +51,7 @@ class Table:
         self.changed_since = Prepared(self._changed_since)
         self.whole = Prepared(self._whole)
         self.everything = Prepared(self._everything)
-        self.rows_by_id = Prepared(self._rows_by_id)
+        self.rows_by_id = Prepared(self.all_by_id)
         self.live_revisions = Prepared(self._live_revisions)
         self.wholes = Prepared(self._wholes)
         self.live_parts = Prepared(self._live_parts)
@@ -84,7 +84,7 @@ class Table:
         rows = self.model.all_objects.for_device(device).order_by("revision", "id")
         return rows.values("deleted_at", "revision", *self.columns)
 
-    def _rows_by_id(self, device, ids) -> QuerySet:
+    def all_by_id(self, device, ids) -> QuerySet:
         return self.model.all_objects.for_device(device).filter(pk__any_of=ids)
 
     def live_by_id(self, device, ids) -> QuerySet:
@@ -103,8 +103,8 @@ class Table:
         return self.model.objects.for_device(device).filter(**{f"{self.part_of.removesuffix('_id')}__any_of": wholes})
 
     def _live_parts(self, device, wholes) -> QuerySet:
-        """Return the same, the oldest first."""
-        return self.parts(device, wholes).order_by("created_at", "id")
+        """Return the ids of these parts."""
+        return self.parts(device, wholes).values_list("id")
 
     def _holders(self, device, column) -> QuerySet:
         """Return which live row holds which value of a unique column."""
