@@ -19,7 +19,7 @@ from sync.cursor import Cursor
 from sync.sent import Sent, SentRow, read
 from sync.tables import TABLES, Named, Table, Values
 
-FEW = 250  # rows whose parts are settled at once, where that can be
+AT_HAND = 500  # rows at hand at once, where that can be: a model takes ten times what is sent of it
 
 
 class PushConflict(Conflict):
@@ -135,7 +135,7 @@ class Incoming:
         self.doomed: list[UUID] = []  # what is to be deleted: ids alone, since there may be very many
         self.dead: list[UUID] = []  # what was deleted before, and the phone is to hear of again
         self.bereft: set[UUID] = set()  # rows whose parts were deleted
-        self.entered: dict[UUID, tuple[DeviceOwned, Values]] = {}  # parts that are still to be settled, as they came
+        self.entered: dict[UUID, tuple[DeviceOwned, SentRow]] = {}  # parts that are still to be settled, as they came
         self.new: list[DeviceOwned] = []
         self.touched: dict[UUID, DeviceOwned] = {}  # stored rows that get the new revision
 
@@ -160,7 +160,7 @@ class Incoming:
     def know(self, row_ids: Iterable[UUID]) -> None:
         """Have the device's rows of these ids at hand."""
         unknown = [row_id for row_id in row_ids if row_id not in self.rows]
-        for ids in in_batches(unknown):  # a row as it comes takes as much memory as the row it becomes
+        for ids in in_batches(unknown, AT_HAND):  # a row as it comes takes as much memory as the row it becomes
             for row in self.table.rows_by_id(device=self.push.device.pk, ids=ids):
                 self.rows[row.pk] = row
                 self.share_ids(row)
@@ -197,7 +197,7 @@ class Incoming:
     def judge(self, since: int, stale: bool) -> list[UUID]:
         """Sort what was sent by what is to be done with it; return the ids that are in conflict."""
         conflicts = []
-        for ids in in_batches(list(self.sent.rows)):
+        for ids in in_batches(list(self.sent.rows), AT_HAND):
             self.let_go(list(self.rows))  # the last ones stay: where there are few, they are read but once
             self.know(ids)
             for row_id in ids:
@@ -241,7 +241,7 @@ class Incoming:
 
     def take_in(self) -> None:
         """Put what was sent on the rows, and refuse what can never be stored, each row for itself."""
-        for ids in in_batches(list(self.wanted)):
+        for ids in in_batches(list(self.wanted), AT_HAND):
             self.know(ids)
             for row_id in ids:
                 if (row := self.rows.get(row_id)) and row.deleted_at is not None:
@@ -310,7 +310,7 @@ class Incoming:
         elif not sent.matches(row):
             self.touched[row_id] = row  # it is not as the phone has it
         if self.whole and (row._state.adding or self.claims(row, sent)):
-            self.entered[row_id] = row, sent.values
+            self.entered[row_id] = row, sent
 
     def claims(self, row: DeviceOwned, sent: SentRow) -> bool:
         """Say whether the row is to hold what only one may hold, and does not yet."""
@@ -331,8 +331,8 @@ class Incoming:
         changed = new | {getattr(part, self.table.part_of) for part, _ in self.entered.values()}
         self.settle_parts_of(list(changed), new)
         # Where parts were deleted and nothing else is new, few at a time, written at once: there may be very many.
-        for ids in in_batches(list(self.bereft - changed), FEW):
-            batch = Incoming(self.push, Sent(self.table), set())
+        for ids in in_batches(list(self.bereft - changed), AT_HAND):
+            batch = Incoming(self.push, Sent(self.table, {}), set())
             batch.settle_parts_of(ids)
             batch.store()
             self.push.ids.clear()
@@ -344,14 +344,15 @@ class Incoming:
         for part in sorted(self.rows.values(), key=age):
             if part.deleted_at is None:
                 parts[getattr(part, self.table.part_of)].append(part)
-        for part, values in self.entered.values():
-            sent[getattr(part, self.table.part_of)].append((part, values))
+        for part, row in self.entered.values():
+            sent[getattr(part, self.table.part_of)].append((part, row))
         for ids in in_batches(wholes):
             live = {pk for pk, _ in self.whole.table.live_revisions(device=self.push.device.pk, ids=ids)}
             for whole in ids:
                 if whole in live or whole in new:
                     of = {"device": self.push.device, self.table.part_of: whole}
-                    for part, values in self.table.settle(parts[whole], sent[whole], **of):
+                    came = [(part, row.values) for part, row in sent[whole]]
+                    for part, values in self.table.settle(parts[whole], came, **of):
                         self.take(part, values)
 
     def take(self, part: DeviceOwned, values: Values) -> None:

@@ -13,17 +13,23 @@ from sync.serializers import row_id_of
 from sync.tables import Table, Values
 
 LISTS = ("created", "updated", "deleted")
-NONE: dict = {}  # one for all rows
+
+Packed = tuple  # names, and a value for each: a dict would take several times the memory, and there may be many
+NONE: Packed = ((),)  # one for all rows
 
 
 @dataclass(slots=True)
 class SentRow:
     """A row as a phone has it. A column that was not sent, or is not ours, is not in it."""
 
-    values: Values
-    read_only: dict  # as sent: what the phone believes
+    packed: Packed
+    read_only: Packed  # as sent: what the phone believes
     exact: bool  # the values are what was sent, untrimmed and unrounded
     errors: list[dict] | None = None  # as they are answered
+
+    @property
+    def values(self) -> Values:
+        return unpacked(self.packed)
 
     def says(self, row: DeviceOwned) -> bool:
         """Say whether the row has these values."""
@@ -31,18 +37,19 @@ class SentRow:
 
     def matches(self, row: DeviceOwned) -> bool:
         """Say whether the phone has the row just as it is stored."""
-        believed = all(in_json(getattr(row, name)) == value for name, value in self.read_only.items())
+        believed = all(in_json(getattr(row, name)) == value for name, value in unpacked(self.read_only).items())
         return self.exact and believed and self.says(row)
 
 
 class Sent:
     """What was sent for one table: rows and deletions, each id in one of them, and ids that can be none, refused."""
 
-    def __init__(self, table: Table, lists=NONE):
+    def __init__(self, table: Table, lists):
         self.table = table
         self.rows: dict[UUID, SentRow] = {}
         self.refused: dict[str, list[dict]] = {}
         self.faulty: dict[tuple, SentRow] = {}
+        self.names: dict[tuple, tuple] = {}
         lists = of_type(dict, lists, table.name)
         created, updated, deleted = (of_type(list, lists.get(name, []), table.name, name) for name in LISTS)
         self.deleted = self.read_ids(deleted)
@@ -80,14 +87,18 @@ class Sent:
 
     def checked(self, sent: dict) -> SentRow:
         table = self.table
-        read_only = {name: sent[name] for name in table.read_only if name in sent} or NONE
+        read_only = {name: sent[name] for name in table.read_only if name in sent}
         try:
             values = kept(table.serializer_class, partial=True).run_validation(sent)
         except ValidationError as error:
             return self.with_errors(error)
         exact = all(in_json(value) == sent[name] for name, value in values.items())
         del values["id"]
-        return SentRow(values, read_only, exact)
+        return SentRow(self.packed(values), self.packed(read_only), exact)
+
+    def packed(self, values: dict) -> Packed:
+        names = tuple(values)
+        return (self.names.setdefault(names, names), *values.values()) if names else NONE
 
     def with_errors(self, error: ValidationError) -> SentRow:
         """Return what stands for all rows that have these errors: there may be many."""
@@ -100,6 +111,11 @@ def read(body, tables: tuple[Table, ...]) -> list[Sent]:
     """Return what was sent for each table. Raises ValidationError where it is not of the form that a push has."""
     of_type(dict, body)
     return [Sent(table, body.get(table.name, {})) for table in tables]
+
+
+def unpacked(packed: Packed) -> dict:
+    names, *values = packed
+    return dict(zip(names, values, strict=True))
 
 
 def of_type(kind: type, value, *loc):
