@@ -101,7 +101,9 @@ class Push:
             each.take_in()
             each.settle()
             each.store()
-        return self.answer()
+        answer = self.answer()
+        self.incoming.clear()  # they know this, so that nothing would go before the garbage collector comes
+        return answer
 
     def refuse_conflicts(self, cursor: Cursor) -> None:
         """Raise PushConflict if there is any, by the revisions from before this push."""
@@ -127,7 +129,7 @@ class Incoming:
 
     def __init__(self, push: Push, sent: Sent, taken: set[UUID]):
         self.push, self.sent, self.taken, self.table = push, sent, taken, sent.table
-        self.refused = dict(sent.refused)
+        self.refused = sent.refused
         self.needed: set[UUID] = set()  # ids of rows that others come to refer to
         self.rows: dict[UUID, DeviceOwned] = {}  # the device's, live or not, that are at hand; new ones too
         self.held: dict[UUID, Values] = {}  # of stored rows that hold any: the values that only one may hold
@@ -212,6 +214,7 @@ class Incoming:
                     self.dead.append(row_id)  # a deletion wins
                 elif row.deleted_at is not None or not sent.says(row):
                     conflicts.append(row_id)
+        self.sent.rows.clear()  # empty as it is, it has room for all
         for ids in in_batches(list(self.sent.deleted)):
             live = dict(self.table.live_revisions(device=self.push.device.pk, ids=ids))
             for row_id in ids:
@@ -259,6 +262,7 @@ class Incoming:
             for row_id in self.without_a_value_of_its_own(column):
                 self.refuse(row_id, self.sent.with_errors(refusal(column, message, "unique")))
         self.enter_all(list(self.wanted))
+        self.wanted.clear()
 
     def enter_all(self, row_ids: list[UUID]) -> None:
         for row_id in row_ids:
