@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from sync.tests.phone import entry, portion, product, revision
+from sync.tests.phone import ALL_STORED, entry, live, portion, product, pushed, revision
 
 COUNT = 3_000
 SYNCED = {"_status": "updated", "_changed": "grams"}  # as the client library sends a row
@@ -22,9 +22,9 @@ def diary(count: int) -> dict[str, list[dict]]:
     return {"products": products, "portions": portions, "food_entries": entries}
 
 
-def peak_of(api, since: int, tables: dict) -> float:
-    """Push the tables' rows, and return the peak of Python's memory, as a multiple of the body."""
-    body = json.dumps({name: {"updated": rows} for name, rows in tables.items()}).encode()
+def peak_of(api, since: int, tables: dict, name: str = "updated") -> float:
+    """Push the tables' lists of this name, and return the peak of Python's memory, as a multiple of the body."""
+    body = json.dumps({table: {name: rows} for table, rows in tables.items()}).encode()
     tracemalloc.start()
     try:
         response = api.post(f"/v1/sync?last_pulled_at={since}", body, content_type="application/json")
@@ -33,6 +33,17 @@ def peak_of(api, since: int, tables: dict) -> float:
         tracemalloc.stop()
     assert response.status_code == 200
     return peak / len(body) - 1  # less the test client's own copy
+
+
+def stored(api, tables: dict) -> dict:
+    """Push the rows as new ones, and return them."""
+    answer = pushed(api, revision(api), **{name: {"created": rows} for name, rows in tables.items()})
+    assert answer == ALL_STORED
+    return tables
+
+
+def ids_of(tables: dict) -> dict[str, list[str]]:
+    return {name: [row["id"] for row in rows] for name, rows in tables.items()}
 
 
 @pytest.fixture
@@ -51,6 +62,28 @@ class TestThePeakOfAPush:
         updated = peak_of(api, revision(api), rows)
 
         assert max(new, updated) < 10, (new, updated)
+
+    def test_is_below_ten_bodies_of_ids_alone(self, api, warm):
+        rows = stored(api, diary(3 * COUNT))
+        del rows["products"]  # each one gets another portion
+
+        assert peak_of(api, revision(api), ids_of(rows), "deleted") < 10
+        assert not live(api, "food_entries").keys() & ids_of(rows)["food_entries"]
+
+    def test_is_below_ten_bodies_of_ids_of_products(self, api, warm):
+        rows = stored(api, {"products": [product() for _ in range(2 * COUNT)]})
+
+        assert peak_of(api, revision(api), ids_of(rows), "deleted") < 10
+        assert len(live(api, "portions")) == 1  # from before
+
+    def test_is_below_ten_bodies_of_small_edits(self, api, warm):
+        products = [product() for _ in range(COUNT)]
+        portions = [portion(of, name="x", grams=1, is_default=True) for of in products]
+        stored(api, {"products": products, "portions": portions})
+
+        edited = peak_of(api, revision(api), {"portions": [row | {"grams": 2} for row in portions]})
+
+        assert edited < 10
 
     def test_grows_little_by_what_is_refused(self, api, warm):
         """The answer alone is several times as long as these rows."""
