@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import connection
@@ -14,6 +13,7 @@ from countonme.errors import Conflict, ValidationError, refusal
 from devices.models import Device
 from devices.owned import ChangeSet, DeviceOwned, change_set
 from devices.serializers import no_such
+from sync.answer import Refused
 from sync.claims import refused_claims
 from sync.cursor import Cursor
 from sync.sent import Sent, SentRow, read
@@ -38,8 +38,8 @@ class IdsTaken(Exception):
         self.table, self.ids = table, ids
 
 
-def push(device: Device, bodies: Iterator, since: int) -> dict:
-    """Store what a phone that last pulled at `since` has changed, and return the answer: which rows are refused.
+def push(device: Device, bodies: Iterator, since: int) -> Refused:
+    """Store what a phone that last pulled at `since` has changed, and return which rows are refused, and why.
 
     `bodies` yields what was sent, as often as it is asked: reading it uses it up, so that its rows, the checked ones
     and the models are never all there at once. Raises PushConflict where something has changed since that the phone
@@ -52,14 +52,14 @@ def push(device: Device, bodies: Iterator, since: int) -> dict:
         try:
             with change_set(device) as changes:
                 plan_for_what_is_asked()
-                answer = Push(device, changes, sent, taken).stored(since)
+                refused = Push(device, changes, sent, taken).stored(since)
         except IdsTaken as found:
             # Seen only when the rows were to be stored, since nobody reads another device's rows: once more, from the
             # start, knowing it. Each time there are more of them, so that it ends.
             taken[found.table] |= found.ids
         else:
             metrics.synced_rows("push", rows)
-            return answer
+            return refused
 
 
 def plan_for_what_is_asked() -> None:
@@ -73,15 +73,6 @@ def plan_for_what_is_asked() -> None:
             cursor.execute("SET LOCAL plan_cache_mode = force_custom_plan")
 
 
-@dataclass(slots=True)
-class RejectedRow:
-    """A row that was left out, as it is answered. There may be many: a dict would take three times the memory."""
-
-    table: str
-    id: str
-    errors: list[dict]
-
-
 class Push:
     """A push under the device's lock."""
 
@@ -90,7 +81,7 @@ class Push:
         self.incoming = {of.table.model: Incoming(self, of, taken[of.table]) for of in sent}
         self.ids: dict[UUID | None, UUID | None] = {}
 
-    def stored(self, since: int) -> dict:
+    def stored(self, since: int) -> Refused:
         """Judge everything, then store it: the steps for all tables, one after the other."""
         every = list(self.incoming.values())
         self.refuse_conflicts(Cursor.of(self.device, since))
@@ -101,9 +92,9 @@ class Push:
             each.take_in()
             each.settle()
             each.store()
-        answer = self.answer()
+        refused = {each.table.name: each.refused for each in every if each.refused}
         self.incoming.clear()  # they know this, so that nothing would go before the garbage collector comes
-        return answer
+        return refused
 
     def refuse_conflicts(self, cursor: Cursor) -> None:
         """Raise PushConflict if there is any, by the revisions from before this push."""
@@ -113,15 +104,6 @@ class Push:
         if conflicts := {name: ids for name, ids in judged.items() if ids}:
             metrics.conflicted(conflicts)
             raise PushConflict(conflicts)
-
-    def answer(self) -> dict:
-        refused = {each.table.name: each.refused for each in self.incoming.values() if each.refused}
-        return {
-            "experimentalRejectedIds": {name: list(errors) for name, errors in refused.items()},
-            "rejected": [
-                RejectedRow(name, row_id, errors) for name, rows in refused.items() for row_id, errors in rows.items()
-            ],
-        }
 
 
 class Incoming:

@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from io import BytesIO
 
+from django.http import HttpResponse
 from django.utils.decorators import method_decorator
 from django.views.decorators.gzip import gzip_page
 from drf_spectacular.utils import extend_schema
@@ -12,6 +13,7 @@ from countonme.body import StrictJSONParser
 from countonme.timeouts import at_length
 from devices.serializers import checked
 from devices.viewsets import ConditionalReads
+from sync.answer import written
 from sync.feed import pull
 from sync.push import push
 from sync.schema import PULLED, PULLED_EXAMPLES, PUSH_EXAMPLES, PUSHED, SENT, ConflictSerializer
@@ -54,9 +56,10 @@ class SyncViewSet(ConditionalReads, ViewSet):
         examples=PUSH_EXAMPLES,
     )
     @at_length()
-    def push(self, request) -> Response:
+    def push(self, request) -> HttpResponse:
         query = checked(PushQuery, request.query_params.dict(), self)
-        return Response(push(request.user, bodies(request), query["last_pulled_at"]))
+        refused = push(request.user, bodies(request), query["last_pulled_at"])
+        return HttpResponse(written(refused), content_type="application/json")
 
 
 def count_pull(response) -> None:

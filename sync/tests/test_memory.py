@@ -86,7 +86,7 @@ class TestThePeakOfAPush:
         assert edited < 10
 
     def test_grows_little_by_what_is_refused(self, api, warm):
-        """The answer alone is several times as long as these rows."""
+        """The answer alone is seven times as long as these rows."""
         rows = [{"id": row["id"]} for row in diary(COUNT)["food_entries"]]
 
-        assert peak_of(api, warm, {"food_entries": rows}) < 20
+        assert peak_of(api, warm, {"food_entries": rows}) < 12
