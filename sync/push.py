@@ -1,7 +1,7 @@
 """The push: a phone's changes, judged against what is stored, and then stored in one change set, or not at all."""
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from uuid import UUID
 
 from django.db import connection
@@ -82,7 +82,7 @@ class Push:
         self.ids: dict[UUID | None, UUID | None] = {}
 
     def stored(self, since: int) -> Refused:
-        """Judge everything, then store it: the steps for all tables, one after the other."""
+        """Judge everything, and only then store it: the deletions first, then table by table."""
         every = list(self.incoming.values())
         self.refuse_conflicts(Cursor.of(self.device, since))
         for step in (Incoming.delete, Incoming.know_needed):
@@ -118,7 +118,7 @@ class Incoming:
         self.wanted: dict[UUID, SentRow] = {}  # what is to be created or updated
         self.doomed: list[UUID] = []  # what is to be deleted: ids alone, since there may be very many
         self.dead: list[UUID] = []  # what was deleted before, and the phone is to hear of again
-        self.bereft: set[UUID] = set()  # rows whose parts were deleted
+        self.unsettled: set[UUID] = set()  # rows that have lost parts, or are new
         self.entered: dict[UUID, tuple[DeviceOwned, SentRow]] = {}  # parts that are still to be settled, as they came
         self.new: list[DeviceOwned] = []
         self.touched: dict[UUID, DeviceOwned] = {}  # stored rows that get the new revision
@@ -216,7 +216,7 @@ class Incoming:
         device = self.push.device.pk
         for ids in in_batches(self.doomed):
             if self.whole:
-                self.bereft.update(whole for (whole,) in self.table.wholes(device=device, ids=ids))
+                self.unsettled.update(whole for (whole,) in self.table.wholes(device=device, ids=ids))
             for buried in (self.table.live_by_id(device, ids), *(of.table.parts(device, ids) for of in self.parts())):
                 buried.update(deleted_at=self.push.at)
         if self.doomed:
@@ -290,7 +290,7 @@ class Incoming:
             row = self.rows[row_id] = self.table.born(self.push.device, row_id, sent.values, named)
             self.new.append(row)
             if self.whole and self.whole.rows[getattr(row, self.table.part_of)].deleted_at is not None:
-                row.deleted_at = self.push.changes.at  # a part of what is deleted
+                row.deleted_at = self.push.at  # a part of what is deleted
         elif row.take(**self.table.changed(row, sent.values, named)):
             self.touched[row_id] = row
         elif not sent.matches(row):
@@ -313,18 +313,16 @@ class Incoming:
         """Settle what is for the parts of each row together to decide."""
         if self.whole is None:
             return
-        new = {row.pk for row in self.whole.new}
-        changed = new | {getattr(part, self.table.part_of) for part, _ in self.entered.values()}
-        self.settle_parts_of(list(changed), new)
-        # Where parts were deleted and nothing else is new, few at a time, written at once: there may be very many.
-        for ids in in_batches(list(self.bereft - changed), AT_HAND):
+        changed = {getattr(part, self.table.part_of) for part, _ in self.entered.values()}
+        self.settle_parts_of(list(changed))
+        # Where no parts came, few at a time, written at once: there may be very many.
+        for ids in in_batches(list(self.unsettled - changed), AT_HAND):
             batch = Incoming(self.push, Sent(self.table, {}), set())
             batch.settle_parts_of(ids)
             batch.store()
-            self.push.ids.clear()
 
-    def settle_parts_of(self, wholes: list[UUID], new: Container[UUID] = ()) -> None:
-        """Settle the parts of those of these rows that are live, as new ones are."""
+    def settle_parts_of(self, wholes: list[UUID]) -> None:
+        """Settle the parts of those of these rows that are live."""
         self.know_live_parts(wholes)
         parts, sent = defaultdict(list), defaultdict(list)
         for part in sorted(self.rows.values(), key=age):
@@ -335,7 +333,7 @@ class Incoming:
         for ids in in_batches(wholes):
             live = {pk for pk, _ in self.whole.table.live_revisions(device=self.push.device.pk, ids=ids)}
             for whole in ids:
-                if whole in live or whole in new:
+                if whole in live:
                     of = {"device": self.push.device, self.table.part_of: whole}
                     came = [(part, row.values) for part, row in sent[whole]]
                     for part, values in self.table.settle(parts[whole], came, **of):
@@ -358,7 +356,11 @@ class Incoming:
             stored = self.table.model.all_objects.for_device(self.push.device).add_all(self.new)
             if len(stored) < len(self.new):
                 raise IdsTaken(self.table, {row.pk for row in self.new} - stored)
+            for parts in self.parts():
+                parts.unsettled |= stored
+            self.new.clear()
         self.store_touched()
+        self.let_go(list(self.rows))
 
     def store_touched(self) -> None:
         """Write the stored rows that have changed, but for those still to be settled, and let go of them."""
