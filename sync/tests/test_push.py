@@ -532,6 +532,20 @@ class TestTheWholePush:
 
         assert answer == ALL_STORED
 
+    def test_needs_no_more_queries_for_more_edits_and_deletions(self, api, django_assert_max_num_queries):
+        products = [product() for _ in range(500)]
+        portions, entries = [portion(row) for row in products], [entry(row) for row in products]
+        rows = {"products": products, "portions": portions, "food_entries": entries}
+        edited = {name: [row | {"name": "Oats", "grams": 7} for row in each] for name, each in rows.items()}
+        gone = {name: [row["id"] for row in each] for name, each in rows.items()}
+
+        for kind, tables in (("created", rows), ("updated", edited), ("deleted", gone)):
+            since = revision(api)
+            with django_assert_max_num_queries(30):
+                answer = pushed(api, since, **{name: {kind: each} for name, each in tables.items()})
+
+            assert answer == ALL_STORED
+
     def test_needs_a_token(self, anonymous, db):
         assert anonymous.post("/v1/sync", {}).status_code == 401
         assert anonymous.get("/v1/sync").status_code == 401
