@@ -134,12 +134,12 @@ class Incoming:
 
     # --- before anything is changed ----------------------------------------------------------------
 
-    def named_anew(self, row_id: UUID, sent: SentRow) -> Iterator[tuple[str, type[DeviceOwned]]]:
-        """Yield the columns in which a row names another one that it did not name before, and the model of that."""
+    def named_anew(self, row_id: UUID, values: Values) -> Iterator[tuple[str, type[DeviceOwned], UUID]]:
+        """Yield the columns in which a row names another one that it did not name before, and which one that is."""
         row = self.rows.get(row_id)
         for column, model in self.table.references.items():
-            if sent.values.get(column) not in (None, getattr(row, column, None)):
-                yield column, model
+            if (named := values.get(column)) not in (None, getattr(row, column, None)):
+                yield column, model, named
 
     def know(self, row_ids: Iterable[UUID]) -> None:
         """Have the device's rows of these ids at hand."""
@@ -190,8 +190,8 @@ class Incoming:
                     conflicts.append(row_id)
                 elif row is None or (row.deleted_at is None and row.revision <= since):
                     self.wanted[row_id] = sent
-                    for column, model in self.named_anew(row_id, sent):
-                        self.push.incoming[model].needed.add(sent.values[column])
+                    for _, model, named in self.named_anew(row_id, sent.values):
+                        self.push.incoming[model].needed.add(named)
                 elif row.revision <= since:
                     self.dead.append(row_id)  # a deletion wins
                 elif row.deleted_at is not None or not sent.says(row):
@@ -256,18 +256,16 @@ class Incoming:
         if sent.errors:
             self.refuse(row_id, sent)
             return
-        row = self.rows.get(row_id)
+        row, values = self.rows.get(row_id), sent.values
         if row_id in self.taken:
             raise refusal("id", "This id is taken.", "taken")
-        if row is None and (missing := set(self.table.required) - sent.values.keys() - {"id"}):
+        if row is None and (missing := set(self.table.required) - values.keys() - {"id"}):
             raise ValidationError({name: [ErrorDetail("This field is required.", "required")] for name in missing})
-        self.table.check(row, sent.values, self.named(row_id, sent))
+        self.table.check(row, values, self.named(row_id, values))
 
-    def named(self, row_id: UUID, sent: SentRow) -> Named:
+    def named(self, row_id: UUID, values: Values) -> Named:
         """Return the rows that a row refers to anew; raise ValidationError where there is no such row."""
-        return {
-            column: self.referred(column, model, sent.values[column]) for column, model in self.named_anew(row_id, sent)
-        }
+        return {column: self.referred(column, model, named) for column, model, named in self.named_anew(row_id, values)}
 
     def referred(self, column: str, model: type[DeviceOwned], row_id: UUID) -> DeviceOwned:
         """Return the device's row of this id, live or not."""
@@ -285,13 +283,14 @@ class Incoming:
         return refused_claims(held, claims)
 
     def enter(self, row_id: UUID, sent: SentRow) -> None:
-        row, named = self.rows.get(row_id), self.named(row_id, sent)
+        row, values = self.rows.get(row_id), sent.values
+        named = self.named(row_id, values)
         if row is None:
-            row = self.rows[row_id] = self.table.born(self.push.device, row_id, sent.values, named)
+            row = self.rows[row_id] = self.table.born(self.push.device, row_id, values, named)
             self.new.append(row)
             if self.whole and self.whole.rows[getattr(row, self.table.part_of)].deleted_at is not None:
                 row.deleted_at = self.push.at  # a part of what is deleted
-        elif row.take(**self.table.changed(row, sent.values, named)):
+        elif row.take(**self.table.changed(row, values, named)):
             self.touched[row_id] = row
         elif not sent.matches(row):
             self.touched[row_id] = row  # it is not as the phone has it
