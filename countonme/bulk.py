@@ -54,7 +54,11 @@ def columns(model: type[Model]) -> list:
 
 def as_json(rows: list[Model]) -> str:
     """Return the rows as an array of objects, whose keys are the columns' places: `{"0": …, "1": …}`."""
-    stored = [dict(enumerate(stored_values(row, connection))) for row in rows]
+    return f"[{','.join(map(as_object, rows))}]"  # row by row: their values take several times the memory of their JSON
+
+
+def as_object(row: Model) -> str:
+    stored = dict(enumerate(stored_values(row, connection)))
     return orjson.dumps(stored, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 

@@ -143,7 +143,7 @@ class FoodEntry(DeviceOwned):
     def draft(cls, device: Device, *, product: Product, **values) -> "FoodEntry":
         """Return an entry, not stored yet, of `grams` of the product as it is now."""
         kept = taken_from(product)
-        return cls(device=device, **values, **kept, **totals(values["grams"], kept))
+        return cls(device_id=device.pk, **values, **kept, **totals(values["grams"], kept))
 
     def take(self, *, product: Product | None = None, **values) -> bool:
         """Put the values that differ on the entry, and what follows from them.
