@@ -157,7 +157,7 @@ class Incoming:
     def let_go(self, row_ids: Iterable[UUID]) -> None:
         """Have no longer at hand what nothing else needs: of many rows only a batch at a time."""
         for row_id in row_ids:
-            if row_id not in self.needed and row_id not in self.entered:
+            if row_id not in self.needed and row_id not in self.entered and row_id not in self.touched:
                 self.rows.pop(row_id, None)
                 self.held.pop(row_id, None)
         self.push.ids.clear()
@@ -227,6 +227,7 @@ class Incoming:
     def take_in(self) -> None:
         """Put what was sent on the rows, and refuse what can never be stored, each row for itself."""
         for ids in in_batches(list(self.wanted), AT_HAND):
+            self.let_go(self.rows.keys() - set(ids))
             self.know(ids)
             for row_id in ids:
                 if (row := self.rows.get(row_id)) and row.deleted_at is not None:
@@ -238,18 +239,20 @@ class Incoming:
                     self.refuse(row_id, self.sent.with_errors(error))
             if not self.table.unique:
                 self.enter_all(ids)
-                self.store_touched()
-                self.let_go(ids)
         for column, message in self.table.unique.items():
             for row_id in self.without_a_value_of_its_own(column):
                 self.refuse(row_id, self.sent.with_errors(refusal(column, message, "unique")))
-        self.enter_all(list(self.wanted))
-        self.wanted.clear()
+        for ids in in_batches(list(self.wanted), AT_HAND):
+            self.know(ids)
+            self.enter_all(ids)
 
     def enter_all(self, row_ids: list[UUID]) -> None:
+        """Enter those of these rows that are wanted, and write what nothing else waits for."""
         for row_id in row_ids:
             if sent := self.wanted.pop(row_id, None):
                 self.enter(row_id, sent)
+        self.write([row for row in self.touched.values() if row.pk not in self.entered and not self.moves(row)])
+        self.let_go(row_ids)
 
     def check(self, row_id: UUID, sent: SentRow) -> None:
         """Refuse a row, or raise ValidationError, if it can never be stored, whatever the others are."""
@@ -358,24 +361,25 @@ class Incoming:
             for parts in self.parts():
                 parts.unsettled |= stored
             self.new.clear()
-        self.store_touched()
+        self.write(list(self.touched.values()))
         self.let_go(list(self.rows))
 
-    def store_touched(self) -> None:
-        """Write the stored rows that have changed, but for those still to be settled, and let go of them."""
-        done = [row for row_id, row in self.touched.items() if row_id not in self.entered]
-        if done:
-            self.table.model.all_objects.for_device(self.push.device).change_all(done)
-        for row in done:
+    def write(self, rows: list[DeviceOwned]) -> None:
+        """Write stored rows that have changed: with that they are done."""
+        if rows:
+            self.table.model.all_objects.for_device(self.push.device).change_all(rows)
+        for row in rows:
             del self.touched[row.pk]
+
+    def moves(self, row: DeviceOwned) -> bool:
+        """Say whether the stored row gets, or lets go of, what only one may hold."""
+        return self.held.get(row.pk, self.table.exclusive) != self.exclusive_of(row)
 
     def release(self) -> None:
         """Let go of what another row may get now: no two may hold it, not even for a moment."""
         nothing = self.table.exclusive
         letting_go = [
-            row
-            for pk, row in self.touched.items()
-            if self.held.get(pk, nothing) not in (nothing, self.exclusive_of(row))
+            row for row in self.touched.values() if self.held.get(row.pk, nothing) != nothing and self.moves(row)
         ]
         if not letting_go:
             return

@@ -63,6 +63,17 @@ class TestThePeakOfAPush:
 
         assert max(new, updated) < 10, (new, updated)
 
+    def test_is_below_ten_bodies_of_one_table(self, api, warm):
+        of = product()
+        for name, rows, edit in (
+            ("products", [of, *(product() for _ in range(COUNT))], {"kcal_100g": 3}),
+            ("food_entries", [entry(of) for _ in range(COUNT)], {"grams": 3}),
+        ):
+            new = peak_of(api, revision(api), {name: rows})
+            edited = peak_of(api, revision(api), {name: [row | edit for row in rows]})
+
+            assert max(new, edited) < 10, (name, new, edited)
+
     def test_is_below_ten_bodies_of_ids_alone(self, api, warm):
         rows = stored(api, diary(3 * COUNT))
         del rows["products"]  # each one gets another portion
