@@ -26,7 +26,8 @@ def insert_free(rows: list[Model]) -> set:
         model = type(batch[0])
         with connection.cursor() as cursor:
             cursor.execute(insertion(model), [as_json(batch)])
-            stored.update(model._meta.pk.to_python(key) for (key,) in cursor.fetchall())
+            keys = {model._meta.pk.to_python(key) for (key,) in cursor.fetchall()}
+        stored.update(row.pk for row in batch if row.pk in keys)  # the rows' own: of very many, two of each are many
     for row in rows:
         row._state.adding, row._state.db = row.pk not in stored, connection.alias
     return stored

@@ -1,6 +1,6 @@
 """The push: a phone's changes, judged against what is stored, and then stored in one change set, or not at all."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from uuid import UUID
 
@@ -85,9 +85,8 @@ class Push:
         """Judge everything, and only then store it: the deletions first, then table by table."""
         every = list(self.incoming.values())
         self.refuse_conflicts(Cursor.of(self.device, since))
-        for step in (Incoming.delete, Incoming.know_needed):
-            for each in every:
-                step(each)
+        for each in every:
+            each.delete()
         for each in every:
             each.take_in()
             each.settle()
@@ -112,14 +111,13 @@ class Incoming:
     def __init__(self, push: Push, sent: Sent, taken: set[UUID]):
         self.push, self.sent, self.taken, self.table = push, sent, taken, sent.table
         self.refused = sent.refused
-        self.needed: set[UUID] = set()  # ids of rows that others come to refer to
         self.rows: dict[UUID, DeviceOwned] = {}  # the device's, live or not, that are at hand; new ones too
         self.held: dict[UUID, Values] = {}  # of stored rows that hold any: the values that only one may hold
         self.wanted: dict[UUID, SentRow] = {}  # what is to be created or updated
         self.doomed: list[UUID] = []  # what is to be deleted: ids alone, since there may be very many
         self.dead: list[UUID] = []  # what was deleted before, and the phone is to hear of again
         self.unsettled: set[UUID] = set()  # rows that have lost parts, or are new
-        self.entered: dict[UUID, tuple[DeviceOwned, SentRow]] = {}  # parts that are still to be settled, as they came
+        self.entered: dict[UUID, bool] = {}  # parts still to be settled, as they came, and whether each claims to hold
         self.new: list[DeviceOwned] = []
         self.touched: dict[UUID, DeviceOwned] = {}  # stored rows that get the new revision
 
@@ -151,13 +149,22 @@ class Incoming:
                 if (held := self.exclusive_of(row)) != self.table.exclusive:
                     self.held[row.pk] = held
 
-    def know_needed(self) -> None:
-        self.know(self.needed)
+    def know_named(self, row_ids: list[UUID]) -> None:
+        """Have at hand what those of these rows that are wanted name anew. What is new of it is stored by then."""
+        named = defaultdict(set)
+        for row_id in row_ids:
+            if sent := self.wanted.get(row_id):
+                for _, model, other_id in self.named_anew(row_id, sent.values):
+                    named[model].add(other_id)
+        for model in self.table.references.values():
+            others = self.push.incoming[model]
+            others.let_go(others.rows.keys() - named[model])
+            others.know(named[model])
 
     def let_go(self, row_ids: Iterable[UUID]) -> None:
         """Have no longer at hand what nothing else needs: of many rows only a batch at a time."""
         for row_id in row_ids:
-            if row_id not in self.needed and row_id not in self.entered and row_id not in self.touched:
+            if row_id not in self.entered and row_id not in self.touched:
                 self.rows.pop(row_id, None)
                 self.held.pop(row_id, None)
         self.push.ids.clear()
@@ -190,8 +197,6 @@ class Incoming:
                     conflicts.append(row_id)
                 elif row is None or (row.deleted_at is None and row.revision <= since):
                     self.wanted[row_id] = sent
-                    for _, model, named in self.named_anew(row_id, sent.values):
-                        self.push.incoming[model].needed.add(named)
                 elif row.revision <= since:
                     self.dead.append(row_id)  # a deletion wins
                 elif row.deleted_at is not None or not sent.says(row):
@@ -229,6 +234,7 @@ class Incoming:
         for ids in in_batches(list(self.wanted), AT_HAND):
             self.let_go(self.rows.keys() - set(ids))
             self.know(ids)
+            self.know_named(ids)
             for row_id in ids:
                 if (row := self.rows.get(row_id)) and row.deleted_at is not None:
                     del self.wanted[row_id]  # it went with what it was a part of
@@ -245,6 +251,7 @@ class Incoming:
         for ids in in_batches(list(self.wanted), AT_HAND):
             self.know(ids)
             self.enter_all(ids)
+        self.wanted.clear()
 
     def enter_all(self, row_ids: list[UUID]) -> None:
         """Enter those of these rows that are wanted, and write what nothing else waits for."""
@@ -297,13 +304,14 @@ class Incoming:
             self.touched[row_id] = row
         elif not sent.matches(row):
             self.touched[row_id] = row  # it is not as the phone has it
-        if self.whole and (row._state.adding or self.claims(row, sent)):
-            self.entered[row_id] = row, sent
+        claims = self.claims(row, values)
+        if self.whole and (row._state.adding or claims):
+            self.entered[row_id] = claims
 
-    def claims(self, row: DeviceOwned, sent: SentRow) -> bool:
+    def claims(self, row: DeviceOwned, values: Values) -> bool:
         """Say whether the row is to hold what only one may hold, and does not yet."""
         return any(
-            sent.values.get(name, nothing) not in (nothing, getattr(row, name))
+            values.get(name, nothing) not in (nothing, getattr(row, name))
             for name, nothing in self.table.exclusive.items()
         )
 
@@ -315,31 +323,36 @@ class Incoming:
         """Settle what is for the parts of each row together to decide."""
         if self.whole is None:
             return
-        changed = {getattr(part, self.table.part_of) for part, _ in self.entered.values()}
-        self.settle_parts_of(list(changed))
-        # Where no parts came, few at a time, written at once: there may be very many.
-        for ids in in_batches(list(self.unsettled - changed), AT_HAND):
+        came = deque(sorted(map(self.rows.get, self.entered), key=self.whole_of))
+        wholes = {self.whole_of(part) for part in came} | self.unsettled
+        # Few at a time, written at once but for what was sent as new: there may be very many.
+        for ids in in_batches(sorted(wholes), AT_HAND):
             batch = Incoming(self.push, Sent(self.table, {}), set())
+            while came and self.whole_of(came[0]) <= ids[-1]:
+                part = came.popleft()
+                batch.rows[part.pk], batch.entered[part.pk] = part, self.entered.pop(part.pk)
+                if self.touched.pop(part.pk, None):
+                    batch.touched[part.pk] = part
             batch.settle_parts_of(ids)
             batch.store()
+
+    def whole_of(self, part: DeviceOwned) -> UUID:
+        return getattr(part, self.table.part_of)
 
     def settle_parts_of(self, wholes: list[UUID]) -> None:
         """Settle the parts of those of these rows that are live."""
         self.know_live_parts(wholes)
-        parts, sent = defaultdict(list), defaultdict(list)
+        parts, claims = defaultdict(list), defaultdict(list)
         for part in sorted(self.rows.values(), key=age):
             if part.deleted_at is None:
-                parts[getattr(part, self.table.part_of)].append(part)
-        for part, row in self.entered.values():
-            sent[getattr(part, self.table.part_of)].append((part, row))
-        for ids in in_batches(wholes):
-            live = {pk for pk, _ in self.whole.table.live_revisions(device=self.push.device.pk, ids=ids)}
-            for whole in ids:
-                if whole in live:
-                    of = {"device": self.push.device, self.table.part_of: whole}
-                    came = [(part, row.values) for part, row in sent[whole]]
-                    for part, values in self.table.settle(parts[whole], came, **of):
-                        self.take(part, values)
+                parts[self.whole_of(part)].append(part)
+        for part_id, claiming in self.entered.items():
+            if claiming:
+                claims[self.whole_of(self.rows[part_id])].append(self.rows[part_id])
+        for whole, _ in self.whole.table.live_revisions(device=self.push.device.pk, ids=wholes):
+            of = {"device": self.push.device, self.table.part_of: whole}
+            for part, values in self.table.settle(parts[whole], claims[whole], **of):
+                self.take(part, values)
 
     def take(self, part: DeviceOwned, values: Values) -> None:
         differs = part.take(**values)
@@ -352,8 +365,9 @@ class Incoming:
     # --- and now it is stored ----------------------------------------------------------------------
 
     def store(self) -> None:
-        self.entered.clear()
         self.release()
+        for done in (self.entered, self.rows, self.held, self.push.ids):
+            done.clear()
         if self.new:
             stored = self.table.model.all_objects.for_device(self.push.device).add_all(self.new)
             if len(stored) < len(self.new):
@@ -362,7 +376,6 @@ class Incoming:
                 parts.unsettled |= stored
             self.new.clear()
         self.write(list(self.touched.values()))
-        self.let_go(list(self.rows))
 
     def write(self, rows: list[DeviceOwned]) -> None:
         """Write stored rows that have changed: with that they are done."""

@@ -126,11 +126,12 @@ class Table:
         """Return what `row.take()` is to be given."""
         return values
 
-    def settle(self, parts: list[DeviceOwned], sent: list[tuple[DeviceOwned, Values]], **of) -> Iterator[Settled]:
+    def settle(self, parts: list[DeviceOwned], claims: list[DeviceOwned], **of) -> Iterator[Settled]:
         """Yield what else becomes of the live parts of one live row, now that all that was sent is in.
 
-        `parts` are in the order of their age, `sent` in the order sent, with what was sent of each; a part that is
-        yielded and not among them is a new one, to be made from `of`: the device, and the id of what it is a part of.
+        `parts` are in the order of their age; `claims` are those that were sent as what only one may be, and are not
+        yet, in the order sent. A part that is yielded and not among them is a new one, to be made from `of`: the
+        device, and the id of what it is a part of.
         """
         yield from ()
 
@@ -155,9 +156,8 @@ class Portions(Table):
     def changed(self, row: Portion, values: Values, named: Named) -> Values:
         return without(values, "is_default")
 
-    def settle(self, parts: list[Portion], sent: list[tuple[Portion, Values]], **of) -> Iterator[Settled]:
+    def settle(self, parts: list[Portion], claims: list[Portion], **of) -> Iterator[Settled]:
         """The last one that became the default is it; else it stays, or passes to the oldest, or one is made."""
-        claims = [part for part, values in sent if values.get("is_default") and not part.is_default]
         presents = [part for part in parts if part.is_default]
         chosen = [*claims[-1:], *presents, *parts, Portion.of_100g(**of)][0]
         for part in parts or [chosen]:

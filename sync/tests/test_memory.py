@@ -96,6 +96,13 @@ class TestThePeakOfAPush:
 
         assert edited < 10
 
+    def test_is_about_ten_bodies_of_small_rows_that_take_others_places(self, api, warm):
+        products = stored(api, {"products": [product() for _ in range(2 * COUNT)]})["products"]
+
+        new = peak_of(api, revision(api), {"portions": [portion(of, is_default=True) for of in products]})
+
+        assert new < 11
+
     def test_grows_little_by_what_is_refused(self, api, warm):
         """The answer alone is seven times as long as these rows."""
         rows = [{"id": row["id"]} for row in diary(COUNT)["food_entries"]]
