@@ -149,8 +149,9 @@ class Incoming:
                 if (held := self.exclusive_of(row)) != self.table.exclusive:
                     self.held[row.pk] = held
 
-    def know_named(self, row_ids: list[UUID]) -> None:
-        """Have at hand what those of these rows that are wanted name anew. What is new of it is stored by then."""
+    def know_with_named(self, row_ids: list[UUID]) -> None:
+        """Have these rows at hand, and of others what they are to name anew: by now that is stored."""
+        self.know(row_ids)
         named = defaultdict(set)
         for row_id in row_ids:
             if sent := self.wanted.get(row_id):
@@ -233,8 +234,7 @@ class Incoming:
         """Put what was sent on the rows, and refuse what can never be stored, each row for itself."""
         for ids in in_batches(list(self.wanted), AT_HAND):
             self.let_go(self.rows.keys() - set(ids))
-            self.know(ids)
-            self.know_named(ids)
+            self.know_with_named(ids)
             for row_id in ids:
                 if (row := self.rows.get(row_id)) and row.deleted_at is not None:
                     del self.wanted[row_id]  # it went with what it was a part of
@@ -249,7 +249,7 @@ class Incoming:
             for row_id in self.without_a_value_of_its_own(column):
                 self.refuse(row_id, self.sent.with_errors(refusal(column, message, "unique")))
         for ids in in_batches(list(self.wanted), AT_HAND):
-            self.know(ids)
+            self.know_with_named(ids)
             self.enter_all(ids)
         self.wanted.clear()
 
