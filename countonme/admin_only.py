@@ -1,35 +1,30 @@
-"""The admin's middleware, which the API has no use for: it is passed by outside of `/admin/`."""
+"""What the API has no use for."""
 
-from django.contrib.auth.middleware import AuthenticationMiddleware
-from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 
 from countonme.timeouts import ask_whether_it_is_there, at_length
 
 
-class AdminOnly:
+class AdminSession(SessionMiddleware):
+    """Sessions for `/admin/`. Any other path goes past them, and past the middleware that comes after them.
+
+    A page of the admin may go through a whole table, and gets the time for it.
+    """
+
+    def __init__(self, get_response):
+        super().__init__(get_response)
+        self.view = past_middleware(get_response)
+
     def __call__(self, request):
-        if request.path_info.startswith("/admin/"):
-            return super().__call__(request)
-        return self.get_response(request)
-
-
-class AtLength:
-    """A page of the admin may go through a whole table."""
-
-    def __call__(self, request):
+        if not request.path_info.startswith("/admin/"):
+            return self.view(request)
         ask_whether_it_is_there()
         with at_length():
             return super().__call__(request)
 
 
-class AdminSession(AdminOnly, AtLength, SessionMiddleware):
-    pass
-
-
-class AdminAuthentication(AdminOnly, AuthenticationMiddleware):
-    pass
-
-
-class AdminMessages(AdminOnly, MessageMiddleware):
-    pass
+def past_middleware(get_response):
+    """Return the handler that the middleware which comes next would call in the end."""
+    while hasattr(middleware := getattr(get_response, "__wrapped__", None), "get_response"):
+        get_response = middleware.get_response
+    return get_response

@@ -7,7 +7,7 @@ class CountOnMeConfig(AppConfig):
     verbose_name = "CountOnMe"
 
     def ready(self) -> None:
-        from countonme import checks, metrics  # noqa: F401 - registers them
+        from countonme import checks, converters, metrics  # noqa: F401 - registers them
 
         if settings.METRICS_TOKEN:
             metrics.turn_on()

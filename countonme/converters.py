@@ -1,5 +1,7 @@
 from uuid import UUID
 
+from django.urls import register_converter
+
 from countonme.fields import parse_uuid
 
 
@@ -13,3 +15,6 @@ class RowIdConverter:
 
     def to_url(self, value) -> str:
         return str(value)
+
+
+register_converter(RowIdConverter, "row_id")

@@ -19,7 +19,7 @@ class RequestIdMiddleware:
 
     def __call__(self, request):
         started = access.began()
-        sent = request.headers.get("X-Request-ID", "")
+        sent = request.META.get("HTTP_X_REQUEST_ID", "")
         request.id = sent if SANE.fullmatch(sent) else uuid.uuid4().hex
         token = request_id.set(request.id)
         try:

@@ -45,19 +45,19 @@ INSTALLED_APPS = [
     "sync",
 ]
 
-# The API needs the first seven, the admin the rest; what is AdminOnly among them is passed by elsewhere.
+# The API needs the first seven. AdminSession passes itself and all that comes after it by, but for the admin.
 MIDDLEWARE = [
     "countonme.request_id.RequestIdMiddleware",
     "countonme.headers.HeadersMiddleware",
     "countonme.hosts.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "corsheaders.middleware.CorsMiddleware",
+    "countonme.cors.BrowsersMiddleware",
     "countonme.body.BodyMiddleware",
     "countonme.admin_only.AdminSession",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "countonme.admin_only.AdminAuthentication",
-    "countonme.admin_only.AdminMessages",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 

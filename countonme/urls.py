@@ -1,12 +1,13 @@
 from django.contrib import admin
-from django.urls import include, path, register_converter
+from django.urls import path
 from django.views.generic import RedirectView
 
 from countonme import docs, health, metrics
-from countonme.converters import RowIdConverter
 from devices.sign_in import sign_in
-
-register_converter(RowIdConverter, "row_id")
+from devices.urls import urlpatterns as of_devices
+from food_entries.urls import urlpatterns as of_food_entries
+from products.urls import urlpatterns as of_products
+from sync.urls import urlpatterns as of_sync
 
 handler400 = "countonme.errors.bad_request"
 handler403 = "countonme.errors.permission_denied"
@@ -17,10 +18,10 @@ urlpatterns = [
     path("healthz", health.HealthView.as_view()),
     path("readyz", health.ReadyView.as_view()),
     path("metrics", metrics.page),
-    path("v1/", include("devices.urls")),
-    path("v1/", include("products.urls")),
-    path("v1/", include("food_entries.urls")),
-    path("v1/", include("sync.urls")),
+    *of_devices,
+    *of_products,
+    *of_food_entries,
+    *of_sync,
     path("v1/schema", docs.SchemaView.as_view(), name="schema"),
     path("v1/docs", docs.DocsView.as_view()),
     path("admin", RedirectView.as_view(url="/admin/")),

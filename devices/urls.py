@@ -3,7 +3,7 @@ from django.urls import path
 from devices import views
 
 urlpatterns = [
-    path("auth/register", views.RegisterView.as_view()),
-    path("auth/rotate", views.RotateView.as_view()),
-    path("devices/me", views.MeView.as_view()),
+    path("v1/auth/register", views.RegisterView.as_view()),
+    path("v1/auth/rotate", views.RotateView.as_view()),
+    path("v1/devices/me", views.MeView.as_view()),
 ]

@@ -4,7 +4,7 @@ from devices.viewsets import ROW, ROWS
 from food_entries.views import FoodEntryViewSet
 
 urlpatterns = [
-    path("food-entries", FoodEntryViewSet.as_view(ROWS)),
-    path("food-entries/summary", FoodEntryViewSet.as_view({"get": "summary"})),
-    path("food-entries/<row_id:pk>", FoodEntryViewSet.as_view(ROW)),
+    path("v1/food-entries", FoodEntryViewSet.as_view(ROWS)),
+    path("v1/food-entries/summary", FoodEntryViewSet.as_view({"get": "summary"})),
+    path("v1/food-entries/<row_id:pk>", FoodEntryViewSet.as_view(ROW)),
 ]
