@@ -15,6 +15,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from countonme.tests.served import live_database
+from devices import verdicts
 from devices.models import Device
 from devices.owned import owned_models
 
@@ -36,6 +37,7 @@ def pytest_collection_modifyitems(items):
 def _as_new(settings):
     """Let no test see what another one left in a cache."""
     settings.WHITENOISE_AUTOREFRESH = True  # each new client would read every static file
+    verdicts.here.clear()
     for cache in caches.all(initialized_only=True):
         cache.clear()
 

@@ -120,19 +120,11 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- caches ---------------------------------------------------------------------------------------
 
-# In each process, verdicts on tokens have a cache of their own, so that nothing else pushes them out.
-CACHES = {
-    "default": env.cache_url("CACHE_URL", default="locmemcache://"),
-    "verdicts": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "TIMEOUT": 24 * 60 * 60},
-}
-for _name, _cache in CACHES.items():
-    _options = _cache.setdefault("OPTIONS", {})
-    if _cache["BACKEND"] == "django.core.cache.backends.locmem.LocMemCache":
-        _options["MAX_ENTRIES"] = 100_000
-        _cache["LOCATION"] = _name
-    elif _cache["BACKEND"] == "django.core.cache.backends.redis.RedisCache":
-        # A cache that is away is a miss; it must be one soon.
-        _options |= {"socket_connect_timeout": 0.25, "socket_timeout": 0.25}
+# What the workers share, where there is one: devices/verdicts.py
+CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
+if CACHES["default"]["BACKEND"] == "django.core.cache.backends.redis.RedisCache":
+    # A cache that is away is a miss; it must be one soon.
+    CACHES["default"].setdefault("OPTIONS", {}).update(socket_connect_timeout=0.25, socket_timeout=0.25)
 
 # --- the API --------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import pytest
 from django.core.cache import caches
 from django.utils import timezone
 
+from conftest import Phone
 from devices import tokens, verdicts
 from devices.models import Device
 from devices.owned import delete_device
@@ -20,7 +21,7 @@ SECRET = "A" * 43
 
 def forget() -> None:
     """Forget every verdict, as a worker does that starts anew."""
-    caches["verdicts"].clear()
+    verdicts.here.clear()
 
 
 def wrong(token: str) -> str:
@@ -211,7 +212,7 @@ class TestAVerdict:
 
         assert [anonymous.get(ME, headers=header).status_code for _ in range(3)] == [401] * 3
         assert len(bcrypt_runs) == 3
-        assert not caches["verdicts"]._cache
+        assert not verdicts.here.until
 
     def test_dies_with_the_hash(self, api, device, bcrypt_runs):
         api.get(ME)
@@ -237,21 +238,36 @@ class TestAVerdict:
     def test_names_no_token(self, api):
         api.get(ME)
 
-        (key,) = caches["verdicts"]._cache
+        (key,) = verdicts.here.until
         device_id, _, secret = api.token.partition(".")
         assert secret not in key
         assert device_id not in key
 
-    def test_has_a_time_limit_and_a_cache_of_its_own(self, api, bcrypt_runs):
+    def test_holds_for_a_day(self, api, bcrypt_runs, monkeypatch):
         api.get(ME)
-        caches["default"].clear()
+        day = timedelta(days=1).total_seconds()
+
+        monkeypatch.setattr(verdicts, "monotonic", lambda: monotonic() + day - 60)
         api.get(ME)
         assert len(bcrypt_runs) == 1
 
-        assert caches["verdicts"].default_timeout == timedelta(days=1).total_seconds()
-        caches["verdicts"].clear()
+        monkeypatch.setattr(verdicts, "monotonic", lambda: monotonic() + day)
         api.get(ME)
         assert len(bcrypt_runs) == 2
+
+    def test_pushes_out_the_one_that_was_not_met_for_longest(self, api, stranger, bcrypt_runs, monkeypatch):
+        monkeypatch.setattr(verdicts, "KEPT_AT_MOST", 2)
+        third = Phone(Device.objects.register(uuid4()))
+        forget()
+
+        for phone in (api, stranger, api, third):
+            phone.get(ME)
+        assert len(bcrypt_runs) == 3
+        api.get(ME)
+        assert len(bcrypt_runs) == 3
+        stranger.get(ME)
+        assert len(bcrypt_runs) == 4
+        assert len(verdicts.here.until) == 2
 
 
 class TestACacheThatAllWorkersShare:
@@ -263,14 +279,14 @@ class TestACacheThatAllWorkersShare:
 
     def test_spares_the_other_workers_bcrypt(self, api, bcrypt_runs):
         api.get(ME)
-        caches["verdicts"].clear()  # as one that has not met the token
+        verdicts.here.clear()  # as one that has not met the token
 
         assert [api.get(ME).status_code for _ in range(2)] == [200] * 2
         assert len(bcrypt_runs) == 1
 
     def test_is_not_asked_by_a_worker_that_knows(self, api, bcrypt_runs):
         api.get(ME)
-        caches["verdicts"].clear()
+        verdicts.here.clear()
         api.get(ME)
         caches["default"].clear()
 
@@ -285,7 +301,7 @@ class TestACacheThatAllWorkersShare:
     def test_lets_a_verdict_die_with_the_hash(self, api, device, bcrypt_runs):
         api.get(ME)
         Device.objects.filter(pk=device.pk).update(token_hash=tokens.issue(device.pk)[1])
-        caches["verdicts"].clear()
+        verdicts.here.clear()
 
         assert api.get(ME).status_code == 401
         assert len(bcrypt_runs) == 2
@@ -358,7 +374,7 @@ class TestACacheThatHangs:
         asked = len(questions)
 
         monkeypatch.setattr(verdicts, "monotonic", lambda: monotonic() + verdicts.PAUSE)
-        caches["verdicts"].clear()
+        verdicts.here.clear()
         assert [phone.get(ME).status_code for phone in (api, stranger)] == [200, 200]
 
         assert (asked, len(questions)) == (1, 2)
