@@ -2,7 +2,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import Throttled
 
 from countonme import metrics
@@ -22,7 +22,7 @@ class DeviceTokenAuthentication(BaseAuthentication):
     """
 
     def authenticate(self, request) -> tuple[Device, str] | None:
-        scheme, _, token = get_authorization_header(request).decode("latin-1").partition(" ")
+        scheme, _, token = request._request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
         token = token.strip()

@@ -6,7 +6,6 @@ from django.http import HttpResponseBase, HttpResponseNotModified
 from django.utils.cache import patch_vary_headers
 from django.utils.functional import cached_property
 from django.utils.http import parse_etags
-from rest_framework.exceptions import APIException
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
@@ -28,8 +27,12 @@ ROWS = {"get": "list", "post": "create"}
 Rows = list[dict]  # inside of a viewset `list` is an action
 
 
-class NotModified(APIException):
-    status_code = 304
+class NotModified(Exception):
+    pass
+
+
+def weak(etags: list[str]) -> list[str]:
+    return [f"W/{etag.removeprefix('W/')}" for etag in etags]
 
 
 class ConditionalReads:
@@ -45,12 +48,16 @@ class ConditionalReads:
         super().initial(request, *args, **kwargs)
         if self.action not in self.conditional_reads:
             return
-        device, headers = request.user, request.META
-        url = f"{request.scheme}://{headers.get('HTTP_HOST')}{request.get_full_path()}"
+        device, sent = request.user, request._request  # each look through DRF's request costs a call
+        url = f"{sent.scheme}://{sent.META.get('HTTP_HOST')}{sent.get_full_path()}"
         named = f"{REPRESENTATION} {device.pk} {device.revision} {device.purged_through} {url}"
-        self.etag = f'"{hashlib.blake2b(named.encode(), digest_size=16).hexdigest()}"'
-        if self.etag in (known.removeprefix("W/") for known in parse_etags(headers.get("HTTP_IF_NONE_MATCH", ""))):
+        self.etag = f'W/"{hashlib.blake2b(named.encode(), digest_size=16).hexdigest()}"'
+        known = sent.META.get("HTTP_IF_NONE_MATCH")
+        if known and (known == self.etag or self.etag in weak(parse_etags(known))):
             raise NotModified
+
+    def perform_authentication(self, request) -> None:
+        request._authenticate()  # `request.user` would find out first, by an exception, that it was not done yet
 
     def handle_exception(self, exc) -> HttpResponseBase:
         return HttpResponseNotModified() if isinstance(exc, NotModified) else super().handle_exception(exc)
@@ -58,7 +65,7 @@ class ConditionalReads:
     def finalize_response(self, request, response, *args, **kwargs) -> HttpResponseBase:
         response = super().finalize_response(request, response, *args, **kwargs)
         if self.etag and response.status_code in (200, 304):
-            response["ETag"] = f"W/{self.etag}"
+            response["ETag"] = self.etag
             response["Cache-Control"] = "private, no-cache"
             patch_vary_headers(response, ["Authorization"])
         return response
