@@ -1,8 +1,21 @@
 from decimal import Decimal
 
 import orjson
+from django.http import HttpResponse
 from django.utils.functional import Promise
 from rest_framework.renderers import BaseRenderer
+
+
+class Answer(HttpResponse):
+    """What a view answers with, written at once.
+
+    DRF's own Response is a template, which is set up as a page of HTML and rendered once all is said about it.
+    """
+
+    def __init__(self, data, status: int = 200, headers: dict[str, str] | None = None):
+        super().__init__(as_json(data), JSONRenderer.media_type, status)
+        for name, value in (headers or {}).items():
+            self[name] = value
 
 
 class JSONRenderer(BaseRenderer):
@@ -19,7 +32,11 @@ class JSONRenderer(BaseRenderer):
     def render(self, data, accepted_media_type=None, renderer_context=None) -> bytes:
         if data is None:
             return b""
-        return orjson.dumps(data, default=_default, option=orjson.OPT_UTC_Z)
+        return as_json(data)
+
+
+def as_json(data) -> bytes:
+    return orjson.dumps(data, default=_default, option=orjson.OPT_UTC_Z)
 
 
 def _default(value):

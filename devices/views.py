@@ -2,6 +2,7 @@ from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from countonme.renderers import Answer
 from devices.models import Device
 from devices.owned import delete_device
 from devices.serializers import DeviceSerializer, RegisterSerializer, TokenSerializer
@@ -31,14 +32,14 @@ class RegisterView(APIView):
             TOKEN_EXAMPLE,
         ],
     )
-    def post(self, request) -> Response:
+    def post(self, request) -> Answer:
         """Register the UUID that a phone made itself, once, and answer its token.
 
         The token is shown here and nowhere else. At most 10 a minute from one address.
         """
         serializer = RegisterSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        return Response({"token": Device.objects.register(serializer.validated_data["device_id"])})
+        return Answer({"token": Device.objects.register(serializer.validated_data["device_id"])})
 
 
 @extend_schema(tags=["devices"])
@@ -50,20 +51,20 @@ class RotateView(APIView):
         responses={200: TokenSerializer},
         examples=[TOKEN_EXAMPLE],
     )
-    def post(self, request) -> Response:
+    def post(self, request) -> Answer:
         """Answer a new token. The old one goes on working until the new one is used for the first time.
 
         So an answer that gets lost locks nobody out: rotating again replaces a new token that was not used yet.
         """
-        return Response({"token": request.user.rotate()})
+        return Answer({"token": request.user.rotate()})
 
 
 @extend_schema(tags=["devices"])
 class MeView(APIView):
     @extend_schema(operation_id="me", summary="Read the device", responses={200: DeviceSerializer})
-    def get(self, request) -> Response:
+    def get(self, request) -> Answer:
         """Answer the device that the token speaks for."""
-        return Response(DeviceSerializer(request.user).data)
+        return Answer(DeviceSerializer(request.user).data)
 
     @extend_schema(operation_id="delete_me", summary="Delete the device", responses={204: None})
     def delete(self, request) -> Response:

@@ -13,6 +13,7 @@ from countonme.errors import NotFound
 from countonme.fields import sent_uuid
 from countonme.pagination import PageQuery, page
 from countonme.prepared import Prepared
+from countonme.renderers import Answer
 from devices.models import Device
 from devices.owned import DeviceOwned, change_set
 from devices.serializers import LiveRows, checked
@@ -109,32 +110,32 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
     def get_queryset(self) -> QuerySet:
         return self.rows_of(self.device)
 
-    def list(self, request, **kwargs) -> Response:
+    def list(self, request, **kwargs) -> Answer:
         query = self.checked_query()
         rows, headers = page(request, prepared_list(type(self)), device=self.device.pk, **query)
-        return Response(self.completed(rows), headers=headers)
+        return Answer(self.completed(rows), headers=headers)
 
-    def retrieve(self, request, pk, **kwargs) -> Response:
+    def retrieve(self, request, pk, **kwargs) -> Answer:
         rows = prepared_row(type(self))(device=self.device.pk, pk=pk) or self.not_found()
         rows = self.completed(rows) or self.not_found()
-        return Response(rows[0])
+        return Answer(rows[0])
 
-    def create(self, request, **kwargs) -> Response:
+    def create(self, request, **kwargs) -> Answer:
         sent = request.data  # read before the lock is taken: a body can come slowly
         with change_set(self.device):
             stored = self.stored(sent)
             if stored is not None:  # a retry: it is answered as it is stored, whatever else it carries by now
-                return Response(self.shown(stored))
+                return Answer(self.shown(stored))
             values = checked(self.serializer_class, sent, self)
-            return Response(self.shown(self.added(**values)), status=201)
+            return Answer(self.shown(self.added(**values)), status=201)
 
-    def update(self, request, pk, **kwargs) -> Response:
+    def update(self, request, pk, **kwargs) -> Answer:
         """Change the fields that are sent; the others stay. `PUT` and `PATCH` mean the same."""
         sent = request.data
         with change_set(self.device):
             row = self.row(pk)
             row.change(**checked(self.serializer_class, sent, self, row))
-            return Response(self.shown(row))
+            return Answer(self.shown(row))
 
     def destroy(self, request, pk, **kwargs) -> Response:
         with change_set(self.device):

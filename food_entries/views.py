@@ -1,11 +1,11 @@
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer, extend_schema, extend_schema_view
 from rest_framework.decorators import action
-from rest_framework.response import Response
 
 from countonme.errors import ValidationError
 from countonme.fields import sent_uuid
 from countonme.prepared import Prepared
+from countonme.renderers import Answer
 from devices.owned import change_set
 from devices.serializers import checked
 from devices.viewsets import DeviceOwnedViewSet
@@ -58,13 +58,13 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
         examples=[*EXAMPLES, OpenApiExample("A batch", [BY_PORTION, BY_WEIGHT], request_only=True)],
         responses={200: ONE_OR_MANY, 201: ONE_OR_MANY},
     )
-    def create(self, request) -> Response:
+    def create(self, request) -> Answer:
         sent = request.data  # read before the lock is taken: a body can come slowly
         batch = isinstance(sent, list)
         with change_set(self.device) as changes:
             rows = self.logged(sent if batch else [sent], batch)
         shown = [self.shown(row) for row in rows]
-        return Response(shown if batch else shown[0], status=201 if changes.wrote else 200)
+        return Answer(shown if batch else shown[0], status=201 if changes.wrote else 200)
 
     def logged(self, sent: list, batch: bool) -> list[FoodEntry]:
         """Return the row of each entry that was sent: the stored one where its id is a retry, else a new one.
@@ -102,10 +102,10 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
         responses={200: DaySerializer(many=True)},
     )
     @action(detail=False)
-    def summary(self, request) -> Response:
+    def summary(self, request) -> Answer:
         query = self.checked_query(SummaryQuery)
         first, last = query["first"], query["last"]
-        return Response(days(sums_of(device=self.device.pk, first=first, last=last), first, last))
+        return Answer(days(sums_of(device=self.device.pk, first=first, last=last), first, last))
 
 
 @Prepared
