@@ -36,7 +36,7 @@ def remember(verdict: str) -> None:
 class Here:
     """What this worker remembers: those that it met last, each for a day.
 
-    Django's own cache in memory takes twenty times as long to say so, at every request.
+    Django's own cache in memory takes ten times as long to say so, at every request.
     """
 
     def __init__(self):
