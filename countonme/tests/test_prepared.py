@@ -7,6 +7,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from django.db import DatabaseError, connection, connections
+from django.db.models import F
 from django.db.models.sql.compiler import SQLCompiler
 
 from countonme.prepared import Prepared, applied, update
@@ -74,6 +75,8 @@ class TestAPreparedQuery:
         columns = ("id", "product_id", "grams", "protein", "fat", "date", "created_at", "updated_at")
         for shape in (
             lambda device: FoodEntry.objects.for_device(device).values(*columns),
+            lambda device: FoodEntry.objects.for_device(device).values("id"),
+            lambda device: FoodEntry.objects.for_device(device).values("date", weight=F("grams")),
             lambda device: FoodEntry.objects.for_device(device).values_list(*columns),
             lambda device: FoodEntry.objects.for_device(device).sums(),
         ):
