@@ -1,5 +1,3 @@
-from collections import defaultdict
-
 from django.db.models import QuerySet
 from django.utils.functional import cached_property
 from drf_spectacular.utils import extend_schema, extend_schema_view
@@ -45,11 +43,11 @@ class ProductViewSet(DeviceOwnedViewSet):
 
         A product that has none by now was deleted between the two queries, and is left out.
         """
-        of_product = defaultdict(list)
+        of_product = {}
+        for row in rows:
+            row["portions"] = of_product[str(row["id"])] = []
         for portion in portions_of(device=self.device.pk, products=[row["id"] for row in rows]):
             of_product[str(portion["product_id"])].append(portion)
-        for row in rows:
-            row["portions"] = of_product.get(str(row["id"]))
         return [row for row in rows if row["portions"]]
 
 
