@@ -2,7 +2,7 @@ from datetime import date
 
 from django.db import models
 from django.db.models import Count, F, Q, Sum
-from django.db.models.functions import Abs, Round
+from django.db.models.functions import Abs
 from django.db.models.lookups import LessThan
 
 from countonme.fields import HUNDREDTH
@@ -38,18 +38,24 @@ def follows_from_grams(total: str, per_100g: str) -> Q:
     return Q(**{total: None, per_100g: None}) | (known & Q(LessThan(beside * 100, 51)))
 
 
+class ExactSum(Sum):
+    """A sum of amounts, as a float. SQLite adds up in doubles: of hundredths, whose sum is no hair beside."""
+
+    output_field = models.FloatField()
+
+    def as_sqlite(self, compiler, connection, **context) -> tuple[str, list]:
+        return self.as_sql(compiler, connection, template="SUM(ROUND(%(expressions)s * 100)) / 100", **context)
+
+
 class FoodEntryQuerySet(OwnedQuerySet):
     def newest_day_first(self):
         return self.order_by("-date", "created_at", "id")
 
     def sums(self):
-        """Return a tuple for each day and meal: the two, the number of entries, and the sum of each total.
-
-        SQLite adds up in doubles, whose sums are a hair beside: hence the rounding.
-        """
-        totals = {f"sum_of_{total}": Round(Sum(total), 2) for total in PER_100G}
+        """Return a tuple for each day and meal: the two, the number of entries, and the sum of each total."""
+        totals = {f"sum_of_{total}": ExactSum(total) for total in PER_100G}
         return (
-            self.order_by("date", "meal_type").values_list("date", "meal_type").annotate(entries=Count("id"), **totals)
+            self.order_by("date", "meal_type").values_list("date", "meal_type").annotate(entries=Count("*"), **totals)
         )
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from food_entries.nutrition import days, scaled, totals
 
-ONE_EACH = (1, Decimal("100.10"), Decimal("10.01"), Decimal("20.02"), Decimal("5.05"))
+ONE_EACH = (1, 100.10, 10.01, 20.02, 5.05)
 NOTHING = {"entries": 0, "kcal": 0.0, "protein": 0.0, "carbs": 0.0, "fat": 0.0}
 
 
@@ -65,7 +65,7 @@ class TestDays:
 
     def test_add_up_their_meals(self):
         day = date(2026, 1, 5)
-        sums = [(day, "lunch", *ONE_EACH), (day, "snacks", 2, Decimal("0.90"), Decimal("0.99"), Decimal(0), None)]
+        sums = [(day, "lunch", *ONE_EACH), (day, "snacks", 2, 0.9, 0.99, 0.0, None)]
 
         (summary,) = days(sums, day, day)
 
@@ -110,6 +110,6 @@ class TestDays:
         day = date(2026, 1, 5)
         meals = ("breakfast", "lunch", "dinner")
 
-        (summary,) = days([(day, meal, 1, Decimal("0.10"), 0.1, None, None) for meal in meals], day, day)
+        (summary,) = days([(day, meal, 1, 0.1, 0.1, None, None) for meal in meals], day, day)
 
         assert (summary["kcal"], summary["protein"]) == (0.3, 0.3)
