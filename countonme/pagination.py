@@ -1,3 +1,5 @@
+from urllib.parse import urlencode
+
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -28,6 +30,7 @@ def page(request: Request, read: Prepared, *, limit: int, offset: int, **query) 
     found = read(**query, limit=limit + 1, offset=offset)
     if len(found) <= limit or offset + limit > FURTHEST:
         return found[:limit], {}
-    query = request.query_params.copy()
-    query["limit"], query["offset"] = limit, offset + limit
-    return found[:limit], {"Link": f'<{request.build_absolute_uri(f"?{query.urlencode()}")}>; rel="next"'}
+    sent = request.query_params
+    query = dict(sent.lists()) | {"limit": limit, "offset": offset + limit}
+    address = f"{request.path}?{urlencode(query, doseq=True, encoding=sent.encoding)}"
+    return found[:limit], {"Link": f'<{request.build_absolute_uri(address)}>; rel="next"'}
