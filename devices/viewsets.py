@@ -1,5 +1,5 @@
 import hashlib
-from functools import cache
+from functools import cache, lru_cache
 
 from django.db.models import QuerySet
 from django.http import HttpResponseBase, HttpResponseNotModified
@@ -143,7 +143,7 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
         return Response(status=204)
 
     def checked_query(self, query_class: type | None = None) -> dict:
-        return checked(query_class or self.query_class, self.request.query_params.dict(), self)
+        return checked_once(query_class or self.query_class, *self.request.query_params.dict().items())
 
     @classmethod
     def narrowed(cls, rows: QuerySet, **query) -> QuerySet:
@@ -175,6 +175,12 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
 
     def not_found(self):
         raise NotFound(f"{self.model._meta.verbose_name.capitalize()} not found")
+
+
+@lru_cache(maxsize=200)
+def checked_once(query_class: type, *sent: tuple[str, str]) -> dict:
+    """Return the values of a query, not to be changed: what phones ask for is mostly today, and the first page."""
+    return checked(query_class, dict(sent), None)
 
 
 @cache
