@@ -7,9 +7,11 @@ queryset stays the one source of truth, scope and soft delete included, and no S
 
 import copy
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import date
 from functools import cache
+from operator import attrgetter
 from threading import local
 from typing import Any
 from uuid import UUID
@@ -203,15 +205,16 @@ class Kept(local):
 
     def __init__(self):
         self.inserts: dict[type[models.Model], str] = {}
-        self.cursor = KeptCursor()
+        # One for each statement: psycopg finds out how to write its values anew when a cursor's statement changes.
+        self.cursors: defaultdict[str, KeptCursor] = defaultdict(KeptCursor)
 
 
 _kept = Kept()
 
 
 def executed(connection, sql: str, params: list):
-    """Run a statement and return its cursor, which is good until the thread's next one."""
-    cursor = _kept.cursor.of(connection)
+    """Run a statement and return its cursor, which is good until the thread runs the same one again."""
+    cursor = _kept.cursors[sql].of(connection)
     cursor.execute(sql, params)
     return cursor
 
@@ -255,8 +258,19 @@ def updating(model: type[models.Model], of: str) -> tuple[str, list[int]]:
 
 def stored_values(row: models.Model, connection) -> list:
     """Return the row's values as the database driver takes them, in the order of its columns."""
-    fields = row._meta.local_concrete_fields
-    values = [field.pre_save(row, add=row._state.adding) for field in fields]
+    read, made = reading(type(row))
+    values = list(read(row))
+    for place, field in made:
+        values[place] = field.pre_save(row, add=row._state.adding)
     if connection.vendor == "postgresql":  # psycopg takes them as they are
         return values
+    fields = row._meta.local_concrete_fields
     return [field.get_db_prep_save(value, connection) for field, value in zip(fields, values, strict=True)]
+
+
+@cache
+def reading(model: type[models.Model]) -> tuple[Callable, list[tuple[int, models.Field]]]:
+    """Return what reads a row's values, and the fields that may make theirs when it is saved, with their places."""
+    fields = model._meta.local_concrete_fields
+    made = [(place, field) for place, field in enumerate(fields) if type(field).pre_save is not models.Field.pre_save]
+    return attrgetter(*(field.attname for field in fields)), made

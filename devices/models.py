@@ -14,7 +14,7 @@ from django.db import (
 from django.utils import timezone
 
 from countonme.errors import Conflict, InvalidToken
-from countonme.prepared import executed
+from countonme.prepared import adapted, executed
 from devices import tokens
 
 SEEN_EVERY = timedelta(minutes=15)
@@ -55,7 +55,7 @@ class DeviceManager(models.Manager):
         """
         row = self.fetched(
             "UPDATE devices SET revision = revision + 1 WHERE id = %s AND deleted_at IS NULL RETURNING revision",
-            [self.key(device_id)],
+            [device_id],
         )
         return row and row[0]
 
@@ -67,14 +67,12 @@ class DeviceManager(models.Manager):
         return self.fetched(
             "SELECT revision, purged_through, EXISTS (SELECT 1 FROM gaps WHERE device_id = %s AND before > %s)"
             " FROM devices WHERE id = %s AND deleted_at IS NULL",
-            [self.key(device_id), cursor, self.key(device_id)],
+            [device_id, cursor, device_id],
         )
 
-    def key(self, device_id: UUID):
-        return self.model._meta.pk.get_db_prep_value(device_id, connection)
-
     def fetched(self, sql: str, params: list) -> tuple | None:
-        return executed(connections[DEFAULT_DB_ALIAS], sql, params).fetchone()
+        connection = connections[DEFAULT_DB_ALIAS]
+        return executed(connection, sql, [adapted(param, connection) for param in params]).fetchone()
 
 
 class Device(models.Model):
