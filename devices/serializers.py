@@ -3,8 +3,9 @@ from threading import local
 from uuid import UUID
 
 from django.db import models
+from django.utils.functional import cached_property
 from rest_framework import serializers
-from rest_framework.fields import SkipField
+from rest_framework.fields import SkipField, empty
 
 from countonme.fields import AmountField, DayField, FlagField, IdField, OneOfField, TextField, WholeNumberField
 from countonme.prepared import Prepared
@@ -40,8 +41,32 @@ class OwnedSerializer(serializers.ModelSerializer):
     }
     serializer_choice_field = OneOfField
 
-    def get_validators(self) -> list:
-        return []  # whether a row may stand beside the others is for the database to say
+    def run_validators(self, value) -> None:
+        """Look at each field alone: whether a row may stand beside the others is for the database to say."""
+
+    def to_internal_value(self, data) -> dict:
+        """Return the values of what was sent, as DRF does, without a look at what is not: it takes half the time."""
+        if not isinstance(data, dict):
+            return super().to_internal_value(data)  # which refuses it
+        values, errors = {}, {}
+        for name, field, is_optional in self.writable:
+            if is_optional and name not in data:
+                continue
+            try:
+                values[field.source] = field.run_validation(data.get(name, empty))
+            except serializers.ValidationError as error:
+                errors[name] = error.detail
+            except SkipField:
+                pass
+        if errors:
+            raise serializers.ValidationError(errors)
+        return values
+
+    @cached_property
+    def writable(self) -> list[tuple[str, serializers.Field, bool]]:
+        """The fields that are taken, and whether each may be missing."""
+        fields = {name: field for name, field in self.fields.items() if not field.read_only}
+        return [(name, field, self.partial or not field.required) for name, field in fields.items()]
 
     def get_fields(self) -> dict:
         fields = super().get_fields()
