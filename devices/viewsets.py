@@ -163,7 +163,7 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
 
     def shown(self, row: DeviceOwned) -> dict:
         """Return a row that was just written as a client reads it."""
-        return self.completed([{column: getattr(row, column) for column in self.columns}])[0]
+        return self.completed([columns_of(row, self.columns)])[0]
 
     def stored(self, sent) -> DeviceOwned | None:
         """Return the live row whose id the client sent for a new one."""
@@ -181,6 +181,10 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
 def checked_once(query_class: type, *sent: tuple[str, str]) -> dict:
     """Return the values of a query, not to be changed: what phones ask for is mostly today, and the first page."""
     return checked(query_class, dict(sent), None)
+
+
+def columns_of(row: DeviceOwned, columns: tuple[str, ...]) -> dict:
+    return {column: getattr(row, column) for column in columns}
 
 
 @cache

@@ -50,7 +50,8 @@ class ProductQuerySet(OwnedQuerySet):
     def add(self, device: Device, **values) -> "Product":
         """Store a new product together with its default portion, `100g` of 100 g."""
         product = self.create(device=device, **values)
-        Portion.of_100g(device=device, product=product).save()
+        product.made_with_it = Portion.of_100g(device=device, product=product)
+        product.made_with_it.save()
         return product
 
 
@@ -66,6 +67,8 @@ class Product(DeviceOwned):
     barcode = models.CharField(  # noqa: DJ001 - null says that there is none
         max_length=14, null=True, blank=True, validators=GTIN_VALIDATORS, help_text="A GTIN, with its check digit."
     )
+
+    made_with_it: "Portion | None" = None  # where it is new: its default portion
 
     objects = LiveManager.from_queryset(ProductQuerySet)()
     all_objects = models.Manager.from_queryset(ProductQuerySet)()

@@ -3,7 +3,7 @@ from django.utils.functional import cached_property
 from drf_spectacular.utils import extend_schema, extend_schema_view
 
 from countonme.prepared import Prepared
-from devices.viewsets import DeviceOwnedViewSet
+from devices.viewsets import DeviceOwnedViewSet, columns_of
 from products.models import Portion, Product
 from products.serializers import PortionSerializer, ProductQuery, ProductSerializer
 
@@ -37,6 +37,11 @@ class ProductViewSet(DeviceOwnedViewSet):
 
     def added(self, **values) -> Product:
         return Product.objects.add(self.device, **values)
+
+    def shown(self, row: Product) -> dict:
+        if row.made_with_it is None:
+            return super().shown(row)
+        return columns_of(row, self.columns) | {"portions": [columns_of(row.made_with_it, PortionViewSet.columns)]}
 
     def completed(self, rows: list[dict]) -> list[dict]:
         """Add the portions: one query for any number of products.
