@@ -44,10 +44,10 @@ PRODUCT_LIST = f"""SELECT {columns(PRODUCT)} FROM products WHERE device_id = %s 
     ORDER BY name_key, id LIMIT %s OFFSET %s"""
 PORTIONS = f"""SELECT {columns(PORTION)} FROM portions
     WHERE device_id = %s AND deleted_at IS NULL AND product_id = ANY(%s)
-    ORDER BY is_default DESC, name_key, id"""
+    ORDER BY product_id, is_default DESC, name_key, id"""
 DAY = f"""SELECT {columns(ENTRY)} FROM food_entries WHERE device_id = %s AND deleted_at IS NULL AND date = %s
     ORDER BY date DESC, created_at, id LIMIT 51"""
-SUMS = """SELECT date, meal_type, count(id), sum(kcal), sum(protein), sum(carbs), sum(fat) FROM food_entries
+SUMS = """SELECT date, meal_type, count(*), sum(kcal), sum(protein), sum(carbs), sum(fat) FROM food_entries
     WHERE device_id = %s AND deleted_at IS NULL AND date >= %s AND date <= %s
     GROUP BY date, meal_type ORDER BY date, meal_type"""
 NEXT_REVISION = "UPDATE devices SET revision = revision + 1 WHERE id = %s AND deleted_at IS NULL RETURNING revision"

@@ -119,7 +119,8 @@ class Product(DeviceOwned):
 
 class PortionQuerySet(OwnedQuerySet):
     def default_first(self):
-        return self.order_by("-is_default", "name_key", "id")
+        # By product before that: where there are many, it decides at once.
+        return self.order_by("product_id", "-is_default", "name_key", "id")
 
     def gone_with(self, product: Product):
         """Keep those that were deleted with the product, or that came when it was deleted already.
