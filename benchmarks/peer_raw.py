@@ -42,9 +42,11 @@ DEVICE_ROW = """SELECT token_hash, next_token_hash, revision, purged_through, cr
 PRODUCT_ROW = f"SELECT {columns(PRODUCT)} FROM products WHERE device_id = %s AND deleted_at IS NULL AND id = %s"
 PRODUCT_LIST = f"""SELECT {columns(PRODUCT)} FROM products WHERE device_id = %s AND deleted_at IS NULL
     ORDER BY name_key, id LIMIT %s OFFSET %s"""
-PORTIONS = f"""SELECT {columns(PORTION)} FROM portions
-    WHERE device_id = %s AND deleted_at IS NULL AND product_id = ANY(%s)
+PORTIONS_OF_ONE, PORTIONS = (
+    f"""SELECT {columns(PORTION)} FROM portions WHERE device_id = %s AND deleted_at IS NULL AND product_id = {named}
     ORDER BY product_id, is_default DESC, name_key, id"""
+    for named in ("%s", "ANY(%s)")
+)
 DAY = f"""SELECT {columns(ENTRY)} FROM food_entries WHERE device_id = %s AND deleted_at IS NULL AND date = %s
     ORDER BY date DESC, created_at, id LIMIT 51"""
 SUMS = """SELECT date, meal_type, count(*), sum(kcal), sum(protein), sum(carbs), sum(fat) FROM food_entries
@@ -177,7 +179,8 @@ def product(device_id: uuid.UUID, product_id: uuid.UUID) -> dict:
 
 def with_portions(device_id: uuid.UUID, rows: list[dict]) -> list[dict]:
     of_product = {row["id"]: row.setdefault("portions", []) for row in rows}
-    for portion in fetched(PORTIONS, device_id, list(of_product)):
+    query, named = (PORTIONS_OF_ONE, *of_product) if len(of_product) == 1 else (PORTIONS, list(of_product))
+    for portion in fetched(query, device_id, named):
         of_product[portion[1]].append(dict(zip(PORTION, portion, strict=True)))
     return rows
 

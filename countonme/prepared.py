@@ -8,7 +8,7 @@ queryset stays the one source of truth, scope and soft delete included, and no S
 import copy
 import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import date
 from functools import cache
 from operator import attrgetter
@@ -79,6 +79,12 @@ class AnyOf(Lookup):
 
     def as_sqlite(self, compiler, connection) -> tuple[str, list]:
         return self.as_sql(compiler, connection, "{} IN (SELECT value FROM json_each({}))")
+
+
+def among(name: str, ids: Collection) -> dict[str, Any]:
+    """Return the filter for those whose `name` is one of the ids. A list of one is none: PostgreSQL plans it anew."""
+    ids = list(ids)
+    return {name: ids[0]} if len(ids) == 1 else {f"{name}__any_of": ids}
 
 
 def once_more(read: Callable):

@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.fields import SkipField, empty
 
 from countonme.fields import AmountField, DayField, FlagField, IdField, OneOfField, TextField, WholeNumberField
-from countonme.prepared import Prepared
+from countonme.prepared import Prepared, among
 from devices.models import Device
 from devices.owned import DeviceOwned
 
@@ -110,7 +110,7 @@ class LiveRows:
         missing = ids - known.keys()
         if missing:
             known.update(dict.fromkeys(missing))
-            rows = prepared_rows(model)(device=self.device.pk, ids=list(missing))
+            rows = prepared_rows(model)(device=self.device.pk, **among("pk", missing))
             known.update((row.pk, row) for row in rows)
         return {row_id: known[row_id] for row_id in ids if known[row_id]}
 
@@ -120,7 +120,7 @@ class LiveRows:
 
 @cache
 def prepared_rows(model: type[DeviceOwned]) -> Prepared:
-    return Prepared(lambda device, ids: model.objects.for_device(device).filter(pk__any_of=ids))
+    return Prepared(lambda device, **named: model.objects.for_device(device).filter(**named))
 
 
 def no_such(model: type[DeviceOwned]) -> str:

@@ -10,7 +10,7 @@ from django.db import DatabaseError, connection, connections
 from django.db.models import F
 from django.db.models.sql.compiler import SQLCompiler
 
-from countonme.prepared import Prepared, applied, update
+from countonme.prepared import Prepared, among, applied, update
 from countonme.renderers import JSONRenderer
 from devices.owned import change_set
 from food_entries.models import FoodEntry
@@ -99,13 +99,16 @@ class TestAPreparedQuery:
     @pytest.mark.parametrize("many", [0, 1, 3])
     def test_takes_any_number_of_ids(self, device, many):
         products = [ProductFactory(device=device, name=name) for name in "abcde"]
-        by_id = Prepared(lambda ids: Product.objects.for_device(device).filter(pk__any_of=ids).by_name())
-        of_products = Prepared(lambda ids: Portion.objects.for_device(device).filter(product__any_of=ids))
+        by_id = Prepared(lambda **named: Product.objects.for_device(device).filter(**named).by_name())
+        of_products = Prepared(lambda **named: Portion.objects.for_device(device).filter(**named))
 
         wanted = [product.pk for product in products[:many]]
 
-        assert by_id(ids=[*wanted, uuid4()]) == products[:many]
-        assert {portion.product_id for portion in of_products(ids=wanted)} == set(wanted)
+        assert by_id(**among("pk", [*wanted, uuid4()])) == products[:many]
+        assert {portion.product_id for portion in of_products(**among("product", wanted))} == set(wanted)
+
+    def test_takes_one_id_as_itself(self, device):
+        assert among("pk", {device.pk}) == {"pk": device.pk}
 
     def test_takes_a_value_through_a_function(self, device):
         rows = [ProductFactory(device=device, name=name) for name in ("rye", "oats")]
