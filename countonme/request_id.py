@@ -1,5 +1,5 @@
 import re
-import uuid
+import secrets
 
 from countonme import access
 from countonme.logging import request_id
@@ -20,7 +20,7 @@ class RequestIdMiddleware:
     def __call__(self, request):
         started = access.began()
         sent = request.META.get("HTTP_X_REQUEST_ID", "")
-        request.id = sent if SANE.fullmatch(sent) else uuid.uuid4().hex
+        request.id = sent if SANE.fullmatch(sent) else secrets.token_hex(16)
         token = request_id.set(request.id)
         try:
             response = self.get_response(request)

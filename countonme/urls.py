@@ -14,14 +14,14 @@ handler403 = "countonme.errors.permission_denied"
 handler404 = "countonme.errors.not_found"
 handler500 = "countonme.errors.server_error"
 
-urlpatterns = [
+urlpatterns = [  # what phones ask for most comes first
+    *of_food_entries,
+    *of_products,
+    *of_sync,
+    *of_devices,
     path("healthz", health.HealthView.as_view()),
     path("readyz", health.ReadyView.as_view()),
     path("metrics", metrics.page),
-    *of_devices,
-    *of_products,
-    *of_food_entries,
-    *of_sync,
     path("v1/schema", docs.SchemaView.as_view(), name="schema"),
     path("v1/docs", docs.DocsView.as_view()),
     path("admin", RedirectView.as_view(url="/admin/")),

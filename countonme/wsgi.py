@@ -5,7 +5,7 @@ from django.core.cache import BaseCache, caches, close_caches
 from django.core.handlers.base import reset_urlconf
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
-from django.db import close_old_connections, reset_queries
+from django.db import DEFAULT_DB_ALIAS, close_old_connections, connections, reset_queries
 from django.urls import get_resolver
 
 from countonme.timeouts import give_up_after
@@ -21,6 +21,8 @@ get_resolver().url_patterns  # noqa: B018
 request_started.disconnect(close_old_connections)  # at the end of the one before, it was looked at
 if not settings.DEBUG:
     request_started.disconnect(reset_queries)  # none is kept
+request_finished.disconnect(close_old_connections)  # it goes through all databases, of which there is one
+request_finished.connect(lambda **_: connections[DEFAULT_DB_ALIAS].close_if_unusable_or_obsolete(), weak=False)
 request_finished.disconnect(reset_urlconf)  # the next request sets it
 if all(type(cache).close is BaseCache.close for cache in caches.all()):
     request_finished.disconnect(close_caches)  # they have nothing to close
