@@ -7,9 +7,9 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
 
 from devices.models import Device
@@ -56,10 +56,12 @@ class Browser:
 
     def click(self, selector: str) -> None:
         """Click on what leads to another page, and wait for that."""
-        page = self.find("html")
+        self.driver.execute_script("window.isThePageBefore = true")
         self.find(selector).click()
-        WebDriverWait(self.driver, 10).until(staleness_of(page))
-        WebDriverWait(self.driver, 10).until(lambda d: d.execute_script("return document.readyState") == "complete")
+        # In between, the driver may find no page at all.
+        WebDriverWait(self.driver, 10, ignored_exceptions=[WebDriverException]).until(
+            lambda d: d.execute_script("return !window.isThePageBefore && document.readyState === 'complete'")
+        )
 
     def do(self, act: str, why: str) -> None:
         """Go through an act of the row whose page is open."""
