@@ -1,5 +1,4 @@
 from corsheaders.middleware import CorsMiddleware
-from django.utils.cache import patch_vary_headers
 
 
 class BrowsersMiddleware(CorsMiddleware):
@@ -10,5 +9,6 @@ class BrowsersMiddleware(CorsMiddleware):
             return super().__call__(request)
         response = self.get_response(request)
         if self.is_enabled(request):
-            patch_vary_headers(response, ["origin"])
+            said = response.headers.get("Vary")
+            response.headers["Vary"] = f"{said}, origin" if said else "origin"
         return response

@@ -60,6 +60,8 @@ def handler(error: Exception, context: dict | None = None) -> Response | None:
     if not isinstance(error, exceptions.APIException):
         return None
     headers = {}
+    if isinstance(error, exceptions.MethodNotAllowed):
+        headers["Allow"] = ", ".join(context["view"].allowed_methods)
     if challenge := getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = challenge
     if wait := getattr(error, "wait", None):

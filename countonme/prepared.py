@@ -92,12 +92,11 @@ def once_more(read: Callable):
 
     For what comes first in a request, outside of any transaction.
     """
-    kept = connection.connection
     try:
         return read()
     except DATABASE_AWAY:
         # One that was given up on, or never came about, is not asked again: whoever waits has waited long enough.
-        if connection.in_atomic_block or not getattr(kept, "broken", False):
+        if connection.in_atomic_block or not getattr(connection.connection, "broken", False):
             raise
         connection.close()
         return read()

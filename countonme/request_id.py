@@ -1,5 +1,5 @@
+import os
 import re
-import secrets
 
 from countonme import access
 from countonme.logging import request_id
@@ -20,7 +20,7 @@ class RequestIdMiddleware:
     def __call__(self, request):
         started = access.began()
         sent = request.META.get("HTTP_X_REQUEST_ID", "")
-        request.id = sent if SANE.fullmatch(sent) else secrets.token_hex(16)
+        request.id = sent if SANE.fullmatch(sent) else os.urandom(16).hex()
         token = request_id.set(request.id)
         try:
             response = self.get_response(request)

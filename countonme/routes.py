@@ -12,10 +12,15 @@ def route_of(request) -> str | None:
     match = request.resolver_match
     if match is not None:
         return template(match.route)
-    if request.path_info.startswith(settings.STATIC_URL):
+    return route_at(request.path_info)  # answered before its view was looked for
+
+
+@lru_cache(maxsize=256)
+def route_at(path: str) -> str | None:
+    if path.startswith(settings.STATIC_URL):
         return f"{settings.STATIC_URL}{{path}}"
-    try:  # answered before its view was looked for
-        return template(resolve(request.path_info).route)
+    try:
+        return template(resolve(path).route)
     except Resolver404:
         return None
 

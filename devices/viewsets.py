@@ -1,11 +1,7 @@
-import hashlib
 from functools import cache, lru_cache
 
 from django.db.models import QuerySet
-from django.http import HttpResponseBase, HttpResponseNotModified
-from django.utils.cache import patch_vary_headers
 from django.utils.functional import cached_property
-from django.utils.http import parse_etags
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
@@ -14,62 +10,16 @@ from countonme.fields import sent_uuid
 from countonme.pagination import PageQuery, page
 from countonme.prepared import Prepared
 from countonme.renderers import Answer
+from devices.conditional_reads import ConditionalReads
 from devices.models import Device
 from devices.owned import DeviceOwned, change_set
 from devices.serializers import LiveRows, checked
-
-# The version of what clients read. Raise it with every change of the JSON, so that no phone keeps the old one.
-REPRESENTATION = 1
 
 # What the methods of a row and of a list of rows do: `as_view(ROW)`.
 ROW = {"get": "retrieve", "put": "update", "patch": "update", "delete": "destroy"}
 ROWS = {"get": "list", "post": "create"}
 
 Rows = list[dict]  # inside of a viewset `list` is an action
-
-
-class NotModified(Exception):
-    pass
-
-
-def weak(etags: list[str]) -> list[str]:
-    return [f"W/{etag.removeprefix('W/')}" for etag in etags]
-
-
-class ConditionalReads:
-    """Name the answer to a read by the device's revision, and send it only to who has another one.
-
-    The revision came with the token, before any row was read: an answer can be newer than its ETag, never older.
-    """
-
-    conditional_reads: tuple[str, ...] = ()
-    etag = None
-
-    def initial(self, request, *args, **kwargs) -> None:
-        super().initial(request, *args, **kwargs)
-        if self.action not in self.conditional_reads:
-            return
-        device, sent = request.user, request._request  # each look through DRF's request costs a call
-        url = f"{sent.scheme}://{sent.META.get('HTTP_HOST')}{sent.get_full_path()}"
-        named = f"{REPRESENTATION} {device.pk} {device.revision} {device.purged_through} {url}"
-        self.etag = f'W/"{hashlib.blake2b(named.encode(), digest_size=16).hexdigest()}"'
-        known = sent.META.get("HTTP_IF_NONE_MATCH")
-        if known and (known == self.etag or self.etag in weak(parse_etags(known))):
-            raise NotModified
-
-    def perform_authentication(self, request) -> None:
-        request._authenticate()  # `request.user` would find out first, by an exception, that it was not done yet
-
-    def handle_exception(self, exc) -> HttpResponseBase:
-        return HttpResponseNotModified() if isinstance(exc, NotModified) else super().handle_exception(exc)
-
-    def finalize_response(self, request, response, *args, **kwargs) -> HttpResponseBase:
-        response = super().finalize_response(request, response, *args, **kwargs)
-        if self.etag and response.status_code in (200, 304):
-            response["ETag"] = self.etag
-            response["Cache-Control"] = "private, no-cache"
-            patch_vary_headers(response, ["Authorization"])
-        return response
 
 
 class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
@@ -102,6 +52,13 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
     def live_rows(self) -> LiveRows:
         """What a body may name: the caller's live rows."""
         return LiveRows(self.device)
+
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        return {}  # DRF says with every answer what is allowed; countonme/errors.py says it where it matters
+
+    def perform_authentication(self, request) -> None:
+        request._authenticate()  # `request.user` would find out first, by an exception, that it was not done yet
 
     @classmethod
     def rows_of(cls, device) -> QuerySet:

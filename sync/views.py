@@ -11,8 +11,8 @@ from rest_framework.viewsets import ViewSet
 from countonme import metrics
 from countonme.body import StrictJSONParser
 from countonme.timeouts import at_length
+from devices.conditional_reads import ConditionalReads
 from devices.serializers import checked
-from devices.viewsets import ConditionalReads
 from sync.answer import written
 from sync.feed import pull
 from sync.push import push

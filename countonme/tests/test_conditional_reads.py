@@ -3,7 +3,7 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 
-from devices import viewsets
+from devices import conditional_reads
 from food_entries.tests.factories import FoodEntryFactory
 from products.tests.factories import ProductFactory
 
@@ -116,7 +116,7 @@ class TestTheName:
         assert asked(api, known, Host="other.example").status_code == 200
 
     def test_holds_for_one_representation(self, api, known, monkeypatch):
-        monkeypatch.setattr(viewsets, "REPRESENTATION", viewsets.REPRESENTATION + 1)
+        monkeypatch.setattr(conditional_reads, "REPRESENTATION", conditional_reads.REPRESENTATION + 1)
 
         response = asked(api, known)
 

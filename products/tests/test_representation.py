@@ -3,8 +3,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
+from devices.conditional_reads import REPRESENTATION
 from devices.owned import change_set
-from devices.viewsets import REPRESENTATION
 from products.models import Portion, Product
 from products.tests.factories import ProductFactory
 
@@ -44,8 +44,8 @@ PRODUCT = """\
 VERSION = 1
 
 CHANGED = (
-    "What clients read has changed. Raise devices.viewsets.REPRESENTATION, so that no phone keeps the old JSON, "
-    "and take the new number and the new JSON in here, both together."
+    "What clients read has changed. Raise devices.conditional_reads.REPRESENTATION, so that no phone keeps the old "
+    "JSON, and take the new number and the new JSON in here, both together."
 )
 
 
