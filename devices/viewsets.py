@@ -1,6 +1,7 @@
 from functools import cache, lru_cache
 
 from django.db.models import QuerySet
+from django.http import QueryDict
 from django.utils.functional import cached_property
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
@@ -100,7 +101,7 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
         return Response(status=204)
 
     def checked_query(self, query_class: type | None = None) -> dict:
-        return checked_once(query_class or self.query_class, *self.request.query_params.dict().items())
+        return checked_once(query_class or self.query_class, self.request.META.get("QUERY_STRING", ""))
 
     @classmethod
     def narrowed(cls, rows: QuerySet, **query) -> QuerySet:
@@ -135,9 +136,10 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
 
 
 @lru_cache(maxsize=200)
-def checked_once(query_class: type, *sent: tuple[str, str]) -> dict:
+def checked_once(query_class: type, query: str) -> dict:
     """Return the values of a query, not to be changed: what phones ask for is mostly today, and the first page."""
-    return checked(query_class, dict(sent), None)
+    sent = QueryDict(query.encode("latin-1"))  # WSGI has bytes so
+    return checked(query_class, sent.dict(), None)
 
 
 def columns_of(row: DeviceOwned, columns: tuple[str, ...]) -> dict:

@@ -49,8 +49,8 @@ class ProductQuerySet(OwnedQuerySet):
 
     def add(self, device: Device, **values) -> "Product":
         """Store a new product together with its default portion, `100g` of 100 g."""
-        product = self.create(device=device, **values)
-        product.made_with_it = Portion.of_100g(device=device, product=product)
+        product = self.create(device_id=device.pk, **values)
+        product.made_with_it = Portion.of_100g(device_id=device.pk, product_id=product.pk)
         product.made_with_it.save()
         return product
 
