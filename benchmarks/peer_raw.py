@@ -195,16 +195,16 @@ def summary(device_id: uuid.UUID, query: dict) -> list[dict]:
     days = [empty_day(first + timedelta(days=n)) for n in range((last - first).days + 1)]
     for day_of, meal, entries, *sums in fetched(SUMS, device_id, first, last):
         whole = days[(day_of - first).days]
-        amounts = dict(zip(TOTALS, (amount or Decimal(0) for amount in sums), strict=True))
+        amounts = {name: float(amount or 0) for name, amount in zip(TOTALS, sums, strict=True)}
         whole["meals"][meal] = {"entries": entries, **amounts}
         whole["entries"] += entries
         for name, amount in amounts.items():
-            whole[name] += amount
+            whole[name] = round((whole[name] + amount) * 100) / 100
     return days
 
 
 def empty_day(day_of: date) -> dict:
-    return {"date": day_of, "entries": 0, **dict.fromkeys(TOTALS, Decimal(0)), "meals": {}}
+    return {"date": day_of, "entries": 0, **dict.fromkeys(TOTALS, 0.0), "meals": {}}
 
 
 def create_entry(device_id: uuid.UUID, body: dict) -> dict:

@@ -8,6 +8,7 @@ from countonme.timeouts import ask_whether_it_is_there, at_length
 class AdminSession(SessionMiddleware):
     """Sessions for `/admin/`. Any other path goes past them, and past the middleware that comes after them.
 
+    What that does once the view is known is not passed by: CSRF's check, from which the API's views are exempt.
     A page of the admin may go through a whole table, and gets the time for it.
     """
 

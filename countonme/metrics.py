@@ -12,6 +12,7 @@ from functools import lru_cache
 from django.conf import settings
 from django.http import HttpResponse, JsonResponse
 from django.utils.crypto import constant_time_compare
+from django.views.decorators.csrf import csrf_exempt
 
 from countonme import errors
 from countonme.database_time import waited
@@ -107,6 +108,7 @@ def count(add: Callable[[Instruments], None]) -> None:
         log.exception("Something was not counted")
 
 
+@csrf_exempt  # it has no use for a cookie, and no form
 def page(request) -> HttpResponse:
     """Show all that was counted to who has the token."""
     if not settings.METRICS_TOKEN or instruments is None:

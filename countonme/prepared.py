@@ -28,6 +28,7 @@ from psycopg.types.string import TextLoader
 
 from countonme.errors import DATABASE_AWAY
 
+REMEMBERED = 1000  # rows that a kept cursor may hold on to
 FIELD_OF = {UUID: models.UUIDField(), date: models.DateField()}
 
 
@@ -93,11 +94,12 @@ def once_more(read: Callable):
 
     For what comes first in a request, outside of any transaction.
     """
+    kept = connection.connection
     try:
         return read()
     except DATABASE_AWAY:
         # One that was given up on, or never came about, is not asked again: whoever waits has waited long enough.
-        if connection.in_atomic_block or not getattr(connection.connection, "broken", False):
+        if connection.in_atomic_block or not getattr(kept, "broken", False):
             raise
         connection.close()
         return read()
@@ -122,7 +124,10 @@ class Prepared:
             arguments += [limit, offset]
         cursor = shaped.cursor.of(connection)
         cursor.execute(sql, arguments)
-        return shaped(cursor.fetchall())
+        found = cursor.fetchall()
+        if len(found) > REMEMBERED:
+            shaped.cursor.forget()
+        return shaped(found)
 
     def compiled(self, names: frozenset[str], paged: bool) -> "tuple[str, list, Shape]":
         known = self.threads.__dict__
@@ -196,12 +201,13 @@ def dicts_of(names: list[str]) -> Callable[[list], list[dict]]:
 class KeptCursor:
     """A thread's cursor, kept as long as its connection: to make one takes as long as to run a short query.
 
-    With psycopg's own loaders, written in C, for these types of PostgreSQL; on SQLite it is a new one each time.
+    It holds on to what it has read last, until it reads again: who has read much lets go of it (`forget`). With
+    psycopg's own loaders, written in C, for these types of PostgreSQL; on SQLite it is a new one each time.
     """
 
     def __init__(self, **loaders: type[Loader]):
         self.loaders = loaders
-        self.connected, self.kept = None, None
+        self.forget()
 
     def of(self, connection):
         if connection.vendor != "postgresql":
@@ -212,6 +218,9 @@ class KeptCursor:
             for name, loader in self.loaders.items():
                 self.kept.adapters.register_loader(name, loader)
         return connection._prepare_cursor(self.kept)
+
+    def forget(self) -> None:
+        self.connected, self.kept = None, None
 
 
 class Kept(local):

@@ -1,9 +1,11 @@
 from uuid import uuid4
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
+from django.utils import timezone
 
-from devices import conditional_reads
+from devices import authentication, conditional_reads, verdicts
+from devices.models import Attempts, Device
 from food_entries.tests.factories import FoodEntryFactory
 from products.tests.factories import ProductFactory
 
@@ -89,6 +91,61 @@ class TestARead:
         assert read.status_code == 200
         assert response.status_code == 304
         assert response.content == b""
+
+    def test_gets_304_with_its_name_by_head(self, api, known):
+        response = api.head(PRODUCTS, headers={"If-None-Match": known})
+
+        assert (response.status_code, response["ETag"]) == (304, known)
+
+    def test_gets_304_where_its_token_is_met_for_the_first_time(self, api, known):
+        verdicts.here.clear()
+
+        assert asked(api, known).status_code == 304
+
+
+class TestWhoNamesAnAnswer:
+    """The caller is found out before its view is: what is wrong is told as it always is."""
+
+    @pytest.mark.parametrize("sent", [None, "*", "known"])
+    def test_is_refused_as_anybody_is_and_counted_once(self, api, known, sent):
+        api.use(f"{api.token.partition('.')[0]}.{'A' * 43}")
+
+        response = api.get(PRODUCTS, headers={"If-None-Match": known if sent == "known" else sent} if sent else {})
+
+        assert response.status_code == 401
+        assert response.json() == {"detail": "Invalid or expired token"}
+        assert response["WWW-Authenticate"] == "Bearer"
+        assert "ETag" not in response
+        assert [len(attempts.moments) for attempts in Attempts.objects.all()] == [1]
+
+    def test_is_refused_when_it_is_blocked(self, api, device, known):
+        Device.objects.filter(pk=device.pk).update(blocked_at=timezone.now())
+
+        assert asked(api, known).status_code == 401
+
+    @pytest.mark.parametrize("token", ["", "nonsense"])
+    def test_is_told_that_there_is_nothing_here(self, api, known, token):
+        api.use(token)
+
+        assert asked(api, known, "/v1/nothing").status_code == 404
+        assert asked(api, known, "/healthz").status_code == 200
+
+    def test_is_told_that_the_database_is_away(self, api, known, monkeypatch):
+        def away(**_):
+            raise OperationalError("The database has not answered.")
+
+        monkeypatch.setattr(authentication, "devices_by_id", away)
+
+        response = asked(api, known)
+
+        assert (response.status_code, response["Retry-After"]) == (503, "5")
+        assert response.json() == {"detail": "Service unavailable"}
+
+    def test_is_looked_up_once_where_the_answer_is_another(self, api, device, django_assert_num_queries):
+        with django_assert_num_queries(3):  # the device, its products, and their portions
+            response = asked(api, '"another"')
+
+        assert response.status_code == 200
 
 
 class TestTheName:

@@ -17,6 +17,7 @@ from rest_framework.viewsets import ModelViewSet
 
 from countonme.docs import DocsView, SchemaView
 from devices.owned import owned_models
+from devices.serializers import OwnedSerializer
 from devices.views import MeView, RegisterView, RotateView
 from devices.viewsets import DeviceOwnedViewSet
 from products.models import Product
@@ -83,6 +84,12 @@ def sources() -> list[Path]:
     return [file for file in files if not {"tests", "migrations"} & set(file.parts)]
 
 
+def descendants(kind: type) -> Iterator[type]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from descendants(child)
+
+
 class TestEveryApiView:
     def test_is_narrowed_to_the_device_that_calls(self):
         views = list(api_views(get_resolver().url_patterns))
@@ -112,6 +119,16 @@ class TestEveryApiView:
             permission_classes = ()
 
         assert unscoped(api_views([path("v1/open", Open.as_view({"get": "list"}))])) == ["v1/open"]
+
+
+class TestEverySerializerOfRows:
+    def test_has_no_check_that_would_never_run(self):
+        classes = list(descendants(OwnedSerializer))
+
+        assert len(classes) >= 3
+        assert [
+            name for kind in classes for name in dir(kind) if re.fullmatch("validate_(?!empty_values).+", name)
+        ] == []
 
 
 class TestNoFunction:

@@ -12,6 +12,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.checks import run_checks
 from django.db import connections
+from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
 from countonme import metrics
@@ -71,8 +72,10 @@ class TestThePage:
         assert api.get("/metrics").status_code == 401
 
     @pytest.mark.parametrize("method", ["post", "put", "delete"])
-    def test_is_only_read(self, anonymous, counted, method):
-        response = getattr(anonymous, method)("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    def test_is_only_read(self, counted, method):
+        client = Client(enforce_csrf_checks=True)
+
+        response = getattr(client, method)("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
 
         assert response.status_code == 405
         assert response["Allow"] == "GET"

@@ -10,6 +10,7 @@ from django.db import DatabaseError, connection, connections
 from django.db.models import F
 from django.db.models.sql.compiler import SQLCompiler
 
+from countonme import prepared
 from countonme.prepared import Prepared, among, applied, update
 from countonme.renderers import JSONRenderer
 from devices.owned import change_set
@@ -87,6 +88,19 @@ class TestAPreparedQuery:
         assert row == entry
         assert vars(row).keys() == vars(FoodEntry.objects.for_device(device).get()).keys()
         assert (row.grams, row.date, row._state.adding) == (entry.grams, entry.date, False)
+
+    @pytest.mark.postgres
+    @pytest.mark.parametrize(("rows", "keeps"), [(2, True), (3, False)])
+    def test_lets_go_of_an_answer_of_many_rows(self, device, monkeypatch, rows, keeps):
+        monkeypatch.setattr(prepared, "REMEMBERED", 2)
+        ProductFactory.create_batch(rows, device=device)
+        query = Prepared(lambda device: Product.objects.for_device(device))
+
+        for _ in range(2):
+            assert len(query(device=device.pk)) == rows
+
+        *_, shape = query.compiled(frozenset({"device"}), False)
+        assert (shape.cursor.kept is not None) is keeps
 
     def test_takes_limit_and_offset(self, device):
         rows = [ProductFactory(device=device, name=name) for name in "abcde"]

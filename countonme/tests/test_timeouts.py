@@ -188,6 +188,32 @@ class TestAStatement:
         connection.close_if_unusable_or_obsolete()
         self.took(0)
 
+    def test_whose_answer_is_not_the_servers_own_is_given_up_on_with_its_connection(self):
+        """A pooler whose server died tells of it twice, where psycopg expects one answer."""
+        connection.ensure_connection()
+        driver = connection.connection
+
+        def answered_twice():
+            yield from ()
+            raise psycopg.InternalError("received 2 results from command 'BEGIN'")
+
+        with pytest.raises(psycopg.OperationalError, match="received 2 results"):
+            driver.wait(answered_twice())
+
+        assert driver.closed
+
+    def test_that_the_server_could_not_do_is_told_as_it_is(self):
+        connection.ensure_connection()
+
+        def refused():
+            yield from ()
+            raise psycopg.errors.InternalError_("cache lookup failed")
+
+        with pytest.raises(psycopg.InternalError, match="cache lookup failed"):
+            connection.connection.wait(refused())
+
+        assert not connection.connection.closed
+
     def test_on_many_rows_may_take_longer(self):
         with at_length():
             self.took(0.5)

@@ -91,6 +91,12 @@ class Connection(psycopg.Connection):
             silence.falls()
             self.close()  # the answer may still come, and would be taken for the next one's
             raise psycopg.OperationalError(f"The database has not answered in {own:g} seconds.") from error
+        except psycopg.InternalError as error:
+            if error.sqlstate is not None:
+                raise
+            # Not the server's own word: a pooler that lost its server says so twice, which psycopg has no place for.
+            self.close()
+            raise psycopg.OperationalError(str(error)) from error
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
