@@ -5,10 +5,12 @@ changes come in one gap-free, growing order, and nobody deadlocks. From that com
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
+from functools import cache
+from typing import Self
 
 from django.apps import apps
 from django.db import DatabaseError, models, transaction
@@ -151,6 +153,17 @@ class DeviceOwned(models.Model):
             models.CheckConstraint(condition=models.Q(revision__gte=2), name="%(class)s_revision_from_2")
         ]
 
+    @classmethod
+    def new(cls, **columns) -> Self:
+        """Return a row, not stored yet, with these values of columns, and the defaults of the others.
+
+        As `cls(**columns)` does, in a third of its time: that catches an exception for each column without a value.
+        """
+        values = [columns.pop(name) if name in columns else default() for name, default in defaults(cls)]
+        if columns:
+            raise TypeError(f"{cls.__name__} has no {', '.join(columns)}.")
+        return cls(*values)
+
     def stamp(self) -> None:
         """Put the open change set's revision and time on the row."""
         changes = open_change_set(self.device_id)
@@ -197,6 +210,12 @@ class DeviceOwned(models.Model):
             raise Conflict("It is not deleted.")
         self.deleted_at = None
         self.save()
+
+
+@cache
+def defaults(model: type[DeviceOwned]) -> list[tuple[str, Callable]]:
+    """Return the names of the columns, each with what makes its default."""
+    return [(field.attname, field.get_default) for field in model._meta.concrete_fields]
 
 
 def owned_models() -> list[type[DeviceOwned]]:

@@ -59,6 +59,14 @@ class FoodEntryQuerySet(OwnedQuerySet):
         )
 
 
+def by_id(values: dict) -> dict:
+    """Return the values with the portion's id in the place of the portion, if they name one."""
+    if "portion" not in values:
+        return values
+    portion = values["portion"]
+    return {name: value for name, value in values.items() if name != "portion"} | {"portion_id": portion and portion.pk}
+
+
 def taken_from(product: Product) -> dict:
     """Return what an entry keeps of a product: its id, and its name and values as they are now."""
     values = {name: getattr(product, name) for name in PER_100G.values()}
@@ -149,16 +157,14 @@ class FoodEntry(DeviceOwned):
     def draft(cls, device: Device, *, product: Product, **values) -> "FoodEntry":
         """Return an entry, not stored yet, of `grams` of the product as it is now."""
         kept = taken_from(product)
-        return cls(device_id=device.pk, **values, **kept, **totals(values["grams"], kept))
+        return cls.new(device_id=device.pk, **by_id(values), **kept, **totals(values["grams"], kept))
 
     def take(self, *, product: Product | None = None, **values) -> bool:
         """Put the values that differ on the entry, and what follows from them.
 
         A product brings its name and values as they are now; otherwise the entry keeps those that it was logged with.
         """
-        if "portion" in values:
-            portion = values.pop("portion")
-            values["portion_id"] = portion and portion.pk
+        values = by_id(values)
         if product is not None:
             values |= taken_from(product)
         new = {name: values.get(name, getattr(self, name)) for name in ("grams", *PER_100G.values())}

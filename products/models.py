@@ -49,7 +49,8 @@ class ProductQuerySet(OwnedQuerySet):
 
     def add(self, device: Device, **values) -> "Product":
         """Store a new product together with its default portion, `100g` of 100 g."""
-        product = self.create(device_id=device.pk, **values)
+        product = self.model.new(device_id=device.pk, **values)
+        product.save()
         product.made_with_it = Portion.of_100g(device_id=device.pk, product_id=product.pk)
         product.made_with_it.save()
         return product
@@ -110,7 +111,7 @@ class Product(DeviceOwned):
         default = portions.order_by("-is_default", "created_at", "id").first()
         super().restore()
         if default is None:  # they were purged
-            Portion.of_100g(device_id=self.device_id, product=self).save()
+            Portion.of_100g(device_id=self.device_id, product_id=self.pk).save()
             return
         portions.update(deleted_at=None, is_default=False)
         default.refresh_from_db()
@@ -133,7 +134,9 @@ class PortionQuerySet(OwnedQuerySet):
         """Store a new portion of the product; as the default, it takes that from the present one."""
         if is_default:
             self.for_device(product.device_id).filter(product=product, is_default=True).update(is_default=False)
-        return self.create(device_id=product.device_id, product=product, is_default=is_default, **values)
+        portion = self.model.new(device_id=product.device_id, product_id=product.pk, is_default=is_default, **values)
+        portion.save()
+        return portion
 
 
 class Portion(DeviceOwned):
@@ -176,7 +179,7 @@ class Portion(DeviceOwned):
     @classmethod
     def of_100g(cls, **of) -> "Portion":
         """Return the default portion, not stored yet, of a product that has none; `of` says which, and whose."""
-        return cls(name="100g", grams=Decimal(100), is_default=True, **of)
+        return cls.new(name="100g", grams=Decimal(100), is_default=True, **of)
 
     @property
     def siblings(self) -> PortionQuerySet:

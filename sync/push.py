@@ -350,7 +350,7 @@ class Incoming:
             if claiming:
                 claims[self.whole_of(self.rows[part_id])].append(self.rows[part_id])
         for whole, _ in self.whole.table.live_revisions(device=self.push.device.pk, ids=wholes):
-            of = {"device": self.push.device, self.table.part_of: whole}
+            of = {"device_id": self.push.device.pk, self.table.part_of: whole}
             for part, values in self.table.settle(parts[whole], claims[whole], **of):
                 self.take(part, values)
 

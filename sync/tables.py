@@ -120,7 +120,7 @@ class Table:
 
     def born(self, device: Device, row_id: UUID, values: Values, named: Named) -> DeviceOwned:
         """Return a new row, not stored yet."""
-        return self.model(device_id=device.pk, id=row_id, **values)
+        return self.model.new(device_id=device.pk, id=row_id, **values)
 
     def changed(self, row: DeviceOwned, values: Values, named: Named) -> Values:
         """Return what `row.take()` is to be given."""
@@ -131,7 +131,7 @@ class Table:
 
         `parts` are in the order of their age; `claims` are those that were sent as what only one may be, and are not
         yet, in the order sent. A part that is yielded and not among them is a new one, to be made from `of`: the
-        device, and the id of what it is a part of.
+        device's id, and that of what it is a part of.
         """
         yield from ()
 
@@ -159,7 +159,7 @@ class Portions(Table):
     def settle(self, parts: list[Portion], claims: list[Portion], **of) -> Iterator[Settled]:
         """The last one that became the default is it; else it stays, or passes to the oldest, or one is made."""
         presents = [part for part in parts if part.is_default]
-        chosen = [*claims[-1:], *presents, *parts, Portion.of_100g(**of)][0]
+        chosen = next(iter([*claims[-1:], *presents, *parts]), None) or Portion.of_100g(**of)
         for part in parts or [chosen]:
             yield part, {"is_default": part is chosen}
 
