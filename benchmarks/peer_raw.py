@@ -17,6 +17,7 @@ from urllib.parse import parse_qs
 import bcrypt
 import orjson
 import psycopg
+from psycopg.types.numeric import FloatLoader
 
 DATABASE_URL = os.environ["DATABASE_URL"]
 SECRET_KEY = os.environ["SECRET_KEY"].encode()
@@ -30,24 +31,18 @@ ENTRY = (
     *TOTALS,
     *("created_at", "updated_at"),
 )
-AMOUNTS = {"protein_100g", "carbs_100g", "fat_100g", "grams", "quantity", *TOTALS}
-
-
-def columns(names: tuple[str, ...]) -> str:
-    return ", ".join(f"{name}::float8" if name in AMOUNTS else name for name in names)
-
 
 DEVICE_ROW = """SELECT token_hash, next_token_hash, revision, purged_through, created_at, last_seen_at, deleted_at
     FROM devices WHERE id = %s"""
-PRODUCT_ROW = f"SELECT {columns(PRODUCT)} FROM products WHERE device_id = %s AND deleted_at IS NULL AND id = %s"
-PRODUCT_LIST = f"""SELECT {columns(PRODUCT)} FROM products WHERE device_id = %s AND deleted_at IS NULL
+PRODUCT_ROW = f"SELECT {', '.join(PRODUCT)} FROM products WHERE device_id = %s AND deleted_at IS NULL AND id = %s"
+PRODUCT_LIST = f"""SELECT {", ".join(PRODUCT)} FROM products WHERE device_id = %s AND deleted_at IS NULL
     ORDER BY name_key, id LIMIT %s OFFSET %s"""
 PORTIONS_OF_ONE, PORTIONS = (
-    f"""SELECT {columns(PORTION)} FROM portions WHERE device_id = %s AND deleted_at IS NULL AND product_id = {named}
+    f"""SELECT {", ".join(PORTION)} FROM portions WHERE device_id = %s AND deleted_at IS NULL AND product_id = {named}
     ORDER BY product_id, is_default DESC, name_key, id"""
     for named in ("%s", "ANY(%s)")
 )
-DAY = f"""SELECT {columns(ENTRY)} FROM food_entries WHERE device_id = %s AND deleted_at IS NULL AND date = %s
+DAY = f"""SELECT {", ".join(ENTRY)} FROM food_entries WHERE device_id = %s AND deleted_at IS NULL AND date = %s
     ORDER BY date DESC, created_at, id LIMIT 51"""
 SUMS = """SELECT date, meal_type, count(*), sum(kcal), sum(protein), sum(carbs), sum(fat) FROM food_entries
     WHERE device_id = %s AND deleted_at IS NULL AND date >= %s AND date <= %s
@@ -83,11 +78,12 @@ def connection() -> psycopg.Connection:
         local.connection = psycopg.connect(
             DATABASE_URL, autocommit=True, prepare_threshold=0, options="-c timezone=UTC"
         )
+        local.connection.adapters.register_loader("numeric", FloatLoader)
     return local.connection
 
 
 def fetched(query: str, *values) -> list[tuple]:
-    return connection().cursor(binary=True).execute(query, values).fetchall()
+    return connection().cursor().execute(query, values).fetchall()
 
 
 def run(query: str, *values) -> None:
@@ -195,7 +191,7 @@ def summary(device_id: uuid.UUID, query: dict) -> list[dict]:
     days = [empty_day(first + timedelta(days=n)) for n in range((last - first).days + 1)]
     for day_of, meal, entries, *sums in fetched(SUMS, device_id, first, last):
         whole = days[(day_of - first).days]
-        amounts = {name: float(amount or 0) for name, amount in zip(TOTALS, sums, strict=True)}
+        amounts = {name: amount or 0.0 for name, amount in zip(TOTALS, sums, strict=True)}
         whole["meals"][meal] = {"entries": entries, **amounts}
         whole["entries"] += entries
         for name, amount in amounts.items():
@@ -214,6 +210,7 @@ def create_entry(device_id: uuid.UUID, body: dict) -> dict:
     with connection().transaction():
         ((revision,),) = fetched(NEXT_REVISION, device_id)
         ((name, *per_100g),) = fetched(KEPT_OF_PRODUCT, device_id, product_id)
+        per_100g = [amount(value) for value in per_100g]
         totals = [None if value is None else rounded(value * grams / 100) for value in per_100g]
         entry = (product_id, None, None, grams, eaten_on, meal, name)
         run(INSERT_ENTRY, entry_id, device_id, revision, now, None, None, *entry, *per_100g, *totals)
