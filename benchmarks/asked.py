@@ -64,6 +64,7 @@ def calls_of(made: data.Data) -> dict[str, Callable]:
     portion_id = str(next(one.portion_id for one in made.products if one.id == device.product_ids[0]))
     entry = next(one for one in data.entries(made) if one["device_id"] == device.id)
     entry_path, product_path, portions = f"/v1/food-entries/{entry['id']}", f"/v1/products/{product_id}", "portions"
+    pulled_at = ask("GET", "/v1/sync").json()["timestamp"]
     eaten = {"product_id": product_id, "date": DAY}
     new = {"name": "Rye", "kcal_100g": 1}
 
@@ -102,11 +103,15 @@ def calls_of(made: data.Data) -> dict[str, Callable]:
         "change an entry": lambda: ask("PATCH", entry_path, {"product_id": other_id}),
         "delete an entry": lambda: ask("DELETE", entry_path),
         "first pull": lambda: ask("GET", "/v1/sync"),
-        "pull": lambda: ask("GET", "/v1/sync?last_pulled_at=2"),
+        "pull": lambda: ask("GET", f"/v1/sync?last_pulled_at={pulled_at}"),
+        "pull after a restore": lambda: ask("GET", "/v1/sync?last_pulled_at=2"),
         "pull a whole table": lambda: ask(
-            "GET", '/v1/sync?last_pulled_at=2&migration={"from":1,"tables":["food_entries"],"columns":[]}'
+            "GET",
+            f'/v1/sync?last_pulled_at={pulled_at}&migration={{"from":1,"tables":["food_entries"],"columns":[]}}',
         ),
-        "push": lambda: ask("POST", "/v1/sync?last_pulled_at=2", pushed(product_id, other_id, str(entry["id"]))),
+        "push": lambda: ask(
+            "POST", f"/v1/sync?last_pulled_at={pulled_at}", pushed(product_id, other_id, str(entry["id"]))
+        ),
     }
 
 
@@ -140,6 +145,7 @@ def support_calls(made: data.Data) -> dict[str, Callable]:
     calls = {f"support: {kind.split('/')[1]} of a device": f"{kind}/?device__id__exact={device_id}" for kind in kinds}
     calls |= {f"support: {kind.split('/')[1]} by id": f"{kind}/?q={made.products[0].id}" for kind in kinds}
     calls |= {"support: a device": f"devices/device/{device_id}/change/"}
+    calls |= {"support: blocked devices": "devices/device/?state=blocked"}
     calls |= {f"support: all of {kind.split('/')[1]}": f"{kind}/" for kind in (*kinds, "devices/device")}
     return {name: partial(looked_at, path) for name, path in calls.items()}
 

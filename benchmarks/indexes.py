@@ -33,8 +33,9 @@ INSERT INTO products (id, device_id, revision, created_at, deleted_at, name, nam
 INSERT INTO portions (id, device_id, product_id, revision, created_at, deleted_at, name, name_key, grams, is_default)
     SELECT gen_random_uuid(), device_id, id, 2, now(), deleted_at, '100g', '100g', 100, true
     FROM products WHERE deleted_at IS NOT NULL;
-INSERT INTO restores (base, created_at) VALUES (1, now());
-INSERT INTO gaps (device_id, after, before) SELECT id, 100, 200 FROM devices;
+INSERT INTO restores (base, created_at) VALUES (200, now());
+INSERT INTO gaps (device_id, after, before) SELECT id, revision, 200 FROM devices;
+UPDATE devices SET revision = 200;
 INSERT INTO attempts (key, moments, expires_at) SELECT md5('caller ' || n), '[]', 4000000000 + n
     FROM generate_series(1, 5000) AS n;
 """
@@ -45,6 +46,7 @@ INSERT INTO products (id, device_id, revision, created_at, name, name_key, kcal_
 # What reads whole tables, by its nature.
 WHOLE = {
     "purge: whose": "A job of the operator's, now and then: any device may have something to purge.",
+    "support: blocked devices": "All that are blocked, which are few, by an index that has no others.",
     "after a restore": "Once after a restore, before the service starts: all devices.",
     **{
         f"support: all of {kind}": "What support sees before it searches for an id: the newest of all devices."
