@@ -2,7 +2,6 @@
 
 import json
 import logging
-from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import cache
@@ -76,9 +75,11 @@ class Console(logging.StreamHandler):
     def tell(self, facts: dict) -> None:
         """Write the line of a request, as `emit` writes that of a record. None is made: it costs more than the line."""
         line = self.formatter.of_request(facts)
-        # Where nobody reads the log any more, the answer goes out all the same.
-        with self.lock, suppress(OSError, ValueError):
-            self.stream.write(line + self.terminator)
+        try:
+            with self.lock:
+                self.stream.write(line + self.terminator)
+        except (OSError, ValueError):  # nobody reads the log any more; the answer goes out all the same
+            pass
 
 
 def tell(facts: dict) -> None:

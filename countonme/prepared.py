@@ -16,7 +16,7 @@ from threading import local
 from typing import Any
 from uuid import UUID
 
-from django.db import DEFAULT_DB_ALIAS, connection, connections, models
+from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.models import Expression, Lookup, QuerySet, Value
 from django.db.models.base import ModelState
 from django.db.models.query import ModelIterable, ValuesIterable
@@ -94,6 +94,7 @@ def once_more(read: Callable):
 
     For what comes first in a request, outside of any transaction.
     """
+    connection = connections[DEFAULT_DB_ALIAS]  # `django.db.connection` would look it up at every use
     kept = connection.connection
     try:
         return read()
@@ -117,14 +118,15 @@ class Prepared:
         self.threads = local()
 
     def __call__(self, *, limit: int | None = None, offset: int = 0, **values) -> list:
-        connection = connections[DEFAULT_DB_ALIAS]  # `django.db.connection` would look it up at every use
+        connection = connections[DEFAULT_DB_ALIAS]
         sql, params, shaped = self.compiled(frozenset(values), limit is not None)
         arguments = [param.filled(values, connection) if isinstance(param, Slot) else param for param in params]
         if limit is not None:
             arguments += [limit, offset]
         cursor = shaped.cursor.of(connection)
         cursor.execute(sql, arguments)
-        found = cursor.fetchall()
+        with connection.wrap_database_errors:
+            found = cursor.cursor.fetchall()  # which `cursor.fetchall` makes a function for, each time
         if len(found) > REMEMBERED:
             shaped.cursor.forget()
         return shaped(found)
@@ -212,12 +214,13 @@ class KeptCursor:
     def of(self, connection):
         if connection.vendor != "postgresql":
             return connection.cursor()
-        connection.ensure_connection()
-        if self.connected is not connection.connection:
-            self.connected, self.kept = connection.connection, connection.create_cursor()
+        if self.connected is None or self.connected is not connection.connection:
+            connection.ensure_connection()
+            cursor = connection.create_cursor()
             for name, loader in self.loaders.items():
-                self.kept.adapters.register_loader(name, loader)
-        return connection._prepare_cursor(self.kept)
+                cursor.adapters.register_loader(name, loader)
+            self.connected, self.kept = connection.connection, connection.make_cursor(cursor)
+        return connection.make_debug_cursor(self.kept.cursor) if connection.queries_logged else self.kept
 
     def forget(self) -> None:
         self.connected, self.kept = None, None
