@@ -1,4 +1,5 @@
 import os
+import threading
 
 from django.conf import settings
 from django.core.cache import BaseCache, caches, close_caches
@@ -16,6 +17,10 @@ give_up_after(settings.DATABASE_TIMEOUT, settings.DATABASES["default"])
 application = get_wsgi_application()
 # Before gunicorn forks its workers: else each loads all views at its first request, which waits for that.
 get_resolver().url_patterns  # noqa: B018
+
+# No event loop runs here. Django's own storage asks for one at each look-up, of which a write has a dozen, and learns
+# by an exception that there is none.
+connections._connections = threading.local()
 
 # What Django does around each request, and need not be done here: it costs as much as half of the middleware.
 request_started.disconnect(close_old_connections)  # at the end of the one before, it was looked at

@@ -1,6 +1,8 @@
 import os
 import re
 import runpy
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +19,19 @@ POSTGRES, SQLITE = "django.db.backends.postgresql", "django.db.backends.sqlite3"
 
 def configured() -> dict:
     return runpy.run_path(str(ROOT / "gunicorn.conf.py"))
+
+
+class TestAThread:
+    def test_has_a_connection_to_the_database_of_its_own(self):
+        statement = (
+            "import threading, countonme.wsgi; from django.db import connections; seen = [connections['default']];"
+            "other = threading.Thread(target=lambda: seen.append(connections['default'])); other.start(); other.join();"
+            "print(connections['default'] is seen[0], seen[0] is seen[1])"
+        )
+
+        run = subprocess.run([sys.executable, "-c", statement], cwd=ROOT, capture_output=True, text=True)
+
+        assert run.stdout.split() == ["True", "False"], run.stderr
 
 
 class TestGunicorn:
