@@ -123,7 +123,7 @@ class FoodEntry(DeviceOwned):
         indexes = [
             *DeviceOwned.Meta.indexes,
             models.Index(
-                fields=["device", "-date", "created_at", "id"], condition=Q(deleted_at=None), name="food_entry_by_day"
+                fields=["device", "date", "meal_type"], condition=Q(deleted_at=None), name="food_entry_by_day_and_meal"
             ),
         ]
         constraints = [

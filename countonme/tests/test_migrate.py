@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -105,12 +107,56 @@ class TestATableThatIsInUse:
             assert code == 1
             assert erred.endswith(
                 "CommandError: A table is in use, for longer than MIGRATE_LOCK_TIMEOUT, 1 s. "
-                "What was being changed is as it was; what is applied stays. Run migrate again.\n"
+                "What was being changed is as it was (an index may be left INVALID); what is applied stays. "
+                "Run migrate again.\n"
             )
             assert applied(said) == []
         code, said, _ = finished(started(empty, "devices", "0003", MIGRATE_LOCK_TIMEOUT="1"))
         assert code == 0
         assert applied(said) == ["devices.0003_purge_and_restore"]
+
+
+class TestAnIndexOfATableThatIsInUse:
+    def test_is_made_and_dropped_by_whoever_migrates_again(self, empty):
+        old, new = "food_entry_by_day", "food_entry_by_day_and_meal"
+        assert finished(started(empty, "food_entries", "0004"))[0] == 0
+
+        with read(empty):
+            assert given_up(started(empty, "food_entries", "0005", MIGRATE_LOCK_TIMEOUT="1"))
+            assert indexes_by_day(empty) == {old: "valid", new: "invalid"}
+        assert finished(started(empty, "food_entries", "0005"))[0] == 0
+        assert indexes_by_day(empty) == {old: "valid", new: "valid"}
+
+        with read(empty):
+            for _ in range(2):
+                assert given_up(started(empty, "food_entries", "0006", MIGRATE_LOCK_TIMEOUT="1"))
+                assert indexes_by_day(empty) == {old: "invalid", new: "valid"}
+        assert finished(started(empty, "food_entries", "0006"))[0] == 0
+        assert indexes_by_day(empty) == {new: "valid"}
+
+        assert finished(started(empty, "food_entries", "0004"))[0] == 0
+        assert indexes_by_day(empty) == {old: "valid"}
+
+
+@contextmanager
+def read(url: str) -> Iterator[None]:
+    """Be in a transaction that may look at the entries of now until it ends."""
+    with psycopg.connect(url) as reader:
+        reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        reader.execute("SELECT count(*) FROM food_entries")
+        yield
+
+
+def given_up(process: subprocess.Popen) -> bool:
+    code, said, erred = finished(process)
+    return (code, applied(said)) == (1, []) and "A table is in use" in erred
+
+
+def indexes_by_day(url: str) -> dict[str, str]:
+    query = """SELECT relname, CASE WHEN indisvalid THEN 'valid' ELSE 'invalid' END
+        FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE relname LIKE 'food_entry_by_day%'"""
+    with psycopg.connect(url) as database:
+        return dict(database.execute(query).fetchall())
 
 
 class TestAStatementThatTakesLong:

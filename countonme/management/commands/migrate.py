@@ -59,7 +59,8 @@ class Command(Migrate):
         except OperationalError as error:
             if reason := reason_of(error):
                 raise CommandError(
-                    f"{reason} What was being changed is as it was; what is applied stays. Run migrate again."
+                    f"{reason} What was being changed is as it was (an index may be left INVALID); "
+                    "what is applied stays. Run migrate again."
                 ) from error
             raise
         finally:
