@@ -7,6 +7,7 @@ from django.core.handlers.base import reset_urlconf
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import DEFAULT_DB_ALIAS, close_old_connections, connections, reset_queries
+from django.urls import base as urls
 from django.urls import get_resolver
 
 from countonme.timeouts import give_up_after
@@ -20,7 +21,7 @@ get_resolver().url_patterns  # noqa: B018
 
 # No event loop runs here. Django's own storage asks for one at each look-up, of which a write has a dozen, and learns
 # by an exception that there is none.
-connections._connections = threading.local()
+connections._connections, urls._prefixes, urls._urlconfs = (threading.local() for _ in range(3))
 
 # What Django does around each request, and need not be done here: it costs as much as half of the middleware.
 request_started.disconnect(close_old_connections)  # at the end of the one before, it was looked at

@@ -22,6 +22,18 @@ def configured() -> dict:
 
 
 class TestAThread:
+    def test_has_a_script_prefix_of_its_own(self):
+        statement = (
+            "import threading, countonme.wsgi; from django.urls import base;"
+            "base.set_script_prefix('/api/'); seen = [vars(base._prefixes)['value']];"  # in the storage put there
+            "other = threading.Thread(target=lambda: seen.append(base.get_script_prefix()));"
+            "other.start(); other.join(); print(*seen)"
+        )
+
+        run = subprocess.run([sys.executable, "-c", statement], cwd=ROOT, capture_output=True, text=True)
+
+        assert run.stdout.split() == ["/api/", "/"], run.stderr
+
     def test_has_a_connection_to_the_database_of_its_own(self):
         statement = (
             "import threading, countonme.wsgi; from django.db import connections; seen = [connections['default']];"
