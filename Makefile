@@ -70,17 +70,18 @@ lint: .venv/dev key
 # what production installs: Django REST framework loads some of what development does.
 OURS := benchmarks/.venv-ours
 
-bench: $(OURS)/run key benchmarks/.venv/run
+PEER := benchmarks/.venv
+TODAY := benchmarks/.venv-today
+
+bench: $(OURS)/run key $(PEER)/run $(TODAY)/run
 	$(OURS)/bin/python -m benchmarks.run
 
 $(OURS)/run: requirements.txt
-	$(PYTHON) -m venv $(OURS)
-	$(OURS)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
-	@touch $@
-
-benchmarks/.venv/run: benchmarks/requirements.txt
-	$(PYTHON) -m venv benchmarks/.venv
-	benchmarks/.venv/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+$(PEER)/run: benchmarks/requirements.txt
+$(TODAY)/run: benchmarks/requirements-today.txt
+$(OURS)/run $(PEER)/run $(TODAY)/run:
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 .venv/bin/pip:

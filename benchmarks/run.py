@@ -21,6 +21,7 @@ from benchmarks.check import agreed
 from benchmarks.profiled import profiled
 from benchmarks.servers import (
     PEER_BIN,
+    TODAY_BIN,
     Server,
     create_peer,
     databases,
@@ -50,7 +51,7 @@ class Result:
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is started is stopped
     wrk.required()
-    if not (PEER_BIN / "uvicorn").exists():
+    if not all((folder / "uvicorn").exists() for folder in (PEER_BIN, TODAY_BIN)):
         raise SystemExit("The FastAPI service is not installed. `make bench` does it.")
     results, said = compared()
     letter = to_the_letter() if LETTER else {}
@@ -61,10 +62,11 @@ def compared() -> tuple[list[Result], dict[str, str]]:
     with databases("bench_ours", "bench_fastapi"):
         say("Filling the databases")
         made = filled()
-        peers = (fastapi("bench_fastapi", standard=False), fastapi("bench_fastapi"))
+        peers = (fastapi("bench_fastapi"), fastapi("bench_fastapi", today=True))
         servers = (ours("bench_ours"), *peers, limit("bench_ours"))
         with running(*servers):
-            agreed(servers[0], peers[0], servers[-1], made)
+            for peer in peers:
+                agreed(servers[0], peer, servers[-1], made)
             say("The bodies are the same. Warming up")
             for server in servers:
                 wrk.loaded(server, every_token(made), seconds=max(2, SECONDS))

@@ -18,6 +18,7 @@ from benchmarks.processes import ROOT, Process, free_port
 
 OURS_BIN = Path(sys.executable).parent
 PEER_BIN = ROOT / "benchmarks/.venv/bin"
+TODAY_BIN = ROOT / "benchmarks/.venv-today/bin"
 POSTGRES = os.environ.get("BENCH_POSTGRES", "postgres://postgres@127.0.0.1:5432").rstrip("/")
 WORKERS = 2
 
@@ -66,12 +67,11 @@ def limit(database: str) -> Server:
     return Server("limit", command, our_environment(database), database=database)
 
 
-def fastapi(database: str, *, standard: bool = True, **environment: str) -> Server:
-    """Return the peer under uvicorn: with uvloop and httptools (`uvicorn[standard]`), or as plain uvicorn serves."""
-    command = [str(PEER_BIN / "uvicorn"), "benchmarks.peer_fastapi:app", "--port", "{port}"]
+def fastapi(database: str, *, today: bool = False, **environment: str) -> Server:
+    """Return the peer under uvicorn: with the versions that its document names, or with those of today and uvloop."""
+    command = [str((TODAY_BIN if today else PEER_BIN) / "uvicorn"), "benchmarks.peer_fastapi:app", "--port", "{port}"]
     command += ["--workers", str(WORKERS), "--no-access-log", "--log-level", "warning"]
-    command += [] if standard else ["--loop", "asyncio", "--http", "h11"]
-    name = "FastAPI, uvloop" if standard else "FastAPI"
+    name = "FastAPI today" if today else "FastAPI"
     return Server(name, command, {**peer_environment(database), **environment}, database=database)
 
 

@@ -28,6 +28,10 @@ class Load:
     database_cpu: float
     rss: float
 
+    @property
+    def whole_cpu(self) -> float:
+        return self.cpu + self.database_cpu
+
 
 def required() -> None:
     if shutil.which("wrk") is None:
