@@ -91,6 +91,7 @@ def our_environment(database: str) -> dict[str, str]:
         "HOST": "127.0.0.1",
         "WEB_CONCURRENCY": str(WORKERS),
         "MALLOC_ARENA_MAX": "1",  # as in the Makefile
+        "GUNICORN_CMD_ARGS": "--max-requests=0",  # whose worker is replaced meanwhile can't be measured
     }
 
 
