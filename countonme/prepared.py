@@ -177,12 +177,10 @@ class Shape:
 
     def __call__(self, found: list) -> list:
         if self.converters:
-            found = self.compiler.apply_converters(found, self.converters)
+            found = list(map(tuple, self.compiler.apply_converters(found, self.converters)))
         if self.kind is ModelIterable:
             return [self.stored(row) for row in found]
-        if self.kind is ValuesIterable:
-            return self.dicts(found)
-        return list(map(tuple, found))
+        return self.dicts(found) if self.kind is ValuesIterable else found
 
     def stored(self, row: tuple) -> models.Model:
         """Return a row's model, made as unpickling makes one: the four times as dear `__init__` has nothing to add."""
