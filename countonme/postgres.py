@@ -18,7 +18,7 @@ class PostgresSQL(RunSQL):
 
 
 class AddIndexConcurrently(AddIndex):
-    """An index that PostgreSQL makes while the table is in use: Django's operation, which knows PostgreSQL alone.
+    """An index that PostgreSQL makes while the table is in use. Django's own operation does not run on SQLite.
 
     This one, and the next, can be run again after they were given up half-way, on both databases.
     """
