@@ -38,11 +38,6 @@ test-schema: .venv/run key $(SCHEMATHESIS)/.venv/run
 	$(if $(DATABASE_URL),BENCH_POSTGRES=$(dir $(DATABASE_URL))) $(BIN)/python -m clients.live \
 	  $(BIN)/python -m clients.schemathesis.run --max-time $(SCHEMA_SECONDS) $(ARGS)
 
-$(SCHEMATHESIS)/.venv/run: $(SCHEMATHESIS)/requirements.txt
-	$(PYTHON) -m venv $(SCHEMATHESIS)/.venv
-	$(SCHEMATHESIS)/.venv/bin/pip install --quiet --disable-pip-version-check -r $(SCHEMATHESIS)/requirements.txt
-	@touch $@
-
 # Whether anything that was acknowledged gets lost while workers, the database and connections die, for FAULT_SECONDS.
 # Needs PostgreSQL's programs, of which it starts one of its own.
 faults: .venv/run key
@@ -69,17 +64,18 @@ lint: .venv/dev key
 # How fast it is, beside what it replaces and what Python can do. Needs PostgreSQL (BENCH_POSTGRES) and wrk. Serves with
 # what production installs: Django REST framework loads some of what development does.
 OURS := benchmarks/.venv-ours
-
 PEER := benchmarks/.venv
 TODAY := benchmarks/.venv-today
 
 bench: $(OURS)/run key $(PEER)/run $(TODAY)/run
 	$(OURS)/bin/python -m benchmarks.run
 
+# Environments with nothing but what their file names.
 $(OURS)/run: requirements.txt
 $(PEER)/run: benchmarks/requirements.txt
 $(TODAY)/run: benchmarks/requirements-today.txt
-$(OURS)/run $(PEER)/run $(TODAY)/run:
+$(SCHEMATHESIS)/.venv/run: $(SCHEMATHESIS)/requirements.txt
+$(OURS)/run $(PEER)/run $(TODAY)/run $(SCHEMATHESIS)/.venv/run:
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

@@ -204,8 +204,8 @@ SESSION_COOKIE_AGE = 12 * 60 * 60  # seconds: a working day
 SECURE_CONTENT_TYPE_NOSNIFF = False
 SECURE_REFERRER_POLICY = SECURE_CROSS_ORIGIN_OPENER_POLICY = None
 SILENCED_SYSTEM_CHECKS = [
-    "security.W006",  # it is said, but there
-    "security.W022",
+    "security.W006",  # both are said,
+    "security.W022",  # but there
     "security.W005",  # HSTS for subdomains and
     "security.W021",  # preloading bind the operator's whole domain, which is not ours to decide
 ]

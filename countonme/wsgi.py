@@ -19,8 +19,8 @@ application = get_wsgi_application()
 # Before gunicorn forks its workers: else each loads all views at its first request, which waits for that.
 get_resolver().url_patterns  # noqa: B018
 
-# No event loop runs here. Django's own storage asks for one at each look-up, of which a write has a dozen, and learns
-# by an exception that there is none.
+# No event loop runs here. Django's own storages ask for one at each use, of which a write has a dozen, and learn by an
+# exception that there is none.
 connections._connections, urls._prefixes, urls._urlconfs = (threading.local() for _ in range(3))
 
 # What Django does around each request, and need not be done here: it costs as much as half of the middleware.

@@ -21,29 +21,25 @@ def configured() -> dict:
     return runpy.run_path(str(ROOT / "gunicorn.conf.py"))
 
 
+def printed_by_two_threads(prelude: str, expression: str) -> list[str]:
+    """Return what two threads of a process that has loaded the service print of an expression, one after the other."""
+    other = f"other = threading.Thread(target=lambda: print({expression})); other.start(); other.join()"
+    statement = f"import threading, countonme.wsgi; {prelude}; print({expression}); {other}"
+    command = [sys.executable, "-c", statement]
+    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+
+
 class TestAThread:
     def test_has_a_script_prefix_of_its_own(self):
-        statement = (
-            "import threading, countonme.wsgi; from django.urls import base;"
-            "base.set_script_prefix('/api/'); seen = [vars(base._prefixes)['value']];"  # in the storage put there
-            "other = threading.Thread(target=lambda: seen.append(base.get_script_prefix()));"
-            "other.start(); other.join(); print(*seen)"
-        )
+        put_there = "assert vars(base._prefixes)['value'] == '/api/'"  # in the storage, that is
+        prelude = f"from django.urls import base; base.set_script_prefix('/api/'); {put_there}"
 
-        run = subprocess.run([sys.executable, "-c", statement], cwd=ROOT, capture_output=True, text=True)
-
-        assert run.stdout.split() == ["/api/", "/"], run.stderr
+        assert printed_by_two_threads(prelude, "base.get_script_prefix()") == ["/api/", "/"]
 
     def test_has_a_connection_to_the_database_of_its_own(self):
-        statement = (
-            "import threading, countonme.wsgi; from django.db import connections; seen = [connections['default']];"
-            "other = threading.Thread(target=lambda: seen.append(connections['default'])); other.start(); other.join();"
-            "print(connections['default'] is seen[0], seen[0] is seen[1])"
-        )
+        prelude = "from django.db import connections; first = connections['default']"
 
-        run = subprocess.run([sys.executable, "-c", statement], cwd=ROOT, capture_output=True, text=True)
-
-        assert run.stdout.split() == ["True", "False"], run.stderr
+        assert printed_by_two_threads(prelude, "connections['default'] is first") == ["True", "False"]
 
 
 class TestGunicorn:
