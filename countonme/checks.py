@@ -1,6 +1,7 @@
 """System checks that stop a deployment which would not be safe, each with a name and a hint."""
 
 import re
+import sys
 
 from django.conf import settings
 from django.core.checks import Error, Tags, Warning, register
@@ -16,6 +17,19 @@ def check_bcrypt_rounds(app_configs, **kwargs) -> list:
         return []
     return [
         Error("BCRYPT_ROUNDS is not between 4 and 31.", hint="Leave it out: the default is 10.", id="countonme.E001")
+    ]
+
+
+@register(Tags.security)
+def check_hash_seed(app_configs, **kwargs) -> list:
+    if sys.flags.hash_randomization:
+        return []
+    return [
+        Error(
+            "PYTHONHASHSEED is 0: clients can choose ids that collide in every dict.",
+            hint="Remove it from the environment.",
+            id="countonme.E011",
+        )
     ]
 
 
