@@ -1,17 +1,25 @@
 """What comes in: bodies of a bounded size, and JSON in UTF-8."""
 
 import json
+import re
 from io import BytesIO
 
 from django.conf import settings
 from django.http import JsonResponse
-from rest_framework.exceptions import ParseError
+from rest_framework import status
+from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import JSONParser
 
 from countonme.errors import bad_request
 
 CHUNK = 64 * 1024
 DRAINED_AT_MOST = 32 * 1024 * 1024
+# A parsed body takes up to a hundred times the memory of its bytes: `{}` is 64 bytes, and a pointer to it.
+MAX_CONTAINERS = 120_000  # objects and arrays in one body
+MAX_VALUES = 1_500_000  # values of any kind in one body, objects and arrays included
+
+# A string, which may be cut off, or a sign that another value follows. It never backtracks, whatever is sent.
+TOKEN = re.compile(rb'"[^"\\]*+(?:\\.?[^"\\]*+)*+"?|[\[{,]', re.DOTALL)
 
 
 class BodyMiddleware:
@@ -26,10 +34,7 @@ class BodyMiddleware:
 
     def __call__(self, request):
         limit = settings.SYNC_MAX_BODY if request.path_info == "/v1/sync" else settings.MAX_BODY
-        try:
-            length = int(request.META.get("CONTENT_LENGTH") or 0)
-        except ValueError:
-            length = 0
+        length = content_length(request)
         stream = request.META.get("wsgi.input")
         if request.META.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
             drain(stream, min(length, DRAINED_AT_MOST))
@@ -66,8 +71,25 @@ def encoded() -> JsonResponse:
     return JsonResponse(answer, status=415, headers={"Accept-Encoding": "identity"})
 
 
+class BodyTooComplex(APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_detail = (
+        f"The body holds more than {MAX_CONTAINERS:,} objects and arrays, or more than {MAX_VALUES:,} values."
+    )
+
+
+def sent_data(request):
+    """Return the parsed body of a DRF request; raise ParseError (400) if there is no body.
+
+    `request.data` is empty then, as if `{}` had been sent: a request whose body was lost would be acknowledged.
+    """
+    if request.stream is None:
+        raise ParseError("The body is missing.")
+    return request.data
+
+
 class StrictJSONParser(JSONParser):
-    """Read JSON as RFC 8259 has it: UTF-8, no NaN, no Infinity.
+    """Read JSON as RFC 8259 has it: UTF-8, no NaN, no Infinity, and no more values than fit into memory.
 
     A lone surrogate is let through: it is one text's fault, and the field that holds it says so.
     """
@@ -76,6 +98,8 @@ class StrictJSONParser(JSONParser):
         sent = stream.read()
         if parser_context and is_cut_short(parser_context["request"], len(sent)):
             raise ParseError("JSON parse error - the body is shorter than its Content-Length")
+        if is_too_complex(sent):
+            raise BodyTooComplex
         try:
             return loads(sent.decode())
         except UnicodeDecodeError as error:
@@ -86,12 +110,36 @@ class StrictJSONParser(JSONParser):
             raise ParseError(f"JSON parse error - {error}") from error
 
 
+def is_too_complex(body: bytes) -> bool:
+    """Return whether a body of JSON holds more objects, arrays or values than are accepted, without parsing it."""
+    containers = body.count(b"{") + body.count(b"[")
+    if containers <= MAX_CONTAINERS and containers + body.count(b",") <= MAX_VALUES:
+        return False
+    # Brackets and commas in texts were counted too. This counts them exactly, and stops at the limits.
+    containers = commas = strings = 0
+    for token in TOKEN.finditer(body):
+        if token[0] == b",":
+            commas += 1
+        elif token[0] in (b"[", b"{"):
+            containers += 1
+        else:
+            strings += 1  # at most two for each value: a name, and the value itself
+        if containers > MAX_CONTAINERS or containers + commas > MAX_VALUES or strings > 2 * MAX_VALUES:
+            return True
+    return False
+
+
 def is_cut_short(request, length: int) -> bool:
     """Say whether a client has hung up while it was sending: what came may be JSON all the same."""
+    return length < content_length(request)
+
+
+def content_length(request) -> int:
+    """Return the length that the request states, in bytes; 0 if it states none, or nonsense."""
     try:
-        return length < int(request.META.get("CONTENT_LENGTH") or 0)
+        return int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
-        return False
+        return 0
 
 
 def loads(text: str):

@@ -145,6 +145,13 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
     "URL_FORMAT_OVERRIDE": None,  # an unknown name in a query is ignored, `format` too
 }
+# How many rows a device may store, deleted ones included, and how many it may add in a day.
+MAX_PRODUCTS = env.int("MAX_PRODUCTS", default=20_000)
+MAX_PORTIONS = env.int("MAX_PORTIONS", default=40_000)
+MAX_PORTIONS_PER_PRODUCT = env.int("MAX_PORTIONS_PER_PRODUCT", default=100)
+MAX_FOOD_ENTRIES = env.int("MAX_FOOD_ENTRIES", default=250_000)
+NEW_ROWS_FIRST_DAY = env.int("NEW_ROWS_FIRST_DAY", default=100_000)
+NEW_ROWS_PER_DAY = env.int("NEW_ROWS_PER_DAY", default=20_000)
 REGISTER_RATE = env.str("REGISTER_RATE", default="10/min")
 AUTH_FAILURE_RATE = env.str("AUTH_FAILURE_RATE", default="30/min")
 BCRYPT_ROUNDS = env.int("BCRYPT_ROUNDS", default=10)

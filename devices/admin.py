@@ -2,12 +2,15 @@ from operator import methodcaller
 
 from django.contrib import admin
 from django.db.models import Q
+from django.utils import timezone
 from django.utils.html import format_html_join
+from django.utils.text import capfirst
 
 from devices.acts import Act, ActsAdmin
 from devices.changelist import FoundById, StateFilter
 from devices.models import Device
 from devices.owned import owned_models
+from devices.quotas import Quota
 
 BLOCK = Act(
     name="block",
@@ -56,6 +59,7 @@ class DeviceAdmin(ActsAdmin, FoundById):
         "blocked_at",
         "deleted_at",
         "rows",
+        "quotas",
         "charts",
     )
 
@@ -65,6 +69,17 @@ class DeviceAdmin(ActsAdmin, FoundById):
     @admin.display(description="What it keeps")
     def rows(self, device: Device) -> str:
         return self.of_each_kind("of_device", device)
+
+    @admin.display(description="Quotas")
+    def quotas(self, device: Device) -> str:
+        """Return how many rows count, deleted ones included, and how many there may be."""
+        quota = Quota.of(device, timezone.now())
+        used = [
+            (capfirst(model._meta.verbose_name_plural), quota.count(model), quota.limit(model))
+            for model in owned_models()
+        ]
+        used.append(("Rows added today", quota.new_rows, quota.daily_limit))
+        return format_html_join("", "<p>{}: {} of {}</p>", used)
 
     @admin.display(description="The last 30 days")
     def charts(self, device: Device) -> str:

@@ -84,7 +84,7 @@ def active(device_id: UUID) -> Device | None:
 
 @Prepared
 def devices_by_id(pk) -> QuerySet:
-    return Device.objects.filter(pk=pk)
+    return Device.objects.filter(pk=pk).defer("row_counts")  # which only a change set reads
 
 
 class DeviceTokenScheme(OpenApiAuthenticationExtension):

@@ -1,3 +1,4 @@
+import json
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -19,7 +20,8 @@ from devices import tokens
 
 SEEN_EVERY = timedelta(minutes=15)
 FORGOTTEN_AT_ONCE = 100  # attempts: each time one row at most is added, so that they get fewer
-GROWING = {"revision", "purged_through"}
+# What only the change set and the purge write, under the device's lock.
+COUNTERS = {"revision", "purged_through", "row_counts", "new_rows", "new_rows_day"}
 
 
 class DeviceManager(models.Manager):
@@ -48,16 +50,25 @@ class DeviceManager(models.Manager):
         self.create(pk=device_id, token_hash=secret_hash, revision=base)
         Gap.objects.create(device_id=device_id, after=0, before=base)
 
-    def next_revision(self, device_id: UUID) -> int | None:
-        """Lock the live device's row and return its next revision; None if there is no such device.
+    def next_revision(self, device_id: UUID) -> tuple[int, str, int, int] | None:
+        """Lock the live device's row and return its next revision, `row_counts` (JSON), `new_rows` and `new_rows_day`.
 
-        One statement, which the ORM can't say: it locks, adds and returns.
+        Return None if there is no such device. One statement, which the ORM can't say: it locks, adds and returns.
         """
-        row = self.fetched(
-            "UPDATE devices SET revision = revision + 1 WHERE id = %s AND deleted_at IS NULL RETURNING revision",
+        return self.fetched(
+            "UPDATE devices SET revision = revision + 1 WHERE id = %s AND deleted_at IS NULL"
+            " RETURNING revision, row_counts, new_rows, new_rows_day",
             [device_id],
         )
-        return row and row[0]
+
+    def store_counters(self, device_id: UUID, row_counts: dict[str, int], new_rows: int, new_rows_day: int) -> None:
+        """Write the counters of a device whose lock is held."""
+        connection = connections[DEFAULT_DB_ALIAS]
+        executed(
+            connection,
+            "UPDATE devices SET row_counts = %s, new_rows = %s, new_rows_day = %s WHERE id = %s",
+            [json.dumps(row_counts), new_rows, new_rows_day, adapted(device_id, connection)],
+        )
 
     def state(self, device_id: UUID, cursor: int) -> tuple[int, int, bool] | None:
         """Return the live device's revision, its `purged_through`, and whether a restore came after `cursor`.
@@ -89,6 +100,18 @@ class Device(models.Model):
     purged_through = models.BigIntegerField(
         default=0, editable=False, help_text="The highest revision of a tombstone that was removed for good."
     )
+    row_counts = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        editable=False,
+        help_text="How many rows are stored, by table, deleted ones included.",
+    )
+    new_rows = models.IntegerField(
+        default=0, db_default=0, editable=False, help_text="How many rows were added on the day `new_rows_day`."
+    )
+    new_rows_day = models.IntegerField(
+        default=0, db_default=0, editable=False, help_text="Days of 24 hours since the registration."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     last_seen_at = models.DateTimeField(default=timezone.now, editable=False, help_text="To a quarter of an hour.")
     blocked_at = models.DateTimeField(null=True, editable=False, help_text="Since when support has its tokens refused.")
@@ -119,10 +142,10 @@ class Device(models.Model):
         return str(self.pk)
 
     def save(self, **kwargs) -> None:
-        """Write every column but those that only grow: a stale instance would take them back."""
+        """Write every column but the counters: a stale instance would take them back."""
         if not self._state.adding:
             columns = kwargs.get("update_fields") or [f.name for f in self._meta.concrete_fields if not f.primary_key]
-            kwargs["update_fields"] = [name for name in columns if name not in GROWING]
+            kwargs["update_fields"] = [name for name in columns if name not in COUNTERS]
         super().save(**kwargs)
 
     def rotate(self) -> str:

@@ -20,6 +20,7 @@ from countonme import bulk
 from countonme.errors import Conflict, InvalidToken
 from countonme.prepared import insert, update
 from devices.models import Device
+from devices.quotas import Quota
 
 _open: ContextVar["ChangeSet | None"] = ContextVar("open_change_set", default=None)
 
@@ -31,10 +32,12 @@ class OutsideChangeSet(RuntimeError):
 class ChangeSet:
     """The revision that a device's rows get now, and the time; each row's is a little later than the last one's."""
 
-    def __init__(self, device_id: uuid.UUID, revision: int):
+    def __init__(self, device_id: uuid.UUID, revision: int, quota: Quota, *, counts_rows: bool = True):
         self.device_id = device_id
         self.revision = revision
-        self.at = timezone.now()
+        self.quota = quota
+        self.counts_rows = counts_rows
+        self.at = quota.now
         self.wrote = False
 
     def tick(self) -> datetime:
@@ -44,13 +47,21 @@ class ChangeSet:
         self.wrote = True
         return self.at
 
+    def count_new(self, model: "type[DeviceOwned]") -> None:
+        """Count a row that is added; raise QuotaReached or Throttled if there may be no more."""
+        if self.counts_rows:
+            if refusal := self.quota.refusal(model):
+                raise refusal
+            self.quota.add(model)
+
 
 @contextmanager
-def change_set(device: Device) -> Iterator[ChangeSet]:
+def change_set(device: Device, *, counts_rows: bool = True) -> Iterator[ChangeSet]:
     """Write to the device's rows inside of this block: all or nothing, under one new revision.
 
     A block that writes nothing leaves the revision as it was. Inside another block of the same device it joins that.
-    Raises InvalidToken where the device has been deleted since it was asked for.
+    Raises InvalidToken where the device has been deleted since it was asked for. With `counts_rows=False` the caller
+    counts the rows that it adds, in `quota`, and refuses what is too much.
     """
     if outer := _open.get():
         if outer.device_id != device.pk:
@@ -58,10 +69,12 @@ def change_set(device: Device) -> Iterator[ChangeSet]:
         yield outer
         return
     with transaction.atomic():
-        revision = Device.objects.next_revision(device.pk)
-        if revision is None:
+        locked = Device.objects.next_revision(device.pk)
+        if locked is None:
             raise InvalidToken
-        changes = ChangeSet(device.pk, revision)
+        revision, *counters = locked
+        quota = Quota(*counters, registered_at=device.created_at, now=timezone.now())
+        changes = ChangeSet(device.pk, revision, quota, counts_rows=counts_rows)
         token = _open.set(changes)
         try:
             yield changes
@@ -69,6 +82,8 @@ def change_set(device: Device) -> Iterator[ChangeSet]:
             _open.reset(token)
         if not changes.wrote:
             transaction.set_rollback(True)
+        elif quota.changed:
+            Device.objects.store_counters(device.pk, quota.row_counts, quota.new_rows, quota.day)
 
 
 def open_change_set(device_id: uuid.UUID | None = None) -> ChangeSet:
@@ -135,6 +150,9 @@ class DeviceOwned(models.Model):
     device: `device.products`.
     """
 
+    quota_setting: str  # the setting that says how many rows of this model a device may store
+    quota_per_parent_setting: str | None = None  # the same for one row that they are parts of
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     device = models.ForeignKey(Device, on_delete=models.PROTECT, db_index=False)
     revision = models.BigIntegerField(editable=False, help_text="The device's revision at the last change.")
@@ -169,6 +187,7 @@ class DeviceOwned(models.Model):
         changes = open_change_set(self.device_id)
         self.revision = changes.revision
         if self._state.adding:
+            changes.count_new(type(self))
             self.created_at = changes.tick()
         else:
             self.updated_at = changes.tick()

@@ -2,6 +2,7 @@ from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from countonme.body import sent_data
 from countonme.renderers import Answer
 from devices.models import Device
 from devices.owned import delete_device
@@ -37,7 +38,7 @@ class RegisterView(APIView):
 
         The token is shown here and nowhere else. At most 10 a minute from one address.
         """
-        serializer = RegisterSerializer(data=request.data)
+        serializer = RegisterSerializer(data=sent_data(request))
         serializer.is_valid(raise_exception=True)
         return Answer({"token": Device.objects.register(serializer.validated_data["device_id"])})
 

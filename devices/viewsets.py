@@ -6,6 +6,7 @@ from django.utils.functional import cached_property
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from countonme.body import sent_data
 from countonme.errors import NotFound
 from countonme.fields import sent_uuid
 from countonme.pagination import PageQuery, page
@@ -79,7 +80,7 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
         return Answer(rows[0])
 
     def create(self, request, **kwargs) -> Answer:
-        sent = request.data  # read before the lock is taken: a body can come slowly
+        sent = sent_data(request)  # read before the lock is taken: a body can come slowly
         with change_set(self.device):
             stored = self.stored(sent)
             if stored is not None:  # a retry: it is answered as it is stored, whatever else it carries by now
@@ -89,7 +90,7 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
 
     def update(self, request, pk, **kwargs) -> Answer:
         """Change the fields that are sent; the others stay. `PUT` and `PATCH` mean the same."""
-        sent = request.data
+        sent = sent_data(request)
         with change_set(self.device):
             row = self.row(pk)
             row.change(**checked(self.serializer_class, sent, self, row))

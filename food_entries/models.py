@@ -86,6 +86,8 @@ class FoodEntry(DeviceOwned):
         DINNER = "dinner"
         SNACKS = "snacks"
 
+    quota_setting = "MAX_FOOD_ENTRIES"
+
     product = models.ForeignKey(Product, on_delete=models.PROTECT, db_index=False)
     portion = models.ForeignKey(Portion, on_delete=models.PROTECT, null=True, blank=True, db_index=False)
     quantity = models.DecimalField(

@@ -2,6 +2,7 @@ from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer, extend_schema, extend_schema_view
 from rest_framework.decorators import action
 
+from countonme.body import sent_data
 from countonme.errors import ValidationError
 from countonme.fields import sent_uuid
 from countonme.prepared import Prepared
@@ -59,7 +60,7 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
         responses={200: ONE_OR_MANY, 201: ONE_OR_MANY},
     )
     def create(self, request) -> Answer:
-        sent = request.data  # read before the lock is taken: a body can come slowly
+        sent = sent_data(request)  # read before the lock is taken: a body can come slowly
         batch = isinstance(sent, list)
         with change_set(self.device) as changes:
             rows = self.logged(sent if batch else [sent], batch)

@@ -1,5 +1,6 @@
 from decimal import Decimal
 
+from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
@@ -10,6 +11,7 @@ from countonme.fields import HUNDREDTH
 from countonme.prepared import applied
 from devices.models import Device
 from devices.owned import DeviceOwned, LiveManager, OwnedQuerySet
+from devices.quotas import quota_reached
 from products.gtin import GTIN_VALIDATORS, IsGtin
 from products.names import NameKeyField, name_key
 
@@ -68,6 +70,8 @@ class Product(DeviceOwned):
     barcode = models.CharField(  # noqa: DJ001 - null says that there is none
         max_length=14, null=True, blank=True, validators=GTIN_VALIDATORS, help_text="A GTIN, with its check digit."
     )
+
+    quota_setting = "MAX_PRODUCTS"
 
     made_with_it: "Portion | None" = None  # where it is new: its default portion
 
@@ -131,7 +135,14 @@ class PortionQuerySet(OwnedQuerySet):
         return self.filter(Q(deleted_at=product.deleted_at) | Q(created_at__gte=F("deleted_at")))
 
     def add(self, product: Product, *, is_default: bool = False, **values) -> "Portion":
-        """Store a new portion of the product; as the default, it takes that from the present one."""
+        """Store a new portion of the product; as the default, it takes that from the present one.
+
+        Raises QuotaReached if the product has as many portions as it may, deleted ones included.
+        """
+        limit = settings.MAX_PORTIONS_PER_PRODUCT
+        stored = Portion.all_objects.for_device(product.device_id).filter(product=product)
+        if stored.order_by()[:limit].count() >= limit:
+            raise quota_reached(limit, Portion, Product)
         if is_default:
             self.for_device(product.device_id).filter(product=product, is_default=True).update(is_default=False)
         portion = self.model.new(device_id=product.device_id, product_id=product.pk, is_default=is_default, **values)
@@ -144,6 +155,9 @@ class Portion(DeviceOwned):
 
     The device's lock, which every change set holds, keeps it at one or more; a unique constraint at one or less.
     """
+
+    quota_setting = "MAX_PORTIONS"
+    quota_per_parent_setting = "MAX_PORTIONS_PER_PRODUCT"
 
     product = models.ForeignKey(Product, on_delete=models.PROTECT, db_index=False)
     name = models.CharField(max_length=NAME_LENGTH[1])

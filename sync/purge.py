@@ -33,15 +33,20 @@ def devices_with_tombstones(before: datetime) -> list[UUID]:
 
 
 def purge_device(device_id: UUID, before: datetime) -> dict[str, int]:
-    """Remove a device's old tombstones under its lock, children first, and note up to which revision any are gone."""
+    """Remove a device's old tombstones under its lock, children first.
+
+    Note up to which revision any are gone, and that the device stores fewer rows.
+    """
     device = Device.objects.select_for_update().get(pk=device_id)
-    removed, through = {}, device.purged_through
+    removed, through, row_counts = {}, device.purged_through, device.row_counts
     for table in reversed(TABLES):
         gone = dict(unneeded(table, device_id, before).values_list("pk", "revision"))
         for ids in in_batches(list(gone), BATCH):
             table.model.all_objects.for_device(device_id).filter(pk__in=ids).purge()
         removed[table.name], through = len(gone), max(through, *gone.values(), 0)
-    Device.objects.filter(pk=device_id).update(purged_through=through)
+        stored = table.model._meta.db_table
+        row_counts[stored] = max(0, row_counts.get(stored, 0) - len(gone))
+    Device.objects.filter(pk=device_id).update(purged_through=through, row_counts=row_counts)
     return removed
 
 

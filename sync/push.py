@@ -5,13 +5,14 @@ from collections.abc import Iterable, Iterator
 from uuid import UUID
 
 from django.db import connection
-from rest_framework.exceptions import ErrorDetail
+from rest_framework.exceptions import APIException, ErrorDetail
 
 from countonme import metrics
 from countonme.bulk import in_batches
 from countonme.errors import Conflict, ValidationError, refusal
 from devices.models import Device
 from devices.owned import ChangeSet, DeviceOwned, change_set
+from devices.quotas import quota_reached
 from devices.serializers import no_such
 from sync.answer import Refused
 from sync.claims import refused_claims
@@ -47,12 +48,12 @@ def push(device: Device, bodies: Iterator, since: int) -> Refused:
     """
     taken = {table: set() for table in TABLES}
     while True:
-        sent = read(next(bodies), TABLES)  # before the lock is taken: it takes a while
-        rows = sum(each.count for each in sent)
+        sent, refused = read(next(bodies), TABLES)  # before the lock is taken: it takes a while
+        rows = sum(each.count for each in sent) + sum(map(len, refused.values()))
         try:
-            with change_set(device) as changes:
+            with change_set(device, counts_rows=False) as changes:
                 plan_for_what_is_asked()
-                refused = Push(device, changes, sent, taken).stored(since)
+                refused |= Push(device, changes, sent, taken).stored(since)
         except IdsTaken as found:
             # Seen only when the rows were to be stored, since nobody reads another device's rows: once more, from the
             # start, knowing it. Each time there are more of them, so that it ends.
@@ -77,7 +78,7 @@ class Push:
     """A push under the device's lock."""
 
     def __init__(self, device: Device, changes: ChangeSet, sent: list[Sent], taken: dict[Table, set[UUID]]):
-        self.device, self.changes, self.at = device, changes, changes.at
+        self.device, self.changes, self.quota, self.at = device, changes, changes.quota, changes.at
         self.incoming = {of.table.model: Incoming(self, of, taken[of.table]) for of in sent}
         self.ids: dict[UUID | None, UUID | None] = {}
 
@@ -118,6 +119,8 @@ class Incoming:
         self.dead: list[UUID] = []  # what was deleted before, and the phone is to hear of again
         self.unsettled: set[UUID] = set()  # rows that have lost parts, or are new
         self.entered: dict[UUID, bool] = {}  # parts still to be settled, as they came, and whether each claims to hold
+        self.promised: set[UUID] = set()  # new rows for which a part is counted that hasn't come yet
+        self.parts_stored: dict[UUID, int] = {}  # how many parts a row has, deleted ones included
         self.new: list[DeviceOwned] = []
         self.touched: dict[UUID, DeviceOwned] = {}  # stored rows that get the new revision
 
@@ -255,6 +258,7 @@ class Incoming:
 
     def enter_all(self, row_ids: list[UUID]) -> None:
         """Enter those of these rows that are wanted, and write what nothing else waits for."""
+        self.count_parts(row_ids)
         for row_id in row_ids:
             if sent := self.wanted.pop(row_id, None):
                 self.enter(row_id, sent)
@@ -296,8 +300,13 @@ class Incoming:
         row, values = self.rows.get(row_id), sent.values
         named = self.named(row_id, values)
         if row is None:
+            if refusal := self.count_new(values):
+                self.refused[str(row_id)] = refusal
+                return
             row = self.rows[row_id] = self.table.born(self.push.device, row_id, values, named)
             self.new.append(row)
+            if any(part.table.each_whole_has_one for part in self.parts()):
+                self.promised.add(row_id)
             if self.whole and self.whole.rows[getattr(row, self.table.part_of)].deleted_at is not None:
                 row.deleted_at = self.push.at  # a part of what is deleted
         elif row.take(**self.table.changed(row, values, named)):
@@ -307,6 +316,38 @@ class Incoming:
         claims = self.claims(row, values)
         if self.whole and (row._state.adding or claims):
             self.entered[row_id] = claims
+
+    # --- quotas ------------------------------------------------------------------------------------
+
+    def count_parts(self, row_ids: list[UUID]) -> None:
+        """Find out how many parts are stored for each row that is to get another one."""
+        if self.table.max_parts is None:
+            return
+        sent = [self.wanted[row_id].values for row_id in row_ids if row_id in self.wanted and row_id not in self.rows]
+        wholes = {values[self.table.part_of] for values in sent} - self.parts_stored.keys()
+        self.parts_stored.update(dict.fromkeys(wholes, 0))
+        self.parts_stored.update(self.table.stored_parts(device=self.push.device.pk, wholes=list(wholes)))
+
+    def count_new(self, values: Values) -> list[dict] | None:
+        """Count a new row; return the errors that refuse it if there may be no more.
+
+        A row that always has a part is counted with it. The first part that comes for it is counted already.
+        """
+        whole_id = values.get(self.table.part_of)
+        if self.table.max_parts is not None:
+            if self.parts_stored[whole_id] >= self.table.max_parts:
+                return quota_errors(quota_reached(self.table.max_parts, self.table.model, self.whole.table.model))
+            self.parts_stored[whole_id] += 1
+        if self.whole and whole_id in self.whole.promised:
+            self.whole.promised.remove(whole_id)
+            return None
+        tables = [self.table, *(part.table for part in self.parts() if part.table.each_whole_has_one)]
+        for others, table in enumerate(tables):
+            if refusal := self.push.quota.refusal(table.model, others):
+                return quota_errors(refusal)
+        for table in tables:
+            self.push.quota.add(table.model)
+        return None
 
     def claims(self, row: DeviceOwned, values: Values) -> bool:
         """Say whether the row is to hold what only one may hold, and does not yet."""
@@ -335,6 +376,7 @@ class Incoming:
                     batch.touched[part.pk] = part
             batch.settle_parts_of(ids)
             batch.store()
+            self.refused |= batch.refused
 
     def whole_of(self, part: DeviceOwned) -> UUID:
         return getattr(part, self.table.part_of)
@@ -349,10 +391,37 @@ class Incoming:
         for part_id, claiming in self.entered.items():
             if claiming:
                 claims[self.whole_of(self.rows[part_id])].append(self.rows[part_id])
-        for whole, _ in self.whole.table.live_revisions(device=self.push.device.pk, ids=wholes):
+        live = [whole for whole, _ in self.whole.table.live_revisions(device=self.push.device.pk, ids=wholes)]
+        self.count_made([whole for whole in live if not parts[whole]], parts)
+        for whole in live:
             of = {"device_id": self.push.device.pk, self.table.part_of: whole}
             for part, values in self.table.settle(parts[whole], claims[whole], **of):
                 self.take(part, values)
+
+    def count_made(self, wholes: list[UUID], parts: dict[UUID, list[DeviceOwned]]) -> None:
+        """Count the parts that the server makes for rows without any; if there may be no more, keep a deleted one.
+
+        Its deletion is refused then. Otherwise each push could delete the last part and have another one stored.
+        """
+        if not self.table.each_whole_has_one:
+            return
+        without, errors = [], []
+        for whole in wholes:
+            if whole in self.whole.promised:
+                self.whole.promised.remove(whole)
+            elif refusal := self.push.quota.refusal(self.table.model):
+                without.append(whole)
+                errors = quota_errors(refusal)
+            else:
+                self.push.quota.add(self.table.model)
+        if not without:
+            return
+        for part in self.table.parts_deleted_at(self.push.device.pk, without, self.push.at):
+            if not parts[whole := self.whole_of(part)]:
+                part.deleted_at = None
+                parts[whole].append(part)
+                self.rows[part.pk] = self.touched[part.pk] = part
+                self.refused[str(part.pk)] = errors
 
     def take(self, part: DeviceOwned, values: Values) -> None:
         differs = part.take(**values)
@@ -402,6 +471,10 @@ class Incoming:
         self.table.model.all_objects.for_device(self.push.device).change_all(letting_go)
         for row, values in zip(letting_go, becoming, strict=True):
             put(row, values)
+
+
+def quota_errors(refusal: APIException) -> list[dict]:
+    return [{"loc": [], "msg": str(refusal.detail), "type": "quota"}]
 
 
 def put(row: DeviceOwned, values: Values) -> None:

@@ -1,18 +1,30 @@
 """What a phone pushed, read and checked as far as that goes without the database, and so before any lock is taken."""
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
 from rest_framework.exceptions import ErrorDetail
 
-from countonme.errors import ValidationError, flattened
+from countonme.errors import ValidationError, flattened, refusal
+from countonme.fields import parse_uuid
 from devices.owned import DeviceOwned
 from devices.serializers import kept
-from sync.serializers import row_id_of
+from sync.answer import Refused
 from sync.tables import Table, Values
 
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 LISTS = ("created", "updated", "deleted")
+MAX_ROWS = 50_000  # rows and deletions that one push stores; the client sends the others with its next sync
+TOO_MANY = [
+    {
+        "loc": [],
+        "msg": f"A push stores at most {MAX_ROWS:,} rows and deletions. Send this one again with the next sync.",
+        "type": "quota",
+    }
+]
+UNKNOWN_TABLE = [{"loc": [], "msg": "The server does not know this table.", "type": "unknown_table"}]
 
 Packed = tuple  # names, and a value for each: a dict would take several times the memory, and there may be many
 NONE: Packed = ((),)  # one for all rows
@@ -42,17 +54,20 @@ class SentRow:
 
 
 class Sent:
-    """What was sent for one table: rows and deletions, each id in one of them, and ids that can be none, refused."""
+    """What was sent for one table: rows and deletions, each id in one of them, and ids that are refused.
 
-    def __init__(self, table: Table, lists):
-        self.table = table
+    At most `room` rows and deletions are accepted. An id is refused if it is malformed, or if there is no room.
+    """
+
+    def __init__(self, table: Table, lists, room: int = MAX_ROWS):
+        self.table, self.room = table, room
         self.rows: dict[UUID, SentRow] = {}
         self.refused: dict[str, list[dict]] = {}
         self.faulty: dict[tuple, SentRow] = {}
         self.names: dict[tuple, tuple] = {}
-        lists = of_type(dict, lists, table.name)
-        created, updated, deleted = (of_type(list, lists.get(name, []), table.name, name) for name in LISTS)
-        self.deleted = self.read_ids(deleted)
+        created, updated, deleted = lists_of(table.name, lists)
+        self.deleted: dict[UUID, None] = {}
+        self.read_ids(deleted)
         for name, rows in (("created", created), ("updated", updated)):
             self.read_rows(name, rows)
 
@@ -60,29 +75,41 @@ class Sent:
     def count(self) -> int:
         return len(self.rows) + len(self.deleted) + len(self.refused)
 
-    def read_ids(self, texts: list) -> dict[UUID, None]:
-        """Return the ids of what is to be deleted, in order, and empty their list.
+    @property
+    def is_full(self) -> bool:
+        return len(self.rows) + len(self.deleted) >= self.room
 
-        There is nothing under a text that can be no id.
+    def read_ids(self, texts: list) -> None:
+        """Read the ids of what is to be deleted, in order, and empty their list.
+
+        A text that is no UUID names no row, so that there is nothing to delete.
         """
-        ids = {}
         for place, text in enumerate(texts):
             texts[place] = None
             of_type(str, text, self.table.name, "deleted", place)
-            if row_id := row_id_of(text):
-                ids[row_id] = None
-        return ids
+            row_id = parse_uuid(text)
+            if row_id is None or row_id in self.deleted:
+                continue
+            if self.is_full:
+                self.refused[text] = TOO_MANY
+            else:
+                self.deleted[row_id] = None
 
     def read_rows(self, name: str, rows: list) -> None:
         """Read the rows and empty their list: a large push needs its memory for what comes of it."""
         for place, sent in enumerate(rows):
             rows[place] = None
-            of_type(dict, sent, self.table.name, name, place)
-            text = of_type(str, sent.get("id"), self.table.name, name, place, "id")
+            text = id_of(sent, self.table.name, name, place)
+            if text in self.refused:
+                continue
             row = self.checked(sent)
             if row.errors and any(error["loc"] == ["id"] for error in row.errors):
                 self.refused[text] = row.errors
-            elif (row_id := UUID(text)) not in self.deleted:
+            elif (row_id := UUID(text)) in self.deleted:
+                continue
+            elif self.is_full and row_id not in self.rows:
+                self.refused[text] = TOO_MANY
+            else:
                 self.rows[row_id] = row  # the last word on an id counts, whole as it is
 
     def checked(self, sent: dict) -> SentRow:
@@ -107,10 +134,52 @@ class Sent:
         return self.faulty.setdefault(key, SentRow(NONE, NONE, exact=False, errors=errors))
 
 
-def read(body, tables: tuple[Table, ...]) -> list[Sent]:
-    """Return what was sent for each table. Raises ValidationError where it is not of the form that a push has."""
+def read(body, tables: tuple[Table, ...]) -> tuple[list[Sent], Refused]:
+    """Return what was sent for each table, and the refused rows of tables that the server does not know.
+
+    Raises ValidationError if it is not of the form that a push has: it would be acknowledged and stored nowhere.
+    """
     of_type(dict, body)
-    return [Sent(table, body.get(table.name, {})) for table in tables]
+    if "changes" in body:
+        raise refusal("changes", "Send the tables themselves, without `changes` around them.", "wrapped")
+    sent, room = [], MAX_ROWS
+    for table in tables:
+        sent.append(Sent(table, body.get(table.name, {}), room))
+        room -= len(sent[-1].rows) + len(sent[-1].deleted)
+    known = {table.name for table in tables}
+    unknown = {name: refused_rows(name, lists) for name, lists in body.items() if name not in known}
+    return sent, {name: rows for name, rows in unknown.items() if rows}
+
+
+def refused_rows(table: str, lists) -> dict[str, list[dict]]:
+    """Return the ids of all rows and deletions of a table that the server does not know, each with its errors."""
+    of_type(str, table)
+    *rows, deleted = lists_of(table, lists)
+    ids = dict.fromkeys(
+        id_of(row, table, name, place)
+        for name, sent in zip(LISTS, rows, strict=False)
+        for place, row in enumerate(sent)
+    )
+    for place, text in enumerate(deleted):
+        ids[of_type(str, text, table, "deleted", place)] = None
+    return dict.fromkeys(ids, UNKNOWN_TABLE)
+
+
+def lists_of(table: str, lists) -> list[list]:
+    """Return the three lists of a table; raise ValidationError if there is anything else."""
+    of_type(dict, lists, table)
+    for name in lists:
+        if name not in LISTS:
+            detail = ErrorDetail(
+                "A table has the lists `created`, `updated` and `deleted`, and no other key.", "unknown_list"
+            )
+            raise ValidationError({table: {name: [detail]} if is_text(name) else [detail]})
+    return [of_type(list, lists.get(name, []), table, name) for name in LISTS]
+
+
+def id_of(row, *loc) -> str:
+    """Return the `id` of a row as it was sent; raise ValidationError if there is none."""
+    return of_type(str, of_type(dict, row, *loc).get("id"), *loc, "id")
 
 
 def unpacked(packed: Packed) -> dict:
@@ -120,7 +189,7 @@ def unpacked(packed: Packed) -> dict:
 
 def of_type(kind: type, value, *loc):
     """Return the value, which is of this type; raise ValidationError at `loc` if it is not."""
-    if isinstance(value, kind) and not (kind is str and has_surrogates(value)):
+    if is_text(value) if kind is str else isinstance(value, kind):
         return value
     expected = {dict: "an object", list: "an array", str: "a text"}[kind]
     detail = [ErrorDetail(f"This is not {expected}.", "invalid")]
@@ -129,9 +198,9 @@ def of_type(kind: type, value, *loc):
     raise ValidationError(detail)
 
 
-def has_surrogates(text: str) -> bool:
-    """Say whether there is a lone surrogate in the text: what could not be sent back as a name."""
-    return any("\ud800" <= character <= "\udfff" for character in text)
+def is_text(value) -> bool:
+    """Return whether the value is a text without a lone surrogate, which can't be sent back."""
+    return isinstance(value, str) and not LONE_SURROGATE.search(value)
 
 
 def in_json(value):

@@ -7,7 +7,8 @@ are the model's own are its methods.
 from collections.abc import Iterator
 from uuid import UUID
 
-from django.db.models import Q, QuerySet, UniqueConstraint
+from django.conf import settings
+from django.db.models import Count, Q, QuerySet, UniqueConstraint
 
 from countonme.errors import refusal
 from countonme.prepared import Prepared
@@ -31,6 +32,8 @@ class Table:
     serializer_class: type[RowSerializer]
     # The column that names the row which this one is a part of: it is deleted with it, and never leaves it.
     part_of: str | None = None
+    # Whether the server makes a part for each row that has none.
+    each_whole_has_one = False
     # Columns whose value one row at a time may hold, and the value that stands for none.
     exclusive: Values = {}
 
@@ -55,6 +58,7 @@ class Table:
         self.live_revisions = Prepared(self._live_revisions)
         self.wholes = Prepared(self._wholes)
         self.live_parts = Prepared(self._live_parts)
+        self.stored_parts = Prepared(self._stored_parts)
         self.holders = {column: Prepared(lambda device, c=column: self._holders(device, c)) for column in self.unique}
 
     def model_named_by(self, column: str) -> type[DeviceOwned] | None:
@@ -100,7 +104,26 @@ class Table:
 
     def parts(self, device, wholes) -> QuerySet:
         """Return the live parts of these rows."""
-        return self.model.objects.for_device(device).filter(**{f"{self.part_of.removesuffix('_id')}__any_of": wholes})
+        return self.model.objects.for_device(device).filter(**self._of_wholes(wholes))
+
+    @property
+    def max_parts(self) -> int | None:
+        """Return how many of these rows a row can have that they are parts of; None if there is no limit."""
+        setting = self.model.quota_per_parent_setting
+        return setting and getattr(settings, setting)
+
+    def _stored_parts(self, device, wholes) -> QuerySet:
+        """Return how many parts each of these rows has, deleted ones included."""
+        parts = self.model.all_objects.for_device(device).filter(**self._of_wholes(wholes))
+        return parts.order_by().values_list(self.part_of).annotate(parts=Count("pk"))
+
+    def parts_deleted_at(self, device, wholes, at) -> QuerySet:
+        """Return the parts of these rows that were deleted at this moment, the oldest first."""
+        parts = self.model.all_objects.for_device(device).filter(**self._of_wholes(wholes), deleted_at=at)
+        return parts.order_by("created_at", "id")
+
+    def _of_wholes(self, wholes) -> dict:
+        return {f"{self.part_of.removesuffix('_id')}__any_of": wholes}
 
     def _live_parts(self, device, wholes) -> QuerySet:
         """Return the ids of these parts."""
@@ -148,6 +171,7 @@ class Portions(Table):
     name = "portions"
     serializer_class = PortionRow
     part_of = "product_id"
+    each_whole_has_one = True
     exclusive = {"is_default": False}
 
     def born(self, device: Device, row_id: UUID, values: Values, named: Named) -> Portion:

@@ -9,7 +9,8 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from countonme import metrics
-from countonme.body import StrictJSONParser
+from countonme.body import StrictJSONParser, sent_data
+from countonme.negotiation import JSONFirst
 from countonme.timeouts import at_length
 from devices.conditional_reads import ConditionalReads
 from devices.serializers import checked
@@ -20,6 +21,14 @@ from sync.schema import PULLED, PULLED_EXAMPLES, PUSH_EXAMPLES, PUSHED, SENT, Co
 from sync.serializers import PullQuery, PushQuery
 
 
+class PlainTextIsJSON(JSONFirst):
+    """Take `text/plain`, or a missing Content-Type, for JSON: the client library's documented example sends it."""
+
+    def select_parser(self, request, parsers):
+        media_type = (request.content_type or "").partition(";")[0].strip().lower()
+        return parsers[0] if media_type in ("", "text/plain") else super().select_parser(request, parsers)
+
+
 # An answer that is compressed tells its length, which betrays secrets that stand beside what a stranger can put there.
 # Here nobody but the device puts anything anywhere, and its token is in no answer.
 @method_decorator(gzip_page, name="dispatch")
@@ -27,6 +36,7 @@ from sync.serializers import PullQuery, PushQuery
 class SyncViewSet(ConditionalReads, ViewSet):
     """A phone's changes, and everybody else's. Everything is asked for by the device that calls, `request.user`."""
 
+    content_negotiation_class = PlainTextIsJSON
     conditional_reads = ("pull",)
     conflicts = ("push",)
     conflict_serializer = ConflictSerializer
@@ -73,6 +83,6 @@ def bodies(request) -> Iterator:
     """Yield what was sent, read anew each time."""
     sent = request.body
     metrics.synced_bytes("push", len(sent))
-    yield request.data
+    yield sent_data(request)
     while True:
         yield StrictJSONParser().parse(BytesIO(sent))

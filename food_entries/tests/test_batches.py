@@ -116,9 +116,9 @@ class TestABatch:
 
         # the device of the token, SAVEPOINT, the revision, the known ids, the products, the portions, the entry,
         # RELEASE SAVEPOINT
-        with django_assert_num_queries(7 + 1):
+        with django_assert_num_queries(8 + 1):
             one = api.post(ENTRIES, with_ids({**sent[0], "id": str(uuid4())}))
-        with django_assert_num_queries(7 + inserts):
+        with django_assert_num_queries(8 + inserts):
             hundred = api.post(ENTRIES, sent)
         # the device of the token, SAVEPOINT, the revision, the known ids, ROLLBACK TO and RELEASE SAVEPOINT
         with django_assert_num_queries(6):

@@ -183,9 +183,9 @@ class TestLogFood:
         sent = {"product_id": str(rye.pk), "date": DAY}
 
         # the device of the token, SAVEPOINT, the revision, the product, the entry, RELEASE SAVEPOINT
-        with django_assert_num_queries(6):
+        with django_assert_num_queries(7):
             weighed = api.post(ENTRIES, sent | {"grams": 71})
-        with django_assert_num_queries(7):  # and the portion
+        with django_assert_num_queries(8):  # and the portion
             by_portion = api.post(ENTRIES, sent | {"portion_id": str(rye_slice.pk)})
 
         assert (weighed.status_code, by_portion.status_code) == (201, 201)

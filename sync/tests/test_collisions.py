@@ -59,7 +59,8 @@ def seconds_of(api, table: str, ids: list[str], of: dict) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("table", [table.name for table in TABLES])
-def test_ids_that_collide_take_no_longer_than_random_ones(api, table):
+def test_ids_that_collide_take_no_longer_than_random_ones(api, settings, table):
+    settings.MAX_PORTIONS_PER_PRODUCT = 10 * COUNT
     of = product()
     pushed(api, products={"created": [of]})
     seconds_of(api, table, random_ids()[:10], of)  # so that each query is compiled

@@ -1,0 +1,81 @@
+import json
+import time
+
+import pytest
+from drf_spectacular.generators import SchemaGenerator
+
+from countonme.body import MAX_CONTAINERS, MAX_VALUES, is_too_complex
+
+ROW_ID = "0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11"
+
+
+def operations_with_a_body() -> list[tuple[str, str]]:
+    """Return the method and the path of each operation that takes a body, as the OpenAPI document has them."""
+    paths = SchemaGenerator().get_schema(public=True)["paths"]
+    return [
+        (method, path)
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+        if "requestBody" in operation
+    ]
+
+
+class TestAMissingBody:
+    def test_is_400_wherever_a_body_is_needed(self, api, everything):
+        product = api.post("/v1/products", {"name": "Rye bread", "kcal_100g": 259}).json()
+        entry = api.post("/v1/food-entries", {"product_id": product["id"], "grams": 50, "date": "2026-01-05"}).json()
+        ids = {"products": product["id"], "portions": product["portions"][0]["id"], "food-entries": entry["id"]}
+        operations, before = operations_with_a_body(), everything()
+        assert len(operations) >= 10
+
+        for method, path in operations:
+            for kind, row_id in ids.items():
+                path = path.replace(f"/{kind}/{{id}}", f"/{kind}/{row_id}").replace("{product_id}", product["id"])
+            response = api.generic(method.upper(), path)
+
+            assert "{" not in path
+            assert (response.status_code, response.json()) == (400, {"detail": "The body is missing."}), path
+        assert everything() == before
+
+    def test_is_not_the_same_as_an_empty_object(self, api):
+        assert api.post("/v1/sync", {}).status_code == 200
+
+
+class TestAComplexBody:
+    @pytest.mark.parametrize("value", ["{}", "[]", '{"a": 1}'])
+    def test_is_measured_by_its_objects_and_arrays(self, value):
+        within = f"[{','.join([value] * (MAX_CONTAINERS - 1))}]".encode()
+
+        assert not is_too_complex(within)
+        assert is_too_complex(b"[%s]" % within)
+
+    @pytest.mark.parametrize("value", ["1", '"a"', "null", '""'])
+    def test_is_measured_by_its_values(self, value):
+        within = f"[{','.join([value] * MAX_VALUES)}]".encode()
+
+        assert not is_too_complex(within)
+        assert is_too_complex(within[:-1] + f",{value}]".encode())
+
+    @pytest.mark.parametrize("text", ["[{" * MAX_CONTAINERS, "," * MAX_VALUES, '"\\[{,' * MAX_CONTAINERS])
+    def test_is_not_measured_by_what_stands_in_texts(self, text):
+        assert not is_too_complex(json.dumps([text, {text: text}]).encode())
+
+    @pytest.mark.parametrize("start", [b'"', b'"\\', b'"\\"', b"\\", b'""', b"\\\\"], ids=lambda start: start.decode())
+    def test_is_measured_in_linear_time_however_it_is_written(self, start):
+        def seconds(count: int) -> float:
+            body = start * count + b'"' + b"[" * 200_000
+            began = time.process_time()
+            is_too_complex(body)
+            return time.process_time() - began
+
+        assert seconds(2_000_000) < 40 * seconds(100_000) + 0.5  # 400 times as long if each start led to the end
+
+    @pytest.mark.parametrize("path", ["/v1/sync", "/v1/products"])
+    def test_is_413_before_it_is_parsed(self, api, everything, path):
+        before = everything()
+
+        response = api.post(path, b"[" + b"{}," * MAX_CONTAINERS + b"{}]", content_type="application/json")
+
+        assert response.status_code == 413
+        assert response.json()["detail"].startswith("The body holds more than 120,000 objects and arrays")
+        assert everything() == before

@@ -1,0 +1,27 @@
+from django.core.management.base import BaseCommand
+from django.db import transaction
+
+from devices.models import Device
+from devices.owned import owned_models
+
+
+class Command(BaseCommand):
+    help = (
+        "Count the stored rows of every device, and repair the counters that the quotas go by. The service may run "
+        "meanwhile: each device is locked while its rows are counted."
+    )
+
+    def handle(self, **options) -> None:
+        repaired = sum(map(recount, Device.objects.order_by("pk").values_list("pk", flat=True).iterator()))
+        self.stdout.write(f"Repaired the counters of {repaired} devices.")
+
+
+def recount(device_id) -> bool:
+    """Count the device's rows, deleted ones included; return whether its counters were wrong."""
+    with transaction.atomic():
+        device = Device.objects.select_for_update().get(pk=device_id)
+        counted = {model._meta.db_table: model.all_objects.for_device(device).count() for model in owned_models()}
+        if counted == {table: device.row_counts.get(table, 0) for table in counted}:
+            return False
+        Device.objects.filter(pk=device_id).update(row_counts=counted)
+        return True
