@@ -73,6 +73,13 @@ def pre_fork(server, worker):
     gc.freeze()
 
 
+def post_worker_init(worker) -> None:
+    """Leave one thread of each worker to light requests, however many large pushes and pulls there are."""
+    from sync.turns import turns
+
+    turns.places = max(1, worker.cfg.threads - 1)
+
+
 def when_ready(server) -> None:
     # Of each connection that is accepted, whose threads would wait for ever for a client that has fallen silent.
     silence = struct.pack("ll", _client_timeout, 0)

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from countonme import metrics
-from countonme.body import StrictJSONParser, sent_data
+from countonme.body import StrictJSONParser, content_length, sent_data
 from countonme.negotiation import JSONFirst
 from countonme.timeouts import at_length
 from devices.conditional_reads import ConditionalReads
@@ -19,6 +19,7 @@ from sync.feed import pull
 from sync.push import push
 from sync.schema import PULLED, PULLED_EXAMPLES, PUSH_EXAMPLES, PUSHED, SENT, ConflictSerializer
 from sync.serializers import PullQuery, PushQuery
+from sync.turns import LARGE_BODY, turns
 
 
 class PlainTextIsJSON(JSONFirst):
@@ -52,7 +53,8 @@ class SyncViewSet(ConditionalReads, ViewSet):
     @at_length()
     def pull(self, request) -> Response:
         query = checked(PullQuery, request.query_params.dict(), self)
-        response = Response(pull(request.user, query["last_pulled_at"], query["migration"]))
+        with turns.turn(request.user.pk):
+            response = Response(pull(request.user, query["last_pulled_at"], query["migration"]))
         response.add_post_render_callback(count_pull)
         return response
 
@@ -68,8 +70,11 @@ class SyncViewSet(ConditionalReads, ViewSet):
     @at_length()
     def push(self, request) -> HttpResponse:
         query = checked(PushQuery, request.query_params.dict(), self)
-        refused = push(request.user, bodies(request), query["last_pulled_at"])
-        return HttpResponse(written(refused), content_type="application/json")
+        with turns.turn(request.user.pk) as turn:
+            if content_length(request) > LARGE_BODY:
+                turn.become_large()
+            refused = push(request.user, bodies(request), query["last_pulled_at"])
+            return HttpResponse(written(refused), content_type="application/json")
 
 
 def count_pull(response) -> None:

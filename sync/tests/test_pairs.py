@@ -25,7 +25,11 @@ from products.models import Portion, Product
 from sync.purge import purge_device
 from sync.tests.phone import entry, portion, product, push
 
-pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("separate_workers"),
+]
 
 BARCODE = "96385074"
 PASSING = {"created_at", "updated_at", "last_seen_at", "deleted_at", "token", "token_hash", "next_token_hash"}

@@ -11,7 +11,11 @@ from products.models import Product
 from sync.tables import TABLES
 from sync.tests.phone import ALL_STORED, entry, live, portion, product, pulled, push, pushed, revision
 
-pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("separate_workers"),
+]
 
 TURNS = 5  # who is first is a matter of luck
 MANY = 1500

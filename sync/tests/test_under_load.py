@@ -14,7 +14,11 @@ from sync.feed import changes_of
 from sync.tables import TABLES
 from sync.tests.phone import entry, live, portion, product, pulled, push
 
-pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("separate_workers"),
+]
 
 SECONDS = float(os.environ.get("SYNC_LOAD_SECONDS", "3"))
 

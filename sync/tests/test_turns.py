@@ -1,0 +1,176 @@
+import threading
+import time
+from contextlib import ExitStack
+from uuid import uuid4
+
+import pytest
+
+from devices.tests.at_once import at_once
+from sync import turns as module
+from sync.tests.phone import product
+from sync.turns import LARGE_BODY, Busy, Turns
+
+ONE, OTHER, THIRD = uuid4(), uuid4(), uuid4()
+
+
+@pytest.fixture
+def turns() -> Turns:
+    return Turns(places=2)
+
+
+@pytest.fixture
+def inside():
+    """Return a function that enters a turn, which ends with the test unless it is left before."""
+    with ExitStack() as stack:
+        yield lambda turns, device: stack.enter_context(turns.turn(device))
+
+
+def waits(turns: Turns, device) -> tuple[threading.Thread, list]:
+    """Start a thread that waits for its turn; return it, and a list of what it ends with."""
+    outcome = []
+
+    def run():
+        began = time.monotonic()
+        try:
+            with turns.turn(device):
+                outcome.append("ran")
+        except Busy:
+            outcome.append("busy")
+        outcome.append(time.monotonic() - began)
+
+    before = len(turns.waiting)
+    thread = threading.Thread(target=run)
+    thread.start()
+    while thread.is_alive() and len(turns.waiting) == before:
+        time.sleep(0.001)
+    return thread, outcome
+
+
+class TestASecondRequestOfADevice:
+    def test_runs_when_the_first_one_ends(self, turns):
+        with turns.turn(ONE):
+            thread, outcome = waits(turns, ONE)
+            assert outcome == []
+
+        thread.join()
+        assert outcome[0] == "ran"
+        assert outcome[1] < 0.5
+
+    def test_is_refused_after_a_second(self, turns, inside):
+        inside(turns, ONE)
+
+        thread, outcome = waits(turns, ONE)
+        thread.join()
+
+        assert outcome[0] == "busy"
+        assert 0.9 < outcome[1] < 1.5
+
+    def test_is_refused_at_once_where_as_many_wait_as_may(self, turns, inside):
+        inside(turns, ONE)
+        waiting = [waits(turns, ONE), waits(turns, ONE)]
+
+        with pytest.raises(Busy):
+            inside(turns, ONE)
+
+        for thread, _ in waiting:
+            thread.join()
+
+    def test_is_not_refused_for_what_other_devices_do(self, turns, inside):
+        for _ in range(10):
+            inside(turns, uuid4())
+
+    def test_runs_after_the_first_one_has_failed(self, turns, inside):
+        with pytest.raises(ZeroDivisionError), turns.turn(ONE):
+            inside(turns, OTHER).become_large()
+            raise ZeroDivisionError
+
+        inside(turns, ONE)
+
+
+class TestALargeRequest:
+    def test_finds_no_place_where_all_are_taken(self, turns, inside):
+        inside(turns, ONE).become_large()
+        inside(turns, OTHER).become_large()
+        third = inside(turns, THIRD)
+
+        with pytest.raises(Busy):
+            third.become_large()
+
+    def test_takes_one_place_however_often_it_asks(self, turns, inside):
+        one = inside(turns, ONE)
+        one.become_large()
+        one.become_large()
+
+        inside(turns, OTHER).become_large()
+
+    def test_leaves_its_place(self, turns):
+        for _ in range(5):
+            with turns.turn(ONE) as turn:
+                turn.become_large()
+
+        assert (turns.large, turns.running, turns.waiting) == (0, set(), [])
+
+    def test_takes_the_place_of_one_that_only_waits(self, turns, inside):
+        inside(turns, ONE).become_large()
+        thread, outcome = waits(turns, ONE)
+
+        inside(turns, OTHER).become_large()
+        thread.join()
+
+        assert outcome[0] == "busy"
+        assert outcome[1] < 0.5
+        assert turns.large == 2
+
+    def test_runs_where_the_worker_has_one_thread(self, inside):
+        inside(Turns(places=1), ONE).become_large()
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+class TestTheTwoCalls:
+    @pytest.fixture(autouse=True)
+    def _turns(self, monkeypatch, turns):
+        monkeypatch.setattr("sync.views.turns", turns)
+        monkeypatch.setattr(module, "PATIENCE", 0.2)
+
+    @pytest.mark.parametrize("method", ["get", "post"])
+    def test_wait_for_one_another_and_then_say_when_to_try_again(self, api, device, turns, method):
+        with turns.turn(device.pk):
+            response = getattr(api, method)("/v1/sync", {} if method == "post" else None)
+
+        assert (response.status_code, response["Retry-After"]) == (429, "1")
+        assert response.json()["detail"].startswith("Another sync is running.")
+        assert getattr(api, method)("/v1/sync", {} if method == "post" else None).status_code == 200
+
+    def test_leave_everything_else_alone(self, api, device, turns):
+        with turns.turn(device.pk):
+            assert api.get("/v1/products").status_code == 200
+            assert api.post("/v1/products", {"name": "Rye bread", "kcal_100g": 259}).status_code == 201
+
+    def test_of_a_large_push_take_a_place(self, api, turns, inside):
+        inside(turns, ONE).become_large()
+        inside(turns, OTHER).become_large()
+        small = {"products": {"created": [product()]}}
+        large = {"products": {"created": [product(note="x" * LARGE_BODY)]}}
+
+        assert api.post("/v1/sync", small).status_code == 200
+        refused = api.post("/v1/sync?last_pulled_at=2", large)
+
+        assert (refused.status_code, refused["Retry-After"]) == (429, "1")
+
+    def test_let_one_request_of_a_device_into_the_database_at_a_time(self, api, device, turns, monkeypatch):
+        running, most = [], []
+
+        def slow_push(*args):
+            running.append(1)
+            most.append(len(running))
+            time.sleep(0.05)
+            running.pop()
+            return {}
+
+        monkeypatch.setattr("sync.views.push", slow_push)
+
+        answers = at_once(*[lambda: type(api)(api.token).post("/v1/sync", {}) for _ in range(3)])
+
+        assert [answer.status_code for answer in answers] == [200] * 3
+        assert max(most) == 1

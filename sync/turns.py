@@ -1,0 +1,92 @@
+"""Limit how many pushes and pulls run at once in a worker, so that a light request always finds a thread.
+
+docs/decisions/0016-large-syncs-leave-a-thread-free.md explains the rules.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Condition
+from uuid import UUID
+
+from rest_framework.exceptions import Throttled
+
+PATIENCE = 1.0  # seconds that a request waits for another one of the same device
+LARGE_BODY = 64 * 1024  # bytes of a push from which on it is large
+
+
+class Busy(Throttled):
+    """The request may be sent again after a second (429)."""
+
+    def __init__(self):
+        super().__init__(wait=1, detail="Another sync is running.", code="busy")
+
+
+class Turns:
+    """One push or pull of a device at a time; large ones, and those that wait, take at most `places` threads.
+
+    The other threads are left to light requests: small pushes and pulls are among those.
+    """
+
+    def __init__(self, places: int = 2):
+        self.places = places
+        self.condition = Condition()
+        self.running: set[UUID] = set()  # devices
+        self.large = 0
+        self.waiting: list[object] = []  # the longest one first
+
+    @contextmanager
+    def turn(self, device_id: UUID) -> "Iterator[Turn]":
+        """Run a push or pull of the device inside of this block; raise Busy if another one doesn't end in time."""
+        with self.condition:
+            if device_id in self.running:
+                self.wait(device_id)
+            self.running.add(device_id)
+        turn = Turn(self)
+        try:
+            yield turn
+        finally:
+            with self.condition:
+                self.running.remove(device_id)
+                self.large -= turn.is_large
+                self.condition.notify_all()
+
+    def wait(self, device_id: UUID) -> None:
+        """Wait for the end of the device's other request; raise Busy if there is no place to wait, or no end."""
+        if self.is_full:
+            raise Busy
+        waiter = object()
+        self.waiting.append(waiter)
+        self.condition.wait_for(lambda: device_id not in self.running or waiter not in self.waiting, PATIENCE)
+        if waiter not in self.waiting:  # its place was needed
+            raise Busy
+        self.waiting.remove(waiter)
+        if device_id in self.running:
+            raise Busy
+
+    @property
+    def is_full(self) -> bool:
+        return self.large + len(self.waiting) >= self.places
+
+
+class Turn:
+    """A push or pull that runs. It is small until it says otherwise."""
+
+    def __init__(self, turns: Turns):
+        self.turns = turns
+        self.is_large = False
+
+    def become_large(self) -> None:
+        """Take a place among the large ones; raise Busy if all are taken. A request that only waits gives way."""
+        with self.turns.condition:
+            if self.is_large:
+                return
+            if self.turns.is_full:
+                if not self.turns.waiting:
+                    raise Busy
+                self.turns.waiting.pop(0)
+                self.turns.condition.notify_all()
+            self.turns.large += 1
+            self.is_large = True
+
+
+turns = Turns()
