@@ -21,7 +21,7 @@ from psycopg.types.numeric import FloatLoader
 
 DATABASE_URL = os.environ["DATABASE_URL"]
 SECRET_KEY = os.environ["SECRET_KEY"].encode()
-ROUNDS = int(os.environ.get("BCRYPT_ROUNDS", "10"))
+ROUNDS = int(os.environ.get("BCRYPT_ROUNDS", "4"))
 
 TOTALS = ("kcal", "protein", "carbs", "fat")
 PRODUCT = ("id", "name", "kcal_100g", "protein_100g", "carbs_100g", "fat_100g", "barcode", "created_at", "updated_at")

@@ -87,7 +87,7 @@ def our_environment(database: str) -> dict[str, str]:
         "HTTPS_ONLY": "off",
         "DATABASE_URL": url_of(database),
         "REGISTER_RATE": "1000000000/min",
-        "BCRYPT_ROUNDS": "10",
+        "BCRYPT_ROUNDS": "4",
         "HOST": "127.0.0.1",
         "WEB_CONCURRENCY": str(WORKERS),
         "MALLOC_ARENA_MAX": "1",  # as in the Makefile

@@ -16,7 +16,7 @@ def check_bcrypt_rounds(app_configs, **kwargs) -> list:
     if 4 <= settings.BCRYPT_ROUNDS <= 31:
         return []
     return [
-        Error("BCRYPT_ROUNDS is not between 4 and 31.", hint="Leave it out: the default is 10.", id="countonme.E001")
+        Error("BCRYPT_ROUNDS is not between 4 and 31.", hint="Leave it out: the default is 4.", id="countonme.E001")
     ]
 
 

@@ -51,7 +51,7 @@ class TestSettings:
             ("REGISTER_RATE", "10/min"),
             ("AUTH_FAILURE_RATE", "30/min"),
             ("LOGIN_FAILURE_RATE", "20/h"),
-            ("BCRYPT_ROUNDS", "10"),
+            ("BCRYPT_ROUNDS", "4"),
             ("REST_FRAMEWORK['NUM_PROXIES']", "0"),
             ("CORS_ALLOW_ALL_ORIGINS", "True"),
             ("DATABASES['default']['ENGINE']", "django.db.backends.sqlite3"),

@@ -182,6 +182,19 @@ class TestATokenThatIsValid:
 
         assert '"devices"."id" = ' in queries[0]["sql"]
 
+    @pytest.mark.parametrize("rounds", [4, 5, 10])
+    def test_may_be_hashed_with_other_rounds_until_it_is_rotated(self, api, device, settings, rounds):
+        settings.BCRYPT_ROUNDS = rounds
+        api.use(device.issue_token())
+        settings.BCRYPT_ROUNDS = 4
+        forget()
+
+        assert api.get(ME).status_code == 200
+        api.use(api.post("/v1/auth/rotate").json()["token"])
+        assert api.get(ME).status_code == 200
+        device.refresh_from_db()
+        assert device.token_hash.startswith("$2b$04$")
+
 
 class TestAVerdict:
     @pytest.fixture(autouse=True)
