@@ -79,7 +79,7 @@ SECRET_KEY = secrets.token_urlsafe(50)
 
 
 def our_environment(database: str) -> dict[str, str]:
-    """Return production settings, with plain HTTP on this machine alone, and no limit on registrations."""
+    """Return production settings, with plain HTTP on this machine alone, and no limit on what one phone may do."""
     return {
         "SECRET_KEY": SECRET_KEY,
         "DEBUG": "off",
@@ -87,6 +87,7 @@ def our_environment(database: str) -> dict[str, str]:
         "HTTPS_ONLY": "off",
         "DATABASE_URL": url_of(database),
         "REGISTER_RATE": "1000000000/min",
+        "ROTATE_RATE": "1000000000/h",
         "BCRYPT_ROUNDS": "4",
         "HOST": "127.0.0.1",
         "WEB_CONCURRENCY": str(WORKERS),

@@ -16,7 +16,16 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
-__all__ = ["Conflict", "InvalidToken", "NotFound", "Unavailable", "ValidationError", "handler", "refusal"]
+__all__ = [
+    "Conflict",
+    "DeviceBlocked",
+    "InvalidToken",
+    "NotFound",
+    "Unavailable",
+    "ValidationError",
+    "handler",
+    "refusal",
+]
 
 DATABASE_AWAY = (OperationalError, InterfaceError)
 OUR_MISTAKE = re.compile(r"no such (table|column|function)|has no column|syntax error")  # SQLite's OperationalErrors
@@ -32,6 +41,11 @@ class Conflict(exceptions.APIException):
 
 class InvalidToken(exceptions.AuthenticationFailed):
     default_detail = "Invalid or expired token"
+
+
+class DeviceBlocked(exceptions.PermissionDenied):
+    default_detail = "This device is blocked. Contact support."
+    default_code = "device_blocked"
 
 
 class Unavailable(exceptions.APIException):

@@ -33,6 +33,7 @@ class ValidationErrorSerializer(serializers.Serializer):
 ERRORS = {
     400: "The body is not JSON, or the request is malformed.",
     401: "No credentials, or a token that is not valid.",
+    403: "The token is right, but support has blocked the device. The app keeps its data.",
     404: "No such row for this device, or an id that is no UUID.",
     406: "The answer is not to be had in a type that `Accept` names.",
     409: "A conflict with what is stored.",
@@ -104,7 +105,7 @@ class ContractSchema(AutoSchema):
     def _errors(self) -> set[int]:
         errors = {406, 500, 503} if self.path != "/healthz" else {406, 500}
         if self.get_auth():
-            errors |= {401, 429}
+            errors |= {401, 403, 429}
         if "{" in self.path:
             errors |= {404}
         if self.method in ("POST", "PUT", "PATCH") and self.get_request_serializer() is not None:

@@ -153,6 +153,7 @@ MAX_FOOD_ENTRIES = env.int("MAX_FOOD_ENTRIES", default=250_000)
 NEW_ROWS_FIRST_DAY = env.int("NEW_ROWS_FIRST_DAY", default=100_000)
 NEW_ROWS_PER_DAY = env.int("NEW_ROWS_PER_DAY", default=20_000)
 REGISTER_RATE = env.str("REGISTER_RATE", default="10/min")
+ROTATE_RATE = env.str("ROTATE_RATE", default="10/h")
 AUTH_FAILURE_RATE = env.str("AUTH_FAILURE_RATE", default="30/min")
 BCRYPT_ROUNDS = env.int("BCRYPT_ROUNDS", default=4)  # a secret of 256 random bits needs no slow hash
 MAX_BODY = 1024 * 1024  # bytes

@@ -15,7 +15,8 @@ from devices.quotas import Quota
 BLOCK = Act(
     name="block",
     label="Block",
-    explained="Its token is refused from the next request on, as an unknown one is. What it keeps stays as it is.",
+    explained="From the next request on, its token is refused with a message that it is blocked. What it keeps stays "
+    "as it is.",
     done="Blocked.",
     permission="devices.block_device",
     run=methodcaller("block"),

@@ -7,19 +7,19 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import Throttled
 
 from countonme import metrics
-from countonme.errors import InvalidToken
+from countonme.errors import DeviceBlocked, InvalidToken
 from countonme.prepared import Prepared, once_more
 from devices import tokens
 from devices.models import Device
-from devices.throttling import GUESSES, address_of
+from devices.throttling import FAILED_CHECKS, networks_of
 
 
 class DeviceTokenAuthentication(BaseAuthentication):
     """Find out which device calls. One query, by primary key; `request.user` is the Device.
 
-    A token that is malformed, unknown or replaced, or whose device is deleted or blocked, gets one and the same
-    refusal. Wrong ones from one address are limited by `AUTH_FAILURE_RATE`: over it, a token there whose verdict is not
-    remembered has to wait. A malformed one is no guess, and refusing it costs nothing.
+    The secret is checked first, and the limit on wrong secrets applies to wrong ones only: a right token is never kept
+    out. A token that is malformed, unknown or replaced, or whose device is deleted, gets a 401. A right token of a
+    blocked device gets a 403, so that the app knows that the token is still good.
     """
 
     def authenticate(self, request) -> tuple[Device, str] | None:
@@ -42,44 +42,48 @@ def caller_of(request: HttpRequest) -> tuple[Device, str] | None:
     if device_id is None:
         metrics.token_checked("malformed")
         raise InvalidToken
-    device = active(device_id)
-    if device is not None and tokens.is_remembered(token, device.token_hash):
-        metrics.token_checked("remembered")
+    device = existing_device(device_id)
+    if tokens.is_remembered(token, device.token_hash):
+        outcome = "remembered"
     else:
-        device = proved(request, token, device)
+        device, outcome = check_token(request, token, device), "checked"
+    if device.blocked_at is not None:
+        metrics.token_checked("blocked")
+        raise DeviceBlocked
+    metrics.token_checked(outcome)
     device.seen()
     return device, token
 
 
-def proved(request: HttpRequest, token: str, device: Device | None) -> Device:
-    """Return the device if bcrypt says that the token is its own. Who guessed too often is refused before it runs.
+def check_token(request: HttpRequest, token: str, device: Device) -> Device:
+    """Return the device if bcrypt says that the token is its own; otherwise count the failure and raise.
 
-    The guess is counted when it has failed, so that a good token costs no write: requests that are under way at the
-    same time, no more than there are threads, can be too many by so many.
+    Failures are counted for the device and the address together: a guesser locks out neither the device elsewhere nor
+    its neighbours. The first use of a rotated token makes it the only one, unless the device is blocked.
     """
-    address = address_of(request)
-    if wait := GUESSES.wait(address):
-        metrics.token_checked("throttled")
-        raise Throttled(wait)
-    while device:
+    while True:
         if tokens.check(token, device.token_hash):
-            metrics.token_checked("checked")
             return device
         if device.next_token_hash is None or not tokens.check(token, device.next_token_hash):
             break
-        if device.settle():  # the rotated token's first use
-            metrics.token_checked("checked")
+        if device.blocked_at is not None or device.settle():
             return device
-        device = active(device.pk)  # another request was first: the tokens are what it made them
-    GUESSES.take(address)
-    metrics.token_checked("wrong" if device else "unknown")
+        device = existing_device(device.pk)  # another request has changed the tokens
+    wait = FAILED_CHECKS.take([f"{network} {device.pk}" for network in networks_of(request)])
+    if wait is not None:
+        metrics.token_checked("throttled")
+        raise Throttled(wait)
+    metrics.token_checked("wrong")
     raise InvalidToken
 
 
-def active(device_id: UUID) -> Device | None:
-    """Return the device, unless it is deleted or blocked."""
+def existing_device(device_id: UUID) -> Device:
+    """Return the device; raise InvalidToken, at no other cost, if it is unknown or deleted."""
     found = once_more(lambda: devices_by_id(pk=device_id))
-    return next((device for device in found if device.deleted_at is None and device.blocked_at is None), None)
+    if not found or found[0].deleted_at is not None:
+        metrics.token_checked("unknown")
+        raise InvalidToken
+    return found[0]
 
 
 @Prepared

@@ -14,7 +14,7 @@ from django.db import (
 )
 from django.utils import timezone
 
-from countonme.errors import Conflict, InvalidToken
+from countonme.errors import Conflict, DeviceBlocked, InvalidToken
 from countonme.prepared import adapted, executed
 from devices import tokens
 
@@ -151,12 +151,13 @@ class Device(models.Model):
     def rotate(self) -> str:
         """Return a new token, which replaces the present one at its first use.
 
-        Raises InvalidToken where the token that asked has been replaced meanwhile.
+        Raises InvalidToken if the present token has been replaced since it was checked, and DeviceBlocked if the
+        device has been blocked since then: the token is still good.
         """
         token, secret_hash = tokens.issue(self.pk)
-        rotated = Device.objects.filter(pk=self.pk, token_hash=self.token_hash, deleted_at=None, blocked_at=None)
-        if not rotated.update(next_token_hash=secret_hash):
-            raise InvalidToken
+        same_token = Device.objects.filter(pk=self.pk, token_hash=self.token_hash, deleted_at=None)
+        if not same_token.filter(blocked_at=None).update(next_token_hash=secret_hash):
+            raise DeviceBlocked if same_token.exclude(blocked_at=None).exists() else InvalidToken
         return token
 
     def settle(self) -> bool:
@@ -284,7 +285,10 @@ class AttemptsManager(models.Manager):
 
 
 class Attempts(models.Model):
-    """When one caller did what is limited. It lives in the database, which all workers share and which is there."""
+    """When one caller did what is limited. It lives in the database, which all workers share and which is there.
+
+    The moments of a wide tier are pairs of a unix time and a number: `devices.throttling.Tier`.
+    """
 
     key = models.CharField(primary_key=True, max_length=64, help_text="A keyed hash of what is limited, and whom.")
     moments = models.JSONField(default=list, help_text="Unix times, in seconds, the latest first.")

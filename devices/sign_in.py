@@ -1,5 +1,6 @@
 """The admin's log-in: who guesses a password is told nothing, and not often."""
 
+from collections.abc import Sequence
 from math import ceil
 from secrets import token_urlsafe
 
@@ -9,7 +10,7 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.exceptions import ValidationError
 from django.http import HttpResponse
 
-from devices.throttling import Limit, address_of
+from devices.throttling import Limit, networks_of
 
 BY_ADDRESS = Limit("sign in from", "LOGIN_FAILURE_RATE")
 BY_NAME = Limit("sign in as", "LOGIN_FAILURE_RATE")
@@ -29,7 +30,7 @@ class SignInForm(AdminAuthenticationForm):
         if not (self.cleaned_data.get("username") and self.cleaned_data.get("password")):
             return super().clean()
         counts = self.counts(self.cleaned_data["username"].casefold())
-        if waits := [wait for limit, caller in counts if (wait := limit.wait(caller))]:
+        if waits := [wait for limit, caller in counts if (wait := limit.wait(caller)) is not None]:
             self.request.seconds_to_wait = ceil(max(waits))
             raise ValidationError(
                 f"Too many attempts. Try again in {self.request.seconds_to_wait} seconds.", "throttled"
@@ -41,12 +42,12 @@ class SignInForm(AdminAuthenticationForm):
                 limit.take(caller)
             raise
 
-    def counts(self, name: str) -> list[tuple[Limit, str]]:
-        """Return where a failure counts."""
+    def counts(self, name: str) -> list[tuple[Limit, Sequence[str]]]:
+        """Return where a failure counts: each limit with its caller."""
         known = self.request.get_signed_cookie(KNOWN, default="", salt=KNOWN, max_age=KNOWN_FOR)
         if known.partition(" ")[2] == name:
-            return [(BY_NAME, known)]
-        return [(BY_ADDRESS, address_of(self.request)), (BY_NAME, name)]
+            return [(BY_NAME, (known,))]
+        return [(BY_ADDRESS, networks_of(self.request)), (BY_NAME, (name,))]
 
 
 admin.site.login_form = SignInForm

@@ -7,7 +7,7 @@ from countonme.renderers import Answer
 from devices.models import Device
 from devices.owned import delete_device
 from devices.serializers import DeviceSerializer, RegisterSerializer, TokenSerializer
-from devices.throttling import RegistrationThrottle
+from devices.throttling import RegistrationThrottle, RotationThrottle
 
 TOKEN_EXAMPLE = OpenApiExample(
     "A token",
@@ -45,6 +45,8 @@ class RegisterView(APIView):
 
 @extend_schema(tags=["devices"])
 class RotateView(APIView):
+    throttle_classes = (RotationThrottle,)
+
     @extend_schema(
         operation_id="rotate",
         summary="Replace the token",
@@ -56,6 +58,7 @@ class RotateView(APIView):
         """Answer a new token. The old one goes on working until the new one is used for the first time.
 
         So an answer that gets lost locks nobody out: rotating again replaces a new token that was not used yet.
+        At most 10 an hour for one device; the present token goes on working.
         """
         return Answer({"token": request.user.rotate()})
 

@@ -26,6 +26,7 @@ os.environ.update(
     MIGRATE_WAIT="600",
     NUM_PROXIES="0",
     REGISTER_RATE="1000/min",
+    ROTATE_RATE="1000/h",
     SECRET_KEY="only-for-tests-" * 4,
     SECURE_PROXY_SSL_HEADER="",
     WEB_CONCURRENCY="2",

@@ -121,7 +121,11 @@ class TestWhoNamesAnAnswer:
     def test_is_refused_when_it_is_blocked(self, api, device, known):
         Device.objects.filter(pk=device.pk).update(blocked_at=timezone.now())
 
-        assert asked(api, known).status_code == 401
+        response = asked(api, known)
+
+        assert response.status_code == 403
+        assert response.json() == {"detail": "This device is blocked. Contact support."}
+        assert "ETag" not in response
 
     @pytest.mark.parametrize("token", ["", "nonsense"])
     def test_is_told_that_there_is_nothing_here(self, api, known, token):

@@ -181,19 +181,32 @@ class TestWhatCantBeCounted:
 
 
 class TestTokens:
-    def test_are_counted_by_what_was_found(self, api, anonymous, counted):
+    def test_are_counted_by_what_was_found(self, api, device, anonymous, counted, settings):
+        settings.AUTH_FAILURE_RATE = "1/min"
         secret = api.token.rpartition(".")[2]
         verdicts.here.clear()
         for _ in range(3):
             api.get("/v1/products")
-        for token in ("x", f"{uuid4()}.{secret}", api.token[:-1] + ("A" if api.token[-1] != "A" else "B")):
+        wrong = f"{device.pk}.{'A' * 43}"
+        for token in ("x", f"{uuid4()}.{secret}", wrong, wrong):
             anonymous.get("/v1/products", headers={"Authorization": f"Bearer {token}"})
+
+        device.block()
+        api.get("/v1/products")
 
         found = {
             outcome: counted("countonme_token_checks_total", outcome=outcome)
-            for outcome in ("checked", "remembered", "malformed", "unknown", "wrong")
+            for outcome in ("checked", "remembered", "malformed", "unknown", "wrong", "throttled", "blocked")
         }
-        assert found == {"checked": 1, "remembered": 2, "malformed": 1, "unknown": 1, "wrong": 1}
+        assert found == {
+            "checked": 1,
+            "remembered": 2,
+            "malformed": 1,
+            "unknown": 1,
+            "wrong": 1,
+            "throttled": 1,
+            "blocked": 1,
+        }
 
 
 class TestSync:

@@ -84,27 +84,28 @@ class TestTheSchema:
         open_to_all = {"/healthz", "/readyz", "/v1/schema", "/v1/auth/register"}
 
         assert ("security" in operation) == (path not in open_to_all)
-        assert ("401" in operation["responses"]) == (path not in open_to_all)
+        for status in ("401", "403"):
+            assert (status in operation["responses"]) == (path not in open_to_all)
 
     @pytest.mark.parametrize(
         ("path", "method", "statuses"),
         [
             ("/v1/auth/register", "post", "200 400 406 409 413 415 422 429 500 503"),
-            ("/v1/auth/rotate", "post", "200 401 406 429 500 503"),
-            ("/v1/devices/me", "get", "200 401 406 429 500 503"),
-            ("/v1/devices/me", "delete", "204 401 406 429 500 503"),
-            ("/v1/products", "get", "200 304 400 401 406 422 429 500 503"),
-            ("/v1/products", "post", "200 201 400 401 406 409 413 415 422 429 500 503"),
-            ("/v1/products/{id}", "get", "200 304 401 404 406 429 500 503"),
-            ("/v1/products/{id}", "patch", "200 400 401 404 406 409 413 415 422 429 500 503"),
-            ("/v1/products/{id}", "delete", "204 401 404 406 429 500 503"),
-            ("/v1/products/{product_id}/portions", "get", "200 304 400 401 404 406 422 429 500 503"),
-            ("/v1/portions/{id}", "delete", "204 401 404 406 409 429 500 503"),
-            ("/v1/food-entries", "post", "200 201 400 401 406 409 413 415 422 429 500 503"),
-            ("/v1/food-entries/{id}", "put", "200 400 401 404 406 413 415 422 429 500 503"),
-            ("/v1/food-entries/summary", "get", "200 304 400 401 406 422 429 500 503"),
-            ("/v1/sync", "get", "200 304 400 401 406 422 429 500 503"),
-            ("/v1/sync", "post", "200 400 401 406 409 413 415 422 429 500 503"),
+            ("/v1/auth/rotate", "post", "200 401 403 406 429 500 503"),
+            ("/v1/devices/me", "get", "200 401 403 406 429 500 503"),
+            ("/v1/devices/me", "delete", "204 401 403 406 429 500 503"),
+            ("/v1/products", "get", "200 304 400 401 403 406 422 429 500 503"),
+            ("/v1/products", "post", "200 201 400 401 403 406 409 413 415 422 429 500 503"),
+            ("/v1/products/{id}", "get", "200 304 401 403 404 406 429 500 503"),
+            ("/v1/products/{id}", "patch", "200 400 401 403 404 406 409 413 415 422 429 500 503"),
+            ("/v1/products/{id}", "delete", "204 401 403 404 406 429 500 503"),
+            ("/v1/products/{product_id}/portions", "get", "200 304 400 401 403 404 406 422 429 500 503"),
+            ("/v1/portions/{id}", "delete", "204 401 403 404 406 409 429 500 503"),
+            ("/v1/food-entries", "post", "200 201 400 401 403 406 409 413 415 422 429 500 503"),
+            ("/v1/food-entries/{id}", "put", "200 400 401 403 404 406 413 415 422 429 500 503"),
+            ("/v1/food-entries/summary", "get", "200 304 400 401 403 406 422 429 500 503"),
+            ("/v1/sync", "get", "200 304 400 401 403 406 422 429 500 503"),
+            ("/v1/sync", "post", "200 400 401 403 406 409 413 415 422 429 500 503"),
             ("/healthz", "get", "200 406 500"),
             ("/readyz", "get", "200 406 500 503"),
         ],

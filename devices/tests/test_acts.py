@@ -43,7 +43,7 @@ class TestBlocking:
 
         assert blocked.redirect_chain == [(page(device), 302)]
         assert "Blocked." in text(blocked)
-        assert statuses == [401, 200]
+        assert statuses == [403, 200]
         assert log() == [
             ("ada", str(device.pk), "Blocked. The phone was stolen."),
             ("ada", str(device.pk), "Unblocked. It was found again."),

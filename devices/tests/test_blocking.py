@@ -1,8 +1,12 @@
+from datetime import timedelta
 from functools import partial
+from secrets import token_urlsafe
 
 import pytest
+from django.utils import timezone
 
-from countonme.errors import Conflict, InvalidToken
+from countonme.errors import Conflict, DeviceBlocked, InvalidToken
+from devices import tokens, verdicts
 from devices.models import Device
 from devices.owned import change_set, delete_device
 from devices.tests.at_once import at_once
@@ -31,25 +35,103 @@ def answered(client, token: str, method: str, path: str) -> tuple:
     return response.status_code, response.content, dict(response.headers)
 
 
+BLOCKED = (403, b'{"detail":"This device is blocked. Contact support."}')
+INVALID = (401, b'{"detail":"Invalid or expired token"}')
+
+
+def wrong(device) -> str:
+    """Return a token of the device with another secret."""
+    return f"{device.pk}.{token_urlsafe(32)}"
+
+
 class TestABlockedDevice:
+    @pytest.mark.parametrize("remembered", [True, False])
     @pytest.mark.parametrize(("method", "path"), REQUESTS)
-    def test_is_refused_as_any_other_token(self, anonymous, api, device, everything, method, path):
-        answered(anonymous, api.token, "GET", "/v1/devices/me")  # its verdict is remembered
+    def test_is_refused_with_403(self, anonymous, api, device, everything, method, path, remembered):
+        ProductFactory(device=device, name="Rye")
+        answered(anonymous, api.token, "GET", "/v1/devices/me")
+        if not remembered:
+            verdicts.here.clear()
         device.block()
         before = everything()
 
-        refused = answered(anonymous, api.token, method, path)
+        status, body, headers = answered(anonymous, api.token, method, path)
 
-        unknown = f"00000000-0000-4000-8000-000000000000.{api.token.partition('.')[2]}"
-        assert refused[:2] == (401, b'{"detail":"Invalid or expired token"}')
-        assert refused == answered(anonymous, unknown, method, path)
+        assert (status, body) == BLOCKED
+        assert "WWW-Authenticate" not in headers
+        assert "ETag" not in headers
         assert everything() == before
+
+    @pytest.mark.parametrize(("method", "path"), REQUESTS)
+    def test_is_refused_with_401_if_the_secret_is_wrong(self, anonymous, device, method, path):
+        device.block()
+
+        refused = answered(anonymous, wrong(device), method, path)
+
+        unknown = f"00000000-0000-4000-8000-000000000000.{token_urlsafe(32)}"
+        assert refused[:2] == INVALID
+        assert refused == answered(anonymous, unknown, method, path)
+
+    def test_is_refused_with_401_if_it_is_deleted_too(self, anonymous, api, device):
+        device.block()
+        delete_device(device)
+
+        assert answered(anonymous, api.token, "GET", "/v1/devices/me")[:2] == INVALID
 
     def test_is_refused_though_it_knows_the_etag(self, api, device):
         etag = api.get("/v1/products")["ETag"]
         device.block()
 
-        assert api.get("/v1/products", headers={"If-None-Match": etag}).status_code == 401
+        response = api.get("/v1/products", headers={"If-None-Match": etag})
+
+        assert (response.status_code, response.content) == BLOCKED
+        assert "ETag" not in response
+
+    def test_is_not_seen(self, api, device):
+        long_ago = timezone.now() - timedelta(days=1)
+        Device.objects.filter(pk=device.pk).update(last_seen_at=long_ago)
+        device.block()
+
+        api.get("/v1/devices/me")
+
+        device.refresh_from_db()
+        assert device.last_seen_at == long_ago
+
+    def test_has_its_rotated_token_refused_and_not_settled(self, anonymous, api, device):
+        old = api.token
+        rotated = api.post("/v1/auth/rotate").json()["token"]
+        device.block()
+        stored = Device.objects.values("token_hash", "next_token_hash").get(pk=device.pk)
+
+        for token in (rotated, old, rotated):
+            assert answered(anonymous, token, "GET", "/v1/devices/me")[:2] == BLOCKED
+        assert Device.objects.values("token_hash", "next_token_hash").get(pk=device.pk) == stored
+
+        device.unblock()
+        assert answered(anonymous, old, "GET", "/v1/devices/me")[0] == 200
+        assert answered(anonymous, rotated, "GET", "/v1/devices/me")[0] == 200
+        assert answered(anonymous, old, "GET", "/v1/devices/me")[:2] == INVALID
+
+    def test_is_refused_with_403_where_it_is_blocked_while_it_rotates(self, api, device, monkeypatch):
+        issue = tokens.issue
+        monkeypatch.setattr(tokens, "issue", lambda device_id: (device.block(), issue(device_id))[1])
+
+        response = api.post("/v1/auth/rotate")
+
+        assert (response.status_code, response.content) == BLOCKED
+        device.refresh_from_db()
+        assert device.next_token_hash is None
+
+    def test_is_refused_with_403_where_it_is_blocked_before_a_rotated_token_is_settled(self, api, device, monkeypatch):
+        api.use(api.post("/v1/auth/rotate").json()["token"])
+        settle = Device.settle
+        monkeypatch.setattr(Device, "settle", lambda self: (device.block(), settle(self))[1])
+
+        response = api.get("/v1/devices/me")
+
+        assert (response.status_code, response.content) == BLOCKED
+        device.refresh_from_db()
+        assert device.next_token_hash is not None
 
     def test_is_known_to_registration(self, anonymous, device):
         device.block()
@@ -64,7 +146,7 @@ class TestABlockedDevice:
         pushed(api, products={"created": [row]})
         cursor = pulled(api)["timestamp"]
         device.block()
-        assert push(api, cursor, products={"updated": [row | {"name": "Other"}]}).status_code == 401
+        assert push(api, cursor, products={"updated": [row | {"name": "Other"}]}).status_code == 403
 
         device.unblock()
 
@@ -87,7 +169,7 @@ class TestABlockedDevice:
         Device.objects.get(pk=device.pk).block()
 
         assert not device.settle()
-        with pytest.raises(InvalidToken):
+        with pytest.raises(DeviceBlocked):
             device.rotate()
 
         device.unblock()
@@ -150,7 +232,7 @@ class TestAnIssuedToken:
     def test_is_refused_as_long_as_the_device_is_blocked(self, api, device):
         device.block()
         api.use(device.issue_token())
-        assert api.get("/v1/devices/me").status_code == 401
+        assert api.get("/v1/devices/me").status_code == 403
 
         device.unblock()
 

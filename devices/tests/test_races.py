@@ -42,6 +42,10 @@ def rotated(token: str) -> str:
     return call(token, "post", ROTATE)().json()["token"]
 
 
+def rows() -> list[Attempts]:
+    return list(Attempts.objects.all())
+
+
 class TestRegistrationsAtOnce:
     def test_of_one_id_succeed_once(self):
         device_id = uuid4()
@@ -73,18 +77,37 @@ class TestRegistrationsAtOnce:
         assert statuses(answers) == {200: 8}
         assert Attempts.objects.count() == 8
 
+    def test_from_many_networks_of_one_48_are_counted_in_all_of_them(self, settings):
+        settings.REGISTER_RATE = "1/min"
+        subnets = [0, 1, 2, 256, 257, 258]
 
-class TestGuessesAtOnce:
-    def test_are_too_many_by_no_more_than_are_under_way(self, settings):
+        for turn in range(TURNS):
+            Attempts.objects.all().delete()
+            answers = at_once(*(register(uuid4(), f"2001:db8:{turn}:{n:x}::1") for n in subnets * 2))
+
+            assert statuses(answers) == {200: 6, 429: 6}
+            counts = sorted(sum(entry[1] if isinstance(entry, list) else 1 for entry in row.moments) for row in rows())
+            assert counts == [1] * 6 + [3, 3, 6]
+
+
+class TestFailedChecksAtOnce:
+    @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
+    def test_are_refused_with_401_as_often_as_the_rate_says(self, settings, address):
         settings.AUTH_FAILURE_RATE = "4/min"
         device_id = newborn().partition(".")[0]
+        calls = [call(f"{device_id}.{'A' * 43}", "get", ME) for _ in range(6)]
 
-        first = at_once(*(call(f"{device_id}.{'A' * 43}", "get", ME) for _ in range(6)))
-        second = at_once(*(call(f"{device_id}.{'A' * 43}", "get", ME) for _ in range(6)))
+        answers = at_once(*(partial(wrong, REMOTE_ADDR=address) for wrong in calls))
 
-        assert statuses(first)[401] >= 4
-        assert statuses(second) == {429: 6}
-        assert len(Attempts.objects.get().moments) == 4
+        assert statuses(answers) == {401: 4, 429: 2}
+        assert status(f"{newborn().partition('.')[0]}.{'A' * 43}") == 401
+
+    def test_of_two_are_both_counted(self, settings):
+        settings.AUTH_FAILURE_RATE = "2/min"
+        wrong = f"{newborn().partition('.')[0]}.{'A' * 43}"
+
+        assert statuses(at_once(*(call(wrong, "get", ME) for _ in range(2)))) == {401: 2}
+        assert status(wrong) == 429
 
 
 class TestRotation:
@@ -114,6 +137,28 @@ class TestRotation:
             assert statuses(answers[:6]) == {200: 6}
             assert statuses(answers[6:]).keys() <= {200, 401}
             assert [status(old), status(new)] == [401, 200]
+
+    def test_by_many_at_once_passes_as_often_as_its_rate_says(self, settings):
+        settings.ROTATE_RATE = "4/h"
+        token = newborn()
+
+        answers = at_once(*(call(token, "post", ROTATE) for _ in range(6)))
+
+        assert statuses(answers) == {200: 4, 429: 2}
+        assert status(token) == 200
+
+    def test_and_blocking_at_once_tell_no_phone_that_its_token_is_lost(self):
+        for _ in range(TURNS):
+            old = newborn()
+            new = rotated(old)
+            device = Device.objects.get(pk=old.partition(".")[0])
+
+            _, use, rotation = at_once(device.block, call(new, "get", ME), call(old, "post", ROTATE))
+
+            settled = Device.objects.get(pk=device.pk).next_token_hash is None
+            assert use.status_code in (200, 403) or rotation.status_code == 200
+            assert rotation.status_code in (200, 403) or settled
+            assert 403 in (status(old), status(new), status(rotation.json().get("token", new)))
 
     def test_by_many_at_once_leaves_one_new_token(self):
         for _ in range(TURNS):

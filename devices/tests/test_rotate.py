@@ -155,7 +155,7 @@ class TestTheNewToken:
     def test_costs_one_write_at_its_first_use_and_none_later(self, old, rotate, status, django_assert_num_queries):
         new = rotate(old)
 
-        with django_assert_num_queries(3):  # the device; has this address guessed? its tokens
+        with django_assert_num_queries(2):  # the device; its tokens
             status(new)
         with django_assert_num_queries(1):  # the device
             status(new)

@@ -1,11 +1,16 @@
+import json
+from random import Random
 from secrets import token_urlsafe
 from uuid import uuid4
 
+import bcrypt
 import pytest
-from django.utils import timezone
+from django.test import Client
 
 from devices import verdicts
 from devices.models import Attempts, Device
+from devices.owned import delete_device
+from devices.throttling import Tier
 
 
 @pytest.fixture(autouse=True)
@@ -124,15 +129,14 @@ class TestRegistrations:
         assert api.post("/v1/auth/rotate").status_code == 200
 
 
-class TestGuesses:
-    def test_from_one_address_are_at_most_so_many_a_minute(self, guess, clock, bcrypt_runs):
+class TestFailedChecks:
+    def test_of_one_device_from_one_address_are_at_most_so_many_a_minute(self, guess, clock):
         answers = [guess() for _ in range(12)]
 
         assert [answer.status_code for answer in answers] == [401] * 10 + [429] * 2
         assert answers[0].json() == {"detail": "Invalid or expired token"}
         assert answers[-1].json() == {"detail": "Request was throttled. Expected available in 60 seconds."}
         assert answers[-1]["Retry-After"] == "60"
-        assert len(bcrypt_runs) == 10
 
     def test_from_another_address_pass(self, guess, clock):
         for _ in range(11):
@@ -151,49 +155,61 @@ class TestGuesses:
         assert (refused.status_code, refused["Retry-After"]) == (429, "1")
         assert guess().status_code == 401
 
-    @pytest.mark.parametrize("token", [f"{uuid4()}.{'A' * 43}", "deleted"])
-    def test_are_one_like_the_other_whatever_they_are_about(self, ask, api, device, clock, token):
-        if token == "deleted":
-            token = api.token
-            Device.objects.filter(pk=device.pk).update(deleted_at=timezone.now())
+    def test_over_the_limit_are_not_counted(self, guess, clock):
+        for _ in range(10):
+            guess()
+        clock.now += 59
+        for _ in range(10):
+            assert guess().status_code == 429
 
-        assert [ask(token).status_code for _ in range(11)] == [401] * 10 + [429]
+        clock.now += 1
 
-    def test_are_not_what_can_be_no_token(self, ask, clock, django_assert_num_queries):
-        with django_assert_num_queries(0):
-            assert {ask("x").status_code for _ in range(11)} == {401}
+        assert guess().status_code == 401
 
-    def test_cost_two_reads_where_there_are_too_many(self, guess, clock, django_assert_num_queries):
+    def test_over_the_limit_cost_two_reads(self, guess, clock, django_assert_num_queries):
         for _ in range(11):
             guess()
 
-        with django_assert_num_queries(2) as queries:  # the device; has this address guessed?
+        with django_assert_num_queries(2) as queries:  # the device; its failures from this address
             assert guess().status_code == 429
         assert {query["sql"].split()[0] for query in queries} == {"SELECT"}
 
-    def test_refuse_nobody_whose_token_was_found_good_before(self, guess, ask, api, clock):
-        assert ask(api.token).status_code == 200
-        for _ in range(11):
+    def test_never_keep_out_a_right_token(self, guess, ask, api, clock, bcrypt_runs):
+        for _ in range(20):
+            guess()
+        bcrypt_runs.clear()
+        verdicts.here.clear()
+
+        assert [ask(api.token).status_code for _ in range(2)] == [200, 200]
+        assert len(bcrypt_runs) == 1
+
+    def test_never_keep_out_a_rotated_token(self, guess, ask, api, clock):
+        rotated = api.post("/v1/auth/rotate").json()["token"]
+        for _ in range(20):
             guess()
 
-        assert ask(api.token).status_code == 200
+        assert ask(rotated).status_code == 200
 
-    def test_keep_a_token_waiting_that_was_not_checked_before(self, guess, ask, api, clock):
-        verdicts.here.clear()
-        for _ in range(10):
+    def test_of_one_device_leave_its_neighbours_alone(self, guess, ask, stranger, other, clock):
+        for _ in range(20):
             guess()
-
-        assert ask(api.token).status_code == 429
-        assert ask(api.token, "192.0.2.2").status_code == 200
-        clock.now += 60
-        assert ask(api.token).status_code == 200
-
-    def test_are_not_good_tokens(self, ask, api, device, clock):
         verdicts.here.clear()
+
+        assert ask(stranger.token).status_code == 200
+        assert ask(f"{other.pk}.{token_urlsafe(32)}").status_code == 401
+
+    def test_are_not_right_tokens(self, ask, api, clock):
         api.use(api.post("/v1/auth/rotate").json()["token"])
+        Attempts.objects.all().delete()
 
-        assert {ask(api.token).status_code for _ in range(11)} == {200}
+        for _ in range(11):
+            verdicts.here.clear()
+            assert ask(api.token).status_code == 200
         assert not Attempts.objects.exists()
+
+    def test_are_not_malformed_tokens(self, ask, clock, django_assert_num_queries):
+        with django_assert_num_queries(0):
+            assert {ask("x").status_code for _ in range(11)} == {401}
 
     def test_leave_registration_alone(self, guess, register, clock):
         for _ in range(11):
@@ -207,6 +223,216 @@ class TestGuesses:
         settings.CACHES = settings.CACHES | {"default": redis}
 
         assert [guess().status_code for _ in range(11)] == [401] * 10 + [429]
+
+
+class TestTokensOfDevicesThatAreNotThere:
+    @pytest.fixture(params=["unknown", "deleted"])
+    def absent(self, request, stranger, other):
+        """Return a function that makes up a token of a device that never was, or that is deleted."""
+        if request.param == "unknown":
+            return lambda: f"{uuid4()}.{token_urlsafe(32)}"
+        delete_device(other)
+        return lambda: stranger.token
+
+    def test_are_refused_at_one_read_without_bcrypt(self, ask, absent, clock, bcrypt_runs, django_assert_num_queries):
+        with django_assert_num_queries(20):
+            answers = [ask(absent()) for _ in range(20)]
+
+        assert {(answer.status_code, answer.content) for answer in answers} == {
+            (401, b'{"detail":"Invalid or expired token"}')
+        }
+        assert bcrypt_runs == []
+        assert not Attempts.objects.exists()
+
+    def test_lock_out_nobody(self, ask, absent, api, device, clock):
+        for _ in range(100):
+            ask(absent())
+        verdicts.here.clear()
+
+        assert ask(api.token).status_code == 200
+        assert ask(f"{device.pk}.{token_urlsafe(32)}").status_code == 401
+
+
+class TestABlockedDevice:
+    def test_locks_out_nobody_by_polling(self, ask, api, device, stranger, clock):
+        device.block()
+
+        assert {ask(api.token).status_code for _ in range(100)} == {403}
+        verdicts.here.clear()
+        assert ask(stranger.token).status_code == 200
+        assert not Attempts.objects.exists()
+
+    def test_counts_its_wrong_secrets(self, guess, ask, api, device, clock):
+        device.block()
+
+        assert [guess().status_code for _ in range(11)] == [401] * 10 + [429]
+        verdicts.here.clear()
+        assert ask(api.token).status_code == 403
+
+
+class TestRotations:
+    @pytest.fixture(autouse=True)
+    def _ten_an_hour(self, settings, clock):
+        settings.ROTATE_RATE = "10/h"
+
+    @pytest.fixture
+    def hashings(self, monkeypatch) -> list:
+        """The secrets that bcrypt has hashed."""
+        hashed, hashpw = [], bcrypt.hashpw
+        monkeypatch.setattr(bcrypt, "hashpw", lambda secret, salt: (hashed.append(secret), hashpw(secret, salt))[1])
+        return hashed
+
+    def test_of_one_device_are_at_most_10_an_hour(self, api, hashings):
+        answers = [api.post("/v1/auth/rotate") for _ in range(12)]
+
+        assert [answer.status_code for answer in answers] == [200] * 10 + [429] * 2
+        assert answers[-1].json() == {"detail": "Request was throttled. Expected available in 3600 seconds."}
+        assert answers[-1]["Retry-After"] == "3600"
+        assert len(hashings) == 10
+
+    def test_over_the_limit_leave_the_present_tokens_working(self, api):
+        for _ in range(10):
+            rotated = api.post("/v1/auth/rotate").json()["token"]
+        assert api.post("/v1/auth/rotate").status_code == 429
+
+        assert api.get("/v1/devices/me").status_code == 200
+        api.use(rotated)
+        assert api.get("/v1/devices/me").status_code == 200
+
+    def test_count_whichever_token_is_used_from_wherever(self, api):
+        for n in range(10):
+            api.use(api.post("/v1/auth/rotate", REMOTE_ADDR=f"192.0.2.{n}").json()["token"])
+
+        assert api.post("/v1/auth/rotate", REMOTE_ADDR="192.0.2.99").status_code == 429
+
+    def test_of_another_device_pass(self, api, stranger):
+        for _ in range(11):
+            api.post("/v1/auth/rotate")
+
+        assert stranger.post("/v1/auth/rotate").status_code == 200
+
+    def test_pass_when_the_hour_is_over(self, api, clock):
+        for _ in range(11):
+            refused = api.post("/v1/auth/rotate")
+        clock.now += int(refused["Retry-After"])
+
+        assert api.post("/v1/auth/rotate").status_code == 200
+
+    def test_are_not_what_only_looks_like_one(self, api, anonymous, device):
+        assert {api.get("/v1/auth/rotate").status_code for _ in range(11)} == {405}
+        wrong = {"Authorization": f"Bearer {device.pk}.{token_urlsafe(32)}"}
+        for _ in range(11):
+            anonymous.post("/v1/auth/rotate", headers=wrong)
+
+        assert api.post("/v1/auth/rotate").status_code == 200
+
+
+class TestIPv6Networks:
+    """A /64 has the limit, its /56 ten times as much, and its /48 a hundred times."""
+
+    @pytest.fixture(autouse=True)
+    def _one_a_minute(self, settings, clock):
+        settings.REGISTER_RATE = settings.AUTH_FAILURE_RATE = settings.LOGIN_FAILURE_RATE = "1/min"
+
+    def address(self, subnet: int) -> str:
+        """Return an address in the numbered /64 of one /48. Each 256 of them are a /56."""
+        return f"2001:db8:1:{subnet:x}::1"
+
+    def test_limit_registrations_by_56(self, register):
+        assert [register(self.address(n)).status_code for n in range(11)] == [200] * 10 + [429]
+        assert register(self.address(255)).status_code == 429
+        assert register(self.address(256)).status_code == 200
+
+    def test_limit_registrations_by_48(self, register):
+        for n in range(100):
+            assert register(self.address(256 * (n // 10) + n % 10)).status_code == 200
+
+        assert register(self.address(0xFFFF)).status_code == 429
+        assert register("2001:db8:2::1").status_code == 200
+
+    def test_limit_failed_checks(self, guess, ask, api):
+        assert [guess(self.address(n)).status_code for n in range(11)] == [401] * 10 + [429]
+        assert guess(self.address(256)).status_code == 401
+        verdicts.here.clear()
+        assert ask(api.token, self.address(10)).status_code == 200
+
+    def test_limit_sign_in(self, db):
+        def sign_in(n: int) -> int:
+            body = {"username": f"user {n}", "password": "wrong"}
+            return Client().post("/admin/login/", body, REMOTE_ADDR=self.address(n)).status_code
+
+        assert [sign_in(n) for n in range(11)] == [200] * 10 + [429]
+        assert sign_in(256) == 200
+
+    def test_count_a_request_in_all_of_them_or_in_none(self, register, clock):
+        for _ in range(20):  # one is counted; the others are over the limit of the /64
+            register(self.address(0))
+        assert [register(self.address(n)).status_code for n in range(1, 10)] == [200] * 9
+        clock.now += 30
+        assert register(self.address(10)).status_code == 429  # over the limit of the /56, and not counted for the /64
+
+        clock.now += 31
+
+        assert register(self.address(10)).status_code == 200
+
+    def test_say_how_long_the_widest_keeps_waiting(self, register, clock):
+        for n in range(10):
+            register(self.address(n))
+
+        refused = register(self.address(10))
+        clock.now += int(refused["Retry-After"])
+
+        assert 60 <= int(refused["Retry-After"]) <= 61
+        assert register(self.address(10)).status_code == 200
+
+    @pytest.mark.parametrize("address", ["192.0.2.1", "::ffff:192.0.2.1"])
+    def test_are_none_of_ipv4(self, register, address):
+        register(address)
+
+        assert Attempts.objects.count() == 1
+
+    def test_are_nowhere_in_the_database(self, register):
+        register("2001:db8:1:2::1")
+
+        assert Attempts.objects.count() == 3
+        assert "2001" not in str(list(Attempts.objects.values()))
+
+
+class TestAWideTier:
+    RATE = (3000, 60)  # what a /48 has where a /64 has 30/min
+
+    def requests(self, period: int):
+        """Yield moments of requests, in bursts and with pauses, over ten periods; the same ones each time."""
+        random, now = Random(7), 1_800_000_000.3
+        until = now + 10 * period
+        while now < until:
+            now += random.choice([0, 0.0001, 0.001, 0.01, 0.1]) * period
+            yield now
+
+    def test_has_a_short_history_however_many_it_counts(self):
+        tier, history, now = Tier("", *self.RATE, is_wide=True), [], 1_800_000_000.0
+        for _ in range(12_000):
+            now += 0.02
+            history, expires_at = tier.add(history, now)
+
+        assert len(history) <= 61
+        assert len(json.dumps(history)) < 2_000
+        assert now + 60 <= expires_at <= now + 61
+
+    @pytest.mark.parametrize("period", [1, 60, 3600, 86400])
+    def test_lets_no_more_through_than_an_exact_one_and_waits_a_slot_longer_at_most(self, period):
+        wide, exact = Tier("", 20, period, is_wide=True), Tier("", 20, period, is_wide=False)
+        history, passed, refused = [], [], 0
+        for now in self.requests(period):
+            wait, least = wide.wait(history, now), exact.wait(passed, now)
+            if wait is None:
+                assert least is None
+                history, passed = json.loads(json.dumps(wide.add(history, now)[0])), exact.add(passed, now)[0]
+                continue
+            refused += 1
+            assert (least or 0) <= wait <= (least or 0) + period / 60 + 0.001
+
+        assert refused > 50
 
 
 class TestTheAddress:
