@@ -88,6 +88,7 @@ def our_environment(database: str) -> dict[str, str]:
         "DATABASE_URL": url_of(database),
         "REGISTER_RATE": "1000000000/min",
         "ROTATE_RATE": "1000000000/h",
+        "DEVICE_RATE": "1000000000/min",
         "BCRYPT_ROUNDS": "4",
         "HOST": "127.0.0.1",
         "WEB_CONCURRENCY": str(WORKERS),

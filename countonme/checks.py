@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.checks import Error, Tags, Warning, register
 
 TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{20,}")
-RATES = ("REGISTER_RATE", "ROTATE_RATE", "AUTH_FAILURE_RATE", "LOGIN_FAILURE_RATE")
+RATES = ("REGISTER_RATE", "ROTATE_RATE", "AUTH_FAILURE_RATE", "DEVICE_RATE", "LOGIN_FAILURE_RATE")
 RATE = re.compile(r"[1-9][0-9]*/(s|sec|m|min|h|hour|d|day)")
 
 

@@ -155,6 +155,7 @@ NEW_ROWS_PER_DAY = env.int("NEW_ROWS_PER_DAY", default=20_000)
 REGISTER_RATE = env.str("REGISTER_RATE", default="10/min")
 ROTATE_RATE = env.str("ROTATE_RATE", default="10/h")
 AUTH_FAILURE_RATE = env.str("AUTH_FAILURE_RATE", default="30/min")
+DEVICE_RATE = env.str("DEVICE_RATE", default="600/min")  # in each worker: devices/rates.py
 BCRYPT_ROUNDS = env.int("BCRYPT_ROUNDS", default=4)  # a secret of 256 random bits needs no slow hash
 MAX_BODY = 1024 * 1024  # bytes
 SYNC_MAX_BODY = env.int("SYNC_MAX_BODY", default=20 * 1024 * 1024)

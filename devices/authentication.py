@@ -11,6 +11,7 @@ from countonme.errors import DeviceBlocked, InvalidToken
 from countonme.prepared import Prepared, once_more
 from devices import tokens
 from devices.models import Device
+from devices.rates import device_rates
 from devices.throttling import FAILED_CHECKS, networks_of
 
 
@@ -51,6 +52,8 @@ def caller_of(request: HttpRequest) -> tuple[Device, str] | None:
         metrics.token_checked("blocked")
         raise DeviceBlocked
     metrics.token_checked(outcome)
+    if (wait := device_rates.wait(device_id)) is not None:
+        raise Throttled(wait)
     device.seen()
     return device, token
 

@@ -1,8 +1,16 @@
-"""How rates are written in settings."""
+"""Bound the requests of one device: a rate limit in each worker's memory, at no query and about a microsecond."""
 
+from collections import OrderedDict
 from functools import lru_cache
+from threading import Lock
+from time import monotonic
+from uuid import UUID
+
+from django.conf import settings
 
 PERIODS = {"s": 1, "m": 60, "h": 60 * 60, "d": 24 * 60 * 60}
+MAX_DEVICES = 10_000  # some 2 MB. A device that calls too often is never among the least recently used.
+ROUNDING = 0.001  # seconds. Sums of floats are not exact, and must not refuse the last request of a burst.
 
 
 @lru_cache(maxsize=64)
@@ -10,3 +18,35 @@ def parse_rate(text: str) -> tuple[int, int]:
     """Return how often, in how many seconds: `10/min` is (10, 60)."""
     number, _, period = text.partition("/")
     return int(number), PERIODS[period[0]]
+
+
+class DeviceRates:
+    """The generic cell rate algorithm: for each device the moment at which all its requests are paid for.
+
+    Each request costs an equal part of the period. A device may owe one period at most: it can send the whole number
+    of requests at once, and then as many as the rate allows, evenly.
+    """
+
+    def __init__(self):
+        self.paid_at: OrderedDict[int, float] = OrderedDict()  # the least recently used device first
+        self.lock = Lock()
+
+    def wait(self, device_id: UUID) -> float | None:
+        """Count a request and return None; over the rate, count nothing and return the seconds to wait."""
+        number, period = parse_rate(settings.DEVICE_RATE)
+        cost = period / number
+        key = device_id.int  # the hash of a UUID is computed in Python
+        with self.lock:
+            now = monotonic()
+            paid_at = max(self.paid_at.get(key, now), now) + cost
+            wait = paid_at - now - period
+            if wait > ROUNDING:
+                return wait
+            self.paid_at[key] = paid_at
+            self.paid_at.move_to_end(key)
+            if len(self.paid_at) > MAX_DEVICES:
+                self.paid_at.popitem(last=False)
+        return None
+
+
+device_rates = DeviceRates()

@@ -15,6 +15,7 @@ os.environ.update(
     CACHE_URL="locmemcache://",
     CORS_ORIGINS="*",
     DEBUG="off",
+    DEVICE_RATE="1000000/min",
     FORWARDED_ALLOW_IPS="127.0.0.1,::1",
     HTTPS_ONLY="off",
     LOG_FORMAT="text",

@@ -1,0 +1,138 @@
+from concurrent.futures import ThreadPoolExecutor
+from secrets import token_urlsafe
+from types import SimpleNamespace
+from uuid import UUID, uuid4
+
+import pytest
+
+from devices import rates, verdicts
+from devices.models import Attempts
+
+ME = "/v1/devices/me"
+
+
+@pytest.fixture
+def moment(monkeypatch):
+    """The time that the rates read; it stands still until it is moved."""
+    moment = SimpleNamespace(now=1_000_000.0)
+    monkeypatch.setattr(rates, "monotonic", lambda: moment.now)
+    return moment
+
+
+@pytest.fixture(autouse=True)
+def _five_a_minute(settings):
+    settings.DEVICE_RATE = "5/min"
+
+
+class TestRequestsOfOneDevice:
+    def test_are_at_most_so_many_at_once(self, api, moment):
+        answers = [api.get(ME) for _ in range(7)]
+
+        assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 2
+        assert answers[-1].json() == {"detail": "Request was throttled. Expected available in 12 seconds."}
+        assert answers[-1]["Retry-After"] == "12"
+        assert not Attempts.objects.exists()
+
+    def test_pass_evenly_after_a_burst(self, api, moment):
+        for _ in range(6):
+            refused = api.get(ME)
+
+        moment.now += int(refused["Retry-After"])
+
+        assert [api.get(ME).status_code for _ in range(2)] == [200, 429]
+
+    def test_may_be_a_burst_after_a_pause(self, api, moment):
+        for _ in range(6):
+            api.get(ME)
+
+        moment.now += 60
+
+        assert [api.get(ME).status_code for _ in range(6)] == [200] * 5 + [429]
+
+    def test_count_where_they_get_304(self, api, moment):
+        etag = api.get("/v1/products")["ETag"]
+
+        answers = [api.get("/v1/products", headers={"If-None-Match": etag}) for _ in range(5)]
+
+        assert [answer.status_code for answer in answers] == [304] * 4 + [429]
+        assert answers[-1]["Retry-After"] == "12"
+        assert answers[-1].json()["detail"].startswith("Request was throttled.")
+
+    def test_count_once_where_the_etag_is_another(self, api, moment):
+        answers = [api.get("/v1/products", headers={"If-None-Match": '"another"'}) for _ in range(6)]
+
+        assert [answer.status_code for answer in answers] == [200] * 5 + [429]
+
+    @pytest.mark.parametrize(
+        ("method", "path"), [("POST", "/v1/products"), ("GET", "/v1/sync"), ("POST", "/v1/sync"), ("DELETE", ME)]
+    )
+    def test_change_nothing_over_the_rate(self, api, moment, everything, method, path):
+        for _ in range(5):
+            api.get(ME)
+        before = everything()
+
+        response = api.generic(method, path, b'{"name": "Rye", "kcal_100g": 1}', content_type="application/json")
+
+        assert response.status_code == 429
+        assert everything() == before
+
+    def test_leave_other_devices_alone(self, api, stranger, moment):
+        for _ in range(6):
+            api.get(ME)
+
+        assert stranger.get(ME).status_code == 200
+
+    def test_are_none_of_those_with_a_wrong_secret(self, api, anonymous, device, moment):
+        for _ in range(10):
+            wrong = anonymous.get(ME, headers={"Authorization": f"Bearer {device.pk}.{token_urlsafe(32)}"})
+            assert wrong.status_code == 401
+
+        assert [api.get(ME).status_code for _ in range(6)] == [200] * 5 + [429]
+
+    def test_count_whether_or_not_the_token_is_remembered(self, api, moment):
+        statuses = []
+        for _ in range(6):
+            verdicts.here.clear()
+            statuses.append(api.get(ME).status_code)
+
+        assert statuses == [200] * 5 + [429]
+
+    def test_cost_no_query(self, api, moment, django_assert_num_queries):
+        for _ in range(5):
+            api.get(ME)
+
+        with django_assert_num_queries(1):  # the device
+            assert api.get(ME).status_code == 429
+
+
+class TestDeviceRates:
+    @pytest.mark.parametrize("rate", ["1/d", "7/s", "600/min", "999/h", "10000/day"])
+    def test_let_the_whole_number_through_at_once(self, settings, moment, rate):
+        settings.DEVICE_RATE = rate
+        device_rates, device_id = rates.DeviceRates(), uuid4()
+
+        passed = sum(device_rates.wait(device_id) is None for _ in range(11_000))
+
+        assert passed == rates.parse_rate(rate)[0]
+
+    def test_remember_the_devices_that_called_last(self, settings, moment, monkeypatch):
+        settings.DEVICE_RATE = "1/min"
+        monkeypatch.setattr(rates, "MAX_DEVICES", 3)
+        device_rates = rates.DeviceRates()
+
+        for number in (1, 2, 3, 4, 2):
+            device_rates.wait(UUID(int=number))
+
+        assert list(device_rates.paid_at) == [2, 3, 4]
+        assert device_rates.wait(UUID(int=4)) == 60
+        assert device_rates.wait(UUID(int=1)) is None
+        assert len(device_rates.paid_at) == 3
+
+    def test_count_every_request_of_many_threads(self, settings, moment):
+        settings.DEVICE_RATE = "5000/min"
+        device_rates, device_id = rates.DeviceRates(), uuid4()
+
+        with ThreadPoolExecutor(8) as pool:
+            waits = list(pool.map(lambda _: device_rates.wait(device_id), range(8000)))
+
+        assert sum(wait is None for wait in waits) == 5000
