@@ -14,7 +14,7 @@ from pathlib import Path
 import environ
 
 from countonme import settings
-from countonme.server import whole, workers_for
+from countonme.server import connections_for, threads_for, whole, workers_for
 from countonme.server_log import ServerLogger
 
 env = environ.Env()
@@ -22,19 +22,18 @@ env.read_env(Path(__file__).parent / ".env")
 
 _host = env.str("HOST", default="127.0.0.1")
 _port = whole("PORT", env.str("PORT", default="8000"), least=1)
-_workers = workers_for(settings.DATABASES["default"]["ENGINE"])
+_engine = settings.DATABASES["default"]["ENGINE"]
 _client_timeout = whole("CLIENT_TIMEOUT", env.str("CLIENT_TIMEOUT", default="20"), least=1)
 
 bind = f"{_host}:{_port}"
-workers = whole("WEB_CONCURRENCY", env.str("WEB_CONCURRENCY", default=""), least=1, default=_workers)
+workers = whole("WEB_CONCURRENCY", env.str("WEB_CONCURRENCY", default=""), least=1, default=workers_for(_engine))
 # A few threads each: a client that sends slowly holds a thread, not the worker. The proxy in front keeps them few. Each
 # thread has a connection to the database.
 worker_class = "gthread"
-threads = whole("WEB_THREADS", env.str("WEB_THREADS", default="3"), least=1)
-# A worker keeps a few idle connections and takes no more than it has room for, so that each gets its share: without a
-# bound, all of sixteen were seen to sit on one worker. Idle ones never keep a new one out: there is a thread for it.
+threads = whole("WEB_THREADS", env.str("WEB_THREADS", default=str(threads_for(_engine))), least=1)
+# Idle connections never keep a new one out: there is a thread for it.
 keepalive = 75  # seconds: longer than clients and proxies keep theirs, who would else send into a closed one
-worker_connections = 3 * threads
+worker_connections = connections_for(workers, threads)
 limit_request_line = 8190  # a long search in a script of three bytes a letter, percent-encoded
 control_socket_disable = True  # nothing here is steered at run time
 

@@ -32,18 +32,19 @@ def say(text: str) -> None:
 class Server(Process):
     database: str = ""
     workers: list[int] = field(default_factory=list)
+    count: int = WORKERS
 
     def start(self) -> None:
         super().start()
         time.sleep(1)  # a worker exists before it serves
         self.workers = workers_of(self.process.pid)
-        if len(self.workers) != WORKERS:
-            raise SystemExit(f"{self.name} has {len(self.workers)} workers instead of {WORKERS}")
+        if len(self.workers) != self.count:
+            raise SystemExit(f"{self.name} has {len(self.workers)} workers instead of {self.count}")
 
     def is_ready(self) -> bool:
         """Say whether all workers are there; one of them answers, whatever it answers."""
         self.status("/healthz")
-        return len(workers_of(self.process.pid)) == WORKERS
+        return len(workers_of(self.process.pid)) == self.count
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from django.db import connection
 from benchmarks.machine import workers_of
 from benchmarks.processes import free_port, until
 from benchmarks.servers import Server, migrate, ours
+from countonme.server import threads_for, workers_for
 
 
 class Service:
@@ -68,10 +69,13 @@ class Service:
 
 @contextmanager
 def served(database_url: str, log: Path, **environment: str) -> Iterator[Service]:
-    """Serve the database inside of this block."""
+    """Serve the database inside of this block. SQLite is served by as many workers and threads as it is by default."""
     server = ours("")
     server.port, server.log = free_port(), log
     server.environment |= {"BCRYPT_ROUNDS": "4", "DATABASE_URL": database_url, **environment}
+    if database_url.startswith("sqlite"):
+        server.count = workers_for("sqlite")
+        server.environment |= {"WEB_CONCURRENCY": str(server.count), "WEB_THREADS": str(threads_for("sqlite"))}
     try:
         server.start()
         yield Service(server)

@@ -15,6 +15,7 @@ from countonme.tests.served import served
 
 ROOT = Path(settings.BASE_DIR)
 POSTGRES, SQLITE = "django.db.backends.postgresql", "django.db.backends.sqlite3"
+SERVED_SQLITE = "countonme.sqlite"  # what the engine is when gunicorn reads its configuration again
 
 
 def configured() -> dict:
@@ -81,7 +82,15 @@ class TestGunicorn:
 
     @pytest.mark.parametrize(
         ("engine", "cores", "workers"),
-        [(POSTGRES, 1, 2), (POSTGRES, 2, 2), (POSTGRES, 8, 8), (POSTGRES, 64, 16), (SQLITE, 1, 2), (SQLITE, 64, 2)],
+        [
+            (POSTGRES, 1, 2),
+            (POSTGRES, 2, 2),
+            (POSTGRES, 8, 8),
+            (POSTGRES, 64, 16),
+            (SQLITE, 1, 1),
+            (SQLITE, 64, 1),
+            (SERVED_SQLITE, 64, 1),
+        ],
     )
     def test_has_a_worker_a_core_unless_told(self, monkeypatch, engine, cores, workers):
         monkeypatch.setenv("WEB_CONCURRENCY", "")
@@ -89,6 +98,19 @@ class TestGunicorn:
         monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", engine)
 
         assert configured()["workers"] == workers
+
+    @pytest.mark.parametrize(("engine", "threads"), [(POSTGRES, 3), (SQLITE, 20), (SERVED_SQLITE, 20)])
+    def test_has_threads_for_the_writers_of_sqlite(self, monkeypatch, engine, threads):
+        monkeypatch.delenv("WEB_THREADS")
+        monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", engine)
+
+        assert configured()["threads"] == threads
+
+    @pytest.mark.parametrize(("workers", "connections"), [("1", 500), ("2", 9)])
+    def test_bounds_connections_if_workers_share_them(self, monkeypatch, workers, connections):
+        monkeypatch.setenv("WEB_CONCURRENCY", workers)
+
+        assert configured()["worker_connections"] == connections
 
     @pytest.mark.parametrize(
         ("share", "cores"),

@@ -1,13 +1,16 @@
 """A database that goes away, as a running service meets it, and comes back."""
 
+import json
 import os
 import sqlite3
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from copy import deepcopy
+from http.client import HTTPConnection
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -122,30 +125,36 @@ class TestADatabaseThatIsAway:
         assert all_at_once(connected, "GET", "/v1/products")[0] == {200}
 
 
+@contextmanager
+def lock_of_another_process(live_url, device_id):
+    """Hold the device's row locked inside of this block; on SQLite, which has one lock, everything."""
+    if connection.vendor == "sqlite":
+        holder = sqlite3.connect(live_url.removeprefix("sqlite:///"), isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+    else:
+        holder = psycopg.connect(live_url)
+        holder.execute("SELECT 1 FROM devices WHERE id = %s FOR UPDATE", [device_id])
+    try:
+        yield
+    finally:
+        holder.rollback()
+        holder.close()
+
+
 @pytest.mark.direct
 class TestALockThatSomebodyElseHolds:
     @pytest.fixture
     def alone(self, live_url, tmp_path):
-        with served(live_url, tmp_path / "log") as service:
+        """A service that gives up after 1.5 seconds, on SQLite after 2: 20 times 0.1."""
+        told = {"DATABASE_TIMEOUT": "0.1"} if connection.vendor == "sqlite" else {}
+        with served(live_url, tmp_path / "log", **told) as service:
             service.register()
             yield service
 
-    @contextmanager
-    def held(self, live_url, device_id):
-        if connection.vendor == "sqlite":
-            holder = sqlite3.connect(live_url.removeprefix("sqlite:///"), isolation_level=None)
-            holder.execute("BEGIN IMMEDIATE")
-        else:
-            holder = psycopg.connect(live_url)
-            holder.execute("SELECT 1 FROM devices WHERE id = %s FOR UPDATE", [device_id])
-        yield
-        holder.rollback()
-        holder.close()
-
-    def test_is_not_waited_for_and_nothing_is_stored_till_it_is_free(self, alone, live_url):
+    def test_is_not_waited_for_longer_and_nothing_is_stored_till_it_is_free(self, alone, live_url):
         device_id = alone.register()
 
-        with self.held(live_url, device_id):
+        with lock_of_another_process(live_url, device_id):
             pushed, pushing = alone.timed("POST", "/v1/sync?last_pulled_at=1", {"products": {"deleted": []}})
             posted, posting = alone.timed("POST", "/v1/products", BREAD)
             assert alone.ask("GET", "/v1/products")[:2] == (200, [])
@@ -153,6 +162,54 @@ class TestALockThatSomebodyElseHolds:
         assert (pushed, pushing < SOON, posted, posting < SOON) == (503, True, 503, True)
         assert alone.ask("POST", "/v1/products", BREAD)[0] == 201
         assert [row["name"] for row in alone.ask("GET", "/v1/products")[1]] == ["Rye bread"]
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="is about SQLite's one lock")
+class TestWritersOnSQLite:
+    WRITERS = 16
+
+    @pytest.fixture
+    def service(self, live_url, tmp_path):
+        """A service whose writers wait for 4 seconds: 20 times 0.2."""
+        with served(live_url, tmp_path / "log", DATABASE_TIMEOUT="0.2") as service:
+            service.register()
+            yield service
+
+    def write_until(self, service, end: float) -> list[int]:
+        """Store products over one connection, as a phone does, and return the statuses."""
+        statuses = []
+        client = HTTPConnection("127.0.0.1", service.server.port, timeout=30)
+        with closing(client):
+            while time.monotonic() < end:
+                headers = {"Content-Type": "application/json", **service.authorization}
+                body = json.dumps({"name": f"Food {uuid4()}", "kcal_100g": 250})
+                client.request("POST", "/v1/products", body, headers)
+                answer = client.getresponse()
+                answer.read()
+                statuses.append(answer.status)
+        return statuses
+
+    def test_get_a_fair_share_each_and_no_503(self, service):
+        end = time.monotonic() + 5
+        with ThreadPoolExecutor(self.WRITERS) as pool:
+            found = list(pool.map(lambda _: self.write_until(service, end), range(self.WRITERS)))
+
+        assert {status for statuses in found for status in statuses} == {201}
+        shares = sorted(map(len, found))
+        assert shares[0] > shares[-1] / 2
+
+    def test_wait_for_another_process_longer_than_for_postgresql_and_keep_no_reader_waiting(self, service, live_url):
+        with ThreadPoolExecutor(self.WRITERS) as pool:
+            with lock_of_another_process(live_url, None):
+                writing = [
+                    pool.submit(service.ask, "POST", "/v1/products", BREAD | {"name": f"Bread {n}"}) for n in range(16)
+                ]
+                time.sleep(1)
+                reads = [service.timed("GET", "/v1/products") for _ in range(5)]
+                assert not any(answer.done() for answer in writing)
+
+            assert {answer.result()[0] for answer in writing} == {201}
+        assert [(status, seconds < 0.5) for status, seconds in reads] == [(200, True)] * 5
 
 
 @pytest.mark.postgres
@@ -257,7 +314,7 @@ class TestWhoWaits:
     @pytest.mark.parametrize(
         ("process", "database", "shown"),
         [
-            ("countonme.wsgi", "sqlite:///x", "django.db.backends.sqlite3 1.5"),
+            ("countonme.wsgi", "sqlite:///x", "countonme.sqlite 30.0"),
             ("countonme.urls", "sqlite:///x", "django.db.backends.sqlite3 10"),
             ("countonme.wsgi", "postgres://127.0.0.1/x", "countonme.timeouts None"),
             ("countonme.urls", "postgres://127.0.0.1/x", "django.db.backends.postgresql None"),
@@ -285,6 +342,13 @@ class TestWhoWaits:
         give_up_after(0, database)
 
         assert database == {"ENGINE": "django.db.backends.postgresql", "OPTIONS": {}}
+
+    def test_queues_for_sqlite_for_a_day_if_the_timeout_is_0(self):
+        database = {"ENGINE": "django.db.backends.sqlite3", "OPTIONS": {"timeout": 10}}
+
+        give_up_after(0, database)
+
+        assert database == {"ENGINE": "countonme.sqlite", "OPTIONS": {"timeout": 86_400}}
 
     def test_is_the_client_alone_behind_a_pooler(self):
         database = {"ENGINE": "django.db.backends.postgresql", "OPTIONS": {"prepare_threshold": None}}

@@ -12,7 +12,8 @@ from django.db import connection
 
 from countonme.prepared import once_more
 
-LONG = 20  # times as long, for a statement on very many rows
+LONG = 20  # times as long, for a statement on very many rows, and for SQLite's writers, which wait for each other
+A_DAY = 24 * 60 * 60  # seconds
 
 times: ContextVar[int] = ContextVar("times", default=1)
 
@@ -22,12 +23,11 @@ def give_up_after(seconds: float, database: dict) -> None:
 
     `database` is its entry in DATABASES; for the connections that are there already nothing changes.
     """
-    if not seconds:
-        return
     options = database.setdefault("OPTIONS", {})
     if database["ENGINE"] == "django.db.backends.sqlite3":
-        options["timeout"] = seconds  # for a lock; a file answers
-    elif database["ENGINE"] == "django.db.backends.postgresql":
+        database["ENGINE"] = "countonme.sqlite"
+        options["timeout"] = LONG * seconds or A_DAY  # for other writers; a file always answers
+    elif seconds and database["ENGINE"] == "django.db.backends.postgresql":
         database["ENGINE"] = __name__
         options |= {"give_up_after": seconds, **whether_the_host_is_there(seconds)}
         if options.get("prepare_threshold") is not None:  # a pooler knows no settings of a connection

@@ -1,0 +1,99 @@
+"""Django's backend for SQLite, with a queue for writers. It has to be in the module `base` of a package."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from django.db.backends.sqlite3 import base
+
+from countonme.sqlite.write_queue import WriteQueue
+
+# What takes SQLite's write lock, as Django writes it. BEGIN DEFERRED, for a transaction that only reads, doesn't.
+WRITES = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|REPLACE|BEGIN\s+(?:IMMEDIATE|EXCLUSIVE))\b", re.IGNORECASE)
+
+queue = WriteQueue()
+
+
+@contextmanager
+def turn_to_write(connection: sqlite3.Connection) -> Iterator[None]:
+    """Run a statement that takes SQLite's write lock when it is this connection's turn.
+
+    The connection's `busy_timeout` bounds the whole wait: in the queue, and then for a writer in another process. So
+    `devices.models.without_waiting()` holds here too. Raise `sqlite3.OperationalError` after that.
+    """
+    (timeout,) = connection.execute("PRAGMA busy_timeout").fetchone()  # milliseconds
+    end = monotonic() + timeout / 1000
+    if not queue.acquire(connection, timeout / 1000):
+        raise sqlite3.OperationalError("database is locked by other writers of this process")
+    try:
+        set_busy_timeout(connection, max(0, round(1000 * (end - monotonic()))))
+        yield
+    finally:
+        set_busy_timeout(connection, timeout)
+
+
+def set_busy_timeout(connection: sqlite3.Connection, milliseconds: int) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {milliseconds:d}")
+
+
+def end_turn_after_transaction(connection: sqlite3.Connection) -> None:
+    if not connection.in_transaction:
+        queue.release(connection)
+
+
+class Cursor(base.SQLiteCursorWrapper):
+    def execute(self, query, params=None):
+        return self.in_turn(query, super().execute, query, params)
+
+    def executemany(self, query, param_list):
+        return self.in_turn(query, super().executemany, query, param_list)
+
+    def in_turn(self, query: str, execute, *args):
+        try:
+            if self.connection.in_transaction or not WRITES.match(query):
+                return execute(*args)
+            with turn_to_write(self.connection):
+                return execute(*args)
+        finally:
+            end_turn_after_transaction(self.connection)
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """A connection that gets its turn before it takes the write lock, and gives it back with the lock.
+
+    A transaction begins with a statement, but it doesn't always end with one: hence the methods below.
+    """
+
+    def create_cursor(self, name=None):
+        return self.connection.cursor(factory=Cursor)
+
+    def _commit(self):
+        try:
+            super()._commit()
+        finally:
+            self.end_turn_after_transaction()
+
+    def _rollback(self):
+        try:
+            super()._rollback()
+        finally:
+            self.end_turn_after_transaction()
+
+    def _set_autocommit(self, autocommit):
+        try:
+            super()._set_autocommit(autocommit)  # sqlite3 commits here what is still open
+        finally:
+            self.end_turn_after_transaction()
+
+    def _close(self):
+        connection = self.connection
+        try:
+            super()._close()
+        finally:
+            queue.release(connection)
+
+    def end_turn_after_transaction(self) -> None:
+        if self.connection is not None:
+            end_turn_after_transaction(self.connection)
