@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from threading import Event, Thread
+from unittest.mock import Mock
 
 import pytest
 from django.db import IntegrityError, OperationalError, connection, connections, transaction
@@ -229,12 +230,29 @@ def break_a_constraint_without_a_transaction() -> None:
         cursor.execute(INSERT, [1])
 
 
-def end_a_transaction_begun_by_hand() -> None:
+def be_interrupted_before_the_commit() -> None:
+    """Turning autocommit on again then commits."""
+    connection._commit = Mock(side_effect=KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt), transaction.atomic():
+        assert has_turn()
+    del connection._commit
+
+
+def commit_by_hand() -> None:
+    end_by_hand(connection.commit)
+
+
+def roll_back_by_hand() -> None:
+    end_by_hand(connection.rollback)
+
+
+def end_by_hand(end: Callable) -> None:
     connection.set_autocommit(False)
     with connection.cursor() as cursor:
         cursor.execute(INSERT, [1])
     assert has_turn()
-    connection.rollback()
+    end()
+    assert not has_turn()
     connection.set_autocommit(True)
 
 
@@ -283,7 +301,9 @@ class TestTheBackend:
             end_by_a_statement,
             write_without_a_transaction,
             break_a_constraint_without_a_transaction,
-            end_a_transaction_begun_by_hand,
+            be_interrupted_before_the_commit,
+            commit_by_hand,
+            roll_back_by_hand,
             abandon_a_transaction_begun_by_hand,
         ],
     )
