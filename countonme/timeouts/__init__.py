@@ -1,7 +1,7 @@
 """How long the process that serves waits for its database: not long, since somebody waits for the process.
 
 What has no answer by then gets a `503`, and its thread is free again. Management commands wait as long as it takes:
-`countonme/wsgi.py` alone asks for time-outs.
+`countonme/wsgi.py` alone asks for time-outs. On SQLite, writers wait for each other, and longer: `countonme/sqlite`.
 """
 
 from collections.abc import Iterator
@@ -20,6 +20,8 @@ times: ContextVar[int] = ContextVar("times", default=1)
 
 def give_up_after(seconds: float, database: dict) -> None:
     """Let the connections of this process to the database give up after so many seconds; after 0, never.
+
+    On SQLite only a lock makes a connection wait: its writers queue, and give up after LONG times as many seconds.
 
     `database` is its entry in DATABASES; for the connections that are there already nothing changes.
     """
