@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-clients test-schema rehearse-restore faults scaling lint bench key
+.PHONY: run test test-clients test-schema rehearse-restore faults abuse scaling lint bench key
 
 run: .venv/run key
 	$(BIN)/python manage.py migrate --noinput
@@ -42,6 +42,11 @@ test-schema: .venv/run key $(SCHEMATHESIS)/.venv/run
 # Needs PostgreSQL's programs, of which it starts one of its own.
 faults: .venv/run key
 	$(BIN)/python -m benchmarks.faults $(ARGS)
+
+# Whether honest devices are still served while hostile ones attack, for ABUSE_SECONDS; docs/abuse.md. Needs PostgreSQL's
+# programs, as above.
+abuse: .venv/run key
+	$(BIN)/python -m benchmarks.abuse $(ARGS)
 
 # What docs/scaling.md says, tried on machines of its own: the tests behind PgBouncer, of which ARGS chooses, and what is
 # in deploy/scaling. Needs PostgreSQL's programs, pgbouncer, nginx and redis-server.
