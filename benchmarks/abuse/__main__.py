@@ -20,7 +20,7 @@ from itertools import chain
 from pathlib import Path
 from threading import Event, Thread
 
-from benchmarks.abuse.attacks import BY_NAME, CONNECTIONS, SHARED_ADDRESS
+from benchmarks.abuse.attacks import ATTACKS, BY_NAME, CONNECTIONS, SHARED_ADDRESS
 from benchmarks.abuse.honest import Newcomers, Phone
 from benchmarks.abuse.hostile import hostile
 from benchmarks.abuse.preparation import Preparation, World
@@ -31,7 +31,7 @@ from benchmarks.servers import Server, migrate, ours, running, say
 
 DATABASE = "countonme"
 NOTHING, ALL = "nothing", "all"
-SHARES = {ALL: 2}  # of the time; every other phase has one
+SHARES = {NOTHING: 1, **{attack.name: attack.share for attack in ATTACKS}, ALL: 3}  # of the time
 LOOK_EVERY = 0.05  # seconds between two looks at the memory
 
 
@@ -40,14 +40,14 @@ def main() -> int:
     arguments = parsed()
     phases = arguments.only or [NOTHING, *BY_NAME, ALL]
     attacks = list(BY_NAME) if ALL in phases else [name for name in phases if name != NOTHING]
-    second = arguments.seconds / sum(SHARES.get(phase, 1) for phase in phases)
+    second = arguments.seconds / sum(SHARES[phase] for phase in phases)
     rows = []
     with folder_of_owner() as folder, postgres(folder / "data") as database:
         service = served_from(database)
         with running(service):
             world = Preparation(service, database.url(DATABASE)).world(attacks, arguments.devices)
         for phase in phases:
-            rows.append(measured(phase, second * SHARES.get(phase, 1), service, database, world))
+            rows.append(measured(phase, second * SHARES[phase], service, database, world))
             say(f"{phase}: {'; '.join(rows[-1].faults()) or 'ok'}")
     say(f"\n{table(rows)}\n")
     say(f"FAILED: {', '.join(failed(rows))}" if failed(rows) else "The honest devices were served during all attacks.")

@@ -60,6 +60,7 @@ class Attack:
     sent: str  # what is sent, for the table
     scripts: Callable[[list[Caller]], list[Script]]  # one for each connection
     shares_address: bool = False  # with the honest devices
+    share: int = 1  # of the time; a request that takes seconds needs more of it
 
 
 def by_connection(callers: list[Caller]) -> list[Caller]:
@@ -179,7 +180,7 @@ def rotations(callers: list[Caller]) -> list[Script]:
 
 
 def wrong_tokens(callers: list[Caller]) -> list[Script]:
-    """The first caller is blocked; it also has a token whose secret is guessed."""
+    """The first caller is blocked. The last one has a secret that others guess."""
     blocked = callers[0]
 
     def guesses(device_id: Callable[[], str]) -> Script:
@@ -251,8 +252,8 @@ def useless_pushes(callers: list[Caller]) -> list[Script]:
 ATTACKS = (
     Attack("collisions", f"pushes with {COLLISIONS:,} ids of one hash, some from clients that disconnect", collisions),
     Attack("searches", "searches of 100 chosen characters among 20,000 long names", searches),
-    Attack("bodies", "pushes of 20 MiB: {}, [[[]]], 1.5 million values; 50,000 new rows", large_bodies),
-    Attack("pulls", "first pulls of 310,000 rows, plain and gzip", pulls),
+    Attack("bodies", "pushes of 20 MiB: {}, [[[]]], 1.5 million values; 50,000 new rows", large_bodies, share=3),
+    Attack("pulls", "first pulls of 310,000 rows, plain and gzip", pulls, share=3),
     Attack("writes", f"one connection: {WRITTEN:,} new rows, their deletions, and so on", writes),
     Attack("rotations", "rotate the token", rotations),
     Attack(
@@ -265,6 +266,7 @@ ATTACKS = (
         "rejections",
         f"pushes of {REJECTED:,} bad rows, {DELETIONS:,} deletions, unknown tables, nothing",
         useless_pushes,
+        share=3,
     ),
 )
 BY_NAME = {attack.name: attack for attack in ATTACKS}
