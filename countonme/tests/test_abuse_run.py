@@ -15,7 +15,7 @@ from benchmarks.abuse.attacks import ATTACKS, CONNECTIONS, MAX_BODY, Caller, col
 from benchmarks.abuse.honest import CLOSED, REJECTED, Phone, Sample
 from benchmarks.abuse.hostile import attack
 from benchmarks.abuse.report import HEADINGS, Row, counts, exit_code, failed, percentile, table
-from benchmarks.abuse.wire import Client, Reply, Request, request
+from benchmarks.abuse.wire import CHUNK, Client, Reply, Request, request
 
 CALLER = Caller(
     "0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11", "token", "203.0.113.1", "7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10", 2
@@ -172,14 +172,16 @@ GET = request("GET", "/v1/products", address="203.0.113.1")
 class TestAHostileClient:
     def test_reads_each_response_to_its_end(self, stub):
         plain = b"HTTP/1.1 413 Too Large\r\nContent-Length: 5\r\n\r\n{...}"
-        chunked = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{"timestamp": 7}\r\n0\r\n\r\n'
-        port = stub([plain, chunked, b"HTTP/1.1 204 No Content\r\n\r\n", plain])
+        chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        chunked += b"%x\r\n%s\r\n" % (10 * CHUNK, b" " * 10 * CHUNK) + b'10\r\n{"timestamp": 7}\r\n0\r\n\r\n'
+        long = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (10 * CHUNK, b" " * 10 * CHUNK)
+        port = stub([plain, chunked, long, b"HTTP/1.1 204 No Content\r\n\r\n", plain])
         client = Client(port, time.monotonic() + 5)
 
-        replies = [client.exchange(GET) for _ in range(4)]
+        replies = [client.exchange(GET) for _ in range(5)]
 
         client.close()
-        assert [reply.status for reply in replies] == ["413", "200", "204", "413"]
+        assert [reply.status for reply in replies] == ["413", "200", "200", "204", "413"]
         assert replies[1].timestamp(otherwise=1) == 7
         assert replies[0].timestamp(otherwise=1) == 1
 
