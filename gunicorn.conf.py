@@ -74,9 +74,9 @@ def pre_fork(server, worker):
 
 def post_worker_init(worker) -> None:
     """Leave one thread of each worker to light requests, however many large pushes and pulls there are."""
-    from sync.turns import turns
+    from sync.turns import places_for, turns
 
-    turns.places = max(1, worker.cfg.threads - 1)
+    turns.places = places_for(worker.cfg.threads)
 
 
 def when_ready(server) -> None:

@@ -31,16 +31,18 @@ class ValidationErrorSerializer(serializers.Serializer):
 
 
 ERRORS = {
-    400: "The body is not JSON, or the request is malformed.",
+    400: "The body is missing or is not JSON, or the request is malformed.",
     401: "No credentials, or a token that is not valid.",
     403: "The token is right, but support has blocked the device. The app keeps its data.",
     404: "No such row for this device, or an id that is no UUID.",
     406: "The answer is not to be had in a type that `Accept` names.",
     409: "A conflict with what is stored.",
-    413: "The body is too large: 1 MiB is the most, 20 MiB where changes are pushed.",
+    413: "The body is larger than 1 MiB (20 MiB in a push), or holds more than 120,000 objects and arrays or 1,500,000 "
+    "values.",
     415: "The body is not `application/json`.",
     422: "A value is missing or out of bounds, in the body or in the query.",
     429: "Too many requests.",
+    507: "The device has reached its quota of rows. Reads, edits and deletions still work.",
     500: "A fault of ours.",
     503: "The database cannot be reached.",
 }
@@ -61,7 +63,7 @@ CONDITIONAL = [
 class ContractSchema(AutoSchema):
     """Describe an operation with every error that it can answer.
 
-    A view says what can't be seen from here: `conditional_reads`, `conflicts`, `query_class`.
+    A view says what can't be seen from here: `conditional_reads`, `conflicts`, `additions`, `query_class`.
     """
 
     def get_override_parameters(self) -> list:
@@ -113,6 +115,7 @@ class ContractSchema(AutoSchema):
         if any(parameter["in"] == "query" for parameter in self._get_parameters()):
             errors |= {400, 422}
         errors |= {409} if self._does("conflicts") else set()
+        errors |= {507} if self._does("additions") else set()
         return errors | ({429} if self.view.throttle_classes else set())
 
     def _does(self, trait: str) -> bool:

@@ -37,6 +37,7 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
     query_class: type[PageQuery] = PageQuery
     conditional_reads = ("list", "retrieve")
     conflicts: tuple[str, ...] = ("create",)
+    additions = ("create",)  # actions that a quota may refuse
     pagination_class = None
     filter_backends = ()
 

@@ -51,11 +51,15 @@ SENT = per_table("PushedChanges", lambda table: changes(table, required=False))
 PUSHED = inline_serializer(
     "Push",
     {
-        "experimentalRejectedIds": per_table("RejectedIds", sent_ids, help_text="Refused rows: keep them, unsynced."),
+        "experimentalRejectedIds": per_table(
+            "RejectedIds",
+            sent_ids,
+            help_text="Refused rows, also those of tables that the server does not know: keep them, unsynced.",
+        ),
         "rejected": inline_serializer(
             "RejectedRow",
             {
-                "table": serializers.ChoiceField([table.name for table in TABLES]),
+                "table": serializers.CharField(help_text="As it was sent: the server may not know it."),
                 "id": serializers.CharField(),
                 "errors": FieldErrorSerializer(many=True),
             },

@@ -11,7 +11,13 @@ from uuid import UUID
 from rest_framework.exceptions import Throttled
 
 PATIENCE = 1.0  # seconds that a request waits for another one of the same device
+MAX_PLACES = 4  # each large request takes up to 250 MB
 LARGE_BODY = 64 * 1024  # bytes of a push from which on it is large
+
+
+def places_for(threads: int) -> int:
+    """Return how many threads of a worker large requests may take: one is left to the others."""
+    return max(1, min(threads - 1, MAX_PLACES))
 
 
 class Busy(Throttled):
@@ -27,7 +33,7 @@ class Turns:
     The other threads are left to light requests: small pushes and pulls are among those.
     """
 
-    def __init__(self, places: int = 2):
+    def __init__(self, places: int):
         self.places = places
         self.condition = Condition()
         self.running: set[UUID] = set()  # devices
@@ -89,4 +95,4 @@ class Turn:
             self.is_large = True
 
 
-turns = Turns()
+turns = Turns(places_for(threads=3))  # gunicorn.conf.py says how many threads a worker really has

@@ -156,6 +156,8 @@ class TestSystemChecks:
             ({"LOGIN_FAILURE_RATE": "never"}, "countonme.E002"),
             ({"ROTATE_RATE": "10"}, "countonme.E002"),
             ({"DEVICE_RATE": "600/minute"}, "countonme.E002"),
+            ({"MAX_PRODUCTS": 0}, "countonme.E012"),
+            ({"NEW_ROWS_PER_DAY": -1}, "countonme.E012"),
             ({"DATABASE_TIMEOUT": -1.0}, "countonme.E004"),
             ({"DATABASE_TIMEOUT": 0.01}, "countonme.E004"),
             ({"DATABASE_TIMEOUT": 61.0}, "countonme.E004"),

@@ -7,7 +7,7 @@ class SeparateWorkers:
     """Gives each request turns of its own, as if each came to another worker."""
 
     def turn(self, device_id):
-        return Turns().turn(device_id)
+        return Turns(places=1).turn(device_id)
 
 
 @pytest.fixture

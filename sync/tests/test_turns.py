@@ -8,7 +8,7 @@ import pytest
 from devices.tests.at_once import at_once
 from sync import turns as module
 from sync.tests.phone import product
-from sync.turns import LARGE_BODY, Busy, Turns
+from sync.turns import LARGE_BODY, Busy, Turns, places_for
 
 ONE, OTHER, THIRD = uuid4(), uuid4(), uuid4()
 
@@ -121,8 +121,9 @@ class TestALargeRequest:
         assert outcome[1] < 0.5
         assert turns.large == 2
 
-    def test_runs_where_the_worker_has_one_thread(self, inside):
-        inside(Turns(places=1), ONE).become_large()
+    @pytest.mark.parametrize(("threads", "places"), [(1, 1), (2, 1), (3, 2), (5, 4), (20, 4)])
+    def test_leaves_a_thread_free_where_there_is_more_than_one(self, threads, places):
+        assert places_for(threads) == places
 
 
 @pytest.mark.postgres
