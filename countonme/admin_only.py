@@ -2,6 +2,7 @@
 
 from django.contrib.sessions.middleware import SessionMiddleware
 
+from countonme.errors import process_exception
 from countonme.timeouts import ask_whether_it_is_there, at_length
 
 
@@ -22,6 +23,10 @@ class AdminSession(SessionMiddleware):
         ask_whether_it_is_there()
         with at_length():
             return super().__call__(request)
+
+    def process_exception(self, request, exception):
+        """Respond to a statement that was ended. Of Django's own views only the admin's use the database."""
+        return process_exception(exception)
 
 
 def past_middleware(get_response):

@@ -54,6 +54,20 @@ class Unavailable(exceptions.APIException):
     wait = 5  # seconds, sent as Retry-After
 
 
+class TooSlow(Unavailable):
+    default_detail = "The request took too long. Try a smaller one, or try again later."
+    log_line = "A statement was too slow and was ended"
+
+
+class InUse(Unavailable):
+    default_detail = "Another request is changing the same data. Try again later."
+    log_line = "A statement waited too long for a lock and was ended"
+
+
+# PostgreSQL's codes for ending one statement. The database is there, and so is the connection.
+ENDED = {"57014": TooSlow, "55P03": InUse}
+
+
 def refusal(field: str, message: str, code: str) -> ValidationError:
     """Return the 422 that says what is wrong with one field."""
     return ValidationError({field: [exceptions.ErrorDetail(message, code)]})
@@ -66,6 +80,8 @@ def handler(error: Exception, context: dict | None = None) -> Response | None:
         return Response(body, status=status.HTTP_422_UNPROCESSABLE_ENTITY)
     if isinstance(error, IntegrityError):
         error = conflict_of(error) or error
+    elif refused := ended_statement(error):
+        error = refused
     elif is_away(error):
         log.error("The database did not answer", exc_info=error)
         error = Unavailable()
@@ -86,7 +102,26 @@ def handler(error: Exception, context: dict | None = None) -> Response | None:
 
 def is_away(error: BaseException | None) -> bool:
     """Say whether the database, rather than what it was asked, is the trouble."""
-    return isinstance(error, DATABASE_AWAY) and not OUR_MISTAKE.search(str(error))
+    return isinstance(error, DATABASE_AWAY) and not ended(error) and not OUR_MISTAKE.search(str(error))
+
+
+def ended(error: BaseException | None) -> type[Unavailable] | None:
+    """Return the 503 for a statement that PostgreSQL has ended; None for any other error."""
+    return ENDED.get(getattr(error.__cause__, "sqlstate", None)) if isinstance(error, DATABASE_AWAY) else None
+
+
+def ended_statement(error: BaseException | None) -> Unavailable | None:
+    """Return the 503 for a statement that PostgreSQL has ended, and log it; None for any other error."""
+    if refused := ended(error):
+        log.warning(refused.log_line)
+        return refused()
+    return None
+
+
+def process_exception(error: Exception) -> JsonResponse | None:
+    """Return the response to a statement that was ended in a plain Django view, before Django logs it as a fault."""
+    refused = ended_statement(error)
+    return refused and unavailable(refused)
 
 
 def flattened(detail, loc: tuple = ()):
@@ -141,8 +176,10 @@ def not_found(request, exception=None) -> JsonResponse:
 
 
 def server_error(request) -> JsonResponse:
-    if is_away(sys.exc_info()[1]):
-        return JsonResponse(
-            {"detail": Unavailable.default_detail}, status=503, headers={"Retry-After": str(Unavailable.wait)}
-        )
-    return JsonResponse({"detail": "Internal server error"}, status=500)
+    error = sys.exc_info()[1]
+    refused = ended_statement(error) or (Unavailable() if is_away(error) else None)
+    return unavailable(refused) if refused else JsonResponse({"detail": "Internal server error"}, status=500)
+
+
+def unavailable(refused: Unavailable) -> JsonResponse:
+    return JsonResponse({"detail": refused.detail}, status=503, headers={"Retry-After": str(refused.wait)})

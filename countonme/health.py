@@ -5,7 +5,7 @@ from rest_framework import serializers
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from countonme.errors import DATABASE_AWAY, Unavailable
+from countonme.errors import DATABASE_AWAY, Unavailable, ended
 from countonme.openapi import ErrorSerializer
 from countonme.prepared import once_more
 from countonme.timeouts import is_there
@@ -42,6 +42,8 @@ class ReadyView(ProbeView):
         try:
             missing = once_more(self.missing_migrations)
         except DATABASE_AWAY as error:
+            if ended(error):
+                raise
             raise Unavailable("The database cannot be reached") from error
         if missing:
             raise Unavailable(f"Migrations are not applied: {', '.join(missing)}")

@@ -1,5 +1,6 @@
 from uuid import uuid4
 
+import psycopg
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError, transaction
@@ -9,14 +10,26 @@ from rest_framework.decorators import api_view, permission_classes
 from rest_framework.response import Response
 
 from countonme import urls
+from countonme.errors import InUse, TooSlow, is_away, server_error
+from countonme.health import ReadyView
 from devices.models import Device
 
 handler400, handler403, handler404, handler500 = urls.handler400, urls.handler403, urls.handler404, urls.handler500
+
+
+def ended(cause: psycopg.Error) -> OperationalError:
+    """Return what Django raises for a statement that PostgreSQL has ended."""
+    error = OperationalError(str(cause))
+    error.__cause__ = cause
+    return error
+
 
 RAISED = {
     "fault": RuntimeError("the secret of the house"),
     "operational": OperationalError("the secret of the house"),
     "interface": InterfaceError("the secret of the house"),
+    "slow": ended(psycopg.errors.QueryCanceled("the secret of the house")),
+    "locked": ended(psycopg.errors.LockNotAvailable("the secret of the house")),
 }
 
 
@@ -218,3 +231,46 @@ class TestADatabaseThatIsAway:
     def test_leaves_a_refusal_that_needs_no_database(self, anonymous, database_away):
         assert anonymous.get("/v1/products").status_code == 401
         assert anonymous.get("/v1/nothing").status_code == 404
+
+
+@pytest.mark.urls(__name__)
+@pytest.mark.parametrize(("name", "refused"), [("slow", TooSlow), ("locked", InUse)])
+class TestAStatementThatTheDatabaseHasEnded:
+    @pytest.mark.parametrize("path", ["/v1/raise/", "/raise/"])
+    def test_gets_503_with_a_detail_of_its_own(self, client, path, name, refused):
+        response = client.get(path + name)
+
+        assert response.status_code == 503
+        assert response.json() == {"detail": refused.default_detail}
+        assert response["Retry-After"] == "5"
+
+    @pytest.mark.parametrize("path", ["/v1/raise/", "/raise/"])
+    def test_is_logged_once_without_a_traceback(self, client, json_log, path, name, refused):
+        client.get(path + name)
+
+        lines = json_log()
+        ours = [(line["level"], line["message"]) for line in lines if line["logger"] == "countonme.errors"]
+        assert ours == [("WARNING", refused.log_line)]
+        assert not [line for line in lines if "traceback" in line]
+
+    def test_gets_503_where_a_middleware_sent_it(self, name, refused):
+        try:
+            raise RAISED[name]
+        except OperationalError:
+            response = server_error(None)
+
+        assert response.status_code == 503
+        assert refused.default_detail.encode() in response.content
+        assert response["Retry-After"] == "5"
+
+    def test_is_not_a_database_that_is_away(self, anonymous, monkeypatch, name, refused):
+        def missing_migrations(self):
+            raise RAISED[name]
+
+        monkeypatch.setattr(ReadyView, "missing_migrations", missing_migrations)
+
+        response = anonymous.get("/readyz")
+
+        assert not is_away(RAISED[name])
+        assert response.status_code == 503
+        assert response.json() == {"detail": refused.default_detail}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -9,21 +10,27 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from copy import deepcopy
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from uuid import uuid4
 
 import psycopg
 import pytest
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError, ProgrammingError, connection, connections, transaction
 
-from benchmarks.processes import ROOT
+from benchmarks.processes import ROOT, until
+from countonme.errors import TooSlow
 from countonme.tests.relay import Relay
-from countonme.tests.served import served, url_of
+from countonme.tests.served import Service, served, url_of
 from countonme.timeouts import ask_whether_it_is_there, at_length, base, give_up_after
+from devices.models import Device
 
 SOON = 2.5  # seconds: the two of the contract, and a busy machine
 BREAD = {"name": "Rye bread", "kcal_100g": 259}
 THREADS = 6
+SLEEP = """
+    CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_sleep({}); RETURN NEW; END $$
+"""
 
 
 @pytest.fixture(scope="module")
@@ -213,37 +220,245 @@ class TestWritersOnSQLite:
 
 
 @pytest.mark.postgres
+@pytest.mark.direct
+class TestASlowStatement:
+    """A trigger makes the database sleep for as many seconds as a product has kcal, if its name is `Slow`."""
+
+    SLOW = {"name": "Slow", "kcal_100g": 20}
+
+    @pytest.fixture
+    def slow_url(self, live_url):
+        with psycopg.connect(live_url, autocommit=True) as database:
+            database.execute(SLEEP.format("NEW.kcal_100g"))
+            database.execute(
+                "CREATE TRIGGER slow BEFORE INSERT ON products FOR EACH ROW WHEN (NEW.name = 'Slow')"
+                " EXECUTE FUNCTION slow()"
+            )
+        yield live_url
+        with psycopg.connect(live_url, autocommit=True) as database:
+            database.execute("DROP TRIGGER slow ON products; DROP FUNCTION slow()")
+
+    @pytest.fixture(params=[""], ids=["direct"])
+    def one(self, slow_url, tmp_path, request):
+        """A service whose threads all have a connection to the database, and a device."""
+        settings = {"DATABASE_POOLER": request.param, "LOG_FORMAT": "json"}
+        with served(slow_url, tmp_path / "log", **settings) as service:
+            service.register()
+            for _ in range(3):
+                assert is_served_again(service)
+            yield service
+
+    @pytest.fixture
+    def slow_ones(self, one):
+        """Two devices that keep a thread busy each. Statements of the same device would wait for each other."""
+        devices = [Service(one.server) for _ in range(2)]
+        for device in devices:
+            device.register()
+        return devices
+
+    @pytest.mark.parametrize("one", ["", "transaction"], ids=["direct", "pooled"], indirect=True)
+    def test_fails_alone(self, one, slow_ones, slow_url):
+        before = backends(slow_url).keys()
+        with ThreadPoolExecutor(len(slow_ones)) as pool:
+            slow = [pool.submit(device.ask, "POST", "/v1/products", self.SLOW) for device in 3 * slow_ones]
+            statuses = []
+            while not all(answer.done() for answer in slow):
+                statuses.append(one.ask("GET", "/v1/products")[0])
+                statuses.append(one.ask("POST", "/v1/products", BREAD)[0])
+                time.sleep(0.02)
+
+        assert len(statuses) > 10
+        assert set(statuses) == {200, 201}
+        answers = [answer.result() for answer in slow]
+        assert {(status, body["detail"], headers["Retry-After"]) for status, body, headers in answers} == {
+            (503, TooSlow.default_detail, "5")
+        }
+        assert backends(slow_url).keys() == before
+        assert not is_running(slow_url)
+        assert slow_ones[0].ask("GET", "/v1/products")[:2] == (200, [])
+
+    def test_is_logged_as_slow_and_not_as_an_outage(self, one):
+        assert one.ask("POST", "/v1/products", self.SLOW)[0] == 503
+
+        lines = one.lines()
+        ours = [(line["level"], line["message"]) for line in lines if line["logger"] == "countonme.errors"]
+        assert ours == [("WARNING", TooSlow.log_line)]
+        assert not [line for line in lines if "traceback" in line]
+
+    def test_ends_soon_after_its_worker_has_died(self, one, slow_url):
+        body = {"products": {"created": [{"id": str(uuid4()), **self.SLOW}]}}
+        with ThreadPoolExecutor(1) as pool:
+            pushed = pool.submit(one.ask, "POST", "/v1/sync?last_pulled_at=1", body)
+            until(lambda: is_running(slow_url), "it does not run", patience=SOON)
+            time.sleep(1)  # until it has been running for a while
+            for worker in one.workers():
+                os.kill(worker, signal.SIGKILL)
+            assert isinstance(pushed.exception(), OSError | HTTPException)
+
+        until(lambda: not is_running(slow_url), "it still runs", patience=SOON)
+
+
+def backends(url: str) -> dict[int, str]:
+    """Return the states of the processes that serve the service's connections, by their ids."""
+    with psycopg.connect(url) as database:
+        found = database.execute(
+            "SELECT pid, state FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'"
+        )
+        return dict(found)
+
+
+def is_running(url: str) -> bool:
+    return "active" in backends(url).values()
+
+
+@contextmanager
+def short_limits(**options):
+    """Connect this thread to the tests' database as the serving process does, with a limit of a fifth of a second."""
+    here = connections["default"]
+    database = deepcopy(here.settings_dict)
+    database["OPTIONS"] |= options
+    give_up_after(0.2, database)
+    connections["default"] = connections.create_connection("default")
+    del connections["default"]
+    connections.settings["default"], before = database, connections.settings["default"]
+    yield
+    connections["default"].close()
+    connections.settings["default"] = before
+    connections["default"] = here
+
+
+@contextmanager
+def silent_database():
+    """Let the database fall silent: the connection of this thread that is open, and every new one."""
+    connection.close()
+    here = connection.settings_dict
+    relay = Relay(here["HOST"] or "127.0.0.1", int(here["PORT"] or 5432))
+    connection.settings_dict = {**here, "HOST": "127.0.0.1", "PORT": str(relay.port)}
+    connection.ensure_connection()
+    relay.flowing.clear()
+    yield
+    relay.flowing.set()
+    relay.close()
+    connection.settings_dict = here
+
+
+def sleep(seconds: float) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(%s)", [seconds])
+
+
+def shown(name: str) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting(%s)", [name])
+        return cursor.fetchone()[0]
+
+
+def backend() -> int:
+    connection.ensure_connection()
+    return connection.connection.info.backend_pid
+
+
+@pytest.fixture
+def breaker(monkeypatch):
+    """A new circuit breaker, which lets the next one try at once."""
+    monkeypatch.setattr(base, "breaker", base.CircuitBreaker())
+    monkeypatch.setattr(base, "PAUSE", 0)
+    return base.breaker
+
+
+@pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 class TestAStatement:
-    @pytest.fixture(autouse=True)
-    def _impatient(self, monkeypatch):
-        """Give up on the database after a fifth of a second, and ask it again at once."""
-        monkeypatch.setattr(base, "silence", base.Silence())
-        monkeypatch.setattr(base, "PAUSE", 0)
-        here = connections["default"]
-        database = deepcopy(here.settings_dict)
-        give_up_after(0.2, database)
-        connections["default"] = connections.create_connection("default")
-        del connections["default"]
-        connections.settings["default"], before = database, connections.settings["default"]
-        yield
-        connections["default"].close()
-        connections.settings["default"] = before
-        connections["default"] = here
+    """On a connection of either kind. Behind a pooler the server has no limit of its own."""
 
-    def took(self, seconds: float) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_sleep(%s)", [seconds])
+    @pytest.fixture(
+        autouse=True, params=[pytest.param(2, marks=pytest.mark.direct, id="direct"), None], ids=["", "pooled"]
+    )
+    def _limited(self, breaker, request):
+        with short_limits(prepare_threshold=request.param):
+            yield
 
-    def test_is_given_up_on_and_the_next_one_gets_a_new_connection(self):
-        began = time.monotonic()
+    def test_that_is_slow_fails_alone_and_the_connection_stays(self, breaker):
+        before, began = backend(), time.monotonic()
 
-        with pytest.raises(OperationalError, match=r"has not answered in 0\.2 seconds"):
-            self.took(5)
+        with pytest.raises(OperationalError) as raised:
+            sleep(5)
 
+        assert isinstance(raised.value.__cause__, psycopg.errors.QueryCanceled)
         assert time.monotonic() - began < 1
+        assert not breaker.is_open
+        sleep(0)
+        assert backend() == before
+
+    def test_that_is_slow_rolls_back_its_transaction(self):
+        before = backend()
+
+        with pytest.raises(OperationalError), transaction.atomic():
+            Device.objects.create(id=uuid4(), token_hash="x")
+            sleep(5)
+
+        assert not Device.objects.exists()
+        assert backend() == before
+
+    def test_that_is_slow_rolls_back_to_its_savepoint(self):
+        with transaction.atomic():
+            Device.objects.create(id=uuid4(), token_hash="x")
+            with pytest.raises(OperationalError), transaction.atomic():
+                sleep(5)
+
+        assert Device.objects.count() == 1
+
+    def test_on_many_rows_may_take_longer(self):
+        with at_length():
+            sleep(0.5)
+
+        with pytest.raises(OperationalError):
+            sleep(0.5)
+
+    def test_on_many_rows_may_take_longer_in_transactions(self):
+        with at_length(), transaction.atomic():
+            sleep(0.5)
+        with transaction.atomic(), at_length():
+            sleep(0.5)
+
+        with pytest.raises(OperationalError):
+            sleep(0.5)
+
+    def test_gets_no_answer_from_a_silent_database_and_opens_the_circuit_breaker(self, breaker):
+        with silent_database():
+            began = time.monotonic()
+            with pytest.raises(OperationalError, match="does not react") as raised:
+                sleep(0)
+
+            assert time.monotonic() - began < 1.5
+        assert not isinstance(raised.value.__cause__, psycopg.errors.QueryCanceled)
+        assert breaker.is_open
         connection.close_if_unusable_or_obsolete()
-        self.took(0)
+        sleep(0)
+        assert not breaker.is_open
+
+    def test_too_large_to_be_sent_to_a_silent_database_is_given_up_on(self):
+        with silent_database(), pytest.raises(OperationalError), connection.cursor() as cursor:
+            cursor.execute("SELECT length(%s)", ["x" * 50_000_000])
+
+    def test_keeps_others_from_connecting_for_a_moment_where_the_database_is_silent(self, monkeypatch):
+        monkeypatch.setattr(base, "PAUSE", 60)
+        with silent_database(), pytest.raises(OperationalError):
+            sleep(0)
+        connection.close()
+
+        with pytest.raises(OperationalError, match="did not react a moment ago"):
+            sleep(0)
+
+    def test_that_asks_for_nothing_is_given_up_on_where_the_database_is_silent(self):
+        with silent_database():
+            began = time.monotonic()
+
+            with pytest.raises(OperationalError):
+                ask_whether_it_is_there()
+
+            assert time.monotonic() - began < 1.5
 
     def test_whose_answer_is_not_the_servers_own_is_given_up_on_with_its_connection(self):
         """A pooler whose server died tells of it twice, where psycopg expects one answer."""
@@ -271,43 +486,120 @@ class TestAStatement:
 
         assert not connection.connection.closed
 
-    def test_on_many_rows_may_take_longer(self):
-        with at_length():
-            self.took(0.5)
 
-        with pytest.raises(OperationalError):
-            self.took(0.5)
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+class TestAStatementThatEndsAfterItsCancel:
+    @pytest.mark.parametrize("is_delivered", [True, False])
+    def test_fails_and_keeps_its_connection_unless_the_cancel_may_still_come(self, breaker, monkeypatch, is_delivered):
+        def cancel_safe(self, **kwargs):
+            if not is_delivered:
+                raise psycopg.errors.CancellationTimeout
 
-    def test_that_was_in_vain_keeps_others_from_asking_for_a_moment(self, monkeypatch):
-        monkeypatch.setattr(base, "PAUSE", 60)
-        with pytest.raises(OperationalError):
-            self.took(5)
-        connection.close()
+        monkeypatch.setattr(base.Connection, "cancel_safe", cancel_safe)
+        with short_limits(prepare_threshold=None):
+            before = backend()
 
-        with pytest.raises(OperationalError, match="silent a moment ago"):
-            self.took(0)
+            with pytest.raises(OperationalError, match="too slow"):
+                sleep(0.45)
 
-    def test_that_asks_for_nothing_is_given_up_on_where_the_database_is_silent(self):
-        here = connection.settings_dict
-        silent = Relay(here["HOST"] or "127.0.0.1", int(here["PORT"] or 5432))
-        connection.settings_dict = {**here, "HOST": "127.0.0.1", "PORT": str(silent.port)}
-        connection.ensure_connection()
-        silent.flowing.clear()
-        began = time.monotonic()
+            assert not breaker.is_open
+            connection.close_if_unusable_or_obsolete()
+            assert (backend() == before) == is_delivered
 
-        with pytest.raises(OperationalError):
-            ask_whether_it_is_there()
 
-        assert time.monotonic() - began < 1
-        silent.flowing.set()
-        silent.close()
-
-    @pytest.mark.direct
-    def test_that_nobody_waits_for_is_ended_by_the_server(self):
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+class TestACommit:
+    @pytest.fixture
+    def deferred(self):
+        """A trigger that makes the commit of a new device take half a second."""
         with connection.cursor() as cursor:
-            cursor.execute("SELECT current_setting('lock_timeout'), current_setting('statement_timeout')")
+            cursor.execute(SLEEP.format("0.5"))
+            cursor.execute(
+                "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON devices DEFERRABLE INITIALLY DEFERRED"
+                " FOR EACH ROW EXECUTE FUNCTION slow()"
+            )
+        yield
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TRIGGER slow ON devices; DROP FUNCTION slow()")
 
-            assert cursor.fetchone() == ("180ms", "4s")
+    def test_is_never_cancelled_by_the_client(self, breaker, deferred, monkeypatch):
+        cancelled = []
+        monkeypatch.setattr(base.Connection, "cancel_safe", lambda self, **kwargs: cancelled.append(self))
+
+        with short_limits(prepare_threshold=None), transaction.atomic():
+            Device.objects.create(id=uuid4(), token_hash="x")
+
+        assert Device.objects.count() == 1
+        assert cancelled == []
+
+
+@pytest.mark.direct
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+class TestTheServersOwnLimit:
+    @pytest.fixture(autouse=True)
+    def _limited(self, breaker):
+        with short_limits():
+            yield
+
+    def test_ends_what_is_slow_before_the_client_cancels_it(self, monkeypatch):
+        cancelled = []
+        monkeypatch.setattr(base.Connection, "cancel_safe", lambda self, **kwargs: cancelled.append(self))
+
+        with pytest.raises(OperationalError, match="due to statement timeout"):
+            sleep(5)
+
+        assert cancelled == []
+
+    def test_is_set_with_the_connection(self):
+        assert (shown("lock_timeout"), shown("statement_timeout")) == ("180ms", "200ms")
+        assert shown("client_connection_check_interval") == "1s"
+
+    def test_is_higher_for_many_rows_and_the_same_as_before_after_them(self):
+        with at_length():
+            assert shown("statement_timeout") == "4s"
+            with at_length():
+                pass
+            assert (shown("lock_timeout"), shown("statement_timeout")) == ("180ms", "4s")
+
+        assert shown("statement_timeout") == "200ms"
+
+    def test_is_the_same_as_before_after_an_error(self):
+        with pytest.raises(ProgrammingError), at_length(), connection.cursor() as cursor:
+            cursor.execute("SELECT nothing")
+
+        assert shown("statement_timeout") == "200ms"
+
+    @pytest.mark.parametrize("order", [(at_length, transaction.atomic), (transaction.atomic, at_length)])
+    def test_is_the_same_as_before_after_an_error_in_a_transaction(self, order):
+        outer, inner = order
+        with pytest.raises(ProgrammingError), outer(), inner(), connection.cursor() as cursor:
+            cursor.execute("SELECT nothing")
+
+        assert shown("statement_timeout") == "200ms"
+
+    def test_is_the_same_as_before_after_a_connection_was_lost(self):
+        before = backend()
+
+        with pytest.raises(OperationalError), at_length(), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+        assert shown("statement_timeout") == "200ms"
+        assert backend() != before
+
+    def test_goes_with_its_connection_where_it_cannot_be_set_back(self, monkeypatch):
+        before = backend()
+        with at_length():
+            monkeypatch.setattr(connection.connection, "execute", raise_operational_error)
+
+        assert backend() != before
+        assert shown("statement_timeout") == "200ms"
+
+
+def raise_operational_error(*args, **kwargs):
+    raise psycopg.OperationalError
 
 
 class TestWhoWaits:
@@ -359,11 +651,12 @@ class TestWhoWaits:
         assert "options" not in database["OPTIONS"]
 
     def test_keeps_what_an_operator_said(self):
+        said = "-c statement_timeout=1s -c deadlock_timeout=2s"
         database = {
             "ENGINE": "django.db.backends.postgresql",
-            "OPTIONS": {"prepare_threshold": 2, "options": "-c statement_timeout=1s"},
+            "OPTIONS": {"prepare_threshold": 2, "options": said},
         }
 
         give_up_after(2, database)
 
-        assert database["OPTIONS"]["options"].endswith("-c statement_timeout=1s")
+        assert database["OPTIONS"]["options"] == f"-c lock_timeout=1800 -c client_connection_check_interval=1000 {said}"

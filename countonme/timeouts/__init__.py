@@ -1,9 +1,10 @@
-"""How long the process that serves waits for its database: not long, since somebody waits for the process.
+"""Timeouts of the process that serves requests: PostgreSQL ends a slow statement, and a silent database is given up on.
 
-What has no answer by then gets a `503`, and its thread is free again. Management commands wait as long as it takes:
-`countonme/wsgi.py` alone asks for time-outs. On SQLite, writers wait for each other, and longer: `countonme/sqlite`.
+The request then gets a `503`, and its thread is free again. Management commands wait as long as it takes: only
+`countonme/wsgi.py` asks for timeouts. On SQLite, writers wait for each other, and longer: `countonme/sqlite`.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,11 +20,11 @@ times: ContextVar[int] = ContextVar("times", default=1)
 
 
 def give_up_after(seconds: float, database: dict) -> None:
-    """Let the connections of this process to the database give up after so many seconds; after 0, never.
+    """Limit each statement of this process to so many seconds; 0 means no limit.
 
     On SQLite only a lock makes a connection wait: its writers queue, and give up after LONG times as many seconds.
 
-    `database` is its entry in DATABASES; for the connections that are there already nothing changes.
+    `database` is its entry in DATABASES. Connections that are open already keep what they have.
     """
     options = database.setdefault("OPTIONS", {})
     if database["ENGINE"] == "django.db.backends.sqlite3":
@@ -32,8 +33,8 @@ def give_up_after(seconds: float, database: dict) -> None:
     elif seconds and database["ENGINE"] == "django.db.backends.postgresql":
         database["ENGINE"] = __name__
         options |= {"give_up_after": seconds, **whether_the_host_is_there(seconds)}
-        if options.get("prepare_threshold") is not None:  # a pooler knows no settings of a connection
-            options["options"] = f"{what_the_server_ends(seconds)} {options.get('options', '')}".strip()
+        if options.get("prepare_threshold") is not None:  # a pooler refuses settings of a connection
+            options["options"] = with_limits(options.get("options", ""), seconds)
 
 
 def whether_the_host_is_there(seconds: float) -> dict:
@@ -46,25 +47,58 @@ def whether_the_host_is_there(seconds: float) -> dict:
     }
 
 
-def what_the_server_ends(seconds: float) -> str:
-    """Return the settings by which the server ends what nobody waits for any more, and all waiting for a lock.
+def with_limits(options: str, seconds: float) -> str:
+    """Return a connection's options with the limits that the server keeps. What an operator has set stays.
 
-    That a little earlier: so it is known that the server is there, and the connection is kept.
+    The limit for locks is a little lower, so that the error says which of the two it was.
     """
-    return f"-c lock_timeout={round(900 * seconds)} -c statement_timeout={round(1000 * LONG * seconds)}"
+    limits = {
+        "lock_timeout": round(900 * seconds),
+        "statement_timeout": round(1000 * seconds),
+        "client_connection_check_interval": 1000,  # a statement ends soon after its client has died
+    }
+    ours = [
+        f"-c {name}={milliseconds}" for name, milliseconds in limits.items() if not re.search(rf"\b{name}\b", options)
+    ]
+    return " ".join([*ours, options]).strip()
 
 
 @contextmanager
 def at_length() -> Iterator[None]:
-    """Let a statement take LONG as long inside of this block: on many rows, that is no sign of a database that is away.
+    """Let a statement take LONG times as long inside of this block, because it reads or writes many rows.
 
-    For where it has answered a moment ago, with the patience of always.
+    Use it after a statement that had the ordinary limit, so that a silent database has been noticed already.
     """
+    if times.get() == LONG:
+        yield
+        return
     token = times.set(LONG)
+    try:
+        with longer_limit():
+            yield
+    finally:
+        times.reset(token)
+
+
+@contextmanager
+def longer_limit() -> Iterator[None]:
+    """Raise the server's limit for this thread's connection inside of this block, if the server has one."""
+    if connection.settings_dict["ENGINE"] != __name__:
+        yield
+        return
+    connection.ensure_connection()
+    driver = connection.connection
+    if not driver.has_server_limit:
+        yield
+        return
+    with connection.wrap_database_errors:
+        driver.raise_limit(LONG)
     try:
         yield
     finally:
-        times.reset(token)
+        driver.reset_limit()
+        if driver.closed and driver is connection.connection:
+            connection.close()
 
 
 def ask_whether_it_is_there() -> None:

@@ -1,11 +1,20 @@
 """What PgBouncer in transaction mode keeps for its clients, and what it does not."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import psycopg
 import pytest
 
+from countonme.errors import TooSlow
 from deploy.scaling.machines import migrated
+from deploy.scaling.phone import Phone
+
+SLEEP = """
+    CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(20); RETURN NEW; END $$;
+    CREATE TRIGGER slow BEFORE INSERT ON products FOR EACH ROW WHEN (NEW.name = 'Slow') EXECUTE FUNCTION slow()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +121,29 @@ class TestARequestThatGetsNoConnection:
             holder.execute("SELECT 1")  # a transaction that stays open
             assert copy.status("/readyz") == 503
         assert copy.status("/readyz") == 200
+
+
+class TestASlowStatement:
+    def test_is_cancelled_and_fails_alone(self, started, postgres):
+        migrated(postgres, "slow")
+        postgres.run(SLEEP, database="slow")
+        pooler = started.pgbouncer(postgres, default_pool_size="2")
+        address = postgres.url("slow", user="countonme", through=pooler)
+        copy = started.copy("slow", address, DATABASE_POOLER="transaction", WEB_CONCURRENCY="1")
+
+        with Phone(copy.port) as one, Phone(copy.port) as other, ThreadPoolExecutor(1) as pool:
+            statuses = []
+            for _ in range(3):
+                slow = pool.submit(one.once, "POST", "/products", {"name": "Slow", "kcal_100g": 1})
+                while not slow.done():
+                    statuses.append(other.once("GET", "/products")[0])
+                    time.sleep(0.02)
+                assert slow.result()[0] == 503
+            assert one.once("GET", "/products") == (200, [])
+
+        assert len(statuses) > 10
+        assert set(statuses) == {200}
+        assert copy.log.read_text().count(TooSlow.log_line) == 3
+        assert "The database did not answer" not in copy.log.read_text()
+        sleeping = "SELECT pid FROM pg_stat_activity WHERE datname = 'slow' AND wait_event = 'PgSleep'"
+        assert postgres.run(sleeping) == []
