@@ -4,7 +4,7 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Length, StrIndex
+from django.db.models.functions import Length
 
 from countonme.errors import Conflict
 from countonme.fields import HUNDREDTH
@@ -13,7 +13,7 @@ from devices.models import Device
 from devices.owned import DeviceOwned, LiveManager, OwnedQuerySet
 from devices.quotas import quota_reached
 from products.gtin import GTIN_VALIDATORS, IsGtin
-from products.names import NameKeyField, name_key
+from products.names import NameKeyField, Position, part_key
 
 NAME_LENGTH = (1, 100)  # SQLite has no word of its own on it
 KCAL_100G = (0, 1000)
@@ -44,7 +44,7 @@ class ProductQuerySet(OwnedQuerySet):
     def named(self, text: str):
         """Keep the names that contain `text`, without regard to case or accents."""
         # Not LIKE: nothing in the text is a wildcard, and SQLite bounds the length of a pattern.
-        return self.alias(place=StrIndex("name_key", applied(name_key, text))).filter(place__gt=0)
+        return self.alias(place=Position("name_key", applied(part_key, text))).filter(place__gt=0)
 
     def by_name(self):
         return self.order_by("name_key", "id")

@@ -1,7 +1,13 @@
+import time
+from random import Random
+
 import pytest
 from django.db import connection
+from django.db.models import Value
 
-from products.names import name_key
+from devices.owned import change_set
+from products.models import Product
+from products.names import Position, name_key
 from products.tests.factories import ProductFactory
 
 # What is searched for, and a name that contains it.
@@ -189,3 +195,78 @@ class TestNameKey:
         texts = [f"a{chr(code)}b" for code in range(1, 0x10000) if not 0xD800 <= code < 0xE000]
 
         assert [text for text in texts if name_key(name_key(text)) != name_key(text)] == []
+
+
+class TestALongPart:
+    """Longer than 32 bytes, and PostgreSQL compares it as bytes."""
+
+    NAME = "Überbackene Auberginen mit Käse, Tomaten und ßßßßßßßßßßßßßßßßßßßß"
+
+    @pytest.mark.parametrize("part", [NAME, NAME[:50], NAME[-50:], NAME[10:60].upper(), "s" * 40])
+    def test_is_found_wherever_it_is(self, api, device, part):
+        ProductFactory(device=device, name=self.NAME)
+        ProductFactory(device=device, name="s" * 39)
+
+        assert names(api.get("/v1/products", {"search": part})) == [self.NAME]
+
+    @pytest.mark.parametrize(
+        "part", [f"{NAME}!", f"!{NAME}", f"{NAME[:50]}!", "s" * 41, f"t{'s' * 39}", f"{NAME}{'s' * 2000}"]
+    )
+    def test_is_not_found_where_it_is_not(self, api, device, part):
+        ProductFactory(device=device, name=self.NAME)
+
+        assert names(api.get("/v1/products", {"search": part})) == []
+
+    @pytest.mark.django_db
+    @pytest.mark.parametrize("seed", range(50))
+    def test_is_found_where_python_finds_it(self, seed):
+        random = Random(seed)
+        text, other = ("".join(random.choices("as面각ೋ𐐀", k=random.randint(1, 100))) for _ in range(2))
+        begin = random.randrange(len(text))
+        parts = [
+            text[begin:],
+            text[: begin + 1],
+            text[begin : begin + 40],
+            other,
+            f"{text[begin:]}a",
+            f"面{text[:begin]}",
+        ]
+
+        for part in parts:
+            sql, params = compiled(Position(Value(text), Value(part)))
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT {sql}", params)
+                assert (cursor.fetchone()[0] > 0) == (part in text), (text, part)
+
+
+def compiled(expression) -> tuple[str, list]:
+    compiler = Product.objects.all().query.get_compiler(connection=connection)
+    return compiler.compile(expression.resolve_expression(compiler.query))
+
+
+class TestTheWorstSearch:
+    """Of texts that were chosen to be slow, over 10,000 names with the longest keys."""
+
+    @pytest.mark.parametrize("character", ["ß", "\u0ccb"], ids=["two letters", "three letters of three bytes"])
+    def test_takes_less_than_200_ms(self, api, device, character):
+        name = character * 100
+        with change_set(device):
+            Product.all_objects.bulk_create(
+                [Product.new(device_id=device.pk, name=name, kcal_100g=1) for _ in range(10_000)]
+            )
+        key = name_key(name)
+        parts = [part for size in (10, 31, 50, 100, 150) for part in (f"x{key[:size]}", f"{key[:size]}x")]
+        parts += [f"{key[:size]}x{key[:size]}" for size in (15, 50, 75)]
+
+        for part in parts:
+            assert min(searched(api, part) for _ in range(3)) < 0.2, part
+
+
+def searched(api, part: str) -> float:
+    began = time.perf_counter()
+    assert api.get("/v1/products", {"search": part}).json() == []
+    return time.perf_counter() - began
+
+
+def test_no_character_becomes_more_than_ten():
+    assert max(len(name_key(chr(point))) for point in range(0x110000) if not 0xD800 <= point < 0xE000) <= 10
