@@ -156,6 +156,19 @@ def large_bodies(callers: list[Caller]) -> list[Script]:
     return [script(caller, place) for place, caller in enumerate(by_connection(callers))]
 
 
+def expensive_reads(callers: list[Caller]) -> list[Script]:
+    paths = (
+        "/v1/food-entries?limit=200&offset=249000",
+        "/v1/food-entries/summary?from=2026-01-01&to=2026-12-31",
+        "/v1/products?limit=200&offset=19000",
+        "/v1/products?limit=200&search=no%20such%20name",
+    )
+    return [
+        again_and_again(*map(caller.get, paths), first=place % len(paths))
+        for place, caller in enumerate(by_connection(callers))
+    ]
+
+
 def pulls(callers: list[Caller]) -> list[Script]:
     return [again_and_again(caller.pull(gzip=place % 2 == 1)) for place, caller in enumerate(by_connection(callers))]
 
@@ -253,6 +266,7 @@ ATTACKS = (
     Attack("collisions", f"pushes with {COLLISIONS:,} ids of one hash, some from clients that disconnect", collisions),
     Attack("searches", "searches of 100 chosen characters among 20,000 long names", searches),
     Attack("bodies", "pushes of 20 MiB: {}, [[[]]], 1.5 million values; 50,000 new rows", large_bodies, share=3),
+    Attack("reads", "last pages, a summary and a search of a device with 310,000 rows", expensive_reads),
     Attack("pulls", "first pulls of 310,000 rows, plain and gzip", pulls, share=3),
     Attack("writes", f"one connection: {WRITTEN:,} new rows, their deletions, and so on", writes),
     Attack("rotations", "rotate the token", rotations),

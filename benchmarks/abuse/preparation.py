@@ -55,7 +55,7 @@ class Preparation:
             connection.execute("SET session_replication_role = replica")  # foreign keys aren't checked row by row
             for caller in world.hostile.get("searches", []):
                 self.copy_rows(connection, caller, PRODUCTS, PRODUCTS, 0)
-            for caller in world.hostile.get("pulls", []):
+            for caller in [*world.hostile.get("pulls", []), *world.hostile.get("reads", [])]:
                 self.copy_rows(connection, caller, PRODUCTS, PORTIONS, ENTRIES)
             if "tokens" in attacks:
                 (blocked, _) = world.hostile["tokens"]
