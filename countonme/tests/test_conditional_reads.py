@@ -259,7 +259,7 @@ class TestWhatHasNoName:
             ("GET", "/v1/products/0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11/portions", 404),
             ("GET", "/v1/food-entries/summary", 422),
             ("GET", "/v1/devices/me", 200),
-            ("POST", "/v1/products", 422),
+            ("POST", "/v1/products", 400),
             ("PUT", "/v1/products", 405),
             ("DELETE", "/v1/devices/me", 204),
         ],

@@ -216,6 +216,7 @@ class Contract(RuleBasedStateMachine):
         if device.rotated:
             self.dead_tokens.append(device.token)
             device.token, device.rotated = device.rotated, None
+            assert self.send(device.token, "GET", "devices/me")[0].status_code == 200
 
     @rule(place=PLACE)
     def tries_a_token_that_is_over(self, place):

@@ -104,11 +104,11 @@ class TestABodyThatIsJSONButNoObject:
         assert error["loc"] == []
         assert stores_nothing(device)
 
-    def test_gets_422_where_it_is_empty(self, send, device):
-        response = send(b"")
+    @pytest.mark.parametrize("body", [b" ", b"\n"])
+    def test_gets_400_where_it_is_blank(self, send, device, body):
+        response = send(body)
 
-        assert response.status_code == 422
-        assert [error["loc"] for error in response.json()["errors"]] == [["name"], ["kcal_100g"]]
+        assert response.status_code == 400
         assert stores_nothing(device)
 
 
@@ -309,7 +309,7 @@ class TestTheSizeOfABody:
     def test_is_nothing_where_the_chunks_are_none(self, send, device):
         response = send(b"", **chunked(b""))
 
-        assert response.status_code == 422
+        assert (response.status_code, response.json()) == (400, {"detail": "The body is missing."})
         assert stores_nothing(device)
 
     def test_gets_400_where_the_chunks_break_off(self, send, device):
@@ -327,7 +327,7 @@ class TestTheSizeOfABody:
     def test_is_nothing_where_its_length_is_no_number(self, send, device, length):
         response = send(b"", CONTENT_LENGTH=length, **{"wsgi.input": BytesIO(BREAD + b"}")})
 
-        assert response.status_code == 422
+        assert (response.status_code, response.json()) == (400, {"detail": "The body is missing."})
         assert stores_nothing(device)
 
 
