@@ -8,7 +8,7 @@ queryset stays the one source of truth, scope and soft delete included, and no S
 import copy
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from datetime import date
 from functools import cache
 from operator import attrgetter
@@ -26,6 +26,7 @@ from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.numeric import FloatLoader
 from psycopg.types.string import TextLoader
 
+from countonme import database_time
 from countonme.errors import DATABASE_AWAY
 
 REMEMBERED = 1000  # rows that a kept cursor may hold on to
@@ -120,7 +121,7 @@ class Prepared:
     def __call__(self, *, limit: int | None = None, offset: int = 0, **values) -> list:
         connection = connections[DEFAULT_DB_ALIAS]
         sql, params, shaped = self.compiled(frozenset(values), limit is not None)
-        arguments = [param.filled(values, connection) if isinstance(param, Slot) else param for param in params]
+        arguments = filled(params, values, connection)
         if limit is not None:
             arguments += [limit, offset]
         cursor = shaped.cursor.of(connection)
@@ -131,6 +132,32 @@ class Prepared:
             shaped.cursor.forget()
         return shaped(found)
 
+    def chunks(self, size: int, **values) -> Iterator[list]:
+        """Yield the same rows in lists of at most `size`, and hold one list at a time, through a server-side cursor.
+
+        Call it in a transaction that reads one snapshot, for a queryset in whose order no two rows are equal: the first
+        list is read with a LIMIT, and the cursor starts after it. A short result needs no cursor then, which would take
+        four more round trips to the database. Close the iterator, which closes the cursor, before the transaction ends.
+        """
+        rows = self(limit=size, **values)
+        is_last = len(rows) < size
+        yield rows
+        del rows
+        if is_last:
+            return
+        connection = connections[DEFAULT_DB_ALIAS]
+        sql, params, shaped = self.compiled(frozenset(values), True)
+        shaped.cursor.forget()
+        with connection.chunked_cursor() as cursor:
+            if connection.vendor == "postgresql":
+                shaped.cursor.register_loaders(cursor.cursor)
+            cursor.execute(sql, [*filled(params, values, connection), connection.ops.no_limit_value(), size])
+            while not is_last:
+                rows = shaped(fetch(cursor, size))
+                is_last = len(rows) < size
+                yield rows
+                del rows
+
     def compiled(self, names: frozenset[str], paged: bool) -> "tuple[str, list, Shape]":
         known = self.threads.__dict__
         key = (names, paged)
@@ -140,6 +167,17 @@ class Prepared:
             sql, params = compiler.as_sql()
             known[key] = (sql + " LIMIT %s OFFSET %s" * paged, params, Shape(queryset, compiler))
         return known[key]
+
+
+def filled(params: list, values: dict, connection) -> list:
+    """Return the parameters of a compiled query, with these values in its slots."""
+    return [param.filled(values, connection) if isinstance(param, Slot) else param for param in params]
+
+
+def fetch(cursor, size: int) -> list[tuple]:
+    """Return the next rows of a server-side cursor. This is when the database does the work."""
+    with database_time.counted():
+        return cursor.fetchmany(size)
 
 
 class Shape:
@@ -215,10 +253,14 @@ class KeptCursor:
         if self.connected is None or self.connected is not connection.connection:
             connection.ensure_connection()
             cursor = connection.create_cursor()
-            for name, loader in self.loaders.items():
-                cursor.adapters.register_loader(name, loader)
+            self.register_loaders(cursor)
             self.connected, self.kept = connection.connection, connection.make_cursor(cursor)
         return connection.make_debug_cursor(self.kept.cursor) if connection.queries_logged else self.kept
+
+    def register_loaders(self, cursor) -> None:
+        """Let psycopg's cursor return values as this one does."""
+        for name, loader in self.loaders.items():
+            cursor.adapters.register_loader(name, loader)
 
     def forget(self) -> None:
         self.connected, self.kept = None, None

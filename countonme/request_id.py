@@ -31,5 +31,7 @@ class RequestIdMiddleware:
             response["Content-Length"] = len(response.content)
             if request.method == "HEAD":
                 response.content = b""
+        if response.streaming and request.method == "HEAD":
+            response.streaming_content = ()
         access.ended(request, response, started)
         return response

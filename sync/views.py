@@ -1,15 +1,14 @@
 from collections.abc import Iterator
 from io import BytesIO
 
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseBase
 from django.utils.decorators import method_decorator
-from django.views.decorators.gzip import gzip_page
 from drf_spectacular.utils import extend_schema
-from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from countonme import metrics
 from countonme.body import StrictJSONParser, content_length, sent_data
+from countonme.compression import Body, accepts_gzip, gzip_if_accepted
 from countonme.negotiation import JSONFirst
 from countonme.timeouts import at_length
 from devices.conditional_reads import ConditionalReads
@@ -32,7 +31,7 @@ class PlainTextIsJSON(JSONFirst):
 
 # An answer that is compressed tells its length, which betrays secrets that stand beside what a stranger can put there.
 # Here nobody but the device puts anything anywhere, and its token is in no answer.
-@method_decorator(gzip_page, name="dispatch")
+@method_decorator(gzip_if_accepted, name="dispatch")
 @extend_schema(tags=["sync"])
 class SyncViewSet(ConditionalReads, ViewSet):
     """A phone's changes, and everybody else's. Everything is asked for by the device that calls, `request.user`."""
@@ -51,12 +50,14 @@ class SyncViewSet(ConditionalReads, ViewSet):
         examples=PULLED_EXAMPLES,
     )
     @at_length()
-    def pull(self, request) -> Response:
+    def pull(self, request) -> HttpResponseBase:
         query = checked(PullQuery, request.query_params.dict(), self)
-        with turns.turn(request.user.pk):
-            response = Response(pull(request.user, query["last_pulled_at"], query["migration"]))
-        response.add_post_render_callback(count_pull)
-        return response
+        body = Body(gzip=accepts_gzip(request))
+        with turns.turn(request.user.pk) as turn:
+            rows = pull(request.user, query["last_pulled_at"], query["migration"], body, on_large=turn.become_large)
+        metrics.synced_rows("pull", rows)
+        metrics.synced_bytes("pull", body.size)
+        return body.response("application/json")
 
     @extend_schema(
         operation_id="push",
@@ -75,13 +76,6 @@ class SyncViewSet(ConditionalReads, ViewSet):
                 turn.become_large()
             refused = push(request.user, bodies(request), query["last_pulled_at"])
             return HttpResponse(written(refused), content_type="application/json")
-
-
-def count_pull(response) -> None:
-    """Count an answer once it is written, before it is compressed."""
-    rows = sum(len(rows) for lists in response.data["changes"].values() for rows in lists.values())
-    metrics.synced_rows("pull", rows)
-    metrics.synced_bytes("pull", len(response.content))
 
 
 def bodies(request) -> Iterator:

@@ -110,6 +110,46 @@ class TestAPreparedQuery:
         assert query(device=device.pk, limit=2) == rows[:2]
         assert query(device=device.pk, limit=9, offset=4) == rows[4:]
 
+    @pytest.mark.parametrize("rows", [0, 1, 2, 3, 4, 5])
+    @pytest.mark.parametrize(
+        "shape",
+        [
+            lambda device: Product.objects.for_device(device).by_name(),
+            lambda device: Product.objects.for_device(device).by_name().values("id", "fat_100g", "created_at", "name"),
+            lambda device: Product.objects.for_device(device).by_name().values_list("id", "fat_100g", "created_at"),
+        ],
+        ids=["models", "dicts", "tuples"],
+    )
+    def test_is_read_in_chunks_too(self, device, django_assert_num_queries, shape, rows):
+        ProductFactory.create_batch(rows, device=device)
+        query = Prepared(shape)
+        every = query(device=device.pk)
+
+        with django_assert_num_queries(1 if rows < 2 else 2):
+            chunks = list(query.chunks(2, device=device.pk))
+
+        assert [row for chunk in chunks for row in chunk] == every
+        assert [list(map(type, row)) for chunk in chunks for row in chunk if isinstance(row, tuple)] == [
+            list(map(type, row)) for row in every if isinstance(row, tuple)
+        ]
+        assert [len(chunk) for chunk in chunks if chunk] == [2] * (rows // 2) + [1] * (rows % 2)
+
+    @pytest.mark.postgres
+    def test_closes_its_cursor_with_its_iterator(self, device):
+        ProductFactory.create_batch(5, device=device)
+        chunks = Prepared(lambda device: Product.objects.for_device(device).by_name()).chunks(2, device=device.pk)
+        next(chunks), next(chunks)
+
+        def is_open() -> bool:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM pg_cursors WHERE name LIKE '_django_curs%'")
+                return cursor.fetchone()[0] == 1
+
+        before = is_open()
+        chunks.close()
+
+        assert (before, is_open()) == (True, False)
+
     @pytest.mark.parametrize("many", [0, 1, 3])
     def test_takes_any_number_of_ids(self, device, many):
         products = [ProductFactory(device=device, name=name) for name in "abcde"]

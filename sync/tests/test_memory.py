@@ -1,10 +1,16 @@
-"""What a push takes of the memory: the rows, the checked ones and the models must never all be there at once."""
+"""What sync takes of the memory: the rows, the checked ones and the models must never all be there at once."""
 
 import json
 import tracemalloc
+from datetime import date
+from decimal import Decimal
 
 import pytest
 
+from countonme import compression
+from devices.owned import change_set
+from food_entries.models import FoodEntry
+from products.tests.factories import ProductFactory
 from sync.tests.phone import ALL_STORED, entry, live, portion, product, pushed, revision
 
 COUNT = 3_000
@@ -108,3 +114,33 @@ class TestThePeakOfAPush:
         rows = [{"id": row["id"]} for row in diary(COUNT)["food_entries"]]
 
         assert peak_of(api, warm, {"food_entries": rows}) < 12
+
+
+class TestThePeakOfAPull:
+    @pytest.fixture
+    def many(self, device) -> int:
+        """A device with many entries, some of which are deleted. Returns the number of rows."""
+        of = ProductFactory(device=device)
+        eaten = {"product": of, "grams": Decimal("70.50"), "date": date(2026, 1, 5)}
+        with change_set(device):
+            FoodEntry.all_objects.add_all([FoodEntry.draft(device, **eaten) for _ in range(4 * COUNT)])
+            ids = list(FoodEntry.objects.for_device(device).values_list("pk", flat=True)[:COUNT])
+            FoodEntry.objects.for_device(device).filter(pk__in=ids).soft_delete()
+        return 4 * COUNT
+
+    @pytest.mark.parametrize("accepted", ["gzip", ""])
+    @pytest.mark.parametrize("since", [0, 1, 10**9], ids=["first", "again", "restored"])
+    def test_is_a_small_part_of_its_rows(self, api, many, monkeypatch, since, accepted):
+        """A row alone takes 1,500 bytes as a dict, and 350 as JSON."""
+        monkeypatch.setattr(compression, "LARGE", 100_000)
+        query = {"last_pulled_at": since}
+        api.get("/v1/sync", query)
+        tracemalloc.start()
+        try:
+            response = api.get("/v1/sync", query, headers={"Accept-Encoding": accepted})
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+        assert response.status_code == 200
+        assert peak / many < 350, peak / many
