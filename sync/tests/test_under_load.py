@@ -117,7 +117,7 @@ def test_no_puller_misses_a_row_or_sees_a_child_without_its_parent(api):
 def test_a_counter_that_is_read_after_the_rows_is_found_out(api, monkeypatch):
     """The test above would fail if the feed were wrong: here it is."""
 
-    def counter_last(device: Device, since: int, whole, body: Body) -> int:
+    def counter_last(device: Device, since: int, whole, body: Body, on_large) -> int:
         early = Body(gzip=False)
         count = pull(device, since, whole, early)
         answer = json.loads(early.response("application/json").getvalue())
