@@ -2,10 +2,11 @@
 
 import json
 import re
+from contextlib import suppress
 from io import BytesIO
 
 from django.conf import settings
-from django.http import JsonResponse
+from django.http import JsonResponse, UnreadablePostError
 from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import JSONParser
@@ -53,7 +54,11 @@ class BodyMiddleware:
                 return too_large(limit)
             request.META["CONTENT_LENGTH"] = str(len(body))
             request._stream = BytesIO(body)
-        return self.get_response(request)
+        response = self.get_response(request)
+        if length and response.status_code == 429:  # it was sent before the body was read
+            with suppress(UnreadablePostError):
+                drain(request, DRAINED_AT_MOST)
+        return response
 
 
 def drain(stream, length: int) -> None:

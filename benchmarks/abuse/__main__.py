@@ -31,7 +31,7 @@ from benchmarks.servers import Server, migrate, ours, running, say
 
 DATABASE = "countonme"
 NOTHING, ALL = "nothing", "all"
-SHARES = {NOTHING: 1, **{attack.name: attack.share for attack in ATTACKS}, ALL: 3}  # of the time
+SHARES = {NOTHING: 1, **{attack.name: attack.share for attack in ATTACKS}, ALL: 6}  # of the time
 LOOK_EVERY = 0.05  # seconds between two looks at the memory
 
 

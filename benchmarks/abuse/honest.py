@@ -3,7 +3,6 @@
 import http.client
 import json
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import uuid4
@@ -11,6 +10,7 @@ from uuid import uuid4
 from benchmarks.abuse.attacks import Caller
 
 PAUSE = 0.2  # seconds between two requests: five a second, 300 a minute
+WARM_UP = 40  # requests before the attack begins
 PATIENCE = 10  # seconds until a phone gives up on a request
 DAY = "2026-01-05"
 TIMEOUT, CLOSED, REJECTED = "timeout", "closed", "rejected rows"
@@ -47,9 +47,11 @@ class Phone:
         return self.samples
 
     def warm_up(self) -> None:
-        """Let a worker see the device before anything is measured."""
-        with suppress(OSError, http.client.HTTPException):
-            self.exchange("GET", "/v1/products", None, {})
+        """Send each request a few times before anything is measured: each thread prepares its queries once."""
+        day = self.day()
+        for _ in range(WARM_UP):
+            next(day)
+        self.samples.clear()
 
     def day(self):
         """Send one request at each step."""

@@ -1,10 +1,12 @@
 import json
 import time
+from io import BytesIO
 
 import pytest
+from django.http import HttpResponse
 from drf_spectacular.generators import SchemaGenerator
 
-from countonme.body import MAX_CONTAINERS, MAX_VALUES, is_too_complex
+from countonme.body import MAX_CONTAINERS, MAX_VALUES, BodyMiddleware, is_too_complex
 
 ROW_ID = "0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11"
 
@@ -39,6 +41,25 @@ class TestAMissingBody:
 
     def test_is_not_the_same_as_an_empty_object(self, api):
         assert api.post("/v1/sync", {}).status_code == 200
+
+
+class TestABodyThatNoViewHasRead:
+    @pytest.mark.parametrize(("status", "is_read"), [(429, True), (401, False)])
+    def test_is_read_if_the_client_is_to_try_again(self, rf, status, is_read):
+        request = rf.post("/v1/sync", b"x" * 100_000, content_type="application/json")
+
+        BodyMiddleware(lambda _: HttpResponse(status=status))(request)
+
+        assert (request.read() == b"") == is_read
+
+    def test_may_break_off(self, rf):
+        class BrokenOff(BytesIO):
+            def read(self, size=-1):
+                raise OSError("the client is gone")
+
+        request = rf.generic("POST", "/v1/sync", **{"wsgi.input": BrokenOff(), "CONTENT_LENGTH": "100000"})
+
+        assert BodyMiddleware(lambda _: HttpResponse(status=429))(request).status_code == 429
 
 
 class TestAComplexBody:
