@@ -91,7 +91,8 @@ def existing_device(device_id: UUID) -> Device:
 
 @Prepared
 def devices_by_id(pk) -> QuerySet:
-    return Device.objects.filter(pk=pk).defer("row_counts")  # which only a change set reads
+    # A change set reads the counters by itself, under the device's lock.
+    return Device.objects.filter(pk=pk).defer("row_counts", "new_rows", "new_rows_day")
 
 
 class DeviceTokenScheme(OpenApiAuthenticationExtension):

@@ -28,21 +28,22 @@ class DeviceRates:
     """
 
     def __init__(self):
-        self.paid_at: OrderedDict[UUID, float] = OrderedDict()  # the least recently used device first
+        self.paid_at: OrderedDict[bytes, float] = OrderedDict()  # the least recently used device first
         self.lock = Lock()
 
     def wait(self, device_id: UUID) -> float | None:
         """Count a request and return None; over the rate, count nothing and return the seconds to wait."""
         number, period = parse_rate(settings.DEVICE_RATE)
         cost = period / number
+        key = device_id.bytes  # which remembers its hash
         with self.lock:
             now = monotonic()
-            paid_at = max(self.paid_at.get(device_id, now), now) + cost
+            paid_at = max(self.paid_at.get(key, now), now) + cost
             wait = paid_at - now - period
             if wait > ROUNDING:
                 return wait
-            self.paid_at[device_id] = paid_at
-            self.paid_at.move_to_end(device_id)
+            self.paid_at[key] = paid_at
+            self.paid_at.move_to_end(key)
             if len(self.paid_at) > MAX_DEVICES:
                 self.paid_at.popitem(last=False)
         return None

@@ -27,7 +27,7 @@ from benchmarks.abuse.preparation import Preparation, World
 from benchmarks.abuse.report import Row, exit_code, failed, table
 from benchmarks.machine import rss_of, workers_of
 from benchmarks.processes import Postgres, folder_of_owner, postgres, until
-from benchmarks.servers import Server, migrate, ours, running, say
+from benchmarks.servers import NO_LIMITS, Server, migrate, ours, running, say
 
 DATABASE = "countonme"
 NOTHING, ALL = "nothing", "all"
@@ -68,8 +68,8 @@ def served_from(database: Postgres) -> Server:
     """Return the service on a new database, which is migrated. Its settings are the defaults, behind one proxy."""
     database.run(f"CREATE DATABASE {DATABASE}")
     service = ours(DATABASE)
-    for setting in ("REGISTER_RATE", "ROTATE_RATE", "DEVICE_RATE", "BCRYPT_ROUNDS"):  # which other benchmarks change
-        service.environment.pop(setting, None)
+    for setting in (*NO_LIMITS, "BCRYPT_ROUNDS"):
+        del service.environment[setting]
     service.environment |= {"DATABASE_URL": database.url(DATABASE), "NUM_PROXIES": "1"}
     migrate(service.environment)
     return service

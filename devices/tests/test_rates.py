@@ -123,7 +123,7 @@ class TestDeviceRates:
         for number in (1, 2, 3, 4, 2):
             device_rates.wait(UUID(int=number))
 
-        assert [device_id.int for device_id in device_rates.paid_at] == [2, 3, 4]
+        assert [UUID(bytes=key).int for key in device_rates.paid_at] == [2, 3, 4]
         assert device_rates.wait(UUID(int=4)) == 60
         assert device_rates.wait(UUID(int=1)) is None
         assert len(device_rates.paid_at) == 3
