@@ -334,19 +334,20 @@ class Incoming:
         A row that always has a part is counted with it. The first part that comes for it is counted already.
         """
         whole_id = values.get(self.table.part_of)
-        if self.table.max_parts is not None:
-            if self.parts_stored[whole_id] >= self.table.max_parts:
-                return quota_errors(quota_reached(self.table.max_parts, self.table.model, self.whole.table.model))
-            self.parts_stored[whole_id] += 1
+        most = self.table.max_parts
+        if most is not None and self.parts_stored[whole_id] >= most:
+            return quota_errors(quota_reached(most, self.table.model, self.whole.table.model))
         if self.whole and whole_id in self.whole.promised:
             self.whole.promised.remove(whole_id)
-            return None
-        tables = [self.table, *(part.table for part in self.parts() if part.table.each_whole_has_one)]
-        for others, table in enumerate(tables):
-            if refusal := self.push.quota.refusal(table.model, others):
-                return quota_errors(refusal)
-        for table in tables:
-            self.push.quota.add(table.model)
+        else:
+            tables = [self.table, *(part.table for part in self.parts() if part.table.each_whole_has_one)]
+            for others, table in enumerate(tables):
+                if refusal := self.push.quota.refusal(table.model, others):
+                    return quota_errors(refusal)
+            for table in tables:
+                self.push.quota.add(table.model)
+        if most is not None:
+            self.parts_stored[whole_id] += 1
         return None
 
     def claims(self, row: DeviceOwned, values: Values) -> bool:
