@@ -80,7 +80,9 @@ class DeviceAdmin(ActsAdmin, FoundById):
             for model in owned_models()
         ]
         used.append(("Rows added today", quota.new_rows, quota.daily_limit))
-        return format_html_join("", "<p>{}: {} of {}</p>", used)
+        return format_html_join(
+            "", "<p>{}: {} of {}</p>", ((name, f"{rows:,}", f"{limit:,}") for name, rows, limit in used)
+        )
 
     @admin.display(description="The last 30 days")
     def charts(self, device: Device) -> str:

@@ -239,8 +239,8 @@ class TestASupportMember:
     def test_sees_the_counters(self, api, device, support, bread):
         page = support.get(f"/admin/devices/device/{device.pk}/change/").content.decode()
 
-        assert "<p>Products: 1 of 20000</p><p>Portions: 1 of 40000</p><p>Food entries: 0 of 250000</p>" in page
-        assert "<p>Rows added today: 2 of 100000</p>" in page
+        assert "<p>Products: 1 of 20,000</p><p>Portions: 1 of 40,000</p><p>Food entries: 0 of 250,000</p>" in page
+        assert "<p>Rows added today: 2 of 100,000</p>" in page
 
 
 class TestEveryModelThatADeviceOwns:
