@@ -142,7 +142,7 @@ class TestSupport:
         api.use(token)
         statuses.append(api.get("/v1/products").status_code)
 
-        assert statuses == [401, 401, 200]
+        assert statuses == [403, 401, 200]
         logged_in.click(".historylink")
         assert [why in logged_in.said for why in ("Stolen.", "Found, but without", "Unblocked. Found.")] == [True] * 3
         assert logged_in.complaints() == []
