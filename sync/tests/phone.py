@@ -10,7 +10,8 @@ ALL_STORED = {"experimentalRejectedIds": {}, "rejected": []}
 def pulled(api, since=None, **query) -> dict:
     response = api.get("/v1/sync", query | ({} if since is None else {"last_pulled_at": since}))
     assert response.status_code == 200, response.getvalue()
-    return json.loads(response.getvalue())  # a large one is streamed
+    is_large = getattr(response, "streaming", False)
+    return json.loads(response.getvalue()) if is_large else response.json()
 
 
 def push(api, since=None, **tables):
