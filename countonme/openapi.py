@@ -73,8 +73,8 @@ class ContractSchema(AutoSchema):
 
     def _get_request_body(self, direction="request") -> dict | None:
         body = super()._get_request_body(direction)
-        if body and self.method == "POST":
-            body["required"] = True
+        if body:
+            body["required"] = True  # a missing one is a 400
         return body
 
     def _get_request_for_media_type(self, serializer, direction="request"):

@@ -136,6 +136,25 @@ class TestTheSchema:
 
         assert (one["$ref"], many["maxItems"]) == ("#/components/schemas/FoodEntryRequest", 100)
 
+    def test_requires_every_body(self):
+        bodies = [
+            operation["requestBody"]
+            for operations in DOCUMENT["paths"].values()
+            for operation in operations.values()
+            if "requestBody" in operation
+        ]
+
+        assert len(bodies) >= 10
+        assert all(body["required"] for body in bodies)
+
+    def test_knows_no_other_tables_and_lists_in_a_push(self):
+        schemas = DOCUMENT["components"]["schemas"]
+        tables = schemas["PushedChangesRequest"]["properties"].values()
+
+        assert schemas["PushedChangesRequest"]["additionalProperties"] is False
+        for table in tables:
+            assert schemas[table["$ref"].rpartition("/")[2]]["additionalProperties"] is False
+
     def test_lets_no_update_choose_an_id(self):
         components = DOCUMENT["components"]["schemas"]
 
