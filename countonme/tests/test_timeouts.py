@@ -511,11 +511,11 @@ class TestAStatementThatEndsAfterItsCancel:
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 class TestACommit:
-    @pytest.fixture
-    def deferred(self):
-        """A trigger that makes the commit of a new device take half a second."""
+    @pytest.fixture(params=["0.5"])
+    def deferred(self, request):
+        """A trigger that makes the commit of a new device take half a second, or as long as the test says."""
         with connection.cursor() as cursor:
-            cursor.execute(SLEEP.format("0.5"))
+            cursor.execute(SLEEP.format(request.param))
             cursor.execute(
                 "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON devices DEFERRABLE INITIALLY DEFERRED"
                 " FOR EACH ROW EXECUTE FUNCTION slow()"
@@ -533,6 +533,16 @@ class TestACommit:
 
         assert Device.objects.count() == 1
         assert cancelled == []
+
+    @pytest.mark.parametrize("deferred", ["3"], indirect=True)
+    def test_that_can_not_be_ended_is_no_outage(self, breaker, deferred):
+        with short_limits(prepare_threshold=None):
+            with pytest.raises(OperationalError, match="does not react"), transaction.atomic():
+                Device.objects.create(id=uuid4(), token_hash="x")
+
+            assert not breaker.is_open
+            connection.close_if_unusable_or_obsolete()
+            sleep(0)
 
 
 @pytest.mark.direct

@@ -61,10 +61,12 @@ class Connection(psycopg.Connection):
 
     If the connection goes straight to PostgreSQL, the server ends a slow statement (`statement_timeout`). Behind a
     pooler it can't be given that limit; then the client cancels the statement. Either way the statement fails and the
-    connection stays. Only when nothing comes back at all is the connection closed, and the circuit breaker opens.
+    connection stays. If nothing comes back at all, the connection is closed. If the database does not react to a new
+    connection either, the circuit breaker opens.
     """
 
     seconds: float
+    params: dict  # of `connect`
     may_cancel = True
 
     @classmethod
@@ -72,7 +74,7 @@ class Connection(psycopg.Connection):
         connecting.until = monotonic() + give_up_after
         with breaker.guard():
             connection = super().connect(**params)
-        connection.seconds = give_up_after
+        connection.seconds, connection.params = give_up_after, params
         return connection
 
     @classmethod
@@ -118,7 +120,8 @@ class Connection(psycopg.Connection):
         try:
             result = super().wait(resumed(gen), timeout=max(0.0, end - monotonic()))
         except psycopg.errors._WaitTimeout as error:
-            breaker.open()
+            if not is_delivered or not self.reacts_to_others():
+                breaker.open()
             self.close()  # the response may still come, and would be taken for the next statement's
             raise psycopg.OperationalError("The database does not react.") from error
         finally:
@@ -129,6 +132,18 @@ class Connection(psycopg.Connection):
             # its wait for a synchronous standby, and PostgreSQL calls that a success.
             raise psycopg.errors.QueryCanceled("The statement was too slow.")
         return result
+
+    def reacts_to_others(self) -> bool:
+        """Return whether the database serves a new connection.
+
+        A commit or a write that waits for a slow disk can't be ended. That is no outage: reads go on.
+        """
+        try:
+            with type(self).connect(give_up_after=GRACE, **self.params) as other:
+                other.execute("SELECT 1")
+        except psycopg.Error:
+            return False
+        return True
 
     def commit(self) -> None:
         """Commit. That is never cancelled: it would confirm a write that a synchronous standby does not have."""
