@@ -23,7 +23,7 @@ def ended(request, response, started: float) -> None:
     route = route_of(request)
     if metrics.instruments:
         metrics.request_answered(request.method, route, status, seconds)
-    level = INFO if status < 500 else ERROR
+    level = ERROR if status >= 500 and status != 507 else INFO  # a quota that is reached is no failure
     if not log.isEnabledFor(level):
         return
     tell(

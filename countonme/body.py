@@ -8,7 +8,7 @@ from io import BytesIO
 from django.conf import settings
 from django.http import JsonResponse, UnreadablePostError
 from rest_framework import status
-from rest_framework.exceptions import APIException, ParseError
+from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
 from rest_framework.parsers import JSONParser
 
 from countonme.errors import bad_request
@@ -55,7 +55,7 @@ class BodyMiddleware:
             request.META["CONTENT_LENGTH"] = str(len(body))
             request._stream = BytesIO(body)
         response = self.get_response(request)
-        if length and response.status_code == 429:  # it was sent before the body was read
+        if length and response.status_code in (403, 429):  # the token is right; the body may not have been read
             with suppress(UnreadablePostError):
                 drain(request, DRAINED_AT_MOST)
         return response
@@ -88,9 +88,25 @@ def sent_data(request):
 
     `request.data` is empty then, as if `{}` had been sent: a request whose body was lost would be acknowledged.
     """
+    require_body(request)
+    return request.data
+
+
+def require_body(request) -> None:
     if request.stream is None:
         raise ParseError("The body is missing.")
-    return request.data
+
+
+def sent_bytes(request) -> bytes:
+    """Return the body of a DRF request as it was sent, once; raise an APIException if it is missing or is not JSON.
+
+    Neither it nor what is parsed from it stays in the request. DRF's requests, views and responses refer to each other
+    until Python's garbage collector finds them, and some large bodies would fill the memory until then.
+    """
+    require_body(request)
+    if request.negotiator.select_parser(request, request.parsers) is None:
+        raise UnsupportedMediaType(request.content_type)
+    return request.stream.read()
 
 
 class StrictJSONParser(JSONParser):

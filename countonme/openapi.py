@@ -39,12 +39,12 @@ ERRORS = {
     409: "A conflict with what is stored.",
     413: "The body is larger than 1 MiB (20 MiB in a push), or holds more than 120,000 objects and arrays or 1,500,000 "
     "values.",
-    415: "The body is not `application/json`.",
+    415: "The type of the body is not accepted.",
     422: "A value is missing or out of bounds, in the body or in the query.",
     429: "Too many requests.",
     507: "The device has reached its quota of rows. Reads, edits and deletions still work.",
     500: "A fault of ours.",
-    503: "The database cannot be reached.",
+    503: "The database cannot be reached, or the request took too long.",
 }
 REQUEST_ID = OpenApiParameter(
     "X-Request-ID",

@@ -45,7 +45,7 @@ INSTALLED_APPS = [
     "sync",
 ]
 
-# The API needs the first eight. AdminSession passes itself and all that comes after it by, but for the admin.
+# The API needs the first nine. AdminSession passes itself and all that comes after it by, but for the admin.
 MIDDLEWARE = [
     "countonme.request_id.RequestIdMiddleware",
     "countonme.headers.HeadersMiddleware",
@@ -55,6 +55,7 @@ MIDDLEWARE = [
     "countonme.cors.BrowsersMiddleware",
     "countonme.body.BodyMiddleware",
     "devices.conditional_reads.ConditionalReadsMiddleware",
+    "countonme.disconnects.DisconnectMiddleware",
     "countonme.admin_only.AdminSession",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

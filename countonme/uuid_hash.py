@@ -10,7 +10,7 @@ from uuid import UUID
 
 
 def salted_hash(self: UUID) -> int:
-    """Return the hash of the id's bytes, which Python salts anew in each process (PYTHONHASHSEED)."""
+    """Return the hash of the id's bytes, whose salt Python makes for each process (PYTHONHASHSEED)."""
     return hash(self.bytes)
 
 

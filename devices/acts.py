@@ -13,11 +13,13 @@ from django.db import IntegrityError, models, transaction
 from django.http import HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from rest_framework.exceptions import Throttled
 
 from countonme.errors import Conflict, InvalidToken, conflict_of
 from devices import tokens
+from devices.quotas import QuotaReached
 
-REFUSALS = (Conflict, InvalidToken, IntegrityError, ObjectDoesNotExist)
+REFUSALS = (Conflict, InvalidToken, IntegrityError, ObjectDoesNotExist, QuotaReached, Throttled)
 
 
 @dataclass(frozen=True)

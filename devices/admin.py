@@ -15,8 +15,8 @@ from devices.quotas import Quota
 BLOCK = Act(
     name="block",
     label="Block",
-    explained="From the next request on, its token is refused with a message that it is blocked. What it keeps stays "
-    "as it is.",
+    explained="From the next request on, every request gets 403, with the message that the device is blocked. Its data "
+    "is kept.",
     done="Blocked.",
     permission="devices.block_device",
     run=methodcaller("block"),

@@ -40,7 +40,7 @@ class Quota:
 
     @classmethod
     def of(cls, device, now: datetime) -> Self:
-        """Return the quota of a device whose row was read without a lock: to be shown, not to be decided by."""
+        """Return the quota of a device whose row was read without a lock: for display only."""
         counters = json.dumps(device.row_counts), device.new_rows, device.new_rows_day
         return cls(*counters, registered_at=device.created_at, now=now)
 

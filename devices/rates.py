@@ -21,14 +21,14 @@ def parse_rate(text: str) -> tuple[int, int]:
 
 
 class DeviceRates:
-    """The generic cell rate algorithm: for each device the moment at which all its requests are paid for.
+    """The generic cell rate algorithm: it stores the theoretical arrival time of each device's next request.
 
-    Each request costs an equal part of the period. A device may owe one period at most: it can send the whole number
-    of requests at once, and then as many as the rate allows, evenly.
+    Each request moves that time on by an equal part of the period. It may be one period ahead at most: so a device can
+    send the whole number of requests at once, and then as many as the rate allows, evenly.
     """
 
     def __init__(self):
-        self.paid_at: OrderedDict[bytes, float] = OrderedDict()  # the least recently used device first
+        self.arrival_at: OrderedDict[bytes, float] = OrderedDict()  # the least recently used device first
         self.lock = Lock()
 
     def wait(self, device_id: UUID) -> float | None:
@@ -38,14 +38,14 @@ class DeviceRates:
         key = device_id.bytes  # which remembers its hash
         with self.lock:
             now = monotonic()
-            paid_at = max(self.paid_at.get(key, now), now) + cost
-            wait = paid_at - now - period
+            arrival_at = max(self.arrival_at.get(key, now), now) + cost
+            wait = arrival_at - now - period
             if wait > ROUNDING:
                 return wait
-            self.paid_at[key] = paid_at
-            self.paid_at.move_to_end(key)
-            if len(self.paid_at) > MAX_DEVICES:
-                self.paid_at.popitem(last=False)
+            self.arrival_at[key] = arrival_at
+            self.arrival_at.move_to_end(key)
+            if len(self.arrival_at) > MAX_DEVICES:
+                self.arrival_at.popitem(last=False)
         return None
 
 

@@ -26,8 +26,8 @@ class Limit:
     """Something that one caller may do as often as a setting says, such as `10/min`.
 
     DRF's own throttles read a list from the cache and write it back: two requests at once count as one, and with a
-    cache in each process every worker counts for itself. Here the history is a row, which is locked while it is judged.
-    A caller is stored as a keyed hash only, and only while it counts.
+    cache in each process every worker counts for itself. Here the history is a row, which is locked while the limit is
+    checked. A caller is stored as a keyed hash only, and only while it counts.
 
     A caller is a sequence of tiers, the narrowest first, such as the networks of an address. Each wider tier has ten
     times the limit of the one before. A request counts in all tiers or in none.

@@ -4,6 +4,7 @@ from rest_framework.views import APIView
 
 from countonme.body import sent_data
 from countonme.renderers import Answer
+from countonme.timeouts import at_length
 from devices.models import Device
 from devices.owned import delete_device
 from devices.serializers import DeviceSerializer, RegisterSerializer, TokenSerializer
@@ -71,6 +72,7 @@ class MeView(APIView):
         return Answer(DeviceSerializer(request.user).data)
 
     @extend_schema(operation_id="delete_me", summary="Delete the device", responses={204: None})
+    @at_length()
     def delete(self, request) -> Response:
         """Delete the device and all its rows, in one transaction. Its token is refused from then on."""
         delete_device(request.user)

@@ -1,7 +1,7 @@
 """The push: a phone's changes, judged against what is stored, and then stored in one change set, or not at all."""
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from uuid import UUID
 
 from django.db import connection
@@ -20,6 +20,7 @@ from sync.cursor import Cursor
 from sync.sent import Sent, SentRow, read
 from sync.tables import TABLES, Named, Table, Values
 
+LARGE = 2_000  # stored rows that are read
 AT_HAND = 500  # rows at hand at once, where that can be: a model takes ten times what is sent of it
 
 
@@ -39,12 +40,13 @@ class IdsTaken(Exception):
         self.table, self.ids = table, ids
 
 
-def push(device: Device, bodies: Iterator, since: int) -> Refused:
+def push(device: Device, bodies: Iterator, since: int, on_large: Callable[[], None] = lambda: None) -> Refused:
     """Store what a phone that last pulled at `since` has changed, and return which rows are refused, and why.
 
     `bodies` yields what was sent, as often as it is asked: reading it uses it up, so that its rows, the checked ones
     and the models are never all there at once. Raises PushConflict where something has changed since that the phone
-    did not know; then nothing is stored.
+    did not know; then nothing is stored. As soon as more than LARGE stored rows have been read, `on_large` is called.
+    If it raises an exception, nothing is stored, and the caller gets the exception.
     """
     taken = {table: set() for table in TABLES}
     while True:
@@ -53,7 +55,7 @@ def push(device: Device, bodies: Iterator, since: int) -> Refused:
         try:
             with change_set(device, counts_rows=False) as changes:
                 plan_for_what_is_asked()
-                refused |= Push(device, changes, sent, taken).stored(since)
+                refused |= Push(device, changes, sent, taken, on_large).stored(since)
         except IdsTaken as found:
             # Seen only when the rows were to be stored, since nobody reads another device's rows: once more, from the
             # start, knowing it. Each time there are more of them, so that it ends.
@@ -77,10 +79,24 @@ def plan_for_what_is_asked() -> None:
 class Push:
     """A push under the device's lock."""
 
-    def __init__(self, device: Device, changes: ChangeSet, sent: list[Sent], taken: dict[Table, set[UUID]]):
+    def __init__(
+        self,
+        device: Device,
+        changes: ChangeSet,
+        sent: list[Sent],
+        taken: dict[Table, set[UUID]],
+        on_large: Callable[[], None],
+    ):
         self.device, self.changes, self.quota, self.at = device, changes, changes.quota, changes.at
         self.incoming = {of.table.model: Incoming(self, of, taken[of.table]) for of in sent}
         self.ids: dict[UUID | None, UUID | None] = {}
+        self.on_large, self.rows_read = on_large, 0
+
+    def count_read(self, rows: int) -> None:
+        was_large = self.rows_read > LARGE
+        self.rows_read += rows
+        if self.rows_read > LARGE and not was_large:
+            self.on_large()
 
     def stored(self, since: int) -> Refused:
         """Judge everything, and only then store it: the deletions first, then table by table."""
@@ -146,7 +162,9 @@ class Incoming:
         """Have the device's rows of these ids at hand."""
         unknown = [row_id for row_id in row_ids if row_id not in self.rows]
         for ids in in_batches(unknown, AT_HAND):  # a row as it comes takes as much memory as the row it becomes
-            for row in self.table.rows_by_id(device=self.push.device.pk, ids=ids):
+            rows = self.table.rows_by_id(device=self.push.device.pk, ids=ids)
+            self.push.count_read(len(rows))
+            for row in rows:
                 self.rows[row.pk] = row
                 self.share_ids(row)
                 if (held := self.exclusive_of(row)) != self.table.exclusive:
@@ -324,9 +342,13 @@ class Incoming:
         if self.table.max_parts is None:
             return
         sent = [self.wanted[row_id].values for row_id in row_ids if row_id in self.wanted and row_id not in self.rows]
-        wholes = {values[self.table.part_of] for values in sent} - self.parts_stored.keys()
-        self.parts_stored.update(dict.fromkeys(wholes, 0))
-        self.parts_stored.update(self.table.stored_parts(device=self.push.device.pk, wholes=list(wholes)))
+        self.count_parts_of({values[self.table.part_of] for values in sent})
+
+    def count_parts_of(self, wholes: set[UUID]) -> None:
+        unknown = wholes - self.parts_stored.keys()
+        if unknown:
+            self.parts_stored.update(dict.fromkeys(unknown, 0))
+            self.parts_stored.update(self.table.stored_parts(device=self.push.device.pk, wholes=list(unknown)))
 
     def count_new(self, values: Values) -> list[dict] | None:
         """Count a new row; return the errors that refuse it if there may be no more.
@@ -406,15 +428,21 @@ class Incoming:
         """
         if not self.table.each_whole_has_one:
             return
-        without, errors = [], []
+        most, without, errors = self.table.max_parts, [], []
+        if most is not None:
+            self.count_parts_of(set(wholes))
         for whole in wholes:
             if whole in self.whole.promised:
                 self.whole.promised.remove(whole)
-            elif refusal := self.push.quota.refusal(self.table.model):
+                continue
+            refusal = self.push.quota.refusal(self.table.model)
+            if most is not None and self.parts_stored[whole] >= most:
+                refusal = quota_reached(most, self.table.model, self.whole.table.model)
+            if refusal is None:
+                self.push.quota.add(self.table.model)
+            else:
                 without.append(whole)
                 errors = quota_errors(refusal)
-            else:
-                self.push.quota.add(self.table.model)
         if not without:
             return
         for part in self.table.parts_deleted_at(self.push.device.pk, without, self.push.at):

@@ -6,7 +6,9 @@ from decimal import Decimal
 from uuid import UUID
 
 from rest_framework.exceptions import ErrorDetail
+from rest_framework.settings import api_settings
 
+from countonme.body import BodyTooComplex
 from countonme.errors import ValidationError, flattened, refusal
 from countonme.fields import parse_uuid
 from devices.owned import DeviceOwned
@@ -24,6 +26,8 @@ TOO_MANY = [
         "type": "quota",
     }
 ]
+MAX_UNKNOWN_ROWS = 120_000  # rows and deletions of unknown tables that one response names
+MAX_NAME = 64  # characters of a table's name: the response repeats it with each row
 UNKNOWN_TABLE = [{"loc": [], "msg": "The server does not know this table.", "type": "unknown_table"}]
 
 Packed = tuple  # names, and a value for each: a dict would take several times the memory, and there may be many
@@ -146,23 +150,29 @@ def read(body, tables: tuple[Table, ...]) -> tuple[list[Sent], Refused]:
     for table in tables:
         sent.append(Sent(table, body.get(table.name, {}), room))
         room -= len(sent[-1].rows) + len(sent[-1].deleted)
-    known = {table.name for table in tables}
-    unknown = {name: refused_rows(name, lists) for name, lists in body.items() if name not in known}
-    return sent, {name: rows for name, rows in unknown.items() if rows}
+    known, refused, count = {table.name for table in tables}, {}, 0
+    for name, lists in body.items():
+        if name not in known and (rows := refused_rows(name, lists)):
+            refused[name] = rows
+            count += len(rows)
+        if count > MAX_UNKNOWN_ROWS:
+            raise BodyTooComplex(f"The body has more than {MAX_UNKNOWN_ROWS:,} rows of tables that are not known.")
+    return sent, refused
 
 
 def refused_rows(table: str, lists) -> dict[str, list[dict]]:
     """Return the ids of all rows and deletions of a table that the server does not know, each with its errors."""
-    of_type(str, table)
-    *rows, deleted = lists_of(table, lists)
-    ids = dict.fromkeys(
-        id_of(row, table, name, place)
-        for name, sent in zip(LISTS, rows, strict=False)
-        for place, row in enumerate(sent)
-    )
-    for place, text in enumerate(deleted):
-        ids[of_type(str, text, table, "deleted", place)] = None
-    return dict.fromkeys(ids, UNKNOWN_TABLE)
+    if not is_text(table) or len(table) > MAX_NAME:
+        raise refusal(
+            api_settings.NON_FIELD_ERRORS_KEY, f"A table's name has at most {MAX_NAME} characters.", "invalid"
+        )
+    refused = {}
+    for name, sent in zip(LISTS, lists_of(table, lists), strict=True):
+        for place, row in enumerate(sent):
+            sent[place] = None  # the response needs the memory
+            row_id = of_type(str, row, table, name, place) if name == "deleted" else id_of(row, table, name, place)
+            refused[row_id] = UNKNOWN_TABLE
+    return refused
 
 
 def lists_of(table: str, lists) -> list[list]:

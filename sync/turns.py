@@ -36,7 +36,7 @@ class Turns:
     def __init__(self, places: int):
         self.places = places
         self.condition = Condition()
-        self.running: set[UUID] = set()  # devices
+        self.running: dict[UUID, Turn] = {}  # by device
         self.large = 0
         self.waiting: list[object] = []  # the longest one first
 
@@ -46,19 +46,22 @@ class Turns:
         with self.condition:
             if device_id in self.running:
                 self.wait(device_id)
-            self.running.add(device_id)
-        turn = Turn(self)
+            turn = self.running[device_id] = Turn(self)
         try:
             yield turn
         finally:
             with self.condition:
-                self.running.remove(device_id)
+                del self.running[device_id]
                 self.large -= turn.is_large
                 self.condition.notify_all()
 
     def wait(self, device_id: UUID) -> None:
-        """Wait for the end of the device's other request; raise Busy if there is no place to wait, or no end."""
-        if self.is_full:
+        """Wait for the end of the device's other request; raise Busy if there is no place to wait, or no end.
+
+        If the other request is small, it counts as well here: the two must leave a thread free.
+        """
+        is_small = not self.running[device_id].is_large
+        if self.large + len(self.waiting) + is_small >= self.places:
             raise Busy
         waiter = object()
         self.waiting.append(waiter)

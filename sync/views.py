@@ -4,11 +4,13 @@ from io import BytesIO
 from django.http import HttpResponse, HttpResponseBase
 from django.utils.decorators import method_decorator
 from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import ParseError
 from rest_framework.viewsets import ViewSet
 
 from countonme import metrics
-from countonme.body import StrictJSONParser, content_length, sent_data
+from countonme.body import StrictJSONParser, content_length, sent_bytes
 from countonme.compression import Body, accepts_gzip, gzip_if_accepted
+from countonme.disconnects import has_disconnected
 from countonme.negotiation import JSONFirst
 from countonme.timeouts import at_length
 from devices.conditional_reads import ConditionalReads
@@ -74,14 +76,15 @@ class SyncViewSet(ConditionalReads, ViewSet):
         with turns.turn(request.user.pk) as turn:
             if content_length(request) > LARGE_BODY:
                 turn.become_large()
-            refused = push(request.user, bodies(request), query["last_pulled_at"])
+            refused = push(request.user, bodies(request), query["last_pulled_at"], on_large=turn.become_large)
             return HttpResponse(written(refused), content_type="application/json")
 
 
 def bodies(request) -> Iterator:
-    """Yield what was sent, read anew each time."""
-    sent = request.body
+    """Yield what was sent, parsed each time. Raise ParseError if the client has disconnected: it will send it again."""
+    sent = sent_bytes(request)
+    if has_disconnected(request):
+        raise ParseError("The client has disconnected.")
     metrics.synced_bytes("push", len(sent))
-    yield sent_data(request)
     while True:
-        yield StrictJSONParser().parse(BytesIO(sent))
+        yield StrictJSONParser().parse(BytesIO(sent), parser_context=request.parser_context)

@@ -4,7 +4,7 @@ from django.db import migrations, transaction
 from django.db.models import Count
 
 MODELS = [("products", "Product"), ("products", "Portion"), ("food_entries", "FoodEntry")]
-BATCH = 500  # devices in one transaction
+BATCH = 20  # devices in one transaction
 
 
 def count_rows(apps, schema_editor) -> None:

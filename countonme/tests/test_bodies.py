@@ -44,8 +44,8 @@ class TestAMissingBody:
 
 
 class TestABodyThatNoViewHasRead:
-    @pytest.mark.parametrize(("status", "is_read"), [(429, True), (401, False)])
-    def test_is_read_if_the_client_is_to_try_again(self, rf, status, is_read):
+    @pytest.mark.parametrize(("status", "is_read"), [(429, True), (403, True), (401, False)])
+    def test_is_read_if_the_token_is_right(self, rf, status, is_read):
         request = rf.post("/v1/sync", b"x" * 100_000, content_type="application/json")
 
         BodyMiddleware(lambda _: HttpResponse(status=status))(request)

@@ -1,7 +1,10 @@
 from datetime import timedelta
+from importlib import import_module
+from io import StringIO
 from uuid import uuid4
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
 from django.utils import timezone
 
@@ -89,6 +92,21 @@ class TestTheCounters:
             "Repaired the counters of 1 devices.",
             "Repaired the counters of 0 devices.",
         ]
+
+    @pytest.mark.postgres
+    def test_are_repaired_under_the_devices_lock(self, api, bread, django_assert_num_queries):
+        with django_assert_num_queries(7) as queries:
+            call_command("recount", stdout=StringIO())
+
+        assert any("FOR UPDATE" in query["sql"] for query in queries.captured_queries)
+
+    def test_are_those_of_the_rows_from_before_they_were_kept(self, api, device, bread):
+        log(api, bread)
+        Device.objects.filter(pk=device.pk).update(row_counts={})
+
+        import_module("countonme.migrations.0002_count_rows").count_rows(apps, None)
+
+        assert Device.objects.get(pk=device.pk).row_counts == {"products": 1, "portions": 1, "food_entries": 1}
 
     @pytest.mark.postgres
     @pytest.mark.django_db(transaction=True)
@@ -204,7 +222,7 @@ class TestTheDailyBudget:
         assert self.products_added(api) == 2
         assert counters(device) == counted(device)
 
-    def test_begins_anew_each_day(self, api, registered_ago):
+    def test_is_full_again_each_day(self, api, registered_ago):
         registered_ago(days=9, hours=1)
         assert self.products_added(api) == 2
 

@@ -85,6 +85,18 @@ class TestARestoredProduct:
         assert (entry.user.username, entry.object_id) == ("ada", str(product.pk))
         assert entry.get_change_message() == "Restored. She asked for it."
 
+    @pytest.mark.parametrize("setting", ["MAX_PORTIONS", "NEW_ROWS_FIRST_DAY"])
+    def test_says_if_no_portion_may_be_made_for_it(self, support, settings, device, product, slice_, setting):
+        deleted(product)
+        Portion.all_objects.for_device(device).purge()
+        setattr(settings, setting, 0)
+
+        response = act(support, product, "restore")
+
+        assert response.status_code == 200
+        assert "A device can " in said(response)
+        assert not Product.objects.filter(pk=product.pk).exists()
+
     def test_leaves_a_portion_deleted_that_went_before_it(self, support, product, slice_):
         deleted(slice_, product)
 

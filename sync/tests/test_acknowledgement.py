@@ -98,6 +98,23 @@ class TestATableThatTheServerDoesNotKnow:
 
         assert response.status_code == 422
 
+    def test_has_no_name_that_makes_a_long_response(self, api, everything):
+        before = everything()
+
+        refused = push(api, 1, **{"x" * 65: {"deleted": ["1"]}})
+        named = pushed(api, 1, **{"x" * 64: {"deleted": ["1"]}})
+
+        assert refused.status_code == 422
+        assert refused.json()["errors"][0]["msg"] == "A table's name has at most 64 characters."
+        assert named["experimentalRejectedIds"] == {"x" * 64: ["1"]}
+        assert everything() == before
+
+    def test_of_too_many_rows_is_413(self, api, monkeypatch):
+        monkeypatch.setattr(sent, "MAX_UNKNOWN_ROWS", 3)
+
+        assert push(api, 1, weights={"deleted": ["1", "2"]}, heights={"deleted": ["1"]}).status_code == 200
+        assert push(api, 1, weights={"deleted": ["1", "2"]}, heights={"deleted": ["1", "2"]}).status_code == 413
+
     def test_says_what_is_wrong(self, api):
         wrapped = push(api, 1, changes={}).json()["errors"]
         misspelt = push(api, 1, products={"create": []}).json()["errors"]

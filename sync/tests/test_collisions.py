@@ -12,7 +12,7 @@ from sync.purge import purge
 from sync.tables import TABLES
 from sync.tests.phone import ALL_STORED, entry, portion, product, pushed, revision
 
-COUNT = 2_000
+COUNT = 4_000
 MODULUS = 2**61 - 1  # Python's own hash of an int, and so of a UUID, is the number modulo this
 AT_MOST = 2  # times as long as with random ids
 SLACK = 0.1  # seconds

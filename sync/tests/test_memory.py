@@ -1,5 +1,6 @@
 """What sync takes of the memory: the rows, the checked ones and the models must never all be there at once."""
 
+import gc
 import json
 import tracemalloc
 from datetime import date
@@ -12,6 +13,7 @@ from devices.owned import change_set
 from food_entries.models import FoodEntry
 from products.tests.factories import ProductFactory
 from sync.tests.phone import ALL_STORED, entry, live, portion, product, pushed, revision
+from sync.views import SyncViewSet
 
 COUNT = 3_000
 SYNCED = {"_status": "updated", "_changed": "grams"}  # as the client library sends a row
@@ -57,6 +59,32 @@ def warm(api) -> int:
     """Let everything be there that stays, and return the revision."""
     peak_of(api, 1, diary(10))
     return revision(api)
+
+
+class TestTheBodyOfAPush:
+    @pytest.mark.parametrize(
+        ("table", "status"),
+        [({"created": 5}, 422), ({"deleted": ["1"]}, 200), ({"created": [{"id": "1"}]}, 200)],
+        ids=["invalid", "deletions", "rows"],
+    )
+    def test_goes_with_its_response(self, api, warm, rf, table, status):
+        """Nothing may wait for the garbage collector: the bodies of a few pushes would fill the memory."""
+        push = SyncViewSet.as_view({"post": "push"})  # the test client's responses wait for it themselves
+        body = json.dumps({"weights": table, "heights": {"created": [{"id": "1", "text": "x" * 2_000_000}]}}).encode()
+        gc.collect()
+        gc.disable()
+        tracemalloc.start()
+        try:
+            for _ in range(10):
+                request = rf.post("/v1/sync", body, "application/json", HTTP_AUTHORIZATION=f"Bearer {api.token}")
+                assert push(request).status_code == status
+                del request
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+
+        assert held < 11 * len(body)  # each request that the factory makes holds its body once
 
 
 class TestThePeakOfAPush:
@@ -108,6 +136,12 @@ class TestThePeakOfAPush:
         new = peak_of(api, revision(api), {"portions": [portion(of, is_default=True) for of in products]})
 
         assert new < 11
+
+    def test_is_below_twenty_bodies_of_an_unknown_table(self, api, warm):
+        ids = [row["id"] for row in diary(COUNT)["food_entries"]]
+
+        assert peak_of(api, warm, {"weights": ids}, "deleted") < 20
+        assert peak_of(api, warm, {"weights": [{"id": row_id} for row_id in ids]}) < 20
 
     def test_grows_little_by_what_is_refused(self, api, warm):
         """The answer alone is seven times as long as these rows."""

@@ -107,7 +107,7 @@ class TestARowOverAQuota:
 
         assert pushed(api, revision(api), products={"created": [oats]}) == ALL_STORED
 
-    def test_counts_in_no_way_where_it_is_taken(self, api, stranger, settings, rye):
+    def test_is_not_counted_if_its_id_is_taken(self, api, stranger, settings, rye):
         settings.MAX_PRODUCTS = 1
         mine, taken = product(), product(id=rye["id"])
 
@@ -161,6 +161,17 @@ class TestTheLastPortionOfAProduct:
         (kept,) = live(api, "portions").values()
         assert refused_ids(answer) == {"portions": [kept["id"]]}
         assert kept["is_default"] is True
+
+    def test_stays_if_the_product_has_as_many_as_it_may(self, api, settings, rye):
+        settings.MAX_PORTIONS_PER_PRODUCT = 2
+        (first,) = live(api, "portions")
+        assert pushed(api, revision(api), portions={"deleted": [first]}) == ALL_STORED
+        (second,) = live(api, "portions")
+
+        answer = pushed(api, revision(api), portions={"deleted": [second]})
+
+        assert refused_ids(answer) == {"portions": [second]}
+        assert live(api, "portions").keys() == {second}
 
     def test_is_replaced_while_there_is_room(self, api, rye):
         (last,) = live(api, "portions")

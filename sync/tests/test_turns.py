@@ -1,13 +1,16 @@
+import runpy
 import threading
 import time
 from contextlib import ExitStack
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 
 from devices.tests.at_once import at_once
 from sync import turns as module
-from sync.tests.phone import product
+from sync.tests.phone import portion, product
 from sync.turns import LARGE_BODY, Busy, Turns, places_for
 
 ONE, OTHER, THIRD = uuid4(), uuid4(), uuid4()
@@ -67,13 +70,13 @@ class TestASecondRequestOfADevice:
 
     def test_is_refused_at_once_where_as_many_wait_as_may(self, turns, inside):
         inside(turns, ONE)
-        waiting = [waits(turns, ONE), waits(turns, ONE)]
+        thread, outcome = waits(turns, ONE)
 
         with pytest.raises(Busy):
             inside(turns, ONE)
 
-        for thread, _ in waiting:
-            thread.join()
+        assert outcome == []
+        thread.join()
 
     def test_is_not_refused_for_what_other_devices_do(self, turns, inside):
         for _ in range(10):
@@ -108,7 +111,7 @@ class TestALargeRequest:
             with turns.turn(ONE) as turn:
                 turn.become_large()
 
-        assert (turns.large, turns.running, turns.waiting) == (0, set(), [])
+        assert (turns.large, turns.running, turns.waiting) == (0, {}, [])
 
     def test_takes_the_place_of_one_that_only_waits(self, turns, inside):
         inside(turns, ONE).become_large()
@@ -120,6 +123,14 @@ class TestALargeRequest:
         assert outcome[0] == "busy"
         assert outcome[1] < 0.5
         assert turns.large == 2
+
+    def test_leaves_a_thread_of_each_of_gunicorns_workers_free(self, monkeypatch):
+        monkeypatch.setattr(module.turns, "places", 99)
+        configuration = runpy.run_path(str(settings.BASE_DIR / "gunicorn.conf.py"))
+
+        configuration["post_worker_init"](SimpleNamespace(cfg=SimpleNamespace(threads=2)))
+
+        assert module.turns.places == 1
 
     @pytest.mark.parametrize(("threads", "places"), [(1, 1), (2, 1), (3, 2), (5, 4), (20, 4)])
     def test_leaves_a_thread_free_where_there_is_more_than_one(self, threads, places):
@@ -148,6 +159,20 @@ class TestTheTwoCalls:
             assert api.get("/v1/products").status_code == 200
             assert api.post("/v1/products", {"name": "Rye bread", "kcal_100g": 259}).status_code == 201
 
+    def test_of_a_push_that_reads_many_rows_take_a_place(self, api, turns, inside, monkeypatch, everything):
+        monkeypatch.setattr("sync.push.LARGE", 5)
+        of = product()
+        rows = [portion(of) for _ in range(6)]
+        assert api.post("/v1/sync", {"products": {"created": [of]}, "portions": {"created": rows}}).status_code == 200
+        inside(turns, ONE).become_large()
+        inside(turns, OTHER).become_large()
+        before = everything()
+
+        refused = api.post("/v1/sync?last_pulled_at=2", {"portions": {"updated": [rows[1] | {"is_default": True}]}})
+
+        assert (refused.status_code, refused["Retry-After"]) == (429, "1")
+        assert everything() == before
+
     def test_of_a_large_push_take_a_place(self, api, turns, inside):
         inside(turns, ONE).become_large()
         inside(turns, OTHER).become_large()
@@ -162,7 +187,7 @@ class TestTheTwoCalls:
     def test_let_one_request_of_a_device_into_the_database_at_a_time(self, api, device, turns, monkeypatch):
         running, most = [], []
 
-        def slow_push(*args):
+        def slow_push(*args, **kwargs):
             running.append(1)
             most.append(len(running))
             time.sleep(0.05)
@@ -171,7 +196,7 @@ class TestTheTwoCalls:
 
         monkeypatch.setattr("sync.views.push", slow_push)
 
-        answers = at_once(*[lambda: type(api)(api.token).post("/v1/sync", {}) for _ in range(3)])
+        answers = at_once(*[lambda: type(api)(api.token).post("/v1/sync", {}) for _ in range(2)])
 
-        assert [answer.status_code for answer in answers] == [200] * 3
+        assert [answer.status_code for answer in answers] == [200] * 2
         assert max(most) == 1

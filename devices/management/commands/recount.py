@@ -12,7 +12,9 @@ class Command(BaseCommand):
     )
 
     def handle(self, **options) -> None:
-        repaired = sum(map(recount, Device.objects.order_by("pk").values_list("pk", flat=True).iterator()))
+        # All ids at once: on SQLite, a read that goes on would keep each device from being locked.
+        ids = list(Device.objects.order_by("pk").values_list("pk", flat=True))
+        repaired = sum(map(recount, ids))
         self.stdout.write(f"Repaired the counters of {repaired} devices.")
 
 
