@@ -2,6 +2,7 @@
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from uuid import UUID
 
 from django.db import connection
@@ -40,17 +41,27 @@ class IdsTaken(Exception):
         self.table, self.ids = table, ids
 
 
-def push(device: Device, bodies: Iterator, since: int, on_large: Callable[[], None] = lambda: None) -> Refused:
+def push(
+    device: Device,
+    bodies: Iterator,
+    since: int,
+    *,
+    parsing: AbstractContextManager,
+    on_large: Callable[[], None],
+) -> Refused:
     """Store what a phone that last pulled at `since` has changed, and return which rows are refused, and why.
 
     `bodies` yields what was sent, as often as it is asked: reading it uses it up, so that its rows, the checked ones
     and the models are never all there at once. Raises PushConflict where something has changed since that the phone
-    did not know; then nothing is stored. As soon as more than LARGE stored rows have been read, `on_large` is called.
-    If it raises an exception, nothing is stored, and the caller gets the exception.
+    did not know; then nothing is stored.
+
+    A body is parsed and read inside of `parsing`. As soon as more than LARGE stored rows have been read, `on_large` is
+    called. If it raises an exception, nothing is stored, and the caller gets the exception.
     """
     taken = {table: set() for table in TABLES}
     while True:
-        sent, refused = read(next(bodies), TABLES)  # before the lock is taken: it takes a while
+        with parsing:
+            sent, refused = read(next(bodies), TABLES)  # before the lock is taken: it takes a while
         rows = sum(each.count for each in sent) + sum(map(len, refused.values()))
         try:
             with change_set(device, counts_rows=False) as changes:

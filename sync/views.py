@@ -1,5 +1,7 @@
 from collections.abc import Iterator
+from contextlib import nullcontext
 from io import BytesIO
+from threading import Lock
 
 from django.http import HttpResponse, HttpResponseBase
 from django.utils.decorators import method_decorator
@@ -29,6 +31,10 @@ class PlainTextIsJSON(JSONFirst):
     def select_parser(self, request, parsers):
         media_type = (request.content_type or "").partition(";")[0].strip().lower()
         return parsers[0] if media_type in ("", "text/plain") else super().select_parser(request, parsers)
+
+
+# A body of 20 MiB takes up to 300 MB while it is parsed, and Python parses one at a time anyway.
+ONE_LARGE_BODY = Lock()
 
 
 # An answer that is compressed tells its length, which betrays secrets that stand beside what a stranger can put there.
@@ -74,17 +80,29 @@ class SyncViewSet(ConditionalReads, ViewSet):
     def push(self, request) -> HttpResponse:
         query = checked(PushQuery, request.query_params.dict(), self)
         with turns.turn(request.user.pk) as turn:
-            if content_length(request) > LARGE_BODY:
+            is_large = content_length(request) > LARGE_BODY
+            if is_large:
                 turn.become_large()
-            refused = push(request.user, bodies(request), query["last_pulled_at"], on_large=turn.become_large)
+            refused = push(
+                request.user,
+                parsed_bodies(request, received(request)),
+                query["last_pulled_at"],
+                parsing=ONE_LARGE_BODY if is_large else nullcontext(),
+                on_large=turn.become_large,
+            )
             return HttpResponse(written(refused), content_type="application/json")
 
 
-def bodies(request) -> Iterator:
-    """Yield what was sent, parsed each time. Raise ParseError if the client has disconnected: it will send it again."""
+def received(request) -> bytes:
+    """Return the body of a push. Raise ParseError if the client has disconnected: it will send it again."""
     sent = sent_bytes(request)
     if has_disconnected(request):
         raise ParseError("The client has disconnected.")
     metrics.synced_bytes("push", len(sent))
+    return sent
+
+
+def parsed_bodies(request, sent: bytes) -> Iterator:
+    """Yield what was sent, parsed each time."""
     while True:
         yield StrictJSONParser().parse(BytesIO(sent), parser_context=request.parser_context)

@@ -564,7 +564,7 @@ class TestTheServersOwnLimit:
         assert cancelled == []
 
     def test_is_set_with_the_connection(self):
-        assert (shown("lock_timeout"), shown("statement_timeout")) == ("180ms", "200ms")
+        assert (shown("lock_timeout"), shown("statement_timeout")) == ("100ms", "200ms")
         assert shown("client_connection_check_interval") == "1s"
 
     def test_is_higher_for_many_rows_and_the_same_as_before_after_them(self):
@@ -572,7 +572,7 @@ class TestTheServersOwnLimit:
             assert shown("statement_timeout") == "4s"
             with at_length():
                 pass
-            assert (shown("lock_timeout"), shown("statement_timeout")) == ("180ms", "4s")
+            assert (shown("lock_timeout"), shown("statement_timeout")) == ("100ms", "4s")
 
         assert shown("statement_timeout") == "200ms"
 
@@ -669,4 +669,4 @@ class TestWhoWaits:
 
         give_up_after(2, database)
 
-        assert database["OPTIONS"]["options"] == f"-c lock_timeout=1800 -c client_connection_check_interval=1000 {said}"
+        assert database["OPTIONS"]["options"] == f"-c lock_timeout=1000 -c client_connection_check_interval=1000 {said}"

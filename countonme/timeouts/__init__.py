@@ -50,10 +50,11 @@ def whether_the_host_is_there(seconds: float) -> dict:
 def with_limits(options: str, seconds: float) -> str:
     """Return a connection's options with the limits that the server keeps. What an operator has set stays.
 
-    The limit for locks is a little lower, so that the error says which of the two it was.
+    The limit for locks is half of the other one. A lock is mostly held by another request of the same device, such as a
+    large push. A request that waits for it holds a thread that other devices need.
     """
     limits = {
-        "lock_timeout": round(900 * seconds),
+        "lock_timeout": round(500 * seconds),
         "statement_timeout": round(1000 * seconds),
         "client_connection_check_interval": 1000,  # a statement ends soon after its client has died
     }
