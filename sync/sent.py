@@ -27,7 +27,7 @@ TOO_MANY = [
     }
 ]
 MAX_UNKNOWN_ROWS = 120_000  # rows and deletions of unknown tables that one response names
-MAX_NAME = 64  # characters of a table's name: the response repeats it with each row
+MAX_NAME = 64  # characters of a table's name, or of an id: the response repeats them
 UNKNOWN_TABLE = [{"loc": [], "msg": "The server does not know this table.", "type": "unknown_table"}]
 
 Packed = tuple  # names, and a value for each: a dict would take several times the memory, and there may be many
@@ -170,8 +170,10 @@ def refused_rows(table: str, lists) -> dict[str, list[dict]]:
     for name, sent in zip(LISTS, lists_of(table, lists), strict=True):
         for place, row in enumerate(sent):
             sent[place] = None  # the response needs the memory
-            row_id = of_type(str, row, table, name, place) if name == "deleted" else id_of(row, table, name, place)
-            refused[row_id] = UNKNOWN_TABLE
+            if name != "deleted":
+                refused[id_of(row, table, name, place)] = UNKNOWN_TABLE
+            else:
+                refused[short_text(row, table, name, place)] = UNKNOWN_TABLE
     return refused
 
 
@@ -189,7 +191,14 @@ def lists_of(table: str, lists) -> list[list]:
 
 def id_of(row, *loc) -> str:
     """Return the `id` of a row as it was sent; raise ValidationError if there is none."""
-    return of_type(str, of_type(dict, row, *loc).get("id"), *loc, "id")
+    return short_text(of_type(dict, row, *loc).get("id"), *loc, "id")
+
+
+def short_text(value, *loc) -> str:
+    """Return a text that can be repeated in the response; raise ValidationError at `loc` if it is none, or too long."""
+    if len(of_type(str, value, *loc)) > MAX_NAME:
+        raise error_at(loc, f"An id has at most {MAX_NAME} characters.")
+    return value
 
 
 def unpacked(packed: Packed) -> dict:
@@ -202,10 +211,14 @@ def of_type(kind: type, value, *loc):
     if is_text(value) if kind is str else isinstance(value, kind):
         return value
     expected = {dict: "an object", list: "an array", str: "a text"}[kind]
-    detail = [ErrorDetail(f"This is not {expected}.", "invalid")]
+    raise error_at(loc, f"This is not {expected}.")
+
+
+def error_at(loc: tuple, message: str) -> ValidationError:
+    detail = [ErrorDetail(message, "invalid")]
     for name in reversed(loc):
         detail = {name: detail}
-    raise ValidationError(detail)
+    return ValidationError(detail)
 
 
 def is_text(value) -> bool:

@@ -109,6 +109,16 @@ class TestATableThatTheServerDoesNotKnow:
         assert named["experimentalRejectedIds"] == {"x" * 64: ["1"]}
         assert everything() == before
 
+    @pytest.mark.parametrize("table", ["weights", "products"])
+    def test_has_no_id_that_makes_a_long_response(self, api, table):
+        refused = push(api, 1, **{table: {"created": [{"id": "x" * 65}]}})
+        deleted = push(api, 1, weights={"deleted": ["x" * 65]})
+
+        assert (refused.status_code, deleted.status_code) == (422, 422)
+        assert refused.json()["errors"][0]["msg"] == "An id has at most 64 characters."
+        assert [error["loc"] for error in refused.json()["errors"]] == [[table, "created", 0, "id"]]
+        assert [error["loc"] for error in deleted.json()["errors"]] == [["weights", "deleted", 0]]
+
     def test_of_too_many_rows_is_413(self, api, monkeypatch):
         monkeypatch.setattr(sent, "MAX_UNKNOWN_ROWS", 3)
 
