@@ -11,6 +11,7 @@ from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
 from rest_framework.parsers import JSONParser
 
+from countonme.disconnects import has_disconnected
 from countonme.errors import bad_request
 
 CHUNK = 64 * 1024
@@ -84,12 +85,14 @@ class BodyTooComplex(APIException):
 
 
 def sent_data(request):
-    """Return the parsed body of a DRF request; raise ParseError (400) if there is no body.
+    """Return the parsed body of a DRF request; raise ParseError (400) if there is no body, or no client any more.
 
     `request.data` is empty then, as if `{}` had been sent: a request whose body was lost would be acknowledged.
     """
     require_body(request)
-    return request.data
+    data = request.data
+    require_client(request)
+    return data
 
 
 def require_body(request) -> None:
@@ -97,8 +100,14 @@ def require_body(request) -> None:
         raise ParseError("The body is missing.")
 
 
+def require_client(request) -> None:
+    """Raise ParseError if the client has disconnected after it sent the body: nothing is stored, and it tries again."""
+    if has_disconnected(request):
+        raise ParseError("The client has disconnected.")
+
+
 def sent_bytes(request) -> bytes:
-    """Return the body of a DRF request as it was sent, once; raise an APIException if it is missing or is not JSON.
+    """Return the body of a DRF request as it was sent, once; raise the same errors, and 415 if it is not JSON.
 
     Neither it nor what is parsed from it stays in the request. DRF's requests, views and responses refer to each other
     until Python's garbage collector finds them, and some large bodies would fill the memory until then.
@@ -106,7 +115,9 @@ def sent_bytes(request) -> bytes:
     require_body(request)
     if request.negotiator.select_parser(request, request.parsers) is None:
         raise UnsupportedMediaType(request.content_type)
-    return request.stream.read()
+    sent = request.stream.read()
+    require_client(request)
+    return sent
 
 
 class StrictJSONParser(JSONParser):

@@ -6,13 +6,11 @@ from threading import Lock
 from django.http import HttpResponse, HttpResponseBase
 from django.utils.decorators import method_decorator
 from drf_spectacular.utils import extend_schema
-from rest_framework.exceptions import ParseError
 from rest_framework.viewsets import ViewSet
 
 from countonme import metrics
 from countonme.body import StrictJSONParser, content_length, sent_bytes
 from countonme.compression import Body, accepts_gzip, gzip_if_accepted
-from countonme.disconnects import has_disconnected
 from countonme.negotiation import JSONFirst
 from countonme.timeouts import at_length
 from devices.conditional_reads import ConditionalReads
@@ -83,23 +81,16 @@ class SyncViewSet(ConditionalReads, ViewSet):
             is_large = content_length(request) > LARGE_BODY
             if is_large:
                 turn.become_large()
+            sent = sent_bytes(request)
+            metrics.synced_bytes("push", len(sent))
             refused = push(
                 request.user,
-                parsed_bodies(request, received(request)),
+                parsed_bodies(request, sent),
                 query["last_pulled_at"],
                 parsing=ONE_LARGE_BODY if is_large else nullcontext(),
                 on_large=turn.become_large,
             )
             return HttpResponse(written(refused), content_type="application/json")
-
-
-def received(request) -> bytes:
-    """Return the body of a push. Raise ParseError if the client has disconnected: it will send it again."""
-    sent = sent_bytes(request)
-    if has_disconnected(request):
-        raise ParseError("The client has disconnected.")
-    metrics.synced_bytes("push", len(sent))
-    return sent
 
 
 def parsed_bodies(request, sent: bytes) -> Iterator:

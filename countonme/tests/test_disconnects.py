@@ -45,8 +45,19 @@ class TestARead:
         assert status(rf.get("/v1/products"), None) == 200
 
 
+@pytest.mark.django_db
 class TestAWrite:
-    def test_is_served_even_then(self, rf, ends):
+    @pytest.mark.parametrize(
+        ("path", "body"),
+        [("/v1/products", {"name": "Rye bread", "kcal_100g": 259}), ("/v1/sync", {"products": {"deleted": ["x"]}})],
+    )
+    def test_is_dropped_if_its_client_has_disconnected(self, api, ends, everything, path, body):
+        served = api.post(path, body, **{"gunicorn.socket": ends[0]})
+        before = everything()
         ends[1].close()
 
-        assert status(rf.post("/v1/products"), ends[0]) == 200
+        dropped = api.post(path, body, **{"gunicorn.socket": ends[0]})
+
+        assert served.status_code < 300
+        assert (dropped.status_code, dropped.json()) == (400, {"detail": "The client has disconnected."})
+        assert everything() == before
