@@ -11,6 +11,7 @@ from countonme.renderers import as_json
 from devices.models import Device
 from sync.cursor import Cursor
 from sync.tables import TABLES, Table
+from sync.turns import RowCount
 
 CHUNK = 1000  # rows that are read at a time
 LARGE = 2000  # rows
@@ -31,7 +32,7 @@ def pull(
     with snapshot():
         feed = Feed(device, Cursor.of(device, since), whole, body, on_large)
         feed.write()
-    return feed.count
+    return feed.count.rows
 
 
 @contextmanager
@@ -71,8 +72,7 @@ class Feed:
         self.cursor = cursor
         self.whole = whole
         self.body = body
-        self.on_large = on_large
-        self.count = 0
+        self.count = RowCount(LARGE, on_large)
         self.newer: dict[Table, JSONItems] = {}
 
     def write(self) -> None:
@@ -107,7 +107,7 @@ class Feed:
         newer = self.newer[table] = JSONItems()
         with closing(self.chunks(table)) as chunks:
             for rows in chunks:
-                self.count_rows(len(rows))
+                self.count.add(len(rows))
                 if self.cursor.is_lost:
                     newer.extend([row["id"] for row in rows if self.is_newer(row)])
                 deleted.extend([row["id"] for row in rows if row.get("deleted_at") is not None])
@@ -131,12 +131,6 @@ class Feed:
             return table.live.chunks(CHUNK, device=device)
         query = table.whole if table.name in self.whole else table.changed_since
         return query.chunks(CHUNK, device=device, since=since)
-
-    def count_rows(self, number: int) -> None:
-        was_large = self.count > LARGE
-        self.count += number
-        if self.count > LARGE and not was_large:
-            self.on_large()
 
     def is_newer(self, row: dict) -> bool:
         """Take the revision off a row; return whether the row is live and has changed since the phone's last pull."""

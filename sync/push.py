@@ -20,6 +20,7 @@ from sync.claims import refused_claims
 from sync.cursor import Cursor
 from sync.sent import Sent, SentRow, read
 from sync.tables import TABLES, Named, Table, Values
+from sync.turns import RowCount
 
 LARGE = 2_000  # stored rows that are read
 AT_HAND = 500  # rows at hand at once, where that can be: a model takes ten times what is sent of it
@@ -101,13 +102,7 @@ class Push:
         self.device, self.changes, self.quota, self.at = device, changes, changes.quota, changes.at
         self.incoming = {of.table.model: Incoming(self, of, taken[of.table]) for of in sent}
         self.ids: dict[UUID | None, UUID | None] = {}
-        self.on_large, self.rows_read = on_large, 0
-
-    def count_read(self, rows: int) -> None:
-        was_large = self.rows_read > LARGE
-        self.rows_read += rows
-        if self.rows_read > LARGE and not was_large:
-            self.on_large()
+        self.count = RowCount(LARGE, on_large)
 
     def stored(self, since: int) -> Refused:
         """Judge everything, and only then store it: the deletions first, then table by table."""
@@ -174,7 +169,7 @@ class Incoming:
         unknown = [row_id for row_id in row_ids if row_id not in self.rows]
         for ids in in_batches(unknown, AT_HAND):  # a row as it comes takes as much memory as the row it becomes
             rows = self.table.rows_by_id(device=self.push.device.pk, ids=ids)
-            self.push.count_read(len(rows))
+            self.push.count.add(len(rows))
             for row in rows:
                 self.rows[row.pk] = row
                 self.share_ids(row)

@@ -3,7 +3,7 @@
 docs/decisions/0016-large-syncs-leave-a-thread-free.md explains the rules.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Condition
 from uuid import UUID
@@ -96,6 +96,20 @@ class Turn:
                 self.turns.condition.notify_all()
             self.turns.large += 1
             self.is_large = True
+
+
+class RowCount:
+    """Counts the rows that a request reads. Calls `on_large` once, as soon as they are more than `limit`."""
+
+    def __init__(self, limit: int, on_large: Callable[[], None]):
+        self.limit, self.on_large = limit, on_large
+        self.rows = 0
+
+    def add(self, rows: int) -> None:
+        was_large = self.rows > self.limit
+        self.rows += rows
+        if self.rows > self.limit and not was_large:
+            self.on_large()
 
 
 turns = Turns(places_for(threads=3))  # gunicorn.conf.py says how many threads a worker really has

@@ -254,6 +254,9 @@ def useless_pushes(callers: list[Caller]) -> list[Script]:
         table("products", created=[{"id": row_id, **faults} for row_id in ids(REJECTED)]),
         table("products", deleted=list(ids(DELETIONS))),
         table("recipes", created=[{"id": row_id, "name": "Soup"} for row_id in ids(REJECTED)]),
+        table("x" * 10_000_000, deleted=[str(place) for place in range(10_000)]),
+        json.dumps({"x": {str(place): 1 for place in range(MAX_BODY // 14)}}, separators=(",", ":")).encode(),
+        json.dumps({"x": {"deleted": ["x" * (MAX_BODY - 100) + "😀"]}}, ensure_ascii=False).encode(),
         b"",
     )
     return [
@@ -278,7 +281,7 @@ ATTACKS = (
     Attack("syncs", "small pushes and pulls from six connections of one device", small_syncs),
     Attack(
         "rejections",
-        f"pushes of {REJECTED:,} bad rows, {DELETIONS:,} deletions, unknown tables, nothing",
+        f"pushes of {REJECTED:,} bad rows, {DELETIONS:,} deletions, unknown tables, long names, nothing",
         useless_pushes,
         share=3,
     ),
