@@ -1,5 +1,6 @@
 """Clients choose the ids of their rows: none of them may make a push or a purge slow."""
 
+import gc
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -35,10 +36,14 @@ def colliding_ids() -> list[str]:
 
 
 def timed(call: Callable) -> float:
-    """Return the seconds of CPU that a call takes in this process."""
-    began = time.process_time()
-    call()
-    return time.process_time() - began
+    """Return the seconds of CPU that a call takes in this process, without the garbage collector's."""
+    gc.disable()
+    try:
+        began = time.process_time()
+        call()
+        return time.process_time() - began
+    finally:
+        gc.enable()
 
 
 def seconds_of(api, table: str, ids: list[str], of: dict) -> dict[str, float]:
