@@ -98,7 +98,7 @@ def measured(phase: str, seconds: float, service: Server, database: Postgres, wo
             service.kill()  # it may have minutes of work left
     database.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", DATABASE)
     sent = (
-        BY_NAME[phase].sent if phase in BY_NAME else {NOTHING: "nothing", ALL: "one connection for each attack"}[phase]
+        BY_NAME[phase].sent if phase in BY_NAME else {NOTHING: "nothing", ALL: "all of it, over six connections"}[phase]
     )
     return Row(phase, sent, statuses, samples, peak)
 

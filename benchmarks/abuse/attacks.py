@@ -290,6 +290,9 @@ BY_NAME = {attack.name: attack for attack in ATTACKS}
 
 
 def scripts_of(names: list[str], callers: dict[str, list[Caller]]) -> list[Script]:
-    """Return what each connection sends: six of one attack, or one connection for each of several attacks."""
+    """Return what each of the six connections sends. Several attacks share them: each connection has some in turn."""
     scripts = [BY_NAME[name].scripts(callers[name]) for name in names]
-    return scripts[0] if len(scripts) == 1 else [in_turn(each) for each in scripts]
+    if len(scripts) == 1:
+        return scripts[0]
+    attacks = [in_turn(each) for each in scripts]
+    return [in_turn(attacks[place::CONNECTIONS]) for place in range(min(CONNECTIONS, len(attacks)))]

@@ -68,6 +68,14 @@ class TestARow:
         assert failed([row(), bad, row()]) == ["pulls"]
         assert exit_code([row(), bad, row()]) == 1
 
+    def test_of_few_requests_is_judged_together_with_the_others(self):
+        few = row(seconds=(0.01,) * 9 + (1.01,))
+
+        assert few.faults() == []
+        assert failed([few, row()]) == []
+        assert failed([few] * 9) == ["p95"]
+        assert exit_code([few] * 9) == 1
+
     def test_must_be_there(self):
         assert exit_code([]) == 1
 
