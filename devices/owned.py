@@ -49,10 +49,11 @@ class ChangeSet:
 
     def count_new(self, model: "type[DeviceOwned]") -> None:
         """Count a row that is added; raise QuotaReached or Throttled if there may be no more."""
-        if self.counts_rows:
-            if refusal := self.quota.refusal(model):
-                raise refusal
-            self.quota.add(model)
+        if not self.counts_rows:
+            return
+        if refusal := self.quota.refusal(model):
+            raise refusal
+        self.quota.add(model)
 
 
 @contextmanager

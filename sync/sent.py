@@ -58,7 +58,7 @@ class SentRow:
 
 
 class Sent:
-    """What was sent for one table: rows and deletions, each id in one of them, and ids that are refused.
+    """The rows and deletions that were sent for one table, each id in one of them, and the ids that are refused.
 
     At most `room` rows and deletions are accepted. An id is refused if it is malformed, or if there is no room.
     """

@@ -1,4 +1,4 @@
-"""What is there before the attacks: devices, registered over the API, and their many rows, copied by SQL."""
+"""Prepare the attacks: register devices over the API, and copy their many rows by SQL."""
 
 from dataclasses import dataclass, field, replace
 from itertools import count

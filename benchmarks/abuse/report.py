@@ -27,7 +27,7 @@ HEADINGS = (
 
 @dataclass
 class Row:
-    """What was measured during one attack."""
+    """The measurements of one attack."""
 
     attack: str
     sent: str

@@ -1,4 +1,4 @@
-"""What sync takes of the memory: the rows, the checked ones and the models must never all be there at once."""
+"""The memory that sync takes: the rows, the checked ones and the models must never all be there at once."""
 
 import gc
 import json
