@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -33,9 +34,17 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
+@pytest.fixture(scope="session")
+def ledger(tmp_path_factory) -> Path:
+    """The ledger of erasures that all tests share: it is removed before each of them."""
+    return tmp_path_factory.mktemp("ledger") / "erasures.txt"
+
+
 @pytest.fixture(autouse=True)
-def _as_new(settings):
-    """Let no test see what another one left in a cache."""
+def _as_new(settings, ledger):
+    """Let no test see what another one left in a cache, or in the ledger of erasures."""
+    settings.ERASURE_LEDGER = str(ledger)
+    ledger.unlink(missing_ok=True)
     settings.WHITENOISE_AUTOREFRESH = True  # each new client would read every static file
     verdicts.here.clear()
     for cache in caches.all(initialized_only=True):

@@ -77,7 +77,7 @@ def fastapi(database: str, *, today: bool = False, **environment: str) -> Server
 
 
 SECRET_KEY = secrets.token_urlsafe(50)
-
+FOLDER = tempfile.TemporaryDirectory(prefix="countonme.")  # of what a service writes outside of its database
 
 UNLIMITED = str(10**9)
 NO_LIMITS = {  # on what one device may do
@@ -101,6 +101,7 @@ def our_environment(database: str) -> dict[str, str]:
         "ALLOWED_HOSTS": "127.0.0.1",
         "HTTPS_ONLY": "off",
         "DATABASE_URL": url_of(database),
+        "ERASURE_LEDGER": f"{FOLDER.name}/erasures.txt",
         **NO_LIMITS,
         "BCRYPT_ROUNDS": "4",
         "HOST": "127.0.0.1",

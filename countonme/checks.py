@@ -1,7 +1,9 @@
 """System checks that stop a deployment which would not be safe, each with a name and a hint."""
 
+import os
 import re
 import sys
+from pathlib import Path
 
 from django.conf import settings
 from django.core.checks import Error, Tags, Warning, register
@@ -60,6 +62,15 @@ def check_quotas(app_configs, **kwargs) -> list:
 
 
 @register(Tags.security)
+def check_backup_retention(app_configs, **kwargs) -> list:
+    if settings.BACKUP_RETENTION >= 1:
+        return []
+    return [
+        Error("BACKUP_RETENTION is not above 0.", hint="Leave it out: the default is 14 days.", id="countonme.E013")
+    ]
+
+
+@register(Tags.security)
 def check_num_proxies(app_configs, **kwargs) -> list:
     if settings.REST_FRAMEWORK["NUM_PROXIES"] >= 0:
         return []
@@ -101,6 +112,20 @@ def check_database(app_configs, **kwargs) -> list:
             "The database is not PostgreSQL.",
             hint="Set DATABASE_URL. SQLite lets one request write at a time, and lives on one machine.",
             id="countonme.W001",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_erasure_ledger(app_configs, **kwargs) -> list:
+    file = Path(settings.ERASURE_LEDGER)
+    if os.access(file if file.exists() else file.parent, os.W_OK):
+        return []
+    return [
+        Warning(
+            "ERASURE_LEDGER can't be written: a restore from a backup would bring erased devices back.",
+            hint="Name a file in a folder where the service can write, outside of the database.",
+            id="countonme.W003",
         )
     ]
 

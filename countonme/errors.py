@@ -19,6 +19,7 @@ from rest_framework.settings import api_settings
 __all__ = [
     "Conflict",
     "DeviceBlocked",
+    "Gone",
     "InvalidToken",
     "NotFound",
     "Unavailable",
@@ -37,6 +38,11 @@ log = logging.getLogger(__name__)
 class Conflict(exceptions.APIException):
     status_code = status.HTTP_409_CONFLICT
     default_code = "conflict"
+
+
+class Gone(exceptions.APIException):
+    status_code = status.HTTP_410_GONE
+    default_code = "gone"
 
 
 class InvalidToken(exceptions.AuthenticationFailed):

@@ -43,6 +43,7 @@ INSTALLED_APPS = [
     "products",
     "food_entries",
     "sync",
+    "account",
 ]
 
 # The API needs the first nine. AdminSession passes itself and all that comes after it by, but for the admin.
@@ -153,6 +154,9 @@ MAX_PORTIONS_PER_PRODUCT = env.int("MAX_PORTIONS_PER_PRODUCT", default=100)
 MAX_FOOD_ENTRIES = env.int("MAX_FOOD_ENTRIES", default=250_000)
 NEW_ROWS_FIRST_DAY = env.int("NEW_ROWS_FIRST_DAY", default=100_000)
 NEW_ROWS_PER_DAY = env.int("NEW_ROWS_PER_DAY", default=20_000)
+# A file outside of the database that lists erased devices, for manage.py after_restore: account/ledger.py
+ERASURE_LEDGER = env.str("ERASURE_LEDGER", default=str(BASE_DIR / "erasures.txt"))
+BACKUP_RETENTION = env.int("BACKUP_RETENTION", default=14)  # days; deploy/backup.sh reads it too
 REGISTER_RATE = env.str("REGISTER_RATE", default="10/min")
 ROTATE_RATE = env.str("ROTATE_RATE", default="10/h")
 AUTH_FAILURE_RATE = env.str("AUTH_FAILURE_RATE", default="30/min")
@@ -167,7 +171,7 @@ _origins = env.list("CORS_ORIGINS", default=["*"])
 CORS_ALLOW_ALL_ORIGINS = "*" in _origins
 CORS_ALLOWED_ORIGINS = [origin for origin in _origins if origin != "*"]
 CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "if-none-match", "x-request-id"]
-CORS_EXPOSE_HEADERS = ["ETag", "Link", "Retry-After", "X-Request-ID"]
+CORS_EXPOSE_HEADERS = ["ETag", "Link", "Location", "Retry-After", "X-Request-ID"]
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "CountOnMe",

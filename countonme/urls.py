@@ -2,6 +2,7 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
+from account.urls import urlpatterns as of_account
 from countonme import docs, health, metrics
 from devices.sign_in import sign_in
 from devices.urls import urlpatterns as of_devices
@@ -19,6 +20,7 @@ urlpatterns = [  # what phones ask for most comes first
     *of_products,
     *of_sync,
     *of_devices,
+    *of_account,
     path("healthz", health.HealthView.as_view()),
     path("readyz", health.ReadyView.as_view()),
     path("metrics", metrics.page),

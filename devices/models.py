@@ -1,3 +1,4 @@
+import hashlib
 import json
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
@@ -24,11 +25,22 @@ FORGOTTEN_AT_ONCE = 100  # attempts: each time one row at most is added, so that
 COUNTERS = {"revision", "purged_through", "row_counts", "new_rows", "new_rows_day"}
 
 
-class DeviceManager(models.Manager):
+def hash_of(device_id: UUID) -> str:
+    """Return the SHA-256 of a device's id, as 64 hex digits: all that is kept of an erased device."""
+    return hashlib.sha256(str(device_id).encode()).hexdigest()
+
+
+class DeviceQuerySet(models.QuerySet):
+    def active(self):
+        """Return the devices that are not marked for erasure."""
+        return self.filter(deleted_at=None)
+
+
+class DeviceManager(models.Manager.from_queryset(DeviceQuerySet)):
     def register(self, device_id: UUID) -> str:
         """Create the device and return its token, which exists nowhere else from then on.
 
-        Raises Conflict for an id that is known, live or deleted. The primary key decides between two at once.
+        Raises Conflict for an id that is known, or was erased. The primary key decides between two at once.
         """
         if self.filter(pk=device_id).exists():  # spares the bcrypt run; decides nothing
             raise Conflict("Device already registered")
@@ -42,13 +54,19 @@ class DeviceManager(models.Manager):
         return token
 
     def start(self, device_id: UUID, secret_hash: str) -> None:
-        """Store a device. After a restore, which may have lost it, it counts from where no number was given before."""
+        """Store a device. After a restore, which may have lost it, it counts from where no number was given before.
+
+        Raises Conflict for an id that was erased. This is checked after the insert: an erasure that ends at the same
+        moment has removed the device's row, but committed its own long before.
+        """
         base = Restore.objects.newest_base()
         if base is None:
             self.create(pk=device_id, token_hash=secret_hash)
-            return
-        self.create(pk=device_id, token_hash=secret_hash, revision=base)
-        Gap.objects.create(device_id=device_id, after=0, before=base)
+        else:
+            self.create(pk=device_id, token_hash=secret_hash, revision=base)
+            Gap.objects.create(device_id=device_id, after=0, before=base)
+        if Erasure.objects.filter(device_hash=hash_of(device_id)).exists():
+            raise Conflict("Device already registered")
 
     def next_revision(self, device_id: UUID) -> tuple[int, str, int, int] | None:
         """Lock the live device's row and return its next revision, `row_counts` (JSON), `new_rows` and `new_rows_day`.
@@ -115,7 +133,9 @@ class Device(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     last_seen_at = models.DateTimeField(default=timezone.now, editable=False, help_text="To a quarter of an hour.")
     blocked_at = models.DateTimeField(null=True, editable=False, help_text="Since when support has its tokens refused.")
-    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    deleted_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When its erasure was requested: it is shown to nobody."
+    )
 
     objects = DeviceManager()
 
@@ -197,6 +217,45 @@ class Device(models.Model):
                 self.last_seen_at = now
 
 
+class ErasureManager(models.Manager):
+    def request(self, device_id: UUID, erasure_id: UUID, *, among: DeviceQuerySet | None = None) -> "Erasure":
+        """Mark an active device for erasure, and return the receipt. Its token is refused from then on.
+
+        Its rows are left for `account.erasure`, so that this takes the same time for every device. Raises InvalidToken
+        if there is no such device, or it is not `among` these; IntegrityError if the erasure's id is taken.
+        """
+        devices = Device.objects.all() if among is None else among
+        with transaction.atomic():
+            now = timezone.now()
+            marked = devices.active().filter(pk=device_id)
+            if not marked.update(deleted_at=now, token_hash="", next_token_hash=None):
+                raise InvalidToken
+            return self.create(pk=erasure_id, device_hash=hash_of(device_id), device_id=device_id, requested_at=now)
+
+
+class Erasure(models.Model):
+    """The erasure of a device: a receipt, and what keeps its id from being registered again.
+
+    It has the device until all of the device's data is removed. Nothing else then says which device it was.
+    """
+
+    id = models.UUIDField(primary_key=True, help_text="Chosen by the client; generated if omitted.")
+    device_hash = models.CharField(max_length=64, help_text="The SHA-256 of the device's id.")
+    device = models.OneToOneField(Device, null=True, on_delete=models.SET_NULL)
+    requested_at = models.DateTimeField()
+    erased_at = models.DateTimeField(null=True, help_text="When the last of its data was removed.")
+
+    objects = ErasureManager()
+
+    class Meta:
+        db_table = "erasures"
+        constraints = [models.UniqueConstraint(fields=["device_hash"], name="erasure_is_the_devices_only_one")]
+        indexes = [models.Index(fields=["requested_at"], condition=models.Q(erased_at=None), name="erasure_pending")]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
 class RestoreManager(models.Manager):
     def newest_base(self) -> int | None:
         return self.aggregate(newest=models.Max("base"))["newest"]
@@ -276,6 +335,10 @@ class AttemptsManager(models.Manager):
     def locked(self, key: str) -> "Attempts":
         """Return the attempts of one caller, held until the transaction ends."""
         return self.select_for_update().get_or_create(key=key)[0]
+
+    def remove_expired(self) -> None:
+        """Remove all that no longer counts. For the nightly job: requests remove a few rows each, or none."""
+        self.filter(expires_at__lt=timezone.now().timestamp()).delete()
 
     def forget(self, before: float) -> None:
         """Remove what no longer counts. A row in use is left for the next time, and so is what is more than a few."""

@@ -136,6 +136,10 @@ class OwnedQuerySet(models.QuerySet):
         """Remove tombstones for good, which alone needs no change set: nobody is shown them but as deleted."""
         return self.exclude(deleted_at=None)._raw_delete(self.db)
 
+    def erase(self) -> int:
+        """Remove rows of a device that is marked for erasure. It has no change sets any more."""
+        return self._raw_delete(self.db)
+
     update.alters_data = soft_delete.alters_data = delete.alters_data = True
 
 
@@ -240,12 +244,3 @@ def defaults(model: type[DeviceOwned]) -> list[tuple[str, Callable]]:
 
 def owned_models() -> list[type[DeviceOwned]]:
     return [model for model in apps.get_models() if issubclass(model, DeviceOwned)]
-
-
-def delete_device(device: Device) -> None:
-    """Soft-delete the device and all its rows, or nothing; its token is refused from then on."""
-    with change_set(device) as changes:
-        for model in owned_models():
-            model.objects.for_device(device).soft_delete()
-        device.deleted_at = changes.tick()
-        device.save(update_fields=["deleted_at"])

@@ -21,12 +21,6 @@ class TokenSerializer(serializers.Serializer):
     token = serializers.CharField(help_text="Send it as `Authorization: Bearer <token>`. Opaque to clients.")
 
 
-class DeviceSerializer(serializers.ModelSerializer):
-    class Meta:
-        model = Device
-        fields = ("id", "created_at", "last_seen_at")
-
-
 class OwnedSerializer(serializers.ModelSerializer):
     """Checks the shape of a device-owned row. The bounds are the model's; `Meta.fields` is what a client sees."""
 

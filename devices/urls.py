@@ -5,5 +5,4 @@ from devices import views
 urlpatterns = [
     path("v1/auth/register", views.RegisterView.as_view()),
     path("v1/auth/rotate", views.RotateView.as_view()),
-    path("v1/devices/me", views.MeView.as_view()),
 ]

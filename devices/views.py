@@ -1,13 +1,10 @@
 from drf_spectacular.utils import OpenApiExample, extend_schema
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from countonme.body import sent_data
 from countonme.renderers import Answer
-from countonme.timeouts import at_length
 from devices.models import Device
-from devices.owned import delete_device
-from devices.serializers import DeviceSerializer, RegisterSerializer, TokenSerializer
+from devices.serializers import RegisterSerializer, TokenSerializer
 from devices.throttling import RegistrationThrottle, RotationThrottle
 
 TOKEN_EXAMPLE = OpenApiExample(
@@ -62,18 +59,3 @@ class RotateView(APIView):
         At most 10 an hour for one device; the present token goes on working.
         """
         return Answer({"token": request.user.rotate()})
-
-
-@extend_schema(tags=["devices"])
-class MeView(APIView):
-    @extend_schema(operation_id="me", summary="Read the device", responses={200: DeviceSerializer})
-    def get(self, request) -> Answer:
-        """Answer the device that the token speaks for."""
-        return Answer(DeviceSerializer(request.user).data)
-
-    @extend_schema(operation_id="delete_me", summary="Delete the device", responses={204: None})
-    @at_length()
-    def delete(self, request) -> Response:
-        """Delete the device and all its rows, in one transaction. Its token is refused from then on."""
-        delete_device(request.user)
-        return Response(status=204)

@@ -28,16 +28,19 @@ def devices_with_tombstones(before: datetime) -> list[UUID]:
     found: set[UUID] = set()
     for table in TABLES:
         old = table.model.all_objects.for_device(OuterRef("pk")).filter(deleted_at__lt=before)
-        found.update(Device.objects.filter(Exists(old)).values_list("pk", flat=True))
+        found.update(Device.objects.active().filter(Exists(old)).values_list("pk", flat=True))
     return sorted(found)
 
 
 def purge_device(device_id: UUID, before: datetime) -> dict[str, int]:
     """Remove a device's old tombstones under its lock, children first.
 
-    Note up to which revision any are gone, and that the device stores fewer rows.
+    Note up to which revision any are gone, and that the device stores fewer rows. A device that is marked for erasure
+    is left.
     """
-    device = Device.objects.select_for_update().get(pk=device_id)
+    device = Device.objects.active().select_for_update().filter(pk=device_id).first()
+    if device is None:
+        return {}
     removed, through, row_counts = {}, device.purged_through, device.row_counts
     for table in reversed(TABLES):
         gone = dict(unneeded(table, device_id, before).values_list("pk", "revision"))

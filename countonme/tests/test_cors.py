@@ -45,7 +45,13 @@ class TestAnAnswer:
 
         assert response.status_code == status
         assert response["Access-Control-Allow-Origin"] == "*"
-        assert names(response["Access-Control-Expose-Headers"]) == {"etag", "link", "retry-after", "x-request-id"}
+        assert names(response["Access-Control-Expose-Headers"]) == {
+            "etag",
+            "link",
+            "location",
+            "retry-after",
+            "x-request-id",
+        }
         assert "Access-Control-Allow-Credentials" not in response
 
     def test_under_v1_can_be_read_by_any_site_where_it_is_a_304(self, api):

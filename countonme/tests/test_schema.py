@@ -81,7 +81,7 @@ class TestTheSchema:
 
     @pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS, ids=NAMES)
     def test_asks_for_a_token_but_where_none_is_needed(self, path, method, operation):
-        open_to_all = {"/healthz", "/readyz", "/v1/schema", "/v1/auth/register"}
+        open_to_all = {"/healthz", "/readyz", "/v1/schema", "/v1/auth/register", "/v1/erasures/{id}"}
 
         assert ("security" in operation) == (path not in open_to_all)
         for status in ("401", "403"):
@@ -93,7 +93,8 @@ class TestTheSchema:
             ("/v1/auth/register", "post", "200 400 406 409 413 415 422 429 500 503"),
             ("/v1/auth/rotate", "post", "200 401 403 406 429 500 503"),
             ("/v1/devices/me", "get", "200 401 403 406 429 500 503"),
-            ("/v1/devices/me", "delete", "204 401 403 406 429 500 503"),
+            ("/v1/devices/me", "delete", "204 400 401 403 406 409 422 429 500 503"),
+            ("/v1/erasures/{id}", "get", "200 404 406 410 500 503"),
             ("/v1/products", "get", "200 304 400 401 403 406 422 429 500 503"),
             ("/v1/products", "post", "200 201 400 401 403 406 409 413 415 422 429 500 503 507"),
             ("/v1/products/{id}", "get", "200 304 401 403 404 406 429 500 503"),

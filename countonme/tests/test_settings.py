@@ -54,6 +54,7 @@ class TestSettings:
             ("DEVICE_RATE", "600/min"),
             ("LOGIN_FAILURE_RATE", "20/h"),
             ("BCRYPT_ROUNDS", "4"),
+            ("BACKUP_RETENTION", "14"),
             ("REST_FRAMEWORK['NUM_PROXIES']", "0"),
             ("CORS_ALLOW_ALL_ORIGINS", "True"),
             ("DATABASES['default']['ENGINE']", "django.db.backends.sqlite3"),
@@ -158,6 +159,8 @@ class TestSystemChecks:
             ({"DEVICE_RATE": "600/minute"}, "countonme.E002"),
             ({"MAX_PRODUCTS": 0}, "countonme.E012"),
             ({"NEW_ROWS_PER_DAY": -1}, "countonme.E012"),
+            ({"BACKUP_RETENTION": 0}, "countonme.E013"),
+            ({"ERASURE_LEDGER": "/nowhere/erasures.txt"}, "countonme.W003"),
             ({"DATABASE_TIMEOUT": -1.0}, "countonme.E004"),
             ({"DATABASE_TIMEOUT": 0.01}, "countonme.E004"),
             ({"DATABASE_TIMEOUT": 61.0}, "countonme.E004"),
@@ -199,6 +202,6 @@ class TestMigrations:
         finally:
             call_command("migrate", verbosity=0)
 
-        assert not tables & {"attempts", "devices", "food_entries", "portions", "products"}
+        assert not tables & {"attempts", "devices", "erasures", "food_entries", "portions", "products"}
         executor = MigrationExecutor(connection)
         assert executor.migration_plan(executor.loader.graph.leaf_nodes()) == []

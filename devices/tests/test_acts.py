@@ -8,8 +8,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from devices.models import Device
-from devices.owned import delete_device
+from devices.models import Device, Erasure
 from devices.tokens import TOKEN
 
 ACTS = ("block", "unblock", "new-token")
@@ -56,7 +55,7 @@ class TestBlocking:
         assert offered() == {"block", "new-token"}
         device.block()
         assert offered() == {"unblock", "new-token"}
-        delete_device(device)
+        Erasure.objects.request(device.pk, uuid4())
         assert offered() == set()
 
     @pytest.mark.parametrize("reason", ["", "  ", "x" * 501, "\x00"])
@@ -87,7 +86,7 @@ class TestBlocking:
         ],
     )
     def test_says_why_it_can_not_be_done(self, support, device, name, said):
-        delete_device(device)
+        Erasure.objects.request(device.pk, uuid4())
 
         response = act(support, device, name)
 

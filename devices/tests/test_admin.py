@@ -1,14 +1,14 @@
 import re
 from datetime import UTC, datetime
 from html import unescape
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import connection
 
-from devices.models import Device
-from devices.owned import change_set, delete_device
+from devices.models import Device, Erasure
+from devices.owned import change_set
 from food_entries.tests.factories import FoodEntryFactory
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
@@ -334,7 +334,7 @@ class TestRows:
     )
     def test_that_are_deleted_are_only_shown(self, support, device, product, deleted, said):
         if deleted == "device":
-            delete_device(device)
+            Erasure.objects.request(device.pk, uuid4())
         else:
             with change_set(device):
                 product.soft_delete()

@@ -1,14 +1,15 @@
 from datetime import timedelta
 from functools import partial
 from secrets import token_urlsafe
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
 
 from countonme.errors import Conflict, DeviceBlocked, InvalidToken
 from devices import tokens, verdicts
-from devices.models import Device
-from devices.owned import change_set, delete_device
+from devices.models import Device, Erasure
+from devices.owned import change_set
 from devices.tests.at_once import at_once
 from products.tests.factories import ProductFactory
 from sync.tests.phone import product, pulled, push, pushed
@@ -74,7 +75,7 @@ class TestABlockedDevice:
 
     def test_is_refused_with_401_if_it_is_deleted_too(self, anonymous, api, device):
         device.block()
-        delete_device(device)
+        Erasure.objects.request(device.pk, uuid4())
 
         assert answered(anonymous, api.token, "GET", "/v1/devices/me")[:2] == INVALID
 
@@ -179,7 +180,7 @@ class TestABlockedDevice:
     @pytest.mark.parametrize("deleted", [True, False])
     def test_is_a_live_one_that_was_not_blocked(self, device, deleted):
         if deleted:
-            delete_device(device)
+            Erasure.objects.request(device.pk, uuid4())
         else:
             device.block()
 
@@ -190,7 +191,7 @@ class TestABlockedDevice:
     def test_alone_is_unblocked(self, device, deleted):
         if deleted:
             device.block()
-            delete_device(device)
+            Erasure.objects.request(device.pk, uuid4())
 
         with pytest.raises(Conflict):
             device.unblock()
@@ -246,7 +247,7 @@ class TestAnIssuedToken:
         assert api.get("/v1/products", headers={"If-None-Match": etag}).status_code == 304
 
     def test_is_for_a_live_device(self, device):
-        delete_device(device)
+        Erasure.objects.request(device.pk, uuid4())
 
         with pytest.raises(Conflict):
             device.issue_token()

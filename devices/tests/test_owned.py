@@ -1,11 +1,12 @@
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import IntegrityError, connection, transaction
 
 from countonme.errors import Conflict, InvalidToken
-from devices.models import Device
-from devices.owned import OutsideChangeSet, change_set, delete_device, owned_models
+from devices.models import Device, Erasure
+from devices.owned import OutsideChangeSet, change_set, owned_models
 from food_entries.models import FoodEntry
 from food_entries.tests.factories import FoodEntryFactory
 from products.models import Portion, Product
@@ -94,7 +95,7 @@ class TestChangeSet:
         assert not Product.all_objects.for_device(device).exists()
 
     def test_refuses_a_device_that_was_deleted_meanwhile(self, device):
-        delete_device(Device.objects.get(pk=device.pk))
+        Erasure.objects.request(device.pk, uuid4())
 
         with pytest.raises(InvalidToken), change_set(device):
             pass

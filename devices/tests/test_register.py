@@ -6,8 +6,7 @@ import bcrypt
 import pytest
 from django.utils import timezone
 
-from devices.models import Device
-from devices.owned import delete_device
+from devices.models import Device, Erasure
 
 REGISTER = "/v1/auth/register"
 
@@ -75,7 +74,7 @@ class TestRegister:
         assert api.get("/v1/devices/me").status_code == 200
 
     def test_answers_409_where_the_id_is_of_a_deleted_device(self, anonymous, device):
-        delete_device(device)
+        Erasure.objects.request(device.pk, uuid4())
         before = Device.objects.values().get()
 
         response = anonymous.post(REGISTER, {"device_id": device.pk})

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 from django.contrib import admin
@@ -10,8 +11,8 @@ from django.test import Client
 from django.urls import reverse
 
 from devices.acts import ActsAdmin
-from devices.models import Device
-from devices.owned import change_set, delete_device
+from devices.models import Device, Erasure
+from devices.owned import change_set
 from food_entries.tests.factories import FoodEntryFactory
 from sync.tests.phone import revision
 
@@ -35,12 +36,11 @@ def secrets(request, api, device) -> list[str]:
     rotated = api.post("/v1/auth/rotate").json()["token"]
     assert revision(api) > 1
     device.refresh_from_db()
+    assert device.next_token_hash
     if request.param == "blocked":
         device.block()
     if request.param == "deleted":
-        delete_device(device)
-    device.refresh_from_db()
-    assert device.next_token_hash
+        Erasure.objects.request(device.pk, uuid4())
     return [*(token.partition(".")[2] for token in (api.token, rotated)), device.token_hash, device.next_token_hash]
 
 

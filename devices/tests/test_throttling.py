@@ -8,8 +8,7 @@ import pytest
 from django.test import Client
 
 from devices import verdicts
-from devices.models import Attempts, Device
-from devices.owned import delete_device
+from devices.models import Attempts, Device, Erasure
 from devices.throttling import Tier
 
 
@@ -231,7 +230,7 @@ class TestTokensOfDevicesThatAreNotThere:
         """Return a function that makes up a token of a device that never was, or that is deleted."""
         if request.param == "unknown":
             return lambda: f"{uuid4()}.{token_urlsafe(32)}"
-        delete_device(other)
+        Erasure.objects.request(other.pk, uuid4())
         return lambda: stranger.token
 
     def test_are_refused_at_one_read_without_bcrypt(self, ask, absent, clock, bcrypt_runs, django_assert_num_queries):

@@ -12,8 +12,7 @@ from django.utils import timezone
 
 from conftest import Phone
 from devices import tokens, verdicts
-from devices.models import Device
-from devices.owned import delete_device
+from devices.models import Device, Erasure
 
 ME = "/v1/devices/me"
 SECRET = "A" * 43
@@ -126,7 +125,7 @@ class TestATokenThatIsNotValid:
 
     def test_is_of_a_deleted_device(self, refused, unknown, api, device):
         api.get(ME)
-        delete_device(device)
+        Erasure.objects.request(device.pk, uuid4())
 
         assert refused(f"Bearer {api.token}") == unknown
         assert refused(f"Bearer {wrong(api.token)}") == unknown

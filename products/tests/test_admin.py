@@ -2,13 +2,15 @@ import re
 from datetime import timedelta
 from functools import partial
 from html import unescape
+from uuid import uuid4
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.core.management import call_command
 from django.utils import timezone
 
-from devices.owned import change_set, delete_device
+from devices.models import Erasure
+from devices.owned import change_set
 from devices.tests.at_once import at_once
 from food_entries.tests.factories import FoodEntryFactory
 from products.models import Portion, Product
@@ -189,7 +191,7 @@ class TestARestoredProduct:
     def test_is_of_a_live_device(self, support, device, product, everything, name):
         if name == "restore":
             deleted(product)
-        delete_device(device)
+        Erasure.objects.request(device.pk, uuid4())
         before = everything()
 
         response = act(support, product, name)

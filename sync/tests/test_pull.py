@@ -1,12 +1,13 @@
 import gzip
 import json
+from uuid import uuid4
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from devices.models import Device, Gap
-from devices.owned import change_set, delete_device
+from devices.models import Device, Erasure, Gap
+from devices.owned import change_set
 from food_entries.tests.factories import FoodEntryFactory
 from products.tests.factories import PortionFactory, ProductFactory
 from sync.tables import TABLES
@@ -342,7 +343,7 @@ class TestTheAnswer:
     def test_is_401_where_the_device_went_as_it_was_asked(self, api, device, past):
         def go_first(execute, sql, *args):
             if "FROM gaps" in sql and Device.objects.filter(pk=device.pk, deleted_at=None).exists():
-                delete_device(device)
+                Erasure.objects.request(device.pk, uuid4())
             return execute(sql, *args)
 
         with connection.execute_wrapper(go_first):

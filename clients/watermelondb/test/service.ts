@@ -67,7 +67,7 @@ export async function backUp(): Promise<void> {
 
 export async function restore(): Promise<void> {
   await python("-m", "clients.backup", "restore");
-  await python("manage.py", "after_restore");
+  await python("manage.py", "after_restore", "--without-ledger");
 }
 
 // Not the synchronous one, during which nobody notices that the service has closed an idle connection.

@@ -13,7 +13,7 @@ class Command(BaseCommand):
 
     def handle(self, **options) -> None:
         # All ids at once: on SQLite, a read that goes on would keep each device from being locked.
-        ids = list(Device.objects.order_by("pk").values_list("pk", flat=True))
+        ids = list(Device.objects.active().order_by("pk").values_list("pk", flat=True))
         repaired = sum(map(recount, ids))
         self.stdout.write(f"Repaired the counters of {repaired} devices.")
 
@@ -21,7 +21,9 @@ class Command(BaseCommand):
 def recount(device_id) -> bool:
     """Count the device's rows, deleted ones included; return whether its counters were wrong."""
     with transaction.atomic():
-        device = Device.objects.select_for_update().get(pk=device_id)
+        device = Device.objects.active().select_for_update().filter(pk=device_id).first()
+        if device is None:  # it is being erased
+            return False
         counted = {model._meta.db_table: model.all_objects.for_device(device).count() for model in owned_models()}
         if counted == {table: device.row_counts.get(table, 0) for table in counted}:
             return False

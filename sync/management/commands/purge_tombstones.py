@@ -1,24 +1,18 @@
-import re
 from collections import Counter
 from datetime import timedelta
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
+from countonme.durations import days
 from sync.purge import purge
-
-
-def days(text: str) -> timedelta:
-    if not re.fullmatch(r"[0-9]{1,5}d", text):
-        raise ValueError(text)  # argparse says what was wrong
-    return timedelta(days=int(text[:-1]))
 
 
 class Command(BaseCommand):
     help = "Remove deleted rows for good. A phone that has not synced since then is told to start from what is left."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--older-than", type=days, required=True, help="Days since the deletion, such as 180d.")
+        parser.add_argument("--older-than", type=days, required=True, help="Days since the deletion: 180d.")
         parser.add_argument("--commit", action="store_true", help="Do it. Without, it is only counted.")
 
     def handle(self, *, older_than: timedelta, commit: bool, **options) -> None:

@@ -1,0 +1,126 @@
+"""Remove the data of devices that are marked for erasure: in short transactions, and from where the last run ended."""
+
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from time import monotonic, sleep
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
+
+from account import ledger
+from countonme.bulk import in_batches
+from countonme.errors import InvalidToken
+from devices.models import Device, Erasure, hash_of
+from devices.owned import owned_models
+
+BATCH = 500  # rows in one statement, which is a transaction of its own
+
+
+def erase_pending(*, pauses: bool = True) -> Iterator[Counter]:
+    """Erase each device that is marked, and yield the number of rows that were removed, by table.
+
+    A pause after each batch, as long as the batch took, leaves at least half of the database's time to the devices
+    that are being served.
+    """
+    for erasure in Erasure.objects.filter(erased_at=None).order_by("requested_at", "pk"):
+        removed = Counter() if erasure.device_id is None else remove_rows(erasure.device_id, pauses=pauses)
+        complete(erasure)
+        yield removed
+
+
+def remove_rows(device_id: uuid.UUID, *, pauses: bool) -> Counter:
+    """Remove all rows of a marked device, children before their parents. Return their number by table."""
+    removed = Counter()
+    for model in reversed(owned_models()):
+        rows = model.all_objects.for_device(device_id)
+        # All ids at once: a marked device gets no new rows, and no batch has to skip what the last ones removed.
+        for ids in in_batches(list(rows.values_list("pk", flat=True)), BATCH):
+            started = monotonic()
+            removed[model._meta.db_table] += rows.filter(pk__any_of=ids).erase()
+            if pauses:
+                sleep(monotonic() - started)
+    return removed
+
+
+def complete(erasure: Erasure) -> None:
+    """Remove the device's own row and all that refers to it, and record the time in the receipt."""
+    with transaction.atomic():
+        # A request that is about to add a row which refers to the device waits for this lock, and then fails.
+        device = Device.objects.select_for_update().filter(pk=erasure.device_id).first()
+        Erasure.objects.filter(pk=erasure.pk, erased_at=None).update(device=None, erased_at=timezone.now())
+        if device is not None:
+            device.delete()
+
+
+def idle_devices(before: datetime) -> QuerySet:
+    """Return the active devices that were last seen before a time, or registered before it and store no row."""
+    stores_a_row = Q()
+    for model in owned_models():
+        stores_a_row |= Q(Exists(model.all_objects.for_device(OuterRef("pk"))))
+    return Device.objects.active().filter(Q(last_seen_at__lt=before) | (Q(created_at__lt=before) & ~stores_a_row))
+
+
+def mark_idle_devices(before: datetime) -> int:
+    """Mark the idle devices for erasure; return their number. A device that calls meanwhile is left."""
+    idle, marked = idle_devices(before), 0
+    for device_id in list(idle.order_by("pk").values_list("pk", flat=True)):
+        try:
+            Erasure.objects.request(device_id, uuid.uuid4(), among=idle)
+        except InvalidToken:
+            continue
+        marked += 1
+    return marked
+
+
+def mark_again(entries: dict[str, ledger.Entry]) -> None:
+    """Mark the devices that a restore brought back, by the ledger's entries.
+
+    Each entry that the database lacks becomes an erasure, even if there is no such device: its id stays taken, and its
+    receipt stays readable.
+    """
+    known = set(Erasure.objects.values_list("device_hash", flat=True).iterator())
+    missing = {device_hash: entry for device_hash, entry in entries.items() if device_hash not in known}
+    brought_back = devices_by_hash(missing) if missing else {}
+    for device_hash, entry in missing.items():
+        device_id = brought_back.get(device_hash)
+        with transaction.atomic():
+            if device_id is not None:
+                Device.objects.filter(pk=device_id).update(
+                    deleted_at=entry.requested_at, token_hash="", next_token_hash=None
+                )
+            is_taken = Erasure.objects.filter(pk=entry.erasure_id).exists()
+            Erasure.objects.create(
+                pk=uuid.uuid4() if is_taken else entry.erasure_id,
+                device_hash=device_hash,
+                device_id=device_id,
+                requested_at=entry.requested_at,
+            )
+
+
+def devices_by_hash(wanted: dict) -> dict[str, uuid.UUID]:
+    """Return the ids of the stored devices whose hash is wanted, by hash."""
+    ids = Device.objects.values_list("pk", flat=True).iterator()
+    return {device_hash: device_id for device_id in ids if (device_hash := hash_of(device_id)) in wanted}
+
+
+def adopt_marked_devices() -> None:
+    """Give each marked device that has no erasure one: an earlier release deleted devices without it."""
+    for device in Device.objects.exclude(deleted_at=None).filter(erasure=None):
+        Erasure.objects.create(
+            pk=uuid.uuid4(), device_hash=hash_of(device.pk), device=device, requested_at=device.deleted_at
+        )
+
+
+def add_missing_to_ledger() -> bool:
+    """Append the erasures that the ledger lacks; return whether the ledger is complete."""
+    try:
+        listed = {entry.device_hash for entry in ledger.read() if entry}
+    except FileNotFoundError:
+        listed = set()
+    except OSError:
+        return ledger.try_to_add()  # logs it
+    missing = [erasure for erasure in Erasure.objects.order_by("requested_at") if erasure.device_hash not in listed]
+    return ledger.try_to_add(*missing)

@@ -1,0 +1,65 @@
+from pathlib import Path
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from account import ledger
+from account.erasure import adopt_marked_devices, erase_pending, mark_again
+from devices.models import Restore
+
+
+class Command(BaseCommand):
+    help = (
+        "Run once after the database was restored from a backup, before the service starts again. Devices that the "
+        "ledger lists as erased are erased again. Every phone is told at its next sync, and pushes again what the "
+        "backup lacks."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--ledger",
+            action="append",
+            default=[],
+            dest="files",
+            type=Path,
+            metavar="FILE",
+            help="A ledger of erasures to read in addition to ERASURE_LEDGER, such as the copy that lies with the "
+            "backup. Can be repeated.",
+        )
+        parser.add_argument("--without-ledger", action="store_true", help="Go on if there is no ledger at all.")
+
+    def handle(self, *, files: list[Path], without_ledger: bool, **options) -> None:
+        mark_again(self.entries_of(files, without_ledger=without_ledger))
+        try:
+            restore, devices = Restore.objects.record(timezone.now())
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"{devices} devices count from {restore.base} on.")
+        adopt_marked_devices()
+        erased = sum(1 for _ in erase_pending(pauses=False))
+        self.stdout.write(f"{erased} erasures were completed.")
+
+    def entries_of(self, files: list[Path], *, without_ledger: bool) -> dict[str, ledger.Entry]:
+        """Return the entries of all ledgers by the device's hash."""
+        own = Path(settings.ERASURE_LEDGER)
+        if own.exists():
+            files = [own, *files]
+        if not files and not without_ledger:
+            raise CommandError(
+                f"There is no ledger of erasures at {own}: devices that were erased after the backup would come back. "
+                "Name the ledger with --ledger. If there never was one, add --without-ledger."
+            )
+        entries, unreadable = {}, 0
+        for file in files:
+            try:
+                for entry in ledger.read(file):
+                    if entry is None:
+                        unreadable += 1
+                    else:
+                        entries.setdefault(entry.device_hash, entry)
+            except OSError as error:
+                raise CommandError(f"The ledger can't be read: {error}") from error
+        if unreadable:
+            self.stderr.write(f"{unreadable} lines of the ledger can't be read and were ignored.")
+        return entries

@@ -1,0 +1,73 @@
+import uuid
+from collections import Counter
+from datetime import datetime, timedelta
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from account.erasure import (
+    add_missing_to_ledger,
+    adopt_marked_devices,
+    erase_pending,
+    idle_devices,
+    mark_idle_devices,
+)
+from countonme.durations import days
+from countonme.errors import InvalidToken
+from devices.models import Attempts, Erasure
+
+
+class Command(BaseCommand):
+    help = (
+        "Remove the data of devices whose erasure was requested. Run it every night; the service may run meanwhile. If "
+        "it is killed, the next run goes on from there."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        which = parser.add_mutually_exclusive_group()
+        which.add_argument(
+            "--idle",
+            type=days,
+            metavar="730d",
+            help="Count the devices that have not been seen for so long, or registered so long ago and store nothing. "
+            "With --commit, erase them.",
+        )
+        which.add_argument("--device", type=uuid.UUID, metavar="ID", help="Erase this device, at its owner's request.")
+        parser.add_argument("--commit", action="store_true", help="With --idle: erase the devices.")
+
+    def handle(self, *, idle: timedelta | None, device: uuid.UUID | None, commit: bool, **options) -> None:
+        if idle is not None:
+            before = timezone.now() - idle
+            if not commit:
+                self.count_idle_devices(before, idle.days)
+                return
+            self.stdout.write(f"Marked {mark_idle_devices(before)} idle devices.")
+        if device is not None:
+            self.mark(device)
+        adopt_marked_devices()
+        is_ledger_complete = add_missing_to_ledger()
+        erased, removed = 0, Counter()
+        for rows in erase_pending():
+            erased += 1
+            removed += rows
+        rows = ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in sorted(removed.items())) or "no rows"
+        self.stdout.write(f"Erased {erased} devices: removed {rows}.")
+        Attempts.objects.remove_expired()
+        if not is_ledger_complete:
+            raise CommandError("The erasure ledger can't be written. A restore would bring erased devices back.")
+
+    def count_idle_devices(self, before: datetime, number: int) -> None:
+        idle = idle_devices(before)
+        unseen = idle.filter(last_seen_at__lt=before).count()
+        self.stdout.write(
+            f"{unseen} devices have not been seen for {number} days. {idle.count() - unseen} others registered more "
+            f"than {number} days ago and store nothing."
+        )
+        self.stdout.write("Nothing has been changed. Add --commit to erase them.")
+
+    def mark(self, device_id: uuid.UUID) -> None:
+        try:
+            erasure = Erasure.objects.request(device_id, uuid.uuid4())
+        except InvalidToken as error:
+            raise CommandError("There is no such device.") from error
+        self.stdout.write(f"The receipt is /v1/erasures/{erasure.pk}.")

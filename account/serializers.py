@@ -1,0 +1,40 @@
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.utils import timezone
+from rest_framework import serializers
+
+from countonme.fields import IdField
+from devices.models import Device, Erasure
+
+NIGHT = timedelta(days=1)  # backups are made and removed once a night
+
+
+class DeviceSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Device
+        fields = ("id", "created_at", "last_seen_at")
+
+
+class ErasureQuery(serializers.Serializer):
+    erasure_id = IdField(
+        required=False,
+        help_text="The id of the receipt. Choose it before the request, so that a lost response loses no receipt.",
+    )
+
+
+class ErasureSerializer(serializers.ModelSerializer):
+    erased_at = serializers.DateTimeField(
+        allow_null=True, help_text="When the last of the data was removed; null until then."
+    )
+    backups_expire_at = serializers.SerializerMethodField(
+        help_text="When the last backup that holds the data is removed. Until the data is removed, this moves on."
+    )
+
+    class Meta:
+        model = Erasure
+        fields = ("id", "requested_at", "erased_at", "backups_expire_at")
+
+    def get_backups_expire_at(self, erasure: Erasure) -> datetime:
+        expire_at = (erasure.erased_at or timezone.now()) + timedelta(days=settings.BACKUP_RETENTION) + NIGHT
+        return serializers.DateTimeField().to_representation(expire_at)

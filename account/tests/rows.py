@@ -1,0 +1,16 @@
+from devices.owned import owned_models
+from food_entries.tests.factories import FoodEntryFactory
+from products.tests.factories import PortionFactory, ProductFactory
+
+
+def rows_of(device_id) -> list:
+    """Return all rows of a device, deleted ones included."""
+    return [row for model in owned_models() for row in model.all_objects.for_device(device_id)]
+
+
+def add_rows(device) -> None:
+    """Give the device rows of each model: two products, three portions, one entry."""
+    entry = FoodEntryFactory(device=device, product__name="Insulin shake")
+    PortionFactory(product=entry.product)
+    ProductFactory(device=device)
+    assert {type(row) for row in rows_of(device)} == set(owned_models())

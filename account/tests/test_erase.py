@@ -1,0 +1,294 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.utils import timezone
+
+from account import erasure as erasures
+from account.tests.rows import add_rows, rows_of
+from devices.models import Attempts, Device, Erasure, Gap, Restore, hash_of
+from devices.owned import change_set, owned_models
+from products.models import Product
+
+LONG_AGO = timedelta(days=800)
+
+
+def mark(device) -> Erasure:
+    return Erasure.objects.request(device.pk, uuid4())
+
+
+class Killed(BaseException):
+    pass
+
+
+@contextmanager
+def killed_at(nth: int) -> Iterator[None]:
+    """Have the process die before its nth statement that writes."""
+    written = 0
+
+    def execute(run, sql, params, many, context):
+        nonlocal written
+        if sql.startswith(("DELETE", "UPDATE")):
+            written += 1
+            if written == nth:
+                raise Killed
+        return run(sql, params, many, context)
+
+    with connection.execute_wrapper(execute):
+        yield
+
+
+class TestErase:
+    def test_removes_all_rows_and_the_device(self, device, other, erase):
+        for each in (device, other):
+            add_rows(each)
+        mark(device)
+
+        said = erase()
+
+        assert rows_of(device) == []
+        assert not Device.objects.filter(pk=device.pk).exists()
+        assert said == "Erased 1 devices: removed 1 food entries, 3 portions, 2 products.\n"
+        assert len(rows_of(other)) == 6
+
+    def test_removes_deleted_rows_too(self, device, erase):
+        add_rows(device)
+        with change_set(device):
+            for product in Product.objects.for_device(device):
+                product.soft_delete()
+        mark(device)
+
+        erase()
+
+        assert rows_of(device) == []
+
+    def test_keeps_the_hash_of_the_id_and_nothing_else(self, device, erase):
+        receipt = mark(device)
+        earliest = timezone.now()
+
+        erase()
+
+        (kept,) = Erasure.objects.values()
+        assert earliest <= kept.pop("erased_at") <= timezone.now()
+        assert kept == {
+            "id": receipt.pk,
+            "device_hash": hash_of(device.pk),
+            "device_id": None,
+            "requested_at": receipt.requested_at,
+        }
+
+    def test_removes_what_the_device_knows_of_restores(self, device, erase):
+        Restore.objects.record(timezone.now())
+        mark(device)
+
+        erase()
+
+        assert not Gap.objects.exists()
+
+    def test_removes_no_row_of_a_device_that_is_not_marked(self, device, erase):
+        add_rows(device)
+
+        said = erase()
+
+        assert len(rows_of(device)) == 6
+        assert said == "Erased 0 devices: removed no rows.\n"
+
+    def test_removes_many_rows_in_batches(self, device, erase, monkeypatch, django_assert_num_queries):
+        monkeypatch.setattr(erasures, "BATCH", 2)
+        add_rows(device)
+        mark(device)
+
+        erase()
+
+        assert rows_of(device) == []
+
+    def test_removes_every_model_that_a_device_owns_after_those_that_refer_to_it(self):
+        models = list(reversed(owned_models()))
+
+        for place, model in enumerate(models):
+            for field in model._meta.concrete_fields:
+                if field.is_relation and field.related_model in models:
+                    assert place < models.index(field.related_model)
+
+    def test_completes_an_erasure_that_has_no_device(self, db, erase):
+        Erasure.objects.create(pk=uuid4(), device_hash=hash_of(uuid4()), requested_at=timezone.now())
+
+        erase()
+
+        assert Erasure.objects.get().erased_at is not None
+
+    def test_gives_a_device_that_an_earlier_release_deleted_an_erasure(self, device, erase, ledger):
+        add_rows(device)
+        Device.objects.filter(pk=device.pk).update(deleted_at=timezone.now())
+
+        erase()
+
+        assert rows_of(device) == []
+        assert Erasure.objects.get().device_hash == hash_of(device.pk)
+        assert hash_of(device.pk) in ledger.read_text()
+
+    def test_erases_one_device_by_its_id(self, device, other, erase):
+        add_rows(device)
+
+        said = erase("--device", str(device.pk))
+
+        assert rows_of(device) == []
+        assert said.splitlines()[0] == f"The receipt is /v1/erasures/{Erasure.objects.get().pk}."
+        assert Device.objects.get() == other
+
+    def test_refuses_an_unknown_id(self, device, erase):
+        for device_id in (uuid4(), mark(device).device_id):
+            with pytest.raises(CommandError, match="There is no such device"):
+                erase("--device", str(device_id))
+
+    def test_removes_expired_attempts(self, db, erase):
+        now = timezone.now().timestamp()
+        Attempts.objects.create(key="old", expires_at=now - 1)
+        Attempts.objects.create(key="new", expires_at=now + 60)
+
+        erase()
+
+        assert Attempts.objects.get().key == "new"
+
+
+@pytest.mark.django_db(transaction=True)
+class TestAKilledErasure:
+    def test_goes_on_at_the_next_run(self, device, other, erase, monkeypatch):
+        """Whichever statement is the last one, the next run completes the erasure."""
+        monkeypatch.setattr(erasures, "BATCH", 2)
+        add_rows(other)
+        for nth in range(1, 100):
+            erased = Device.objects.create(pk=uuid4(), token_hash="x")
+            add_rows(erased)
+            receipt = mark(erased)
+            try:
+                with killed_at(nth):
+                    erase()
+            except Killed:
+                erase()
+            else:
+                break
+
+            receipt.refresh_from_db()
+            assert receipt.erased_at is not None
+            assert rows_of(erased.pk) == []
+            assert not Device.objects.filter(pk=erased.pk).exists()
+
+        assert nth > 8
+        assert len(rows_of(other)) == 6
+
+    def test_is_not_shown_as_complete(self, anonymous, device, erase):
+        add_rows(device)
+        receipt = mark(device)
+
+        with pytest.raises(Killed), killed_at(2):
+            erase()
+
+        assert anonymous.get(f"/v1/erasures/{receipt.pk}").json()["erased_at"] is None
+
+
+class TestTheLedger:
+    def test_gets_the_lines_that_it_lacks(self, device, other, erase, ledger):
+        first, second = mark(device), mark(other)
+
+        erase()
+        erase()
+
+        lines = ledger.read_text().splitlines()
+        assert [line.split()[1:] for line in lines] == [
+            [str(first.pk), hash_of(device.pk)],
+            [str(second.pk), hash_of(other.pk)],
+        ]
+
+    def test_is_created_even_if_there_is_nothing_to_add(self, db, erase, ledger):
+        erase()
+
+        assert ledger.read_text() == ""
+        assert ledger.stat().st_mode & 0o777 == 0o600
+
+    def test_that_can_not_be_written_makes_the_command_fail_after_its_work(self, device, erase, settings):
+        settings.ERASURE_LEDGER = "/nowhere/erasures.txt"
+        mark(device)
+
+        with pytest.raises(CommandError, match="ledger can't be written"):
+            erase()
+
+        assert not Device.objects.exists()
+
+
+class TestIdleDevices:
+    @pytest.fixture
+    def devices(self, device, other) -> dict[str, Device]:
+        """One of each kind; `device` and `other` are new."""
+        ages = {
+            "unseen": {"last_seen_at": LONG_AGO, "created_at": LONG_AGO},
+            "never wrote": {"created_at": LONG_AGO},
+            "in use": {"created_at": LONG_AGO},
+        }
+        now, made = timezone.now(), {"new": device, "new with rows": other}
+        for kind, columns in ages.items():
+            made[kind] = Device.objects.create(pk=uuid4(), **{name: now - age for name, age in columns.items()})
+        for kind in ("unseen", "in use", "new with rows"):
+            add_rows(made[kind])
+        return made
+
+    def test_are_only_counted_without_commit(self, devices, erase, everything):
+        before = everything()
+
+        said = erase("--idle", "730d")
+
+        assert everything() == before
+        assert said == (
+            "1 devices have not been seen for 730 days. 1 others registered more than 730 days ago and store nothing.\n"
+            "Nothing has been changed. Add --commit to erase them.\n"
+        )
+
+    def test_are_erased_with_commit(self, devices, erase, ledger):
+        said = erase("--idle", "730d", "--commit")
+
+        left = set(Device.objects.values_list("pk", flat=True))
+        assert left == {devices[kind].pk for kind in ("new", "new with rows", "in use")}
+        assert rows_of(devices["unseen"]) == []
+        assert said.splitlines()[0] == "Marked 2 idle devices."
+        assert len(ledger.read_text().splitlines()) == 2
+
+    def test_that_call_meanwhile_are_left(self, devices, erase, monkeypatch):
+        request = Erasure.objects.request
+
+        def call_first(device_id, *args, **kwargs):
+            Device.objects.filter(pk=device_id).update(last_seen_at=timezone.now(), created_at=timezone.now())
+            return request(device_id, *args, **kwargs)
+
+        monkeypatch.setattr(Erasure.objects, "request", call_first)
+
+        said = erase("--idle", "730d", "--commit")
+
+        assert Device.objects.filter(deleted_at=None).count() == len(devices)
+        assert said.splitlines()[0] == "Marked 0 idle devices."
+
+    @pytest.mark.parametrize("text", ["", "730", "-1d", "1.5d", "d", "100000d", "730d "])
+    def test_need_a_number_of_days(self, db, text):
+        with pytest.raises(CommandError, match="--idle"):
+            call_command("erase", f"--idle={text}")
+
+    def test_are_not_named_together_with_one_device(self, device):
+        with pytest.raises(CommandError, match="not allowed with"):
+            call_command("erase", "--idle=730d", f"--device={device.pk}")
+
+
+class TestAProductThatIsRegisteredAgain:
+    def test_gets_a_free_id(self, api, stranger, erase):
+        sent = {"id": str(uuid4()), "name": "Rye", "kcal_100g": 259}
+        api.post("/v1/products", sent)
+        api.delete("/v1/devices/me")
+        taken = stranger.post("/v1/products", sent)
+        erase()
+
+        response = stranger.post("/v1/products", sent)
+
+        assert (taken.status_code, response.status_code) == (409, 201)
+        assert Product.objects.for_device(stranger.token.partition(".")[0]).count() == 1

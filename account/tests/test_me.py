@@ -1,0 +1,29 @@
+from datetime import datetime
+
+ME = "/v1/devices/me"
+
+
+class TestReadMe:
+    def test_shows_the_device(self, api, device):
+        response = api.get(ME)
+
+        assert response.status_code == 200
+        body = response.json()
+        assert body.keys() == {"id", "created_at", "last_seen_at"}
+        assert body["id"] == str(device.pk)
+        for name in ("created_at", "last_seen_at"):
+            assert body[name].endswith("Z")
+            assert datetime.fromisoformat(body[name]) == getattr(device, name)
+
+    def test_shows_each_device_itself(self, api, stranger):
+        assert api.get(ME).json()["id"] != stranger.get(ME).json()["id"]
+
+    def test_answers_401_without_a_token(self, anonymous):
+        response = anonymous.get(ME)
+
+        assert response.status_code == 401
+        assert response.json() == {"detail": "Authentication credentials were not provided."}
+
+    def test_costs_one_query(self, api, django_assert_num_queries):
+        with django_assert_num_queries(1):  # the device, which the token names
+            api.get(ME)

@@ -1,0 +1,77 @@
+import uuid
+from datetime import timedelta
+
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from account import ledger
+from account.serializers import DeviceSerializer, ErasureQuery, ErasureSerializer
+from countonme.errors import Gone, NotFound, refusal
+from countonme.openapi import ErrorSerializer
+from countonme.renderers import Answer
+from devices.models import Erasure
+
+RECEIPT_KEPT_FOR = timedelta(days=365)
+LOCATION = OpenApiParameter(
+    "Location", str, OpenApiParameter.HEADER, response=[204], description="The receipt: `/v1/erasures/{id}`."
+)
+
+
+@extend_schema(tags=["devices"])
+class MeView(APIView):
+    conflicts = ("delete",)
+
+    @extend_schema(operation_id="me", summary="Read the device", responses={200: DeviceSerializer})
+    def get(self, request) -> Answer:
+        """Return the device that the token belongs to."""
+        return Answer(DeviceSerializer(request.user).data)
+
+    @extend_schema(
+        operation_id="delete_me",
+        summary="Erase the device",
+        parameters=[ErasureQuery, LOCATION],
+        responses={204: None},
+    )
+    def delete(self, request) -> Response:
+        """Erase the device and all its data.
+
+        The token is refused and the data is hidden at once. A nightly job removes the data. `Location` is a receipt,
+        which can be read without a token. If the response is lost, another request gets `401`: read the receipt under
+        the `erasure_id` that you chose.
+        """
+        query = ErasureQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        erasure_id = query.validated_data.get("erasure_id") or uuid.uuid4()
+        if erasure_id == request.user.pk:
+            raise refusal("erasure_id", "This is the device's own id. Choose another.", "invalid")
+        erasure = Erasure.objects.request(request.user.pk, erasure_id)
+        ledger.try_to_add(erasure)
+        return Response(status=204, headers={"Location": f"/v1/erasures/{erasure.pk}"})
+
+
+@extend_schema(tags=["devices"])
+class ErasureView(APIView):
+    authentication_classes = ()
+    permission_classes = ()
+
+    @extend_schema(
+        operation_id="read_erasure",
+        summary="Read the receipt of an erasure",
+        responses={
+            200: ErasureSerializer,
+            410: OpenApiResponse(ErrorSerializer, description="The receipt has expired: a year has passed."),
+        },
+    )
+    def get(self, request, pk: uuid.UUID | None) -> Answer:
+        """Return when the erasure was requested, when it was completed, and when the last backup expires.
+
+        No token is needed. The receipt can be read for a year after the erasure.
+        """
+        erasure = Erasure.objects.filter(pk=pk).first()
+        if erasure is None:
+            raise NotFound("Erasure not found")
+        if erasure.erased_at is not None and timezone.now() - erasure.erased_at > RECEIPT_KEPT_FOR:
+            raise Gone("This receipt has expired.")
+        return Answer(ErasureSerializer(erasure).data)
