@@ -6,6 +6,7 @@ from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.text import capfirst
 
+from countonme.access import name_in_log
 from devices.acts import Act, ActsAdmin
 from devices.changelist import FoundById, StateFilter
 from devices.models import Device
@@ -59,6 +60,7 @@ class DeviceAdmin(ActsAdmin, FoundById):
         "revision",
         "blocked_at",
         "deleted_at",
+        "name_in_log",
         "rows",
         "quotas",
         "charts",
@@ -66,6 +68,10 @@ class DeviceAdmin(ActsAdmin, FoundById):
 
     def has_change_permission(self, request, obj=None) -> bool:
         return False
+
+    @admin.display(description="Name in the log")
+    def name_in_log(self, device: Device) -> str:
+        return name_in_log(device.pk)
 
     @admin.display(description="What it keeps")
     def rows(self, device: Device) -> str:

@@ -20,6 +20,7 @@ from rest_framework.decorators import api_view, permission_classes
 from rest_framework.response import Response
 
 from countonme import urls
+from countonme.access import name_in_log
 from countonme.logging import JSONFormatter
 from countonme.server_log import ServerLogger
 from countonme.tracebacks import told
@@ -60,6 +61,24 @@ def only(lines: list[dict], **facts) -> list[dict]:
     return [line for line in lines if facts.items() <= line.items()]
 
 
+class TestTheNameOfADeviceInTheLog:
+    def test_is_the_same_each_time_and_differs_between_devices(self, device, other):
+        names = [name_in_log(each.pk) for each in (device, device, other)]
+
+        assert names[0] == names[1] != names[2]
+        assert re.fullmatch("[0-9a-f]{16}", names[0])
+
+    def test_can_not_be_computed_without_the_secret_key(self, device, settings):
+        before = name_in_log(device.pk)
+
+        settings.SECRET_KEY = "another-key-" * 5
+
+        assert name_in_log(device.pk) != before
+
+    def test_is_on_the_devices_page_in_the_admin(self, support, device):
+        assert name_in_log(device.pk) in support.get(f"/admin/devices/device/{device.pk}/change/").content.decode()
+
+
 class TestTheLineOfARequest:
     def test_says_what_was_asked_by_whom_and_how_it_ended(self, api, device, json_log):
         pk = uuid4()
@@ -76,7 +95,7 @@ class TestTheLineOfARequest:
             "method": "GET",
             "route": "/v1/products/{pk}",
             "status": 404,
-            "device": str(device.pk),
+            "device": name_in_log(device.pk),
             "bytes": len(response.content),
         }
 
@@ -84,9 +103,9 @@ class TestTheLineOfARequest:
         api.get("/v1/products", headers={"X-Request-ID": "one"})
 
         assert re.fullmatch(
-            rf"\S+ \S+ INFO \[one\] countonme.requests: GET /v1/products 200, \S+ ms, 2 bytes, device {device.pk}\n",
+            r"\S+ \S+ INFO \[one\] countonme.requests: GET /v1/products 200, \S+ ms, 2 bytes, device (\S+)\n",
             log.getvalue(),
-        )
+        )[1] == name_in_log(device.pk)
 
     @pytest.mark.parametrize(
         ("method", "path", "status", "route"),
@@ -159,7 +178,7 @@ class TestAFault:
 @pytest.mark.urls(__name__)
 class TestTheLog:
     @pytest.mark.parametrize("formatted", ["log", "json_log"])
-    def test_keeps_what_was_sent_to_itself(self, request, client, api, device, log, formatted):
+    def test_holds_nothing_that_was_sent(self, request, client, api, device, log, formatted):
         request.getfixturevalue(formatted)
         for address in ("/v1/misread", "/v1/store"):
             assert client.post(address, {"name": NAME}, content_type="application/json").status_code == 500
@@ -170,7 +189,7 @@ class TestTheLog:
 
         lines = log.getvalue()
         assert lines.count("Traceback (most recent call last)") >= 2
-        for secret in (NAME, NAME[:11], "liver", row, api.token, api.token.partition(".")[2], "search"):
+        for secret in (NAME, NAME[:11], "liver", row, *api.token.split("."), device.pk.hex, "search"):
             assert secret not in lines
 
     def test_says_which_rule_the_database_kept(self, client, device, json_log):
