@@ -96,9 +96,10 @@ _database = DATABASES["default"]
 _database["CONN_MAX_AGE"] = None  # a new connection a request costs more than the request itself
 if _database["ENGINE"] == "django.db.backends.sqlite3":
     # Readers don't wait for the writer, and a writer takes its lock at BEGIN: one that upgrades later can only fail.
+    # What is deleted is overwritten in the file.
     _database["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
-        "init_command": "PRAGMA journal_mode=WAL",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA secure_delete=ON",
         "timeout": 10,
     }
 elif _database["ENGINE"] == "django.db.backends.postgresql":

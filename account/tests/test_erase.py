@@ -1,7 +1,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from uuid import uuid4
+from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -10,6 +11,8 @@ from django.utils import timezone
 
 from account import erasure as erasures
 from account.tests.rows import add_rows, rows_of
+from benchmarks.servers import manage, migrate, our_environment
+from countonme.tests.served import served
 from devices.models import Attempts, Device, Erasure, Gap, Restore, hash_of
 from devices.owned import change_set, owned_models
 from products.models import Product
@@ -19,6 +22,11 @@ LONG_AGO = timedelta(days=800)
 
 def mark(device) -> Erasure:
     return Erasure.objects.request(device.pk, uuid4())
+
+
+def contents(folder: Path) -> bytes:
+    """Return the bytes of all files of the database."""
+    return b"".join(file.read_bytes() for file in folder.glob("db.sqlite3*"))
 
 
 class Killed(BaseException):
@@ -153,6 +161,40 @@ class TestErase:
         erase()
 
         assert Attempts.objects.get().key == "new"
+
+
+@pytest.mark.django_db(transaction=True)
+class TestTheFiles:
+    @pytest.mark.skipif(connection.vendor != "sqlite", reason="looks into SQLite's files")
+    def test_hold_no_trace_of_removed_rows(self, tmp_path):
+        url = f"sqlite:///{tmp_path / 'db.sqlite3'}"
+        migrate({"DATABASE_URL": url})
+        with served(url, tmp_path / "log", ERASURE_LEDGER=str(tmp_path / "ledger.txt")) as service:
+            device_id = service.register()
+            for _ in range(300):
+                assert service.ask("POST", "/v1/products", {"name": "Insulin shake", "kcal_100g": 1})[0] == 201
+            assert service.ask("DELETE", "/v1/devices/me")[0] == 204
+            before = contents(tmp_path)
+
+            manage({**our_environment(""), "DATABASE_URL": url}, "erase")
+
+            after = contents(tmp_path)
+        for trace in (b"Insulin shake", device_id.encode(), UUID(device_id).hex.encode()):
+            assert trace not in after
+        assert b"Insulin shake" in before
+        assert UUID(device_id).hex.encode() in before
+
+    @pytest.mark.postgres
+    def test_keep_no_dead_rows(self, device, erase):
+        add_rows(device)
+        mark(device)
+
+        erase()
+
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_stat_force_next_flush()")
+            cursor.execute("SELECT last_vacuum IS NOT NULL FROM pg_stat_user_tables WHERE relname = 'food_entries'")
+            assert cursor.fetchall() == [(True,)]
 
 
 @pytest.mark.django_db(transaction=True)

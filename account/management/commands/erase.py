@@ -14,7 +14,9 @@ from account.erasure import (
 )
 from countonme.durations import days
 from countonme.errors import InvalidToken
+from countonme.vacuum import vacuum
 from devices.models import Attempts, Erasure
+from devices.owned import owned_models
 
 
 class Command(BaseCommand):
@@ -52,6 +54,8 @@ class Command(BaseCommand):
             removed += rows
         rows = ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in sorted(removed.items())) or "no rows"
         self.stdout.write(f"Erased {erased} devices: removed {rows}.")
+        if removed:
+            vacuum(owned_models())
         Attempts.objects.remove_expired()
         if not is_ledger_complete:
             raise CommandError("The erasure ledger can't be written. A restore would bring erased devices back.")
