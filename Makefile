@@ -99,7 +99,7 @@ $(OURS)/run $(PEER)/run $(TODAY)/run $(SCHEMATHESIS)/.venv/run:
 # The first time: a key of this machine's own, and plain HTTP on this machine alone, so that everything works at once.
 key:
 	@[ -n "$$SECRET_KEY" ] || grep -qs '^SECRET_KEY=.' .env || { \
-	  umask 077; touch .env; [ -z "$$(tail -c 1 .env)" ] || echo >> .env; \
+	  umask 077; touch .env; chmod o= .env; [ -z "$$(tail -c 1 .env)" ] || echo >> .env; \
 	  echo "SECRET_KEY=$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(50))')" >> .env; \
 	  for setting in ALLOWED_HOSTS=localhost,127.0.0.1 HTTPS_ONLY=off; do \
 	    grep -q "^$${setting%%=*}=" .env || echo "$$setting" >> .env; \

@@ -12,6 +12,8 @@ from django.urls import get_resolver
 
 from countonme.timeouts import give_up_after
 
+# As in manage.py: only the user who runs the service can read the files it creates, such as SQLite's db.sqlite3-wal.
+os.umask(0o077)
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "countonme.settings")
 
 give_up_after(settings.DATABASE_TIMEOUT, settings.DATABASES["default"])

@@ -2,6 +2,7 @@
 # Put a backup into the new, empty database that DATABASE_URL names, and make it one that phones can go on with:
 # deploy/restore.sh countonme-….dump. Run it in the folder of manage.py, with the settings of the service.
 set -eu
+umask 077
 
 [ $# -eq 1 ] || { echo "Usage: $0 BACKUP" >&2; exit 2; }
 command -v pg_restore >/dev/null || { echo "pg_restore is not installed. On Debian: apt-get install postgresql-client" >&2; exit 1; }

@@ -5,6 +5,7 @@ import re
 import shutil
 import sqlite3
 import ssl
+import stat
 import subprocess
 import sys
 import time
@@ -29,6 +30,19 @@ def run(*command, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(list(map(str, command)), cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
+def modes(folder: Path, pattern: str = "*") -> dict[str, int]:
+    """Return the permissions of the files in a folder."""
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.glob(pattern)}
+
+
+@pytest.fixture
+def usual_umask():
+    """Let this process and those that it starts create files that everybody can read, as is usual."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture
 def commands(tmp_path):
     """Return a function that makes a folder of commands: those that a script needs, and stand-ins for others."""
@@ -44,6 +58,52 @@ def commands(tmp_path):
         return str(folder)
 
     return put
+
+
+@pytest.mark.usefixtures("usual_umask")
+class TestFilesWithData:
+    """Only the user who runs the service can read them."""
+
+    def migrated(self, folder: Path) -> str:
+        """Create an SQLite database as `make run` does; return its URL."""
+        url = f"sqlite:///{folder / 'db.sqlite3'}"
+        migrated = run(sys.executable, "manage.py", "migrate", "--noinput", **{**os.environ, "DATABASE_URL": url})
+        assert migrated.returncode == 0, migrated.stderr
+        return url
+
+    def test_are_private_if_migrate_creates_them(self, tmp_path):
+        self.migrated(tmp_path)
+
+        assert modes(tmp_path) == {"db.sqlite3": 0o600}
+
+    def test_are_private_while_the_service_writes(self, tmp_path):
+        url = self.migrated(tmp_path)
+
+        with served(url, tmp_path / "log") as service:
+            service.register()
+
+            assert modes(tmp_path, "db.*") == {"db.sqlite3": 0o600, "db.sqlite3-wal": 0o600, "db.sqlite3-shm": 0o600}
+            for worker in service.workers():
+                assert "\nUmask:\t0077\n" in Path(f"/proc/{worker}/status").read_text()
+
+    def test_are_private_if_they_are_exports(self, tmp_path):
+        url = self.migrated(tmp_path)
+
+        dumped = run(
+            *(sys.executable, "manage.py", "dumpdata", "devices", "--output", tmp_path / "devices.json"),
+            **{**os.environ, "DATABASE_URL": url},
+        )
+
+        assert dumped.returncode == 0, dumped.stderr
+        assert modes(tmp_path, "*.json") == {"devices.json": 0o600}
+
+    def test_are_private_if_make_writes_a_key(self, tmp_path):
+        (tmp_path / ".env").write_text("LOG_LEVEL=INFO\n")  # a copy of .env.example, which everybody can read
+
+        run("make", f"--file={ROOT / 'Makefile'}", f"--directory={tmp_path}", "key", PATH=os.environ["PATH"])
+
+        assert "SECRET_KEY=" in (tmp_path / ".env").read_text()
+        assert modes(tmp_path)[".env"] & 0o007 == 0
 
 
 class TestBackup:
@@ -95,8 +155,8 @@ class TestBackup:
 class TestBackupsOfSQLite:
     @pytest.mark.skipif(not shutil.which("sqlite3"), reason="needs sqlite3")
     @pytest.mark.parametrize("statement", ["VACUUM INTO 'backup.sqlite3'", ".backup backup.sqlite3"])
-    def test_are_whole_beside_a_service_that_writes(self, tmp_path, monkeypatch, statement):
-        command = f'sqlite3 db.sqlite3 "{statement}"'
+    def test_are_whole_beside_a_service_that_writes(self, tmp_path, monkeypatch, statement, usual_umask):
+        command = f'(umask 077; sqlite3 db.sqlite3 "{statement}")'
         assert f"\n{command}\n" in (ROOT / "docs/backup.md").read_text()
         monkeypatch.chdir(tmp_path)
         live = sqlite3.connect("db.sqlite3", isolation_level=None)
@@ -106,6 +166,7 @@ class TestBackupsOfSQLite:
 
         subprocess.run(["sh", "-c", command], check=True)
 
+        assert modes(tmp_path, "backup.*") == {"backup.sqlite3": 0o600}
         copy = sqlite3.connect("backup.sqlite3")
         assert copy.execute("SELECT name FROM eaten").fetchall() == [("rye",)]
         copy.close()
