@@ -1,5 +1,7 @@
 """What is in deploy/, as far as this machine can try it."""
 
+import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -9,10 +11,13 @@ import stat
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
+from uuid import uuid4
 
+import psycopg
 import pytest
 import yaml
 from django.conf import settings
@@ -20,7 +25,7 @@ from django.core.management import get_commands
 
 from benchmarks.processes import free_port, until
 from countonme import metrics
-from countonme.tests.served import served
+from countonme.tests.served import on_server, served, url_of
 
 ROOT = Path(settings.BASE_DIR)
 DEPLOY = ROOT / "deploy"
@@ -106,50 +111,233 @@ class TestFilesWithData:
         assert modes(tmp_path)[".env"] & 0o007 == 0
 
 
+LINES = [f"2026-01-0{day}T07:30:12Z {uuid4()} {hashlib.sha256(bytes([day])).hexdigest()}" for day in range(1, 6)]
+
+
 class TestBackup:
-    TOOLS = ("date", "find", "mv", "sync")
+    TOOLS = ("date", "find", "flock", "grep", "mv", "rm", "sort", "sync")
+    DUMPS = 'for a; do case $a in --file=*) echo data > "${a#--file=}";; esac; done'
 
-    def backed_up(self, path: str, folder: Path, **environment: str) -> subprocess.CompletedProcess:
-        named = {"DATABASE_URL": "postgres:///countonme", "BACKUPS": str(folder)} | environment
-        return run("/bin/sh", DEPLOY / "backup.sh", PATH=path, **named)
+    @pytest.fixture
+    def folder(self, tmp_path):
+        folder = tmp_path / "backups"
+        folder.mkdir()
+        return folder
 
-    def test_says_that_pg_dump_is_missing(self, commands, tmp_path):
-        done = self.backed_up(commands(*self.TOOLS), tmp_path)
+    @pytest.fixture
+    def ledger(self, tmp_path):
+        return tmp_path / "erasures.txt"
+
+    @pytest.fixture
+    def back_up(self, commands, folder, ledger):
+        """Return a function that runs backup.sh, by default with programs that take the place of PostgreSQL's."""
+
+        def back_up(path: str = "", pg_dump: str = self.DUMPS, **environment: str) -> subprocess.CompletedProcess:
+            path = path or commands(*self.TOOLS, pg_dump=pg_dump, pg_restore="exit 0")
+            known = {"DATABASE_URL": "postgres:///countonme", "BACKUPS": str(folder), "ERASURE_LEDGER": str(ledger)}
+            return run("/bin/sh", DEPLOY / "backup.sh", PATH=path, **known | environment)
+
+        return back_up
+
+    def put(self, file: Path, *, age: timedelta) -> None:
+        file.touch()
+        os.utime(file, times=(time.time() - age.total_seconds(),) * 2)
+
+    def test_says_that_pg_dump_is_missing(self, back_up, commands):
+        done = back_up(commands(*self.TOOLS))
 
         assert done.returncode == 1
         assert done.stderr == "pg_dump is not installed. On Debian: apt-get install postgresql-client\n"
 
-    def test_is_none_where_pg_dump_failed(self, commands, tmp_path):
-        folder = tmp_path / "backups"
-        folder.mkdir()
-
-        done = self.backed_up(commands(*self.TOOLS, pg_dump="exit 1", pg_restore="exit 0"), folder)
-
-        assert done.returncode == 1
-        assert list(folder.iterdir()) == []
-
-    def test_keeps_those_of_two_weeks_and_touches_nothing_else(self, commands, tmp_path):
-        folder = tmp_path / "backups"
-        folder.mkdir()
-        for name, days in (("countonme-old.dump", 20), ("countonme-new.dump", 3), ("other.dump", 20)):
-            (folder / name).touch()
-            os.utime(folder / name, times=(time.time() - days * 86_400,) * 2)
-        dump = 'for a; do case $a in --file=*) echo data > "${a#--file=}";; esac; done'
-
-        done = self.backed_up(commands(*self.TOOLS, pg_dump=dump, pg_restore="exit 0"), folder)
-
-        made = Path(done.stdout.strip())
-        assert done.returncode == 0, done.stderr
-        assert made.read_text() == "data\n"
-        assert made.stat().st_mode & 0o077 == 0
-        assert {file.name for file in folder.iterdir()} == {"countonme-new.dump", "other.dump", made.name}
-
     @pytest.mark.parametrize("url", ["sqlite:///db.sqlite3", ""])
-    def test_is_of_postgresql(self, commands, tmp_path, url):
-        done = self.backed_up(commands(*self.TOOLS, pg_dump="exit 0"), tmp_path, DATABASE_URL=url)
+    def test_refuses_other_databases(self, back_up, url):
+        done = back_up(DATABASE_URL=url)
 
         assert done.returncode != 0
         assert "DATABASE_URL" in done.stderr
+
+    @pytest.mark.usefixtures("usual_umask")
+    def test_creates_private_files(self, back_up, folder, ledger):
+        ledger.write_text(f"{LINES[0]}\n")
+
+        done = back_up()
+
+        made = Path(done.stdout.strip())
+        assert (done.returncode, done.stderr) == (0, "")
+        assert made.read_text() == "data\n"
+        assert modes(folder) == {made.name: 0o600, "erasures.txt": 0o600}
+
+    @pytest.mark.parametrize("days", [None, 14, 1, 30])
+    def test_removes_backups_that_are_older_than_the_retention_less_an_hour(self, back_up, folder, days):
+        limit = timedelta(days=days or 14) - timedelta(hours=1)
+        self.put(folder / "countonme-older.dump", age=limit + timedelta(minutes=1))
+        self.put(folder / "countonme-newer.dump", age=limit - timedelta(minutes=1))
+
+        done = back_up(**({"BACKUP_RETENTION": str(days)} if days else {}))
+
+        assert done.returncode == 0, done.stderr
+        assert {file.name for file in folder.iterdir()} == {"countonme-newer.dump", Path(done.stdout.strip()).name}
+
+    @pytest.mark.parametrize("days", ["0", "-1", "1.5", "two", " 14", "014", "99999999999999999999"])
+    def test_refuses_a_retention_that_is_not_a_number_of_days(self, back_up, folder, days):
+        self.put(folder / "countonme-older.dump", age=timedelta(days=400))
+
+        done = back_up(BACKUP_RETENTION=days)
+
+        assert done.returncode == 1
+        assert done.stderr == f"BACKUP_RETENTION is '{days}'. It must be a whole number of days, from 1 to 99999.\n"
+        assert [file.name for file in folder.iterdir()] == ["countonme-older.dump"]
+
+    def test_removes_unfinished_backups_and_no_other_files(self, back_up, folder):
+        self.put(folder / "countonme-20260105T030000Z.dump.part", age=timedelta(hours=2))
+        self.put(folder / "other.dump", age=timedelta(days=400))
+        (folder / "erasures.txt").write_text(f"{LINES[0]}\n")
+        self.put(folder / "erasures.txt", age=timedelta(days=400))
+
+        done = back_up()
+
+        made = Path(done.stdout.strip()).name
+        assert {file.name for file in folder.iterdir()} == {made, "other.dump", "erasures.txt"}
+        assert (folder / "erasures.txt").read_text() == f"{LINES[0]}\n"
+
+    @pytest.mark.parametrize("failing", [{"pg_dump": f"{DUMPS}; exit 1"}, {"pg_restore": "exit 1"}], ids=str)
+    def test_removes_nothing_if_it_fails(self, back_up, commands, folder, ledger, failing):
+        self.put(folder / "countonme-last-good-one.dump", age=timedelta(days=20))
+        ledger.write_text(f"{LINES[0]}\n")
+
+        done = back_up(commands(*self.TOOLS, **{"pg_dump": self.DUMPS, "pg_restore": "exit 0"} | failing))
+
+        assert done.returncode == 1
+        assert {file.name for file in folder.iterdir()} == {"countonme-last-good-one.dump", "erasures.txt"}
+        assert (folder / "erasures.txt").read_text() == f"{LINES[0]}\n"  # it is safe all the same
+
+    def test_copies_what_is_added_to_the_ledger_before_it_ends(self, back_up, folder, ledger):
+        ledger.write_text(f"{LINES[0]}\n")
+
+        back_up(pg_dump=f"echo '{LINES[1]}' >> {ledger}; {self.DUMPS}")
+
+        assert (folder / "erasures.txt").read_text().splitlines() == LINES[:2]
+
+    def test_copies_the_ledger_of_the_current_folder_by_default(self, back_up, folder):
+        done = back_up(ERASURE_LEDGER="")
+
+        assert "ERASURE_LEDGER names erasures.txt, which does not exist" in done.stderr
+
+    def test_says_if_there_is_no_ledger(self, back_up, folder, ledger):
+        (folder / "erasures.txt").write_text(f"{LINES[0]}\n")
+
+        done = back_up()
+
+        assert done.returncode == 0
+        assert done.stderr == (
+            f"There is no ledger of erasures yet: ERASURE_LEDGER names {ledger}, which does not exist.\n"
+        )
+        assert (folder / "erasures.txt").read_text() == f"{LINES[0]}\n"
+
+    def test_keeps_lines_of_the_copy_that_the_ledger_lacks(self, back_up, folder, ledger):
+        (folder / "erasures.txt").write_text("".join(f"{line}\n" for line in LINES[:3]))
+        ledger.write_text(f"{LINES[2]}\n{LINES[4]}\n{LINES[3]}\n")
+
+        back_up()
+
+        assert (folder / "erasures.txt").read_text().splitlines() == LINES
+
+    def test_does_not_copy_an_incomplete_line(self, back_up, folder, ledger):
+        ledger.write_text(f"{LINES[0]}\n{LINES[1][:-1]}")
+
+        back_up()
+
+        assert (folder / "erasures.txt").read_text() == f"{LINES[0]}\n"
+
+    def test_fails_after_the_backup_if_the_ledger_cannot_be_read(self, back_up, folder, ledger):
+        (folder / "erasures.txt").write_text(f"{LINES[0]}\n")
+        ledger.mkdir()
+
+        done = back_up()
+
+        assert done.returncode != 0
+        assert Path(done.stdout.strip()).read_text() == "data\n"
+        assert (folder / "erasures.txt").read_text() == f"{LINES[0]}\n"
+
+    def test_waits_for_another_one_to_end(self, commands, folder):
+        path = commands(*self.TOOLS, pg_dump=self.DUMPS, pg_restore="exit 0")
+        known = {"PATH": path, "DATABASE_URL": "postgres:///countonme", "BACKUPS": str(folder)}
+        lock = os.open(folder, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = subprocess.Popen(["/bin/sh", DEPLOY / "backup.sh"], env=known, stderr=subprocess.PIPE, text=True)
+        try:
+            assert second.stderr.readline() == "Another backup is running. This one waits for its end.\n"
+            assert list(folder.iterdir()) == []
+        finally:
+            os.close(lock)
+            second.communicate(timeout=30)
+
+        assert second.returncode == 0
+        assert len(list(folder.iterdir())) == 1
+
+
+@pytest.mark.direct
+@pytest.mark.postgres
+class TestBackupOfPostgreSQL:
+    @pytest.fixture
+    def empty_url(self, live_url):
+        """The URL of a new, empty database."""
+        name = f"{live_url.rpartition('/')[2]}_restored"
+        on_server(f"CREATE DATABASE {name}")
+        yield url_of(name)
+        on_server(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def test_can_be_restored_with_its_ledger(self, live_url, empty_url, tmp_path):
+        ledger, backups, calls = tmp_path / "ledger", tmp_path / "back ups", tmp_path / "calls"
+        backups.mkdir()
+        ledger.write_text(f"{LINES[0]}\n")
+        python = tmp_path / "python"
+        python.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n')
+        python.chmod(0o755)
+        here = {"PATH": os.environ["PATH"], "BACKUPS": str(backups), "ERASURE_LEDGER": str(ledger)}
+
+        made = run(DEPLOY / "backup.sh", **here, DATABASE_URL=live_url)
+        restored = run(
+            *(DEPLOY / "restore.sh", made.stdout.strip()), **here, DATABASE_URL=empty_url, PYTHON=str(python)
+        )
+
+        assert (made.returncode, made.stderr) == (0, "")
+        assert (restored.returncode, restored.stderr) == (0, "")
+        assert calls.read_text().splitlines() == [
+            "manage.py migrate --noinput --verbosity 0",
+            f"manage.py after_restore --ledger {backups / 'erasures.txt'}",
+        ]
+        with psycopg.connect(live_url) as original, psycopg.connect(empty_url) as copy:
+            query = "SELECT app, name FROM django_migrations ORDER BY id"
+            assert copy.execute(query).fetchall() == original.execute(query).fetchall() != []
+
+    def test_is_none_if_the_database_is_away(self, live_url, tmp_path):
+        good = tmp_path / "countonme-20260105T030000Z.dump"
+        good.write_text("good")
+        os.utime(good, times=(0, 0))
+
+        done = run(
+            DEPLOY / "backup.sh", PATH=os.environ["PATH"], BACKUPS=str(tmp_path), DATABASE_URL=f"{live_url}_away"
+        )
+
+        assert done.returncode != 0
+        assert [file.read_text() for file in tmp_path.iterdir()] == ["good"]
+
+
+class TestRestore:
+    def test_goes_without_a_ledger_if_there_is_none_with_the_backup(self, commands, tmp_path):
+        (tmp_path / "countonme.dump").touch()
+        path = commands("dirname", pg_restore="exit 0", python=f'echo "$@" >> {tmp_path}/calls')
+
+        done = run(
+            *("/bin/sh", DEPLOY / "restore.sh", tmp_path / "countonme.dump"),
+            PATH=path,
+            DATABASE_URL="postgres:///new",
+            PYTHON="python",
+        )
+
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (tmp_path / "calls").read_text().splitlines()[1:] == ["manage.py after_restore"]
 
 
 class TestBackupsOfSQLite:
@@ -241,6 +429,15 @@ class TestTheUnits:
             ("/opt/countonme/.venv/bin/gunicorn", "countonme.wsgi"),
         ]
         assert os.access(DEPLOY / "backup.sh", os.X_OK)
+
+    def test_keep_backups_for_a_whole_number_of_days(self):
+        timer = (DEPLOY / "systemd/countonme-backup.timer").read_text()
+        service = (DEPLOY / "systemd/countonme-backup.service").read_text()
+
+        assert re.search(r"^OnCalendar=.* UTC$", timer, re.M)  # no night of 23 or 25 hours
+        assert "RandomizedDelaySec" not in timer
+        assert "\nEnvironmentFile=/opt/countonme/.env\n" in service  # BACKUP_RETENTION and ERASURE_LEDGER
+        assert re.findall(r"^Environment=(.*)", service, re.M) == ["BACKUPS=/var/backups/countonme"]
 
     def test_wait_longer_for_the_service_to_stop_than_it_takes(self):
         (unit,) = [unit.read_text() for unit in UNITS if unit.name == "countonme.service"]
