@@ -385,14 +385,23 @@ class TestThePage:
         assert set(units) <= {unit.name for unit in UNITS}
         assert {unit.name for unit in UNITS if unit.suffix != ".service"} <= set(units)
 
-    def test_makes_settings_that_are_safe(self):
+    def test_makes_settings_that_are_safe(self, tmp_path):
         (block,) = [block for block in COMMANDS if "SECRET_KEY=" in block]
         heredoc = block[block.index("sudo tee") :].replace("sudo tee /opt/countonme/.env > /dev/null", "cat")
         made = subprocess.run(["sh", "-c", heredoc], env={**os.environ, "NAME": "api.example.org"}, capture_output=True)
 
         lines = dict(line.split("=", 1) for line in made.stdout.decode().splitlines())
 
-        assert set(lines) == {"SECRET_KEY", "METRICS_TOKEN", "ALLOWED_HOSTS", "DATABASE_URL", "NUM_PROXIES"}
+        assert set(lines) == {
+            "SECRET_KEY",
+            "METRICS_TOKEN",
+            "ALLOWED_HOSTS",
+            "DATABASE_URL",
+            "NUM_PROXIES",
+            "ERASURE_LEDGER",
+        }
+        assert f"--mode 700 {Path(lines['ERASURE_LEDGER']).parent}\n" in block
+        lines["ERASURE_LEDGER"] = str(tmp_path / "erasures.txt")
         of_tests = {"HTTPS_ONLY": "on", "DEBUG": "off", "REGISTER_RATE": "10/min", "BCRYPT_ROUNDS": "4"}
         check = subprocess.run(
             [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
@@ -421,14 +430,41 @@ class TestTheUnits:
         assert (verified.returncode, about_ours) == (0, []), verified.stderr
 
     def test_start_what_there_is_in_the_folder_of_the_page(self):
-        started = re.findall(r"^ExecStart=(\S+) ?(\S*)", "".join(unit.read_text() for unit in UNITS), re.M)
+        started = re.findall(r"^Exec\w+=(.+)", "".join(unit.read_text() for unit in UNITS), re.M)
 
+        python = "/opt/countonme/.venv/bin/python manage.py"
         assert started == [
-            ("/opt/countonme/deploy/backup.sh", ""),
-            ("/opt/countonme/.venv/bin/python", "manage.py"),
-            ("/opt/countonme/.venv/bin/gunicorn", "countonme.wsgi"),
+            "/opt/countonme/deploy/backup.sh",
+            f"{python} erase",
+            f"{python} clearsessions",
+            f"{python} purge_tombstones --older-than 180d --commit",
+            "/opt/countonme/.venv/bin/gunicorn countonme.wsgi",
         ]
         assert os.access(DEPLOY / "backup.sh", os.X_OK)
+
+    def test_clear_sessions_even_if_erase_fails(self):
+        unit = (DEPLOY / "systemd/countonme-erase.service").read_text()
+
+        # A second ExecStart would not run after a failure, and with "-" before the first the unit would never fail.
+        assert re.findall(r"^(Exec\w+)=", unit, re.M) == ["ExecStart", "ExecStopPost"]
+
+    def test_erase_before_the_backup(self):
+        erase, backup = (
+            re.search(r"^OnCalendar=\*-\*-\* (\d\d:\d\d):00 UTC$", (DEPLOY / f"systemd/{name}").read_text(), re.M)[1]
+            for name in ("countonme-erase.timer", "countonme-backup.timer")
+        )
+
+        assert erase < backup
+        backup = (DEPLOY / "systemd/countonme-backup.service").read_text()
+        assert re.search(r"^After=.*countonme-erase\.service", backup, re.M)
+
+    @pytest.mark.parametrize("name", ["countonme.service", "countonme-erase.service"])
+    def test_can_write_the_ledger_and_no_one_else_can_read_it(self, name):
+        unit = (DEPLOY / "systemd" / name).read_text()
+
+        assert "\nERASURE_LEDGER=/var/lib/countonme/erasures.txt\n" in PAGE
+        assert "\nStateDirectory=countonme\nStateDirectoryMode=0700\n" in unit  # /var/lib/countonme
+        assert "\nUMask=0077\n" in unit
 
     def test_keep_backups_for_a_whole_number_of_days(self):
         timer = (DEPLOY / "systemd/countonme-backup.timer").read_text()
@@ -523,6 +559,16 @@ class TestPrometheus:
 
         assert asked
         assert {re.sub(r"_(count|sum|bucket|total)$", "", name) for name in asked} <= known
+
+    def test_alerts_if_a_nightly_timer_has_not_run(self):
+        rules = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())["groups"][0]["rules"]
+
+        nightly = {unit.name for unit in UNITS if re.search(r"^OnCalendar=\*", unit.read_text(), re.M)}
+        expressions = [rule["expr"] for rule in rules]
+        assert nightly == {"countonme-backup.timer", "countonme-erase.timer"}
+        for name in nightly:
+            late = f'time() - node_systemd_timer_last_trigger_seconds{{name="{name}"}} > 26 * 3600'
+            assert late in expressions
 
     def test_scrapes_where_the_service_listens(self):
         (scrape,) = yaml.safe_load((DEPLOY / "prometheus/scrape.yml").read_text())
