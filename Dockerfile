@@ -1,14 +1,18 @@
-# One image, for serving and for migrating.
+# One image: it serves, migrates, and runs the nightly jobs.
 FROM python:3.13-slim
 
-ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=1 HOST=0.0.0.0
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=1 HOST=0.0.0.0 \
+    ERASURE_LEDGER=/var/lib/countonme/erasures.txt
 
 WORKDIR /app
 COPY requirements.txt .
 RUN pip install --no-cache-dir -r requirements.txt
 
 COPY . .
-RUN useradd --system --no-create-home --uid 10001 countonme
+# The code must be readable whatever the umask of the checkout was. A named volume takes over the owner of the folder.
+RUN chmod -R a+rX . \
+    && useradd --system --no-create-home --uid 10001 countonme \
+    && install --directory --owner=countonme --mode=700 /var/lib/countonme
 USER 10001
 
 EXPOSE 8000

@@ -5,12 +5,14 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import ssl
 import stat
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from urllib.error import HTTPError
@@ -359,6 +361,215 @@ class TestBackupsOfSQLite:
         assert copy.execute("SELECT name FROM eaten").fetchall() == [("rye",)]
         copy.close()
         live.close()
+
+
+SLEEP = shutil.which("sleep")
+
+
+def is_running(pid: int) -> bool:
+    """Return whether there is such a process. One that has ended may still wait for its parent."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+class TestNightly:
+    """deploy/nightly.sh, with a clock that stands still, and a `sleep` that ends at once the first time."""
+
+    @pytest.fixture
+    def started(self, tmp_path):
+        """Return a function that starts the script at a time of day, and waits until it has written so many lines."""
+        processes = []
+
+        def start(now: str, *arguments: str, lines: int) -> tuple[subprocess.Popen, list[str]]:
+            hours, minutes, seconds = map(int, now.split(":"))
+            epoch = 20_000 * 86_400 + hours * 3600 + minutes * 60 + seconds
+            folder = tmp_path / "bin"
+            folder.mkdir()
+            for name, script in {
+                "date": f"case $* in +%s) echo {epoch} ;; *) echo now ;; esac",
+                "sleep": f"echo $1 >> {tmp_path}/slept; [ $(wc -l < {tmp_path}/slept) = 1 ] || exec {SLEEP} 1000",
+            }.items():
+                (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+                (folder / name).chmod(0o755)
+            process = subprocess.Popen(
+                ["/bin/sh", DEPLOY / "nightly.sh", *arguments],
+                env={"PATH": f"{folder}:{os.environ['PATH']}"},
+                cwd=tmp_path,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+            processes.append(process)
+            return process, [process.stdout.readline().strip() for _ in range(lines)]
+
+        yield start
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate(timeout=10)
+
+    def test_runs_its_commands_one_after_the_other_and_goes_on_if_one_fails(self, started, tmp_path):
+        _, lines = started("01:00:00", "02:00", "touch first", "sh -c 'exit 3'", "touch 'third one'", lines=8)
+
+        assert lines == [
+            "now waits until 02:00 UTC",
+            "now runs: touch first",
+            "now has run: touch first",
+            "now runs: sh -c 'exit 3'",
+            "now failed with status 3: sh -c 'exit 3'",
+            "now runs: touch 'third one'",
+            "now has run: touch 'third one'",
+            "now waits until 02:00 UTC",
+        ]
+        assert (tmp_path / "first").exists()
+        assert (tmp_path / "third one").exists()
+
+    @pytest.mark.parametrize(
+        ("now", "time", "seconds"),
+        [
+            ("01:59:30", "02:00", 30),
+            ("02:00:00", "02:00", 86_400),  # a short command has just run
+            ("02:00:01", "02:00", 86_399),
+            ("23:59:59", "00:00", 1),
+            ("00:00:00", "08:09", 8 * 3600 + 9 * 60),
+            ("08:10:00", "08:09", 86_400 - 60),
+        ],
+    )
+    def test_waits_until_the_time(self, started, tmp_path, now, time, seconds):
+        started(now, time, "true", lines=2)
+
+        assert (tmp_path / "slept").read_text().split()[0] == str(seconds)
+
+    @pytest.mark.parametrize("arguments", [[], ["02:00"], ["2:00", "true"], ["24:00", "true"], ["02:60", "true"]])
+    def test_refuses_other_arguments(self, arguments):
+        done = run(DEPLOY / "nightly.sh", *arguments, PATH=os.environ["PATH"])
+
+        assert done.returncode == 2
+        assert "HH:MM COMMAND..." in done.stderr
+
+    def test_stops_at_once_while_it_waits(self, started, tmp_path):
+        process, _ = started("01:00:00", "02:00", "true", lines=4)
+        until(lambda: len((tmp_path / "slept").read_text().split()) == 2, "it does not wait")
+        began = time.monotonic()
+
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(10) == 143
+        assert time.monotonic() - began < 1
+
+    def test_stops_at_once_with_the_command_that_runs(self, started, tmp_path):
+        process, _ = started("01:00:00", "02:00", f"sh -c 'echo $$ > pid; exec {SLEEP} 1000'", "touch second", lines=2)
+        until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the command does not start")
+        began = time.monotonic()
+
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(10) == 143
+        assert time.monotonic() - began < 1
+        until(lambda: not is_running(int((tmp_path / "pid").read_text())), "the command goes on", 5)
+        assert not (tmp_path / "second").exists()
+
+
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+
+
+class TestCompose:
+    def test_runs_jobs_every_night(self):
+        services = COMPOSE["services"]
+
+        script, time, *commands = services["cleanup"]["command"]
+        assert (script, time) == ("deploy/nightly.sh", "02:00")
+        assert commands == [
+            "python manage.py erase",
+            "python manage.py clearsessions",
+            "python manage.py purge_tombstones --older-than 180d --commit",
+        ]
+        assert services["backup"]["command"] == ["/deploy/nightly.sh", "03:00", "/deploy/backup.sh"]
+        for name in ("cleanup", "backup"):
+            assert services[name]["restart"] == "unless-stopped"
+            assert services[name]["healthcheck"] == {"disable": True}
+            assert services[name]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
+
+    @pytest.mark.parametrize("service", ["api", "cleanup", "migrate"])
+    def test_keeps_the_ledger_in_a_volume(self, service):
+        folder = "/var/lib/countonme"
+        image = re.search(r"ERASURE_LEDGER=(\S+)", (ROOT / "Dockerfile").read_text())[1]
+
+        assert image == f"{folder}/erasures.txt"
+        assert COMPOSE["services"][service]["environment"].get("ERASURE_LEDGER", image) == image
+        assert COMPOSE["services"]["backup"]["environment"]["ERASURE_LEDGER"] == image
+        assert f"ledger:{folder}" in COMPOSE["services"][service]["volumes"]
+        assert f"ledger:{folder}:ro" in COMPOSE["services"]["backup"]["volumes"]
+        assert "ledger" in COMPOSE["volumes"]
+
+    def test_reads_the_ledger_as_the_user_that_writes_it(self):
+        dockerfile = (ROOT / "Dockerfile").read_text()
+
+        user = re.search(r"^USER (\d+)$", dockerfile, re.M)[1]
+        assert f"--uid {user} countonme" in dockerfile
+        assert "--owner=countonme --mode=700 /var/lib/countonme" in dockerfile
+        assert COMPOSE["services"]["backup"]["user"] == user
+        assert f"--owner={user} --mode=700 /var/backups/countonme" in (ROOT / "README.md").read_text()
+
+    def test_puts_backups_outside_of_the_checkout(self):
+        backup = COMPOSE["services"]["backup"]
+
+        (bind,) = [volume for volume in backup["volumes"] if isinstance(volume, dict)]
+        assert bind["source"] == "${BACKUPS:-/var/backups/countonme}"
+        assert bind["target"] == backup["environment"]["BACKUPS"]
+        assert backup["environment"]["DATABASE_URL"] == COMPOSE["services"]["api"]["environment"]["DATABASE_URL"]
+        assert backup["image"] == COMPOSE["services"]["database"]["image"]  # an older pg_dump refuses a newer server
+
+
+class TestTheImage:
+    @staticmethod
+    def ignores(path: str) -> bool:
+        """Return what Docker makes of .dockerignore: the last pattern that matches the path or a parent of it wins."""
+        ignored = False
+        paths = [path, *map(str, Path(path).parents)][:-1]
+        for line in (ROOT / ".dockerignore").read_text().splitlines():
+            if not line or line.startswith("#"):
+                continue
+            pattern = line.removeprefix("!")
+            regex = re.escape(pattern).replace(r"\*\*/", "(.*/)?").replace(r"\*", "[^/]*")
+            if any(re.fullmatch(regex, parent) for parent in paths):
+                ignored = not line.startswith("!")
+        return ignored
+
+    def test_has_all_of_our_apps_and_what_they_need(self):
+        ours = [name.partition(".")[0] for name in settings.INSTALLED_APPS if (ROOT / name.partition(".")[0]).is_dir()]
+        files = [file.relative_to(ROOT) for app in ours for file in (ROOT / app).rglob("*") if file.is_file()]
+        needed = {str(file) for file in files if not {"tests", "__pycache__"} & set(file.parts)}
+        needed |= {"manage.py", "gunicorn.conf.py", "requirements.txt", COMPOSE["services"]["cleanup"]["command"][0]}
+
+        assert {"countonme", "devices"} <= set(ours)
+        assert len(needed) > 100
+        assert {file for file in needed if self.ignores(file)} == set()
+
+    def test_has_nothing_else(self):
+        tracked = run("git", "ls-files", PATH=os.environ["PATH"]).stdout.splitlines()
+
+        found = {file.partition("/")[0] for file in tracked if not self.ignores(file)}
+        apps = {name.partition(".")[0] for name in settings.INSTALLED_APPS}
+        assert {"countonme", "manage.py"} <= found
+        assert found - apps == {"deploy", "manage.py", "gunicorn.conf.py", "requirements.txt"}
+        assert [file for file in tracked if file.startswith("deploy/") and not self.ignores(file)] == [
+            "deploy/nightly.sh"
+        ]
+        assert [file for file in tracked if "/tests/" in file and not self.ignores(file)] == []
+
+    @pytest.mark.parametrize(
+        "file",
+        [
+            *(".env", ".env.production", "db.sqlite3", "db.sqlite3-wal", "erasures.txt", "erasures.txt.part"),
+            *("countonme.dump", "backups/countonme-20260105T030000Z.dump", "export.json", "deploy/erasures.txt"),
+            *(".git/config", ".venv/bin/python", "devices/__pycache__/models.cpython-311.pyc", "devices/tests/x.py"),
+        ],
+    )
+    def test_has_no_secrets_and_no_data(self, file):
+        assert self.ignores(file)
 
 
 PAGE = (ROOT / "docs/deployment.md").read_text()
