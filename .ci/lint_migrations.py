@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SQUAWK = Path(sys.executable).with_name("squawk")
-OURS = ("countonme", "devices", "products", "food_entries", "sync")
+OURS = ("countonme", "devices", "products", "food_entries", "sync", "support")
 
 # The last migration of each app before the first release: until then no table had rows to lock, and no other code ran.
 BEFORE_THE_FIRST_RELEASE = {"devices": "0004", "products": "0004", "food_entries": "0004"}

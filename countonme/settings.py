@@ -28,7 +28,7 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
 # --- applications ---------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "support.apps.SupportAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.messages",
@@ -43,6 +43,7 @@ INSTALLED_APPS = [
     "products",
     "food_entries",
     "sync",
+    "support",
     "account",
 ]
 
@@ -216,6 +217,7 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"
 LOGIN_FAILURE_RATE = env.str("LOGIN_FAILURE_RATE", default="20/h")
 SESSION_COOKIE_AGE = 12 * 60 * 60  # seconds: a working day
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # no cookie keeps what a message says
 # countonme/headers.py says these, with the others.
 SECURE_CONTENT_TYPE_NOSNIFF = False
 SECURE_REFERRER_POLICY = SECURE_CROSS_ORIGIN_OPENER_POLICY = None

@@ -1,11 +1,11 @@
-"""What support does to a row: a page that asks why, one transaction, and a line in the admin's log."""
+"""What support does to a row: a page that asks why, one transaction, and an entry in the audit log."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
@@ -18,6 +18,7 @@ from rest_framework.exceptions import Throttled
 from countonme.errors import Conflict, InvalidToken, conflict_of
 from devices import tokens
 from devices.quotas import QuotaReached
+from support.audit import AuditedAdmin
 
 REFUSALS = (Conflict, InvalidToken, IntegrityError, ObjectDoesNotExist, QuotaReached, Throttled)
 
@@ -27,7 +28,7 @@ class Act:
     name: str  # in the address of its page
     label: str  # on its button
     explained: str  # on its page: what it does
-    done: str  # in the log, and on the page after it
+    done: str  # in the audit log, and on the page after it
     permission: str  # with places for the {app} and the {model}
     run: Callable[[models.Model], str | None]  # what it returns is a secret, to be shown this once
     possible: Callable[[models.Model], bool]  # whether the row's page has a button; `run` has the last word
@@ -66,7 +67,7 @@ def in_words(error: Exception) -> str:
     return str(conflict.detail)
 
 
-class ActsAdmin(admin.ModelAdmin):
+class ActsAdmin(AuditedAdmin):
     """An admin whose rows can be acted on, by whoever may, for a reason."""
 
     acts: tuple[Act, ...] = ()
@@ -120,17 +121,24 @@ class ActsAdmin(admin.ModelAdmin):
     def perform(self, request, row: models.Model, act: Act, sent: dict) -> str | None:
         with transaction.atomic():
             secret = act.run(row)
-            self.log_change(request, row, f"{act.done} {sent['reason']}")
+            self.record(request, row, act.done, sent["reason"])
             return secret
 
     def after(self, request, row: models.Model, act: Act, secret: str | None) -> HttpResponse:
         if secret is not None:
             return self.act_page(request, row, act, "devices/admin/secret.html", secret=secret)
-        self.message_user(request, act.done, messages.SUCCESS)
+        self.message_user(request, f"{act.done}.", messages.SUCCESS)
         return HttpResponseRedirect(self.address(row))
 
     def act_page(self, request, row: models.Model, act: Act, template: str, **context) -> HttpResponse:
-        context |= {"title": act.label, "subtitle": str(row), "act": act, "opts": self.opts, "original": row}
+        context |= {
+            "title": act.label,
+            "subtitle": self.title_of(row),
+            "row_title": self.title_of(row),
+            "act": act,
+            "opts": self.opts,
+            "original": row,
+        }
         context |= {"media": self.media, "address": self.address(row), **self.admin_site.each_context(request)}
         return TemplateResponse(request, template, context)
 

@@ -1,4 +1,5 @@
 from operator import methodcaller
+from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Q
@@ -18,7 +19,7 @@ BLOCK = Act(
     label="Block",
     explained="From the next request on, every request gets 403, with the message that the device is blocked. Its data "
     "is kept.",
-    done="Blocked.",
+    done="Blocked",
     permission="devices.block_device",
     run=methodcaller("block"),
     possible=lambda device: device.blocked_at is None and device.deleted_at is None,
@@ -27,7 +28,7 @@ UNBLOCK = Act(
     name="unblock",
     label="Unblock",
     explained="Its token is taken again.",
-    done="Unblocked.",
+    done="Unblocked",
     permission="devices.block_device",
     run=methodcaller("unblock"),
     possible=lambda device: device.blocked_at is not None and device.deleted_at is None,
@@ -37,7 +38,7 @@ NEW_TOKEN = Act(
     label="New token",
     explained="For a phone that has lost its own. The one that it had is refused from then on, and the new one is "
     "shown once: have the person with you.",
-    done="Got a new token.",
+    done="Got a new token",
     permission="devices.issue_token",
     run=methodcaller("issue_token"),
     possible=lambda device: device.deleted_at is None,
@@ -65,6 +66,9 @@ class DeviceAdmin(ActsAdmin, FoundById):
         "quotas",
         "charts",
     )
+
+    def device_id_of(self, row: Device) -> UUID:
+        return row.pk
 
     def has_change_permission(self, request, obj=None) -> bool:
         return False

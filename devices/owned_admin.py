@@ -1,6 +1,7 @@
 """Support's window on the rows that a device owns. What is mended here reaches the phone: by a change set."""
 
 from operator import methodcaller
+from uuid import UUID
 
 from django import forms
 from django.contrib import messages
@@ -29,7 +30,7 @@ DELETE = Act(
     name="soft-delete",
     label="Delete",
     explained="The phone loses it with its next sync. It can be restored until deleted rows are purged.",
-    done="Deleted.",
+    done="Deleted",
     permission="{app}.change_{model}",
     run=methodcaller("soft_delete"),
     possible=lambda row: row.deleted_at is None and row.device.deleted_at is None,
@@ -38,7 +39,7 @@ RESTORE = Act(
     name="restore",
     label="Restore",
     explained="It comes back as it was, and the phone gets it with its next sync.",
-    done="Restored.",
+    done="Restored",
     permission="{app}.change_{model}",
     run=methodcaller("restore"),
     possible=lambda row: row.deleted_at is not None and row.device.deleted_at is None,
@@ -106,6 +107,12 @@ class OwnedAdmin(ActsAdmin, FoundById):
 
     def get_queryset(self, request) -> QuerySet:
         return self.model.all_objects.order_by(*self.ordering)
+
+    def device_id_of(self, row: DeviceOwned) -> UUID:
+        return row.device_id
+
+    def title_of(self, row: DeviceOwned) -> str:
+        return str(row.pk)
 
     # --- finding -----------------------------------------------------------------------------------
 
@@ -179,9 +186,16 @@ class OwnedAdmin(ActsAdmin, FoundById):
     def save_model(self, request, obj, form, change) -> None:
         self.stored(obj).change(**form.values())
 
-    def construct_change_message(self, request, form, formsets, add=False) -> str:
+    def construct_change_message(self, request, form, formsets, add=False) -> dict[str, str]:
         names = ", ".join(form.fields[name].label.lower() for name in form.mended)
-        return f"Corrected {names}. {form.cleaned_data['reason']}"
+        return {"act": f"Corrected {names}", "reason": form.cleaned_data["reason"]}
+
+    def response_change(self, request, obj) -> HttpResponse:
+        """Say that it is saved, without the name of the food: the message is stored in the session."""
+        self.message_user(request, "Saved.", messages.SUCCESS)
+        if "_continue" in request.POST:
+            return HttpResponseRedirect(request.get_full_path())
+        return self.response_post_save_change(request, obj)
 
     # --- deleting and restoring --------------------------------------------------------------------
 

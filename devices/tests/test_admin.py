@@ -4,7 +4,6 @@ from html import unescape
 from uuid import UUID, uuid4
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.db import connection
 
 from devices.models import Device, Erasure
@@ -12,6 +11,8 @@ from devices.owned import change_set
 from food_entries.tests.factories import FoodEntryFactory
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
+from support.models import AuditEntry
+from support.tests import entries
 
 
 @pytest.fixture
@@ -300,7 +301,7 @@ class TestRows:
         product.refresh_from_db()
         assert "there is nothing to save" in page
         assert (device.revision, product.updated_at) == (2, None)
-        assert not LogEntry.objects.exists()
+        assert entries.said() == []
 
     def test_are_mended_for_a_reason_which_the_log_keeps(self, support, product):
         address = f"/admin/products/product/{product.pk}/change/"
@@ -308,9 +309,9 @@ class TestRows:
         stored = support.post(address, form_of(product, name="Rye", kcal_100g=1, reason="A typo."))
 
         assert (refused.status_code, stored.status_code) == (200, 302)
-        (entry,) = LogEntry.objects.all()
-        assert (entry.user.username, entry.object_id) == ("ada", str(product.pk))
-        assert entry.get_change_message() == "Corrected name, energy. A typo."
+        assert entries.said() == ["Corrected name, energy. A typo."]
+        entry = AuditEntry.objects.latest("pk")
+        assert (entry.user_name, entry.object_id, entry.device_id) == ("ada", str(product.pk), product.device_id)
 
     def test_keep_their_bounds_and_their_barcodes(self, support, device, product):
         other = ProductFactory(device=device)
@@ -363,7 +364,7 @@ class TestRows:
         assert f'name="seen" value="{product.revision}"' in page
         assert 'name="kcal_100g" value="240"' in page
         assert (product.name, product.kcal_100g) == ("Rye bread", 240)
-        assert not LogEntry.objects.exists()
+        assert entries.said() == []
 
     @pytest.mark.parametrize("seen", ["", "x", "1", "3", None])
     def test_are_mended_by_a_form_that_says_what_it_is_about(self, support, product, seen):

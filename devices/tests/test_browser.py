@@ -4,7 +4,6 @@ import re
 import shutil
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
@@ -17,6 +16,7 @@ from devices.owned import change_set
 from food_entries.chart import latest_day
 from food_entries.tests.factories import FoodEntryFactory
 from products.tests.factories import PortionFactory, ProductFactory
+from support.tests import entries
 from sync.tests.phone import pulled
 
 FLAGS = (
@@ -127,7 +127,7 @@ class TestSupport:
         told = pulled(api, cursor)["changes"]
         assert [row["name"] for row in told["products"]["updated"]] == ["Rye bread"]
         assert {row["name"] for row in told["portions"]["updated"]} == {"100g", "Slice"}
-        assert LogEntry.objects.get().get_change_message() == "Restored. Deleted by mistake."
+        assert entries.said() == ["Restored. Deleted by mistake."]
         assert logged_in.complaints() == []
 
     def test_blocks_and_unblocks_a_phone_and_gives_it_a_new_token(self, logged_in, api, device):

@@ -3,7 +3,6 @@ from decimal import Decimal
 from html import unescape
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.utils import timezone
 
 from devices.owned import change_set
@@ -11,6 +10,7 @@ from food_entries.chart import latest_day
 from food_entries.models import FoodEntry
 from food_entries.tests.factories import FoodEntryFactory
 from products.tests.factories import PortionFactory, ProductFactory
+from support.tests import entries
 from sync.tests.phone import pulled
 
 
@@ -52,10 +52,7 @@ class TestAnEntry:
         assert between["changes"]["food_entries"]["deleted"] == [str(entry.pk)]
         assert [row["id"] for row in after["changes"]["food_entries"]["updated"]] == [str(entry.pk)]
         assert after["changes"]["food_entries"]["deleted"] == []
-        assert [log.get_change_message() for log in LogEntry.objects.order_by("pk")] == [
-            "Deleted. A typo.",
-            "Restored. A typo.",
-        ]
+        assert entries.said() == ["Deleted. A typo.", "Restored. A typo."]
 
     def test_is_restored_though_its_product_and_portion_stay_deleted(self, support, api, of_slices):
         delete(of_slices)
@@ -74,7 +71,7 @@ class TestAnEntry:
 
         (row,) = pulled(api, cursor)["changes"]["food_entries"]["updated"]
         assert (row["date"], row["meal_type"], row["grams"], row["kcal"]) == ("2026-01-06", "lunch", 200, 500)
-        assert LogEntry.objects.get().get_change_message() == "Corrected date, meal. A typo."
+        assert entries.said() == ["Corrected date, meal. A typo."]
 
     def test_is_weighed_anew_with_its_totals(self, support, entry):
         support.post(page(entry), sent(entry, grams="50"))

@@ -5,7 +5,6 @@ from html import unescape
 from uuid import uuid4
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.core.management import call_command
 from django.utils import timezone
 
@@ -15,6 +14,8 @@ from devices.tests.at_once import at_once
 from food_entries.tests.factories import FoodEntryFactory
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
+from support.models import AuditEntry
+from support.tests import entries
 from sync.tests.phone import NOTHING, portion, pulled, pushed
 
 
@@ -83,9 +84,9 @@ class TestARestoredProduct:
         device.refresh_from_db()
         rows = [Product.objects.get(pk=product.pk), *Portion.objects.filter(product=product)]
         assert {row.revision for row in rows} == {device.revision} == {before + 1}
-        (entry,) = LogEntry.objects.all()
-        assert (entry.user.username, entry.object_id) == ("ada", str(product.pk))
-        assert entry.get_change_message() == "Restored. She asked for it."
+        assert entries.said() == ["Restored. She asked for it."]
+        entry = AuditEntry.objects.latest("pk")
+        assert (entry.user_name, entry.kind, entry.object_id) == ("ada", "products.product", str(product.pk))
 
     @pytest.mark.parametrize("setting", ["MAX_PORTIONS", "NEW_ROWS_FIRST_DAY"])
     def test_says_if_no_portion_may_be_made_for_it(self, support, settings, device, product, slice_, setting):
@@ -179,7 +180,7 @@ class TestARestoredProduct:
         assert "Another product has this barcode. Nothing was changed." in said(response)
         assert "She asked for it." in said(response)
         assert everything() == before
-        assert not LogEntry.objects.exists()
+        assert entries.said() == []
 
     def test_may_have_a_barcode_that_another_device_has(self, support, other, product):
         deleted(product)
@@ -238,7 +239,7 @@ class TestARestoredProduct:
 
         assert "Nothing was changed." in said(again)
         assert everything() == before
-        assert LogEntry.objects.count() == 1
+        assert len(entries.said()) == 1
 
 
 class TestAProductsPage:
@@ -279,7 +280,7 @@ class TestADeletedProduct:
         assert set(told["portions"]["deleted"]) == {
             str(each.pk) for each in Portion.all_objects.filter(product=product)
         }
-        assert LogEntry.objects.get().get_change_message() == "Deleted. She asked for it."
+        assert entries.said() == ["Deleted. She asked for it."]
 
     def test_is_not_deleted_again(self, support, product, everything):
         deleted(product)

@@ -1,0 +1,14 @@
+from django.apps import AppConfig
+from django.contrib.admin import apps as django_admin
+
+
+class SupportConfig(AppConfig):
+    name = "support"
+    default = True
+
+
+class SupportAdminConfig(django_admin.AdminConfig):
+    """Django's admin, with a site of our own. In the settings it takes the place of `django.contrib.admin`."""
+
+    default = False
+    default_site = "support.site.SupportSite"

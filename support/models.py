@@ -1,0 +1,31 @@
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+
+class AuditEntry(models.Model):
+    """One act of a member of staff: who did what to which row, when and why.
+
+    It holds no value of the row and no name of a food. It takes the place of Django's `LogEntry`, which keeps the text
+    of the row, loses its entries with their user, and does not know the device.
+    """
+
+    at = models.DateTimeField(default=timezone.now)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    user_name = models.CharField(max_length=150, help_text="Stays when the user is deleted.")
+    kind = models.CharField(max_length=100, help_text="The model of the row, such as products.product.")
+    object_id = models.CharField(max_length=64, blank=True, help_text="Empty for a list.")
+    device = models.ForeignKey(
+        "devices.Device", models.CASCADE, null=True, related_name="+", help_text="The device that owns the row."
+    )
+    act = models.CharField(max_length=255)
+    reason = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        db_table = "audit_log"
+        verbose_name_plural = "audit log"
+        default_permissions = ("view",)
+        indexes = [models.Index(fields=["kind", "object_id"], name="audit_log_of_a_row")]
+
+    def __str__(self) -> str:
+        return f"audit entry {self.pk}"

@@ -1,0 +1,24 @@
+from django.contrib.admin import AdminSite
+from django.http import Http404, HttpResponse
+from django.urls import path
+
+
+def not_found(request, **kwargs) -> HttpResponse:
+    raise Http404
+
+
+class SupportSite(AdminSite):
+    """The admin site. It has no page that finds rows of all devices, and no list of recent acts with names of rows."""
+
+    site_header = "CountOnMe support"
+    site_title = "CountOnMe"
+    index_title = "Devices and what they keep"
+    site_url = "/v1/docs"
+    index_template = "support/index.html"
+
+    def get_urls(self) -> list:
+        closed = [
+            path("autocomplete/", not_found, name="autocomplete"),
+            path("r/<path:content_type_id>/<path:object_id>/", not_found, name="view_on_site"),
+        ]
+        return closed + super().get_urls()

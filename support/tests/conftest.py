@@ -1,0 +1,11 @@
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+
+@pytest.fixture
+def root(db) -> Client:
+    """The browser of a superuser, who has logged in."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    return client

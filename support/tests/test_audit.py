@@ -1,0 +1,271 @@
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, User
+from django.urls import reverse
+
+from food_entries.tests.factories import FoodEntryFactory
+from products.tests.factories import ProductFactory
+from support.audit import AuditedAdmin
+from support.models import AuditEntry
+
+FOOD = "Chicken soup"
+WHY = "She asked for it."
+PASSWORD = "correct horse battery staple"
+USERS, GROUPS = "/admin/auth/user/", "/admin/auth/group/"
+JOINED = ("2026-01-05", "07:30:00")
+COOKIES = {"sessionid", "csrftoken", "known"}
+
+
+def page(row, act: str = "change") -> str:
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk]).replace("change", act)
+
+
+def post(client, address: str, **sent):
+    """Send a form, with the revision that the row has now."""
+    response = client.post(address, sent)
+    assert response.status_code == 302, response.content.decode()
+    return response
+
+
+def acts() -> list[tuple]:
+    return list(AuditEntry.objects.order_by("pk").values_list("user_name", "kind", "act", "reason"))
+
+
+def user_form(user, **changed) -> dict:
+    joined = {f"{form}date_joined_{part}": at for form in ("", "initial-") for part, at in enumerate(JOINED)}
+    return {"username": user.username, "is_active": "on", "is_staff": "on", **joined, **changed}
+
+
+@pytest.fixture
+def product(device):
+    return ProductFactory(device=device, name=FOOD, kcal_100g=321, protein_100g=None, carbs_100g=None, fat_100g=None)
+
+
+@pytest.fixture
+def member(db) -> User:
+    return User.objects.create_user("grace", is_staff=True, date_joined=datetime(2026, 1, 5, 7, 30, tzinfo=UTC))
+
+
+def do_all_of_support(client, device, product) -> None:
+    """Go through each act that support can do."""
+    for act in ("block", "unblock"):
+        post(client, page(device, act), reason=WHY)
+    assert client.post(page(device, "new-token"), {"reason": WHY}).status_code == 200
+    entry = FoodEntryFactory(product=product, grams=Decimal(123))
+    portion = product.portions.get()
+    for row, form in (
+        (product, {"name": f"{FOOD} with noodles", "kcal_100g": 322}),
+        (portion, {"name": f"{FOOD}, a bowl", "grams": 234}),
+        (entry, {"date": "2026-01-06", "meal_type": "dinner", "grams": 345}),
+    ):
+        row.refresh_from_db()
+        post(client, page(row), **form, seen=row.revision, reason=WHY)
+    for row in (entry, product):
+        for act in ("soft-delete", "restore"):
+            row = type(row).all_objects.get(pk=row.pk)
+            post(client, page(row, act), seen=row.revision, reason=WHY)
+
+
+class TestEveryAct:
+    def test_of_support_is_an_entry_without_a_value(self, support, device, product):
+        do_all_of_support(support, device, product)
+
+        changes = [entry for entry in acts() if entry[2] not in ("Opened", "Listed")]
+        assert changes == [
+            ("ada", "devices.device", "Blocked", WHY),
+            ("ada", "devices.device", "Unblocked", WHY),
+            ("ada", "devices.device", "Got a new token", WHY),
+            ("ada", "products.product", "Corrected name, energy", WHY),
+            ("ada", "products.portion", "Corrected name, grams", WHY),
+            ("ada", "food_entries.foodentry", "Corrected date, meal, grams", WHY),
+            ("ada", "food_entries.foodentry", "Deleted", WHY),
+            ("ada", "food_entries.foodentry", "Restored", WHY),
+            ("ada", "products.product", "Deleted", WHY),
+            ("ada", "products.product", "Restored", WHY),
+        ]
+        assert set(AuditEntry.objects.values_list("device", flat=True)) == {device.pk}
+        stored = str([entry[1:] for entry in acts()])
+        for value in (FOOD, "noodles", "bowl", "321", "322", "123", "234", "345", "2026-01-06", "dinner"):
+            assert value not in stored
+        assert not LogEntry.objects.exists()
+
+    def test_on_users_and_groups_is_an_entry_with_the_names_of_fields(self, root, member):
+        post(root, f"{USERS}add/", username="joan", usable_password="true", password1=PASSWORD, password2=PASSWORD)
+        post(root, page(member), **user_form(member, first_name="Grace", is_superuser="on"))
+        post(root, f"{USERS}{member.pk}/password/", usable_password="true", password1=PASSWORD, password2=PASSWORD)
+        post(root, f"{GROUPS}add/", name="Night shift")
+        group = Group.objects.get(name="Night shift")
+        post(root, page(group), name="Day shift")
+        post(root, page(group, "delete"), post="yes")
+        post(root, page(member, "delete"), post="yes")
+        selected = {"action": "delete_selected", "_selected_action": User.objects.get(username="joan").pk}
+        post(root, USERS, **selected, post="yes")
+
+        assert acts() == [
+            ("root", "auth.user", "Added", ""),
+            ("root", "auth.user", "Changed first name, superuser status", ""),
+            ("root", "auth.user", "Changed password", ""),
+            ("root", "auth.group", "Added", ""),
+            ("root", "auth.group", "Changed name", ""),
+            ("root", "auth.group", "Deleted", ""),
+            ("root", "auth.user", "Deleted", ""),
+            ("root", "auth.user", "Deleted", ""),
+        ]
+        assert AuditEntry.objects.filter(device=None, kind="auth.user", object_id=str(member.pk)).count() == 3
+        assert not LogEntry.objects.exists()
+
+    @pytest.mark.parametrize("how", ["password", "delete_selected"])
+    def test_on_a_user_is_undone_if_its_entry_can_not_be_stored(self, root, member, monkeypatch, how):
+        def fail(*args, **kwargs):
+            raise RuntimeError("no log")
+
+        monkeypatch.setattr(AuditEntry, "save", fail)
+        monkeypatch.setattr("support.audit.AuditedAdmin.log_deletions", lambda *args: None)
+        monkeypatch.setattr("support.admin.AuditedUserAdmin.message_user", fail)
+        before = list(User.objects.filter(pk=member.pk).values())
+
+        with pytest.raises(RuntimeError):
+            if how == "password":
+                sent = {"usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
+                root.post(f"{USERS}{member.pk}/password/", sent)
+            else:
+                root.post(USERS, {"action": how, "_selected_action": member.pk, "post": "yes"})
+
+        assert list(User.objects.filter(pk=member.pk).values()) == before
+
+    def test_is_done_by_an_admin_that_writes_the_audit_log(self):
+        admins = admin.site._registry.values()
+
+        assert len(admins) >= 7
+        assert [each for each in admins if not isinstance(each, AuditedAdmin)] == []
+
+    def test_leaves_no_other_cookie_and_no_food_in_the_session(self, support, device, product):
+        do_all_of_support(support, device, product)
+
+        assert set(support.cookies) <= COOKIES
+        assert not [value for value in (FOOD, "noodles", "bowl") if value in str(dict(support.session))]
+
+
+class TestTheHistory:
+    def test_shows_who_did_what_and_why_without_the_name_of_the_food(self, support, product):
+        post(support, page(product), name="Soup", kcal_100g=321, seen=product.revision, reason=WHY)
+
+        shown = support.get(page(product, "history")).content.decode()
+
+        assert "<td>ada</td>" in shown
+        assert "<td>Corrected name. She asked for it.</td>" in shown
+        assert str(product.pk) in shown
+        assert FOOD not in shown
+        assert "Soup" not in shown
+
+    @pytest.mark.parametrize("how", ["admin", "orm"])
+    def test_keeps_the_name_of_a_user_who_was_deleted(self, support, root, device, how):
+        post(support, page(device, "block"), reason=WHY)
+        member = User.objects.get(username="ada")
+        if how == "admin":
+            post(root, page(member, "delete"), post="yes")
+        else:
+            member.delete()
+
+        shown = root.get(page(device, "history")).content.decode()
+
+        assert not User.objects.filter(username="ada").exists()
+        entry = AuditEntry.objects.get(act="Blocked")
+        assert (entry.user, entry.user_name, entry.reason) == (None, "ada", WHY)
+        assert "<td>ada</td>" in shown
+
+    def test_says_if_there_is_nothing(self, root, member):
+        assert "No member of staff has opened or changed this." in root.get(page(member, "history")).content.decode()
+
+    def test_has_pages(self, root, member, monkeypatch):
+        monkeypatch.setattr("support.audit.ENTRIES_PER_PAGE", 2)
+        for name in ("Grace", "Ada", "Joan"):
+            post(root, page(member), **user_form(member, first_name=name))
+
+        first, second = (root.get(page(member, "history"), {"p": number}).content.decode() for number in (1, 2))
+
+        assert (first.count("Changed first name"), second.count("Changed first name")) == (2, 1)
+        assert '<a href="?p=2"' in first
+        assert "3 entries" in first
+
+    def test_does_not_say_whether_a_row_exists_to_those_who_may_not_see_it(self, product, client):
+        client.force_login(User.objects.create_user("eve", is_staff=True))
+
+        statuses = [
+            client.get(page(product, "history").replace(str(product.pk), each)).status_code
+            for each in ("x", str(product.pk))
+        ]
+
+        assert statuses == [403, 403]
+
+
+class TestTheIndex:
+    def test_names_no_row(self, support, device, product):
+        do_all_of_support(support, device, product)
+
+        shown = support.get("/admin/").content.decode()
+
+        assert "Recent actions" not in shown
+        assert FOOD not in shown
+
+
+class TestTheAuditLog:
+    LOG = "/admin/support/auditentry/"
+
+    def test_is_listed_for_superusers_the_latest_first(self, support, root, device, product):
+        do_all_of_support(support, device, product)
+
+        shown = root.get(self.LOG).content.decode()
+
+        assert shown.index("Restored") < shown.index("Corrected name, grams") < shown.index(">Blocked<")
+        assert FOOD not in shown
+
+    def test_is_found_by_the_id_of_a_row_or_a_device(self, support, root, device, other, product, member):
+        post(support, page(product), name="Soup", kcal_100g=321, seen=product.revision, reason=WHY)
+        post(support, page(device, "block"), reason=WHY)
+        post(support, page(other, "block"), reason=WHY)
+        post(root, page(member), **user_form(member, first_name="Grace"))
+
+        def found(term) -> list[str]:
+            entries = root.get(self.LOG, {"q": term}).context_data["cl"].queryset
+            return [entry.act for entry in entries if entry.act not in ("Opened", "Listed")]
+
+        assert found(str(product.pk)) == ["Corrected name"]
+        assert found(str(product.pk).upper()) == ["Corrected name"]
+        assert found(str(device.pk)) == ["Blocked", "Corrected name"]
+        assert found(device.pk.hex[:12]) == ["Blocked", "Corrected name"]
+        assert found(member.pk) == ["Changed first name"]
+        assert found("Blocked") == found("%") == found("She asked") == []
+
+    def test_can_not_be_changed(self, support, root, device):
+        post(support, page(device, "block"), reason=WHY)
+        entry = AuditEntry.objects.get(act="Blocked")
+
+        shown = root.get(page(entry))
+        statuses = [
+            root.post(page(entry), {"act": "Unblocked"}).status_code,
+            root.post(page(entry, "delete"), {"post": "yes"}).status_code,
+            root.get(f"{self.LOG}add/").status_code,
+            root.post(self.LOG, {"action": "delete_selected", "_selected_action": entry.pk, "post": "yes"}).status_code,
+        ]
+
+        assert (shown.status_code, WHY in shown.content.decode()) == (200, True)
+        assert statuses == [403, 403, 403, 200]
+        assert AuditEntry.objects.get(pk=entry.pk).act == "Blocked"
+
+    def test_is_not_for_support(self, support, device):
+        post(support, page(device, "block"), reason=WHY)
+
+        addresses = [self.LOG, page(AuditEntry.objects.latest("pk")), "/admin/support/"]
+        assert [support.get(address).status_code for address in addresses] == [403, 403, 404]
+
+    def test_goes_with_its_device(self, support, device):
+        post(support, page(device, "block"), reason=WHY)
+
+        device.delete()
+
+        assert not AuditEntry.objects.exists()
