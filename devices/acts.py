@@ -20,7 +20,10 @@ from devices import tokens
 from devices.quotas import QuotaReached
 from support.audit import AuditedAdmin
 
-REFUSALS = (Conflict, InvalidToken, IntegrityError, ObjectDoesNotExist, QuotaReached, Throttled)
+GONE = (InvalidToken, ObjectDoesNotExist)  # the row or its device
+REFUSALS = (*GONE, Conflict, IntegrityError, QuotaReached, Throttled)
+
+OPENED, LISTED = "Opened", "Listed"
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,6 @@ class ActForm(forms.Form):
 
 def in_words(error: Exception) -> str:
     """Return why something was refused, for the page; raise an error again that is our own."""
-    if isinstance(error, InvalidToken):
-        return "The device is deleted. Nothing of it can be mended."
-    if isinstance(error, ObjectDoesNotExist):
-        return "It is gone for good."
     conflict = conflict_of(error) if isinstance(error, IntegrityError) else error
     if conflict is None:
         raise error
@@ -91,6 +90,14 @@ class ActsAdmin(AuditedAdmin):
     def page_of(self, act: Act) -> Callable[..., HttpResponse]:
         return partial(self.act_view, act=act)
 
+    def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:
+        """Show the page of a row, and record that: after a correction that was refused, too."""
+        response = super().change_view(request, object_id, form_url, extra_context)
+        row = (getattr(response, "context_data", None) or {}).get("original")
+        if row is None or self.record_reading([self.entry(request, row, OPENED)]):
+            return response
+        return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+
     def render_change_form(self, request, context, *args, **kwargs) -> HttpResponse:
         row = context["original"]
         context["acts"] = [act for act in self.acts if self.may(request, act) and act.possible(row)]
@@ -108,8 +115,10 @@ class ActsAdmin(AuditedAdmin):
             try:
                 secret = self.perform(request, row, act, form.cleaned_data)
             except REFUSALS as error:
+                row = self.get_object(request, row.pk)
+                if row is None or isinstance(error, GONE):
+                    return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
                 refusal = in_words(error)
-                row = self.get_object(request, row.pk) or row
                 form = self.act_form(None, row, reason=form.cleaned_data["reason"])
             else:
                 return self.after(request, row, act, secret)

@@ -2,7 +2,7 @@ from operator import methodcaller
 from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.text import capfirst
@@ -22,7 +22,7 @@ BLOCK = Act(
     done="Blocked",
     permission="devices.block_device",
     run=methodcaller("block"),
-    possible=lambda device: device.blocked_at is None and device.deleted_at is None,
+    possible=lambda device: device.blocked_at is None,
 )
 UNBLOCK = Act(
     name="unblock",
@@ -31,7 +31,7 @@ UNBLOCK = Act(
     done="Unblocked",
     permission="devices.block_device",
     run=methodcaller("unblock"),
-    possible=lambda device: device.blocked_at is not None and device.deleted_at is None,
+    possible=lambda device: device.blocked_at is not None,
 )
 NEW_TOKEN = Act(
     name="new-token",
@@ -41,7 +41,7 @@ NEW_TOKEN = Act(
     done="Got a new token",
     permission="devices.issue_token",
     run=methodcaller("issue_token"),
-    possible=lambda device: device.deleted_at is None,
+    possible=lambda device: True,
 )
 
 
@@ -52,7 +52,7 @@ class DeviceStateFilter(StateFilter):
 @admin.register(Device)
 class DeviceAdmin(ActsAdmin, FoundById):
     acts = (BLOCK, UNBLOCK, NEW_TOKEN)
-    list_display = ("id", "last_seen_at", "blocked_at", "deleted_at")
+    list_display = ("id", "last_seen_at", "blocked_at")
     list_filter = (DeviceStateFilter,)
     fields = readonly_fields = (
         "id",
@@ -60,12 +60,15 @@ class DeviceAdmin(ActsAdmin, FoundById):
         "last_seen_at",
         "revision",
         "blocked_at",
-        "deleted_at",
         "name_in_log",
         "rows",
         "quotas",
         "charts",
     )
+
+    def get_queryset(self, request) -> QuerySet:
+        """Return the devices but those that have been deleted, which wait to be erased."""
+        return super().get_queryset(request).filter(deleted_at=None)
 
     def device_id_of(self, row: Device) -> UUID:
         return row.pk

@@ -1,5 +1,6 @@
 """Support's window on the rows that a device owns. What is mended here reaches the phone: by a change set."""
 
+from collections.abc import Iterable
 from operator import methodcaller
 from uuid import UUID
 
@@ -14,10 +15,11 @@ from django.utils.text import capfirst
 
 from countonme.errors import Conflict
 from countonme.fields import parse_uuid
-from devices.acts import REFUSALS, Act, ActForm, ActsAdmin, ReasonField, in_words
-from devices.changelist import FoundById, StateFilter, begins
+from devices.acts import GONE, LISTED, REFUSALS, Act, ActForm, ActsAdmin, ReasonField, in_words
+from devices.changelist import FoundById, StateFilter, begins, is_nearly_an_id
 from devices.models import Device
 from devices.owned import DeviceOwned, change_set
+from support.models import AuditEntry
 
 # What a row is, rather than what it says: read-only.
 KEPT = ("id", "device", "revision", "created_at", "updated_at", "deleted_at")
@@ -33,7 +35,7 @@ DELETE = Act(
     done="Deleted",
     permission="{app}.change_{model}",
     run=methodcaller("soft_delete"),
-    possible=lambda row: row.deleted_at is None and row.device.deleted_at is None,
+    possible=lambda row: row.deleted_at is None,
 )
 RESTORE = Act(
     name="restore",
@@ -42,7 +44,7 @@ RESTORE = Act(
     done="Restored",
     permission="{app}.change_{model}",
     run=methodcaller("restore"),
-    possible=lambda row: row.deleted_at is not None and row.device.deleted_at is None,
+    possible=lambda row: row.deleted_at is not None,
 )
 
 
@@ -100,13 +102,17 @@ class OwnedAdmin(ActsAdmin, FoundById):
     list_filter = (OwnedStateFilter,)
     ordering = ("-revision", "id")  # what changed last comes first, as the device's index has it
     narrowed_by = ("state", OF_DEVICE)
-    search_help_text = "The id of a row or how it begins; of the rows of one device, a part of the name too."
+    search_help_text = (
+        "The id of a row, or how it begins. Without a device, at least 8 digits of the id are needed. "
+        "Among the rows of one device, a part of the name is found too."
+    )
     name_search: str  # the lookup that finds a part of a name
     mended: tuple[str, ...] = ()  # what support may correct
     shown: tuple[str, ...] = ()  # what else the row says
 
     def get_queryset(self, request) -> QuerySet:
-        return self.model.all_objects.order_by(*self.ordering)
+        """Return the rows of all devices but those that have been deleted, whose rows wait to be erased."""
+        return self.model.all_objects.filter(device__deleted_at=None).order_by(*self.ordering)
 
     def device_id_of(self, row: DeviceOwned) -> UUID:
         return row.device_id
@@ -117,13 +123,28 @@ class OwnedAdmin(ActsAdmin, FoundById):
     # --- finding -----------------------------------------------------------------------------------
 
     def changelist_view(self, request, extra_context=None) -> HttpResponse:
-        of_device = {"is_of_a_device": True, "device_id": parse_uuid(request.GET.get(OF_DEVICE))}
-        return super().changelist_view(request, of_device | (extra_context or {}))
+        """List rows, and record that: for a device the list, and without one each row that was found."""
+        device_id = parse_uuid(request.GET.get(OF_DEVICE))
+        of_device = {"is_of_a_device": True, "device_id": device_id}
+        response = super().changelist_view(request, of_device | (extra_context or {}))
+        changelist = (getattr(response, "context_data", None) or {}).get("cl")
+        if changelist is None or self.record_reading(self.listed(request, device_id, changelist.result_list)):
+            return response
+        return HttpResponseRedirect(request.path)
+
+    def listed(self, request, device_id: UUID | None, rows: Iterable[DeviceOwned]) -> list[AuditEntry]:
+        if device_id is None:
+            return [self.entry(request, row, LISTED) for row in rows]
+        if Device.objects.filter(pk=device_id, deleted_at=None).exists():
+            return [self.entry_of_model(request, device_id=device_id, act=LISTED)]
+        return []
 
     def get_search_results(self, request, queryset, search_term) -> tuple[QuerySet, bool]:
         term, of_device = search_term.strip(), OF_DEVICE in request.GET
+        if not of_device and not is_nearly_an_id(term):
+            return queryset.none(), False
         if not term:
-            return (queryset if of_device else queryset.none()), False
+            return queryset, False
         found = begins("id", term)
         if of_device:
             found |= Q(**{self.name_search: self.name_sought(term)})
@@ -174,8 +195,10 @@ class OwnedAdmin(ActsAdmin, FoundById):
         try:
             with change_set(row.device):
                 if self.stored(row).deleted_at is not None:
-                    raise Conflict("It is deleted by now. Nothing was saved.")
+                    raise Conflict("It has been deleted. Nothing was saved.")
                 return super().changeform_view(request, object_id, *args, **kwargs)
+        except GONE:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
         except REFUSALS as error:
             self.message_user(request, in_words(error), messages.ERROR)
             return HttpResponseRedirect(request.path)

@@ -8,7 +8,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 
 from countonme.fields import parse_uuid
-from devices.changelist import FoundById, begins
+from devices.changelist import FoundById, begins, is_nearly_an_id
 from support.audit import AuditedAdmin
 from support.models import AuditEntry
 
@@ -42,7 +42,7 @@ class AuditEntryAdmin(AuditedAdmin, FoundById):
     list_filter = ()
     narrowed_by = ()
     ordering = ("-id",)  # the latest first
-    search_help_text = "The id of a row, or the id of a device or how it begins."
+    search_help_text = "The id of a row or of a device. The first 8 digits of a device's id are enough."
     fields = readonly_fields = ("at", "user_name", "user", "act", "reason", "kind", "object_id", "device")
 
     def has_change_permission(self, request, obj=None) -> bool:
@@ -55,4 +55,7 @@ class AuditEntryAdmin(AuditedAdmin, FoundById):
             return queryset, False
         kinds = [model._meta.label_lower for model in self.admin_site._registry]
         ids = {term, str(parse_uuid(term) or term)}
-        return queryset.filter(Q(kind__in=kinds, object_id__in=ids) | begins("device_id", term)), False
+        found = Q(kind__in=kinds, object_id__in=ids)
+        if is_nearly_an_id(term):
+            found |= begins("device_id", term)
+        return queryset.filter(found), False

@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import PAGE_VAR
 from django.core.exceptions import PermissionDenied
-from django.db import models
+from django.db import IntegrityError, models, transaction
 from django.http import HttpResponse
 
 from support.models import AuditEntry
@@ -19,6 +19,10 @@ class AuditedAdmin(admin.ModelAdmin):
 
     object_history_template = "support/object_history.html"
 
+    def to_field_allowed(self, request, to_field) -> bool:
+        """Say whether rows may be looked up by a field: by their id alone."""
+        return to_field == self.opts.pk.name
+
     def device_id_of(self, row: models.Model) -> Any:
         """Return the id of the device that the row belongs to, if it belongs to one."""
         return None
@@ -28,21 +32,30 @@ class AuditedAdmin(admin.ModelAdmin):
         return str(row)
 
     def entry(self, request, row: models.Model, act: str, reason: str = "") -> AuditEntry:
-        """Return an entry that is not stored yet."""
-        return AuditEntry(
-            user=request.user,
-            user_name=request.user.get_username(),
-            kind=self.opts.label_lower,
-            object_id=str(row.pk),
-            device_id=self.device_id_of(row),
-            act=act,
-            reason=reason,
+        """Return an entry about a row, which is not stored yet."""
+        return self.entry_of_model(
+            request, object_id=str(row.pk), device_id=self.device_id_of(row), act=act, reason=reason
         )
+
+    def entry_of_model(self, request, **values) -> AuditEntry:
+        user = request.user
+        return AuditEntry(user=user, user_name=user.get_username(), kind=self.opts.label_lower, **values)
 
     def record(self, request, row: models.Model, act: str, reason: str = "") -> AuditEntry:
         entry = self.entry(request, row, act, reason)
         entry.save()
         return entry
+
+    def record_reading(self, entries: list[AuditEntry]) -> bool:
+        """Store what is about to be shown; return False if a device has been erased meanwhile."""
+        if not entries:
+            return True
+        try:
+            with transaction.atomic():
+                AuditEntry.objects.bulk_create(entries)
+        except IntegrityError:
+            return False
+        return True
 
     # --- Django's hooks ------------------------------------------------------------------------------
 

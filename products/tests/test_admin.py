@@ -2,13 +2,11 @@ import re
 from datetime import timedelta
 from functools import partial
 from html import unescape
-from uuid import uuid4
 
 import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from devices.models import Erasure
 from devices.owned import change_set
 from devices.tests.at_once import at_once
 from food_entries.tests.factories import FoodEntryFactory
@@ -188,18 +186,6 @@ class TestARestoredProduct:
 
         assert act(support, product, "restore").redirect_chain
 
-    @pytest.mark.parametrize("name", ["restore", "soft-delete"])
-    def test_is_of_a_live_device(self, support, device, product, everything, name):
-        if name == "restore":
-            deleted(product)
-        Erasure.objects.request(device.pk, uuid4())
-        before = everything()
-
-        response = act(support, product, name)
-
-        assert "The device is deleted. Nothing of it can be mended. Nothing was changed." in said(response)
-        assert everything() == before
-
     @pytest.mark.parametrize("deleted_before", [True, False])
     def test_was_deleted_as_support_saw_it(self, support, api, product, everything, deleted_before):
         """What was opened before the phone wrote the same row is shown anew, and asked for again."""
@@ -247,8 +233,8 @@ class TestAProductsPage:
         deleted(slice_)
         PortionFactory(product=product, name="Crust")
 
-        # who, the product, its device, its portions
-        with django_assert_num_queries(7):
+        # who, the product, its device, its portions, the entry of the audit log
+        with django_assert_num_queries(10):
             shown = said(support.get(page(product)))
 
         portions = list(re.findall(r'portion/[0-9a-f-]{36}/change/">(.+?)</p>', shown))
