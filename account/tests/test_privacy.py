@@ -1,0 +1,430 @@
+"""Every statement of docs/privacy.md, each with its test.
+
+A statement is an item of a list, or a row of a table. A test takes it over with `@states`; ELSEWHERE names the tests of
+other files. A statement without a test fails, and so does a test of what the page no longer says.
+"""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from django.apps import apps
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection, models
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from account.tests.rows import add_rows, rows_of
+from countonme.access import name_in_log
+from devices import verdicts
+from devices.models import Attempts, Device, Erasure, hash_of
+from devices.owned import change_set, owned_models
+from food_entries.models import FoodEntry
+from products.models import Product
+from support.models import AuditEntry
+
+ROOT = Path(settings.BASE_DIR)
+PAGE = ROOT / "docs/privacy.md"
+ME = "/v1/devices/me"
+FOOD = "Insulin shake"
+
+STATED: dict[str, object] = {}
+
+ELSEWHERE = {
+    "A token that was pasted into a reason is masked before the reason is stored.": [
+        "devices/tests/test_acts.py::TestAReason::test_is_kept_without_a_token_that_was_pasted_into_it"
+    ],
+    "Support can't list the rows of all devices. A search without a device needs 8 digits of an id.": [
+        "support/tests/test_reading.py::TestTheRowsOfAllDevices::test_are_searched_by_at_least_8_digits_of_an_id",
+        "support/tests/test_reading.py::TestTheRowsOfAllDevices::test_are_not_listed_by_another_query",
+    ],
+    "The audit log holds the kind and the id of a row. It holds no name of a food and no amount.": [
+        "support/tests/test_audit.py::TestEveryAct::test_of_support_is_an_entry_without_a_value"
+    ],
+    "The audit log keeps the name of a member of staff whose account is deleted.": [
+        "support/tests/test_audit.py::TestTheHistory::test_keeps_the_name_of_a_user_who_was_deleted"
+    ],
+    "The audit log records each time that support opens the page of a device or of a row, or lists rows.": [
+        "support/tests/test_reading.py::TestOpeningAPage::test_of_a_row_is_recorded",
+        "support/tests/test_reading.py::TestOpeningAPage::test_of_a_device_is_recorded",
+        "support/tests/test_reading.py::TestListingRows::test_of_a_device_is_recorded",
+    ],
+    "A line of the request log has the time, method, route, status, duration, size and request id.": [
+        "countonme/tests/test_logs.py::TestTheLineOfARequest::test_says_what_was_asked_by_whom_and_how_it_ended"
+    ],
+    "The log has no address, no id of a device or of a row, no query, no body and no name of a food.": [
+        "countonme/tests/test_logs.py::TestTheLog::test_holds_nothing_that_was_sent"
+    ],
+    "Files that hold data can be read by the user that the service runs as, and by root: SQLite's files, "
+    "backups and the ledger.": [
+        "countonme/tests/test_deploy.py::TestFilesWithData::test_are_private_while_the_service_writes",
+        "countonme/tests/test_deploy.py::TestBackup::test_creates_private_files",
+        "account/tests/test_ledger.py::TestALedger::test_is_for_its_owner_alone",
+    ],
+    "The nightly job removes backups that are older than `BACKUP_RETENTION` days.": [
+        "countonme/tests/test_deploy.py::TestBackup::test_removes_backups_that_are_older_than_the_retention_less_an_hour"
+    ],
+    "The backup job copies the ledger to the folder of the backups.": [
+        "countonme/tests/test_deploy.py::TestBackup::test_copies_what_is_added_to_the_ledger_before_it_ends"
+    ],
+    "A job that is killed goes on at its next run.": [
+        "account/tests/test_erase.py::TestAKilledErasure::test_goes_on_at_the_next_run"
+    ],
+    "The receipt can be read without a token, by its id, for a year after the erasure.": [
+        "account/tests/test_erase_me.py::TestReadingAReceipt::test_needs_no_token",
+        "account/tests/test_erase_me.py::TestReadingAReceipt::test_returns_410_a_year_after_the_erasure",
+    ],
+    "The device's id can't be registered again.": [
+        "account/tests/test_erase_me.py::TestErasingADevice::test_keeps_the_devices_id_taken"
+    ],
+    "A restore from a backup erases the device again.": [
+        "account/tests/test_after_restore.py::TestAfterARestore::test_erases_again_what_the_ledger_lists"
+    ],
+    "An operator erases a device for somebody who has lost the phone: `manage.py erase --device ID`.": [
+        "account/tests/test_erase.py::TestErase::test_erases_one_device_by_its_id"
+    ],
+    "Devices that nobody uses are erased when an operator runs `manage.py erase --idle 730d --commit`.": [
+        "account/tests/test_erase.py::TestIdleDevices::test_are_erased_with_commit"
+    ],
+    "`DELETE /v1/devices/me` takes less than a second, whatever the device holds.": [
+        "account/tests/test_erase_me.py::TestErasingADevice::test_costs_the_same_queries_however_many_rows"
+    ],
+}
+
+
+def states(statement: str):
+    """Mark a test as the proof of a statement of the page."""
+
+    def mark(test):
+        STATED[statement] = test
+        return test
+
+    return mark
+
+
+def statements() -> set[str]:
+    """Return the items of lists and the rows of tables, in one line each."""
+    found, item = set(), ""
+    for line in [*PAGE.read_text().splitlines(), ""]:
+        if line.startswith("  ") and item:
+            item += " " + line.strip()
+            continue
+        found |= {item} - {""}
+        item = line.removeprefix("- ") if line.startswith("- ") else ""
+        if line.startswith("| ") and not line.startswith("| what |"):
+            found.add(line)
+    return found
+
+
+def columns(model: type[models.Model]) -> set[str]:
+    return {field.column for field in model._meta.concrete_fields}
+
+
+def stored() -> str:
+    """Return every value of every table, in every spelling in which an id may be stored."""
+    found = []
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")  # noqa: S608
+            found += map(str, cursor.fetchall())
+    return "\n".join(found)
+
+
+def traces(text: str, device_id: UUID) -> list[str]:
+    """Return the traces of a device and of its food in a text."""
+    return [trace for trace in (str(device_id), device_id.hex, str(device_id).upper(), FOOD) if trace in text]
+
+
+class TestThePage:
+    def test_states_what_is_tested_and_nothing_else(self):
+        assert len(statements()) > 30
+        assert statements() == STATED.keys() | ELSEWHERE.keys()
+
+    @pytest.mark.parametrize("place", [place for places in ELSEWHERE.values() for place in places])
+    def test_names_tests_that_exist(self, place):
+        file, subject, test = place.split("::")
+        source = (ROOT / file).read_text()
+
+        (body,) = re.findall(rf"^class {subject}\b.*?(?=^class |\Z)", source, re.M | re.S)
+        assert f"    def {test}(" in body
+
+
+class TestWhatTheServiceKnows:
+    @states("A person has no account. A phone registers an id that it made itself, and nothing else.")
+    def test_about_a_person_is_an_id(self, db):
+        accounts = {model for model in apps.get_models() if "password" in columns(model)}
+        assert accounts == {User}  # staff
+
+        response = APIClient().post(
+            "/v1/auth/register", {"device_id": str(UUID(int=7)), "name": "Ada", "email": "a@b.c"}
+        )
+
+        assert response.status_code == 200
+        assert not {"Ada", "a@b.c"} & set(re.findall(r"[\w@.]+", stored()))
+
+    @states("The service stores no network address of a phone. Rate limits store a keyed hash of it.")
+    def test_does_not_include_an_address(self, db):
+        phone = APIClient(REMOTE_ADDR="192.0.2.77")
+
+        token = phone.post("/v1/auth/register", {"device_id": str(UUID(int=7))}).json()["token"]
+        phone.credentials(HTTP_AUTHORIZATION=f"Bearer {token[:-1]}{'x' if token[-1] != 'x' else 'y'}")
+        phone.get("/v1/products")
+
+        assert Attempts.objects.count() >= 2
+        assert "192.0.2" not in stored()
+
+    @states("The service stores no token. It stores a hash of the token's secret.")
+    def test_does_not_include_a_token(self, api, device):
+        rotated = api.post("/v1/auth/rotate").json()["token"]
+
+        everything = stored()
+
+        for token in (api.token, rotated):
+            assert token.partition(".")[2] not in everything
+        assert Device.objects.get().token_hash.startswith("$2b$")
+
+
+class TestTheDatabase:
+    @states("| foods, portions and food entries | until the phone deletes them, then at most 187 days more |")
+    @states(
+        "Deleted rows are removed 180 days after their deletion, by a job that runs every week, or every night with "
+        "Docker."
+    )
+    def test_keeps_deleted_rows_until_a_weekly_job(self, device):
+        add_rows(device)
+        with change_set(device):
+            FoodEntry.objects.for_device(device).soft_delete()
+        models.QuerySet.update(
+            FoodEntry.all_objects.for_device(device), deleted_at=timezone.now() - timedelta(days=181)
+        )
+
+        call_command("purge_tombstones", "--older-than", "180d", "--commit")
+
+        assert not FoodEntry.all_objects.for_device(device).exists()
+        unit, timer = (ROOT / f"deploy/systemd/countonme-purge.{kind}" for kind in ("service", "timer"))
+        assert "purge_tombstones --older-than 180d --commit" in unit.read_text()
+        assert "OnCalendar=Sun " in timer.read_text()
+        assert (
+            "- python manage.py purge_tombstones --older-than 180d --commit"
+            in (ROOT / "docker-compose.yml").read_text()
+        )
+
+    @states(
+        "| the device: its id, token hashes, counters, the times of its registration and of its last request | until "
+        "it is erased |"
+    )
+    def test_keeps_this_of_a_device(self, device, erase):
+        assert columns(Device) == {
+            *("id", "token_hash", "next_token_hash"),
+            *("revision", "purged_through", "row_counts", "new_rows", "new_rows_day"),
+            *("created_at", "last_seen_at", "blocked_at", "deleted_at"),
+        }
+
+        erase("--device", str(device.pk))
+
+        assert not Device.objects.exists()
+
+    @states(
+        "| the audit log: what support did or opened, to which row, when, who, and why | until the device is erased |"
+    )
+    def test_keeps_the_audit_log_as_long_as_the_device(self, support, device, erase):
+        support.get(f"/admin/devices/device/{device.pk}/change/")
+        assert AuditEntry.objects.filter(device=device).exists()
+        assert columns(AuditEntry) == {
+            *("id", "at", "user_id", "user_name", "kind", "object_id", "device_id", "act", "reason")
+        }
+
+        erase("--device", str(device.pk))
+
+        assert not AuditEntry.objects.exists()
+
+    @states("Entries of the audit log about accounts of staff are kept for ever.")
+    def test_keeps_the_audit_log_of_accounts(self, admin_client, support, device, erase):
+        member = User.objects.get(username="ada")
+        admin_client.post(f"/admin/auth/user/{member.pk}/delete/", {"post": "yes"})
+
+        erase("--device", str(device.pk))
+
+        assert [(entry.kind, entry.act) for entry in AuditEntry.objects.all()] == [("auth.user", "Deleted")]
+
+    @states("| hashes of addresses and names that rate limits count | until they expire, then until the next night |")
+    def test_keeps_no_expired_hashes(self, db, erase):
+        Attempts.objects.create(key="old", expires_at=timezone.now().timestamp() - 1)
+
+        erase()
+
+        assert not Attempts.objects.exists()
+
+    @states("| sessions of staff | 12 hours, then until the next night |")
+    def test_keeps_no_expired_sessions(self, support):
+        assert settings.SESSION_COOKIE_AGE == 12 * 60 * 60
+        assert "manage.py clearsessions" in (ROOT / "deploy/systemd/countonme-erase.service").read_text()
+        assert "- python manage.py clearsessions" in (ROOT / "docker-compose.yml").read_text()
+
+    @states(
+        "| erasures: the SHA-256 of the device's id, the receipt's id, two times | for ever, so that nobody can "
+        "register the id again |"
+    )
+    def test_keeps_this_of_an_erasure(self, api, device, erase):
+        api.delete(ME)
+        erase()
+
+        (kept,) = Erasure.objects.values()
+
+        assert kept.pop("device_hash") == hash_of(device.pk)
+        assert kept.pop("device_id") is None
+        assert kept.keys() == {"id", "requested_at", "erased_at"}
+
+
+class TestWhoCanSeeWhat:
+    @states("A device sees its own live rows and no others.")
+    def test_as_a_device(self, api, device, other):
+        add_rows(device)
+        add_rows(other)
+        with change_set(device):
+            FoodEntry.objects.for_device(device).soft_delete()
+
+        seen = api.get("/v1/sync").json()["changes"]
+
+        assert {row["id"] for row in seen["products"]["updated"]} == {
+            str(pk) for pk in Product.objects.for_device(device).values_list("pk", flat=True)
+        }
+        assert seen["food_entries"]["updated"] == []
+
+    @states("Support sees the rows of one device at a time, deleted rows included, and no token.")
+    def test_as_support(self, support, api, device, other):
+        add_rows(device)
+        add_rows(other)
+        with change_set(device):
+            FoodEntry.objects.for_device(device).soft_delete()
+
+        of_all, of_one = (
+            support.get("/admin/food_entries/foodentry/", query).content.decode()
+            for query in ({}, {"device__id__exact": str(device.pk)})
+        )
+
+        assert FOOD not in of_all
+        assert of_one.count(f">{FOOD}<") == 1
+        device.refresh_from_db()
+        page = support.get(f"/admin/devices/device/{device.pk}/change/").content.decode()
+        assert device.token_hash not in page
+        assert api.token.partition(".")[2] not in page
+
+
+class TestTheLog:
+    @states("The log names a device by a keyed hash of its id.")
+    def test_names_a_device_by_a_hash(self, api, device, json_log):
+        api.get(ME)
+
+        assert [line["device"] for line in json_log()] == [name_in_log(device.pk)]
+
+    @states("nginx writes no access log.")
+    def test_of_nginx_is_off(self):
+        assert "access_log off;" in (ROOT / "deploy/nginx.conf").read_text()
+
+
+class TestTheCache:
+    @states("A shared cache holds keyed hashes of accepted tokens, for a day.")
+    def test_holds_hashes(self, api, device, monkeypatch):
+        asked = []
+        monkeypatch.setattr(verdicts.shared, "ask", lambda *call: asked.append(call))
+        verdicts.here.clear()
+
+        assert api.get(ME).status_code == 200
+
+        ((_, key), (method, same_key, value, seconds)) = asked
+        assert (method, same_key, value, seconds) == ("set", key, 1, 24 * 60 * 60)
+        assert re.fullmatch("[0-9a-f]{64}", key)
+
+
+class TestBackups:
+    @states("A backup holds the whole database.")
+    def test_are_of_the_whole_database(self):
+        (dump,) = re.findall(r"^pg_dump .*", (ROOT / "deploy/backup.sh").read_text(), re.M)
+
+        assert not re.search("--(exclude|table|schema|data-only)", dump)
+
+    @states(
+        "A receipt says when the last backup that holds the data is removed: `BACKUP_RETENTION` days and one more "
+        "after the erasure."
+    )
+    def test_are_gone_at_the_time_of_the_receipt(self, api, anonymous, erase, settings):
+        settings.BACKUP_RETENTION = 3
+        location = api.delete(ME)["Location"]
+        erase()
+
+        receipt = anonymous.get(location).json()
+
+        erased_at, expire_at = (
+            timezone.datetime.fromisoformat(receipt[name]) for name in ("erased_at", "backups_expire_at")
+        )
+        assert expire_at - erased_at == timedelta(days=4)
+
+
+class TestTheLedger:
+    @states(
+        "The file that `ERASURE_LEDGER` names has a line for each erasure: the time, the receipt's id, and the SHA-256 "
+        "of the device's id. Lines are never removed."
+    )
+    def test_has_a_line_for_each_erasure(self, api, stranger, erase, ledger):
+        locations = [phone.delete(ME)["Location"] for phone in (api, stranger)]
+        before = ledger.read_text()
+        erase()
+
+        assert ledger.read_text() == before
+        assert [f"/v1/erasures/{line.split()[1]}" for line in before.splitlines()] == locations
+
+
+class TestErasingADevice:
+    @states("From the response on, the device's tokens are refused, and neither the API nor the admin shows its rows.")
+    def test_hides_its_rows_at_once(self, api, device, support):
+        add_rows(device)
+        rows = rows_of(device)
+        pages = [f"/admin/devices/device/{device.pk}/change/"]
+        for row in rows:
+            address = f"/admin/{row._meta.app_label}/{row._meta.model_name}/"
+            pages += [f"{address}{row.pk}/{page}/" for page in ("change", "history", "soft-delete")]
+        lists = {
+            f"/admin/{model._meta.app_label}/{model._meta.model_name}/?{query}"
+            for model in (*owned_models(), Device)
+            for query in (f"device__id__exact={device.pk}", f"q={device.pk}", *(f"q={row.pk}" for row in rows))
+            if model is not Device or not query.startswith("device__")
+        }
+        assert {support.get(page).status_code for page in pages} == {200}
+
+        api.delete(ME)
+
+        assert api.get("/v1/products").status_code == api.get("/v1/sync").status_code == 401
+        assert {support.get(page).status_code for page in pages} == {302}
+        for address in lists:
+            page = support.get(address).content.decode()
+            assert FOOD not in page
+            assert not [row for row in rows if f"{row.pk}/change" in page]
+
+    @states("The nightly job removes the rows, the audit log's entries about them, and the device.")
+    @states("After that, the database, the log and new backups hold neither the device's id nor the name of a food.")
+    def test_leaves_no_trace(self, api, device, support, erase, log):
+        add_rows(device)
+        entry = FoodEntry.objects.for_device(device).get()
+        page = f"/admin/food_entries/foodentry/{entry.pk}"
+        support.get(f"/admin/devices/device/{device.pk}/change/")
+        support.post(f"{page}/soft-delete/", {"reason": f"He ate no {FOOD}.", "seen": entry.revision})
+        FoodEntry.all_objects.for_device(device).purge()  # its entries in the audit log are left
+        api.get("/v1/products", {"search": FOOD})
+        assert set(traces(stored(), device.pk)) & {str(device.pk), device.pk.hex}
+        assert FOOD in traces(stored(), device.pk)
+        assert AuditEntry.objects.count() >= 2
+
+        location = api.delete(ME)["Location"]
+        erase()
+
+        # A backup holds what the database holds.
+        assert traces(stored(), device.pk) == []
+        assert traces(log.getvalue(), device.pk) == []
+        assert "DELETE /v1/devices/me 204" in log.getvalue()
+        assert APIClient().get(location).status_code == 200
+        assert not AuditEntry.objects.exists()
