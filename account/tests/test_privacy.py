@@ -326,6 +326,15 @@ class TestTheLog:
     def test_of_nginx_is_off(self):
         assert "access_log off;" in (ROOT / "deploy/nginx.conf").read_text()
 
+    @states("On a bare host, the log is kept for at most 31 days. With Docker, a container keeps its last 50 MB.")
+    def test_is_kept_for_this_long(self):
+        journal = (ROOT / "deploy/journald.conf").read_text()
+        compose = (ROOT / "docker-compose.yml").read_text()
+
+        assert "MaxRetentionSec=30day\nMaxFileSec=1day\n" in journal
+        assert "deploy/journald.conf /etc/systemd/journald.conf.d/" in (ROOT / "docs/deployment.md").read_text()
+        assert 'options: {max-size: 10m, max-file: "5"}' in compose
+
 
 class TestTheCache:
     @states("A shared cache holds keyed hashes of accepted tokens, for a day.")
