@@ -16,7 +16,7 @@ from django.urls import path, reverse
 from rest_framework.exceptions import Throttled
 
 from countonme.errors import Conflict, InvalidToken, conflict_of
-from devices import tokens
+from devices.masking import masked
 from devices.quotas import QuotaReached
 from support.audit import AuditedAdmin
 
@@ -38,7 +38,7 @@ class Act:
 
 
 class ReasonField(forms.CharField):
-    """Why something is done. The log keeps it, but for a token that was pasted into it."""
+    """Why something is done. The audit log stores it, with a mask in the place of a token that was pasted into it."""
 
     def __init__(self):
         super().__init__(
@@ -49,7 +49,7 @@ class ReasonField(forms.CharField):
         )
 
     def clean(self, value) -> str:
-        return tokens.masked(super().clean(value))
+        return masked(super().clean(value))
 
 
 class ActForm(forms.Form):

@@ -32,11 +32,6 @@ def parse(token: str) -> UUID | None:
     return UUID(match[1]) if match else None
 
 
-def masked(text: str) -> str:
-    """Return the text without the tokens that are in it."""
-    return re.sub(TOKEN, "[token]", text)
-
-
 def is_remembered(token: str, secret_hash: str) -> bool:
     """Say whether the token was found good with this hash before."""
     return verdicts.known(verdict(token, secret_hash))

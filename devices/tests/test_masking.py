@@ -1,0 +1,143 @@
+import html
+import re
+import unicodedata
+from base64 import urlsafe_b64encode
+from random import Random
+from urllib.parse import quote, unquote
+from uuid import UUID
+
+import pytest
+
+from devices.masking import masked
+from devices.tokens import TOKEN
+
+RANDOM = Random(2026)
+TOKENS = [
+    f"{UUID(int=RANDOM.getrandbits(128), version=4)}.{urlsafe_b64encode(RANDOM.randbytes(32)).decode().rstrip('=')}"
+    for _ in range(200)
+]
+
+
+def wrapped(width: int, line_break: str = "\n"):
+    return lambda token: line_break.join(re.findall(f".{{1,{width}}}", token))
+
+
+def secret(token: str) -> str:
+    return token.partition(".")[2]
+
+
+def device_id(token: str) -> str:
+    return token.partition(".")[0]
+
+
+def wide(token: str) -> str:
+    return "".join(chr(ord(character) + 0xFEE0) for character in token)
+
+
+SPELLINGS = {
+    "whole": str,
+    "bearer": "Bearer {}".format,
+    "header": "Authorization: Bearer {}".format,
+    "upper case": lambda token: f"{device_id(token).upper()}.{secret(token)}",
+    "no hyphens": lambda token: f"{device_id(token).replace('-', '')}.{secret(token)}",
+    "spaces": lambda token: token.replace(".", " . "),
+    "line break before the dot": lambda token: token.replace(".", "\r\n."),
+    "line break after the dot": lambda token: token.replace(".", ".\n"),
+    "secret": secret,
+    "secret in quotes": lambda token: f"“{secret(token)}”",
+    "secret after a name": lambda token: f"token={secret(token)}&x=1",
+    "secret after an underscore": lambda token: f"my_token_{secret(token)}",
+    "without the dot": lambda token: token.replace(".", ""),
+    "first half": lambda token: secret(token)[:22],
+    "second half": lambda token: secret(token)[-22:],
+    "20 characters": lambda token: secret(token)[10:30],
+    "percent-encoded": lambda token: token.replace("-", "%2D").replace(".", "%2E").replace("_", "%5f"),
+    "percent-encoded whole": lambda token: "".join(f"%{ord(character):02X}" for character in token),
+    "percent-encoded twice": lambda token: quote(token.replace("-", "%2D").replace("_", "%5F")),
+    "html": lambda token: token.replace("-", "&#45;").replace(".", "&period;").replace("_", "&lowbar;"),
+    "html whole": lambda token: "".join(f"&#x{ord(character):x};" for character in token),
+    "html twice": lambda token: token.replace("-", "&amp;#45;").replace("_", "&amp;lowbar;"),
+    "zero-width spaces": "\u200b".join,
+    "soft hyphens": lambda token: wrapped(5, "\u00ad")(token),
+    "word joiners": lambda token: wrapped(7, "\u2060")(token),
+    "variation selectors": lambda token: wrapped(3, "\ufe0f")(token),
+    "escaped zero-width spaces": lambda token: wrapped(4, "&#8203;")(token),
+    "full width": wide,
+    "full width, zero width": lambda token: "\ufeff".join(wide(token)),
+    "dashes": lambda token: token.replace("-", "–"),
+    **{f"wrapped at {width}": wrapped(width) for width in (10, 13, 16, 20, 25, 37, 40, 64)},
+    **{f"secret wrapped at {width}": lambda t, width=width: wrapped(width)(secret(t)) for width in (6, 9, 12, 15, 22)},
+    "wrapped with spaces": lambda token: wrapped(30, "  \n    ")(token),
+    "quoted": lambda token: "> " + wrapped(18, "\n> ")(token),
+    "continued": lambda token: wrapped(18, "\\\n")(token),
+}
+
+
+def normal(text: str) -> str:
+    """Return what a reader could make of a text: without escapes, invisible characters and whatever is no base64url."""
+    for _ in range(3):
+        text = html.unescape(unquote(unicodedata.normalize("NFKC", text))).replace("–", "-")
+    return re.sub("[^A-Za-z0-9_-]", "", text)
+
+
+class TestASecret:
+    @pytest.mark.parametrize("spelling", SPELLINGS)
+    @pytest.mark.parametrize("around", ["{}", "Her token is {}, she says.", "Lost it.\n{}\nThanks, Ada"])
+    def test_is_masked_in_each_spelling(self, spelling, around):
+        assert all(TOKEN.fullmatch(token) for token in TOKENS)
+
+        for token in TOKENS:
+            stored = normal(masked(around.format(SPELLINGS[spelling](token))))
+            left = [stored[at : at + 12] for at in range(len(stored)) if stored[at : at + 12] in secret(token)]
+            assert [run for run in left if len(run) == 12] == []
+
+    def test_leaves_the_words_around_it(self):
+        token = TOKENS[0]
+
+        assert masked(f"He sent me {token}!") == "He sent me [token]!"
+        assert masked(f"Bearer {token}") == "[token]"
+        assert masked(f"“{secret(token)}” is what\nhe sent, and {TOKENS[1]} too") == (
+            "“[token]” is what\nhe sent, and [token] too"
+        )
+        assert masked(f"Lost it.\n{token}\nThanks, Ada") == "Lost it.\n[token]\nThanks, Ada"
+
+
+class TestAnOrdinaryReason:
+    @pytest.mark.parametrize(
+        "reason",
+        [
+            "She asked for it by mail: the phone was stolen on 2026-01-05 at 07:30.",
+            "Row 0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11 has the wrong barcode, 4006381333931.",
+            "0D9C3C5E-3F2B-4C41-9B0E-6A3B6A6F2C11\n0d9c3c5e3f2b4c419b0e6a3b6a6f2c11",
+            "Device 0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11.\nYesterday it was seen last.",
+            "See https://support.example.org/tickets/2026/how-to-restore-a-deleted-product?lang=en-GB#the-second-answer",
+            "https://api.example.org/admin/devices/device/0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11/change/",
+            "Ticket ORDER-2026-000123-AB, phone iPhone14 Pro, Samsung SM-G991B-EU-Samsung-Galaxy",
+            "Donaudampfschifffahrtsgesellschaftskapitän mit Lebensmittelunverträglichkeit\nErnährungsberatung",
+            "Rindfleischetikettierungsüberwachungsaufgabenübertragungsgesetz",
+            "Pneumonoultramicroscopicsilicovolcanoconiosis",
+            "PNEUMONOULTRAMICROSCOPICSILICOVOLCANOCONIOSIS",
+            "lentokonesuihkuturbiinimoottoriapumekaanikkoaliupseerioppilas",
+            "Превысокомногорассмотрительствующий пользователь попросил",
+            "電話を失くしたので、新しいトークンをお願いします。ご確認ください",
+            "ผู้ใช้ขอให้ลบรายการอาหารที่บันทึกผิดพลาด",
+            "طلبت المستخدمة حذف المنتج لأن الباركود غير صحيح",
+            "Sie bat darum:\u00ad ein\u00adge\u00adge\u00adben am 5.1., „Müsli“ – 250 g statt 25 g",
+            "50%ab, 100%25 & more &amp; so on; R&D &copy; 3 < 4",
+            "a family emoji 👨‍👩‍👧‍👦 and a heart ❤️",
+            "e-mail from first.last-of-the-family@some-long-domain-name.example.org",
+            "the setting NEW_ROWS_FIRST_DAY, the table food_entries, the class DeviceTokenAuthentication",
+            "sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            "IMG_20260105_073012_HDR and Screenshot_2026-01-05-07-30-12-345_com",
+            "Call 0049-170-123-45-67-890-12 back, or 00491701234567890123456",
+            "line one\nline two\nline three of a note that\ngoes on and on\nuntil it ends",
+            "1.\n2.\n3.\nFirst\nSecond\nThird\nFourth\nFifth\nSixth\nSeventh",
+            "----------------------------------------",
+            "________________________________________",
+            "hahahahahahahahahahahahahaha, aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            '[{"changed": 1}]',
+            "",
+        ],
+    )
+    def test_stays_as_it_was_typed(self, reason):
+        assert masked(reason) == reason
