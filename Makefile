@@ -38,7 +38,8 @@ test-schema: .venv/run key $(SCHEMATHESIS)/.venv/run
 	$(if $(DATABASE_URL),BENCH_POSTGRES=$(dir $(DATABASE_URL))) $(BIN)/python -m clients.live \
 	  $(BIN)/python -m clients.schemathesis.run --max-time $(SCHEMA_SECONDS) $(ARGS)
 
-# Whether anything that was acknowledged gets lost while workers, the database and connections die, for FAULT_SECONDS.
+# Whether anything that was acknowledged gets lost, or anything of an erased device stays, while workers, the database,
+# connections and `manage.py erase` die, for FAULT_SECONDS.
 # Needs PostgreSQL's programs, of which it starts one of its own.
 faults: .venv/run key
 	$(BIN)/python -m benchmarks.faults $(ARGS)

@@ -1,8 +1,10 @@
 """Nothing that was acknowledged is lost, and nothing is there in half, whatever dies: `make faults`.
 
-The service as `make run` starts it, on a PostgreSQL of its own; phones that write and try again; and meanwhile workers
-are killed, the database crashes and comes back, and connections are cut. Then all that the phones were promised is
-looked for. Exits with 1 where anything is lost or torn, or a phone was told nonsense.
+The service runs as `make run` starts it, on a PostgreSQL of its own. Phones write, and try again if they get no answer.
+Half of them erase their device now and then. Meanwhile workers are killed, the database crashes and comes back,
+connections are cut, and `manage.py erase` runs again and again and is killed. After one more `erase`, all that the
+phones were promised is looked for. Exits with 1 if anything is lost or torn, if anything is left of an erased device,
+if a device is erased that did not ask, or if a phone got an impossible answer.
 
 `--seconds` says for how long (FAULT_SECONDS, 60). `--synchronous-commit off` has PostgreSQL promise what it may lose:
 a run that must fail.
@@ -13,20 +15,27 @@ import itertools
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
 
 from benchmarks.faults.audit import faults_of
 from benchmarks.faults.phones import PATIENCE, Phone
 from benchmarks.machine import workers_of
-from benchmarks.processes import Postgres, folder_of_owner, postgres, until
-from benchmarks.servers import Server, migrate, ours, running, say
+from benchmarks.processes import ROOT, Postgres, folder_of_owner, postgres, until
+from benchmarks.servers import Server, manage, migrate, ours, running, say
 
 DATABASE = "countonme"
 PHONES = 8
 PAUSE = (0.2, 1.5)  # seconds between two faults
+ERASES = 2  # how many run at once
+KILLED_AFTER = (0, 0.15)  # seconds that `erase` may work
 SHOWN = 10
 
 
@@ -38,17 +47,23 @@ def main() -> int:
     settings = {"synchronous_commit": arguments.synchronous_commit, "wal_writer_delay": "10s"}
     with folder_of_owner() as folder, postgres(folder / "data", **settings) as database:
         service = served_from(database)
-        with running(service), ThreadPoolExecutor(PHONES) as pool:
-            phones = [Phone(service.port, arguments.seed + n) for n in range(PHONES)]
+        ledger = Path(service.environment["ERASURE_LEDGER"])
+        with running(service), ThreadPoolExecutor(PHONES + ERASES) as pool:
+            phones = [Phone(service.port, arguments.seed + n, erases=bool(n % 2)) for n in range(PHONES)]
             list(pool.map(Phone.register, phones))
             end = time.monotonic() + arguments.seconds
             calls = [pool.submit(phone.run, end) for phone in phones]
+            erases = [pool.submit(killed_erases, f"erase {n}", service, database, end) for n in range(ERASES)]
             injected = injected_faults(service, database, end)
             nonsense = finished(calls)
+            for erase in erases:
+                injected += erase.result()
             serves(service)
+            manage(service.environment, "erase")
             crash(database)  # what is on the disk is what there is
             serves(service)
-        found = faults_of(database.url(DATABASE), phones)
+            nonsense += finished([pool.submit(phone.return_as_erased) for phone in phones])
+        found = faults_of(database.url(DATABASE), phones, ledger)
     return told(phones, injected, found | {"nonsense": nonsense})
 
 
@@ -105,6 +120,40 @@ def cut(database: Postgres) -> None:
     database.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", DATABASE)
 
 
+def killed_erases(name: str, service: Server, database: Postgres, end: float) -> Counter:
+    """Run `manage.py erase` again and again. Kill it a moment after it connected to the database, unless it is done."""
+    runs = Counter()
+    environment = {**os.environ, **service.environment, "PGAPPNAME": name}
+    command = [sys.executable, "manage.py", "erase"]
+    while time.monotonic() < end:
+        with subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as erase:
+            try:
+                until(lambda: erase.poll() is not None or is_connected(database, name), "erase does not connect")
+                time.sleep(random.uniform(*KILLED_AFTER))
+            finally:
+                erase.kill()
+        if erase.returncode == -signal.SIGKILL:
+            runs["erase killed"] += 1
+            runs["of these with work left"] += has_work_left(database)
+        else:
+            runs["erase failed" if erase.returncode else "erase completed"] += 1
+    return runs
+
+
+def is_connected(database: Postgres, name: str) -> bool:
+    with suppress(psycopg.OperationalError):  # the database has crashed
+        return bool(database.run("SELECT 1 FROM pg_stat_activity WHERE application_name = %s", name))
+    return False
+
+
+def has_work_left(database: Postgres) -> bool:
+    with suppress(psycopg.OperationalError):
+        return bool(database.run("SELECT 1 FROM erasures WHERE erased_at IS NULL LIMIT 1", database=DATABASE))
+    return False
+
+
 # --- afterwards -----------------------------------------------------------------------------------
 
 
@@ -124,15 +173,20 @@ def told(phones: list[Phone], injected: Counter, found: dict[str, list[str]]) ->
     for kind, lines in found.items():
         for line in lines[:SHOWN]:
             say(f"{kind}: {line}")
+    erased = [each for phone in phones for each in phone.erased]
     journals = [phone.journal for phone in phones]
-    say(f"faults injected: {sum(injected.values())} ({', '.join(f'{n} × {kind}' for kind, n in injected.items())})")
-    answered, again = (sum(getattr(journal, name) for journal in journals) for name in ("answered", "again"))
+    say(f"faults injected: {', '.join(f'{n} × {kind}' for kind, n in injected.items())}")
+    all_journals = [*journals, *(each.journal for each in erased)]
+    answered, again = (sum(getattr(journal, name) for journal in all_journals) for name in ("answered", "again"))
     say(f"requests acknowledged: {answered}, {again} of them after another try")
-    say(f"writes acknowledged: {sum(journal.changes for journal in journals)}")
+    say(f"writes acknowledged: {sum(journal.changes for journal in all_journals)}")
+    rows_erased = sum(len(each.row_ids) for each in erased)
+    by_receipt = sum(each.by_receipt for each in erased)
+    say(f"erasures acknowledged: {len(erased)}, of {rows_erased} rows; the receipt decided {by_receipt} of them")
     rows = sum(len(rows) for journal in journals for rows in (*journal.live.values(), *journal.deleted.values()))
     say(f"rows looked for: {rows}")
     say(", ".join(f"{kind}: {len(lines)}" for kind, lines in found.items()))
-    return 1 if any(found.values()) or not rows else 0
+    return 1 if any(found.values()) or not rows or not erased else 0
 
 
 if __name__ == "__main__":

@@ -1,22 +1,32 @@
-"""Does the database hold what the phones were promised? It is read as it is, past the service."""
+"""Does the database hold what the phones were promised, and nothing of erased devices?
+
+The database and the ledger of erasures are read as they are, without the service.
+"""
 
 from collections import Counter
 from datetime import timedelta
+from pathlib import Path
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import dict_row
 
-from benchmarks.faults.phones import TABLES, Phone
+from benchmarks.faults.phones import TABLES, Erased, Phone
 
 TICK = timedelta(microseconds=1)  # by which the rows of one change set follow each other
 
 
-def faults_of(url: str, phones: list[Phone]) -> dict[str, list[str]]:
-    """Return what is lost and what is torn, each in a line."""
+def faults_of(url: str, phones: list[Phone], ledger: Path) -> dict[str, list[str]]:
+    """Return what is lost, what is torn, and what is wrong with erasures, each in a line."""
+    erased = [each for phone in phones for each in phone.erased]
     with psycopg.connect(url, row_factory=dict_row) as connection:
         rows = {table: stored(connection, table) for table in TABLES}
-        revisions = {str(row["id"]): row["revision"] for row in connection.execute("SELECT id, revision FROM devices")}
-    found = {"lost": [], "torn": []}
+        devices = stored(connection, "devices")
+        found = {"lost": [], "torn": [], "not erased": traces(connection, erased)}
+        receipts = stored(connection, "erasures")
+    revisions = {device_id: row["revision"] for device_id, row in devices.items()}
+    found["not erased"] += without_receipt(erased, receipts) + not_in_the_ledger(erased, ledger)
+    found["wrongly erased"] = wrongly_erased(phones, erased, devices, receipts, ledger)
     for phone in phones:
         found["lost"] += lost(phone, rows, revisions.get(phone.device_id))
         found["torn"] += torn_writes(phone, rows)
@@ -76,3 +86,57 @@ def above_their_device(rows: dict, revisions: dict[str, int]) -> list[str]:
         for row_id, row in rows[table].items()
         if row["revision"] > revisions[str(row["device_id"])]
     ]
+
+
+# --- erasures -------------------------------------------------------------------------------------
+
+
+def traces(connection: psycopg.Connection, erased: list[Erased]) -> list[str]:
+    """Return the rows of any table in which the id of an erased device, or of one of its rows, occurs."""
+    tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+    ids = [one for each in erased for one in (each.device_id, *each.row_ids)]
+    found = []
+    for name in (table["tablename"] for table in tables):
+        query = sql.SQL(
+            "SELECT row::text AS content FROM {} AS row WHERE EXISTS ("
+            " SELECT 1 FROM regexp_matches(row::text, '[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}', 'g') AS id"
+            " WHERE id[1] = ANY(%s))"
+        ).format(sql.Identifier(name))
+        found += [f"{name} has {row['content']}" for row in connection.execute(query, [ids])]
+    return found
+
+
+def without_receipt(erased: list[Erased], receipts: dict[str, dict]) -> list[str]:
+    """Return the acknowledged erasures that have no receipt, or one that says that data is left."""
+    missing = []
+    for each in erased:
+        receipt = receipts.get(each.erasure_id)
+        if receipt is None or receipt["device_hash"] != each.device_hash or receipt["erased_at"] is None:
+            missing.append(f"device {each.device_id}: the receipt is {receipt}")
+    return missing
+
+
+def not_in_the_ledger(erased: list[Erased], ledger: Path) -> list[str]:
+    listed = {line.partition(" ")[2] for line in lines_of(ledger)}
+    return [
+        f"device {each.device_id} is not in the ledger"
+        for each in erased
+        if f"{each.erasure_id} {each.device_hash}" not in listed
+    ]
+
+
+def wrongly_erased(
+    phones: list[Phone], erased: list[Erased], devices: dict[str, dict], receipts: dict[str, dict], ledger: Path
+) -> list[str]:
+    """Return the devices that are marked, and the receipts and lines of the ledger, that nobody asked for."""
+    wanted, ids = {each.device_hash for each in erased}, {each.device_id for each in erased}
+    marked = {device_id for device_id, row in devices.items() if row["deleted_at"] is not None}
+    found = [f"device {phone.device_id} is gone" for phone in phones if phone.device_id not in devices]
+    found += [f"device {device_id} is marked" for device_id in marked - ids]
+    found += [f"receipt {row}" for row in receipts.values() if row["device_hash"] not in wanted]
+    found += [f"ledger: {line}" for line in lines_of(ledger) if line.rpartition(" ")[2] not in wanted]
+    return found
+
+
+def lines_of(ledger: Path) -> list[str]:
+    return ledger.read_text().splitlines() if ledger.exists() else []

@@ -1,5 +1,6 @@
 """Phones that write, and send again until they are answered. Each keeps a journal of what it was promised."""
 
+import hashlib
 import http.client
 import json
 import random
@@ -11,6 +12,8 @@ from uuid import uuid4
 
 PATIENCE = 60  # seconds that a phone sends one thing again
 BATCH = 10
+ERASED = 0.15  # how likely a phone that erases devices does so after a write
+BEFORE = 8  # writes of a device before it may be erased
 
 
 class Unanswered(Exception):
@@ -49,17 +52,38 @@ class Journal:
                 self.drop("portions", portion)
 
 
+@dataclass(frozen=True)
+class Erased:
+    """A device whose erasure was acknowledged: nothing of its journal may be stored."""
+
+    device_id: str
+    erasure_id: str
+    journal: Journal
+    by_receipt: bool  # the response to the request was lost
+
+    @property
+    def device_hash(self) -> str:
+        return hashlib.sha256(self.device_id.encode()).hexdigest()
+
+    @property
+    def row_ids(self) -> set[str]:
+        return {row_id for table in TABLES for row_id in (*self.journal.live[table], *self.journal.deleted[table])}
+
+
 class Phone:
-    def __init__(self, port: int, seed: int):
-        self.port, self.chance, self.journal = port, random.Random(seed), Journal()
+    def __init__(self, port: int, seed: int, *, erases: bool):
+        self.port, self.chance, self.journal, self.erases = port, random.Random(seed), Journal(), erases
         self.token, self.device_id, self.since = "", "", 1
         self.numbers = count(1)
+        self.erased: list[Erased] = []
 
     def run(self, until: float) -> None:
         writes = [self.keep_product, self.keep_portion, self.edit, self.move_default, self.delete_product, self.push]
         writes += [self.eat, self.eat_many, self.weigh, self.delete_entry]
         while time.monotonic() < until:
             self.chance.choice(writes)()
+            if self.erases and self.journal.changes >= BEFORE and self.chance.random() < ERASED:
+                self.erase()
 
     # --- writes ------------------------------------------------------------------------------------
 
@@ -138,6 +162,44 @@ class Phone:
         for row_id in deleted:
             self.journal.drop("food_entries", row_id)
 
+    def erase(self) -> None:
+        """Erase the device until it is certain that this was done, and go on as a new one."""
+        erasure_id, times = str(uuid4()), 0
+        until = time.monotonic() + PATIENCE
+        while not self.has_erased(erasure_id, times):
+            times += 1
+            if time.monotonic() > until:
+                raise Unanswered
+        self.refused(401, "GET", "/devices/me")
+        self.erased.append(Erased(self.device_id, erasure_id, self.journal, by_receipt=bool(times)))
+        self.journal, self.token, self.since = Journal(), "", 1
+        self.register()
+
+    def has_erased(self, erasure_id: str, times: int) -> bool:
+        """Request the erasure; without an answer to that, let the receipt decide."""
+        try:
+            status, answer = self.asked("DELETE", f"/devices/me?erasure_id={erasure_id}")
+        except Unanswered:
+            status, answer, _ = self.answered("GET", f"/erasures/{erasure_id}")
+            if status not in (200, 404):
+                raise Broken(f"receipt {erasure_id}: {status} {answer}") from None
+            return status == 200
+        if status == 401 and times:  # the request that got no answer was carried out after the receipt was read
+            self.tried("GET", f"/erasures/{erasure_id}")
+            return True
+        if status != 204:
+            raise Broken(f"DELETE /devices/me: {status} {answer}")
+        self.journal.answered += 1
+        return True
+
+    def return_as_erased(self) -> None:
+        """Try to register each erased device again."""
+        for erased in self.erased:
+            self.refused(409, "POST", "/auth/register", {"device_id": erased.device_id})
+            receipt = self.tried("GET", f"/erasures/{erased.erasure_id}")
+            if not receipt["erased_at"]:
+                raise Broken(f"receipt {erased.erasure_id}: {receipt}")
+
     def change(self, table: str, path: str, **values) -> dict | None:
         row = self.one_of(table)
         if row and row | values == row:
@@ -174,21 +236,30 @@ class Phone:
 
     def tried(self, method: str, path: str, body=None):
         """Send until there is an answer, as a phone does; raise Broken where it says that something is gone."""
+        status, answer, times = self.answered(method, path, body)
+        self.journal.answered += 1
+        self.journal.again += bool(times)
+        if status < 300 or (status == 404 and method == "DELETE" and times):
+            return answer
+        raise Broken(f"{method} {path}: {status} {answer}")
+
+    def refused(self, expected: int, method: str, path: str, body=None) -> None:
+        """Send until there is an answer; raise Broken if its status is not the expected one."""
+        status, answer, _ = self.answered(method, path, body)
+        if status != expected:
+            raise Broken(f"{method} {path}: {status} instead of {expected}: {answer}")
+
+    def answered(self, method: str, path: str, body=None) -> tuple[int, object, int]:
+        """Send until there is an answer; return its status, its content, and how many times there was none."""
         until, times = time.monotonic() + PATIENCE, 0
         while True:
             try:
-                status, answer = self.asked(method, path, body)
+                return *self.asked(method, path, body), times
             except Unanswered:
                 times += 1
                 if time.monotonic() > until:
                     raise
                 time.sleep(self.chance.uniform(0.02, 0.2))
-                continue
-            self.journal.answered += 1
-            self.journal.again += bool(times)
-            if status < 300 or (status == 404 and method == "DELETE" and times):
-                return answer
-            raise Broken(f"{method} {path}: {status} {answer}")
 
     def asked(self, method: str, path: str, body=None) -> tuple[int, object]:
         line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
