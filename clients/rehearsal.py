@@ -1,8 +1,8 @@
 """Rehearse the worst night: back up, go on, lose the database, restore, and see what the phones have left.
 
 `python -m clients.rehearsal`, on the PostgreSQL that BENCH_POSTGRES names. It runs the very scripts that an operator
-runs, deploy/backup.sh and deploy/restore.sh, beside the service as gunicorn serves it, and ends with 1 where a phone
-has lost a row.
+runs, deploy/backup.sh and deploy/restore.sh, while gunicorn serves. It ends with 1 if a phone has lost a row, or if the
+restore has brought an erased device back.
 """
 
 import json
@@ -13,14 +13,21 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from benchmarks.servers import ROOT, Server, databases, migrate_ours, our_environment, ours, running, say
+import psycopg
+from psycopg.rows import dict_row
+
+from benchmarks.faults.audit import traces
+from benchmarks.servers import ROOT, databases, migrate_ours, our_environment, ours, running, say, url_of
 from sync.tests.install import TABLES, Install
 from sync.tests.phone import entry, portion, product, pulled
 
@@ -68,7 +75,7 @@ class Phone(Install):
 
     def __init__(self, name: str):
         super().__init__(Api(str(uuid4())))
-        self.name, self.was_told = name, False
+        self.name, self.was_told, self.erasure_id = name, False, str(uuid4())
 
     def pull(self) -> None:
         answer = pulled(self.api, self.cursor)
@@ -107,6 +114,11 @@ class Phone(Install):
         self.create("portions", piece)
         self.create("food_entries", entry(food, portion_id=piece["id"], quantity=2, grams=71))
         return food["id"]
+
+    def erase(self) -> None:
+        """Erase the device, as a user does who leaves."""
+        if self.api.ask("DELETE", f"/v1/devices/me?erasure_id={self.erasure_id}").status_code != 204:
+            raise Failed(f"{self.name}: the erasure was refused")
 
     def known(self) -> dict:
         """Return what the user sees: the columns that the phone itself writes."""
@@ -183,6 +195,24 @@ def afterwards(phones: list[Phone], late: Phone) -> None:
         say(f"{phone.name}: told, and all of its {sum(map(len, before.values()))} rows are there")
 
 
+def stay_erased(phones: list[Phone], database: str) -> None:
+    """Raise Failed if the restored service or its database knows an erased device, or lacks its receipt."""
+    for phone in phones:
+        if phone.api.get("/v1/devices/me", {}).status_code != 401:
+            raise Failed(f"{phone.name}: the token is accepted")
+        if phone.api.post("/v1/auth/register", {"device_id": phone.api.device_id}).status_code != 409:
+            raise Failed(f"{phone.name}: the id can be registered")
+        phone.api.token = ""
+        receipt = phone.api.get(f"/v1/erasures/{phone.erasure_id}", {})
+        if receipt.status_code != 200 or not receipt.json()["erased_at"]:
+            raise Failed(f"{phone.name}: the receipt is {receipt}")
+        ids = [phone.api.device_id, *(row_id for records in phone.records.values() for row_id in records)]
+        with psycopg.connect(url_of(database), row_factory=dict_row) as connection:
+            if found := traces(connection, ids):
+                raise Failed(f"{phone.name}: {found}")
+        say(f"{phone.name}: refused, and none of its {len(ids) - 1} rows came back")
+
+
 def differences(wanted: dict, found: dict) -> list:
     return [
         (table, row_id, row, found[table].get(row_id))
@@ -190,11 +220,6 @@ def differences(wanted: dict, found: dict) -> list:
         for row_id, row in rows.items()
         if found[table].get(row_id) != row
     ]
-
-
-def serve(server: Server, phones: list[Phone]) -> None:
-    for phone in phones:
-        phone.api.url = server.url
 
 
 def script(name: str, database: str, *arguments: str, **environment: str) -> str:
@@ -208,24 +233,48 @@ def script(name: str, database: str, *arguments: str, **environment: str) -> str
 
 
 def rehearse() -> None:
-    old, new = (f"countonme_{which}_{secrets.token_hex(4)}" for which in ("lost", "restored"))
-    pushes, syncs, rests, late = everybody = [
+    old, new, elsewhere = (f"countonme_{which}_{secrets.token_hex(4)}" for which in ("lost", "restored", "elsewhere"))
+    pushes, syncs, rests, late = stay = [
         Phone(name) for name in ("pushed after the backup", "pulled after it", "did neither", "came after it")
     ]
-    with databases(old, new), tempfile.TemporaryDirectory() as backups:
+    early, last = leave = [Phone("erased before the next backup"), Phone("erased after the last backup")]
+    with (
+        databases(old, new, elsewhere),
+        tempfile.TemporaryDirectory() as backups,
+        tempfile.TemporaryDirectory() as machine,
+    ):
+        ledger = {"ERASURE_LEDGER": f"{machine}/erasures.txt"}
         migrate_ours(old)
-        server = ours(old)
-        with running(server):
-            serve(server, everybody)
-            before_the_backup([pushes, syncs, rests])
-            backup = script("backup.sh", old, BACKUPS=backups)
+        with serving(old, ledger, [*stay, *leave]):
+            before_the_backup([pushes, syncs, rests, *leave])
+            backup = script("backup.sh", old, BACKUPS=backups, **ledger)
             say(f"backed up {Path(backup).stat().st_size} bytes")
             after_it(pushes, syncs, rests, late)
-        say(script("restore.sh", new, backup, PYTHON=sys.executable))
-        server = ours(new)
-        with running(server):
-            serve(server, everybody)
+            early.erase()
+            time.sleep(1)  # the names of backups have their second
+            script("backup.sh", old, BACKUPS=backups, **ledger)
+            last.erase()
+        # The first of the backups: it holds the devices that were erased after it.
+        say(script("restore.sh", new, backup, PYTHON=sys.executable, **ledger))
+        with serving(new, ledger, [*stay, *leave]):
             afterwards([pushes, syncs, rests], late)
+            stay_erased(leave, new)
+        say("On another machine, with the copy of the ledger that lies with the backups:")
+        ledger = {"ERASURE_LEDGER": f"{machine}/another.txt"}
+        say(script("restore.sh", elsewhere, backup, PYTHON=sys.executable, **ledger))
+        with serving(elsewhere, ledger, [early]):
+            stay_erased([early], elsewhere)
+
+
+@contextmanager
+def serving(database: str, settings: dict[str, str], phones: list[Phone]) -> Iterator[None]:
+    """Serve a database inside of this block, for these phones."""
+    server = ours(database)
+    server.environment |= settings
+    with running(server):
+        for phone in phones:
+            phone.api.url = server.url
+        yield
 
 
 def main() -> int:

@@ -22,7 +22,7 @@ def faults_of(url: str, phones: list[Phone], ledger: Path) -> dict[str, list[str
     with psycopg.connect(url, row_factory=dict_row) as connection:
         rows = {table: stored(connection, table) for table in TABLES}
         devices = stored(connection, "devices")
-        found = {"lost": [], "torn": [], "not erased": traces(connection, erased)}
+        found = {"lost": [], "torn": [], "not erased": traces(connection, ids_of(erased))}
         receipts = stored(connection, "erasures")
     revisions = {device_id: row["revision"] for device_id, row in devices.items()}
     found["not erased"] += without_receipt(erased, receipts) + not_in_the_ledger(erased, ledger)
@@ -91,10 +91,14 @@ def above_their_device(rows: dict, revisions: dict[str, int]) -> list[str]:
 # --- erasures -------------------------------------------------------------------------------------
 
 
-def traces(connection: psycopg.Connection, erased: list[Erased]) -> list[str]:
-    """Return the rows of any table in which the id of an erased device, or of one of its rows, occurs."""
+def ids_of(erased: list[Erased]) -> list[str]:
+    """Return the ids of devices and of all rows that they ever stored."""
+    return [one for each in erased for one in (each.device_id, *each.row_ids)]
+
+
+def traces(connection: psycopg.Connection, ids: list[str]) -> list[str]:
+    """Return the rows of any table in which one of these ids occurs."""
     tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
-    ids = [one for each in erased for one in (each.device_id, *each.row_ids)]
     found = []
     for name in (table["tablename"] for table in tables):
         query = sql.SQL(
