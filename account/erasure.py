@@ -3,10 +3,11 @@
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from time import monotonic, sleep
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
@@ -39,10 +40,27 @@ def remove_rows(device_id: uuid.UUID, *, pauses: bool) -> Counter:
         # All ids at once: a marked device gets no new rows, and no batch has to skip what the last ones removed.
         for ids in in_batches(list(rows.values_list("pk", flat=True)), BATCH):
             started = monotonic()
-            removed[model._meta.db_table] += rows.filter(pk__any_of=ids).erase()
+            with index_scans():
+                removed[model._meta.db_table] += rows.filter(pk__any_of=ids).erase()
             if pauses:
                 sleep(monotonic() - started)
     return removed
+
+
+@contextmanager
+def index_scans() -> Iterator[None]:
+    """Make this block a transaction in which PostgreSQL finds rows by plain index scans alone.
+
+    For each portion and product that is removed, it checks in the index of the device's entries that none refers to it.
+    A plain index scan marks the index entries of removed rows, so that the next check skips them. The other scans visit
+    all removed rows again at each check.
+    """
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                for scan in ("enable_bitmapscan", "enable_seqscan"):
+                    cursor.execute("SELECT set_config(%s, 'off', true)", [scan])
+        yield
 
 
 def complete(erasure: Erasure) -> None:

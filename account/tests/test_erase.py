@@ -14,7 +14,7 @@ from account.tests.rows import add_rows, rows_of
 from benchmarks.servers import manage, migrate, our_environment
 from countonme.tests.served import served
 from devices.models import Attempts, Device, Erasure, Gap, Restore, hash_of
-from devices.owned import change_set, owned_models
+from devices.owned import OwnedQuerySet, change_set, owned_models
 from products.models import Product
 
 LONG_AGO = timedelta(days=800)
@@ -27,6 +27,12 @@ def mark(device) -> Erasure:
 def contents(folder: Path) -> bytes:
     """Return the bytes of all files of the database."""
     return b"".join(file.read_bytes() for file in folder.glob("db.sqlite3*"))
+
+
+def other_scans() -> list[str]:
+    """Return whether PostgreSQL may use bitmap scans and sequential scans."""
+    with connection.cursor() as cursor:
+        return [cursor.execute(f"SHOW {name}").fetchone()[0] for name in ("enable_bitmapscan", "enable_seqscan")]
 
 
 class Killed(BaseException):
@@ -113,6 +119,19 @@ class TestErase:
         erase()
 
         assert rows_of(device) == []
+
+    @pytest.mark.postgres
+    @pytest.mark.django_db(transaction=True)
+    def test_removes_rows_with_plain_index_scans_alone(self, device, erase, monkeypatch):
+        add_rows(device)
+        mark(device)
+        during, remove = [], OwnedQuerySet.erase
+        monkeypatch.setattr(OwnedQuerySet, "erase", lambda rows: during.append(other_scans()) or remove(rows))
+
+        erase()
+
+        assert during == [["off", "off"]] * 3
+        assert other_scans() == ["on", "on"]
 
     def test_removes_every_model_that_a_device_owns_after_those_that_refer_to_it(self):
         models = list(reversed(owned_models()))
