@@ -35,6 +35,11 @@ def other_scans() -> list[str]:
         return [cursor.execute(f"SHOW {name}").fetchone()[0] for name in ("enable_bitmapscan", "enable_seqscan")]
 
 
+def checks_foreign_keys() -> bool:
+    with connection.cursor() as cursor:
+        return bool(cursor.execute("PRAGMA foreign_keys").fetchone()[0])
+
+
 class Killed(BaseException):
     pass
 
@@ -132,6 +137,19 @@ class TestErase:
 
         assert during == [["off", "off"]] * 3
         assert other_scans() == ["on", "on"]
+
+    @pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL checks them by an index")
+    @pytest.mark.django_db(transaction=True)
+    def test_checks_no_foreign_keys_on_sqlite_while_it_removes_rows(self, device, erase, monkeypatch):
+        add_rows(device)
+        mark(device)
+        during, remove = [], OwnedQuerySet.erase
+        monkeypatch.setattr(OwnedQuerySet, "erase", lambda rows: during.append(checks_foreign_keys()) or remove(rows))
+
+        erase()
+
+        assert during == [False] * 3
+        assert checks_foreign_keys()
 
     def test_removes_every_model_that_a_device_owns_after_those_that_refer_to_it(self):
         models = list(reversed(owned_models()))
