@@ -327,19 +327,21 @@ class TestBackupOfPostgreSQL:
 
 
 class TestRestore:
-    def test_goes_without_a_ledger_if_there_is_none_with_the_backup(self, commands, tmp_path):
+    @pytest.mark.parametrize("options", [[], ["--ledger", "of another machine"]], ids=["none", "given"])
+    def test_passes_its_options_on_if_there_is_no_ledger_with_the_backup(self, commands, tmp_path, options):
         (tmp_path / "countonme.dump").touch()
-        path = commands("dirname", pg_restore="exit 0", python=f'echo "$@" >> {tmp_path}/calls')
+        path = commands("dirname", pg_restore="exit 0", python=f'printf "%s," "$@" >> {tmp_path}/calls')
 
         done = run(
-            *("/bin/sh", DEPLOY / "restore.sh", tmp_path / "countonme.dump"),
+            *("/bin/sh", DEPLOY / "restore.sh", tmp_path / "countonme.dump", *options),
             PATH=path,
             DATABASE_URL="postgres:///new",
             PYTHON="python",
         )
 
         assert (done.returncode, done.stderr) == (0, "")
-        assert (tmp_path / "calls").read_text().splitlines()[1:] == ["manage.py after_restore"]
+        called = ["manage.py", "migrate", "--noinput", "--verbosity", "0", "manage.py", "after_restore", *options]
+        assert (tmp_path / "calls").read_text().split(",")[:-1] == called
 
 
 class TestBackupsOfSQLite:
