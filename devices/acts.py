@@ -45,7 +45,7 @@ class ReasonField(forms.CharField):
             label="Why",
             max_length=500,
             widget=AdminTextareaWidget({"rows": 3}),
-            help_text="Kept in the log with your name: who asked for it, and what for. Never a token.",
+            help_text="Who asked for it, and why. The audit log stores it with your name. Name no food and no token.",
         )
 
     def clean(self, value) -> str:

@@ -42,7 +42,7 @@ class AuditEntryAdmin(AuditedAdmin, FoundById):
     list_filter = ()
     narrowed_by = ()
     ordering = ("-id",)  # the latest first
-    search_help_text = "The id of a row or of a device. The first 8 digits of a device's id are enough."
+    search_help_text = "Search for the id of a row or of a device. The first 8 digits of a device's id are enough."
     fields = readonly_fields = ("at", "user_name", "user", "act", "reason", "kind", "object_id", "device")
 
     def has_change_permission(self, request, obj=None) -> bool:

@@ -23,7 +23,7 @@ class AuditEntry(models.Model):
 
     class Meta:
         db_table = "audit_log"
-        verbose_name_plural = "audit log"
+        verbose_name_plural = "audit entries"
         default_permissions = ("view",)
         indexes = [models.Index(fields=["kind", "object_id"], name="audit_log_of_a_row")]
 

@@ -245,7 +245,7 @@ class TestRows:
         with django_assert_num_queries(WHO):
             page = support.get(f"/admin/{kind}/").content.decode()
 
-        assert "Rows are listed of one device" in page
+        assert "Rows are listed for one device" in page
         assert str(device.pk) not in page
 
     def test_are_found_by_how_their_id_begins_whosever_they_are(self, support, device, other):

@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name_plural": "audit log",
+                "verbose_name_plural": "audit entries",
                 "db_table": "audit_log",
                 "default_permissions": ("view",),
                 "indexes": [models.Index(fields=["kind", "object_id"], name="audit_log_of_a_row")],
