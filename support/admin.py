@@ -38,6 +38,7 @@ class AuditedUserAdmin(AccountsAdmin, UserAdmin):
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(AuditedAdmin, FoundById):
+    change_form_template = "support/audit_entry.html"
     list_display = ("at", "user_name", "act", "kind", "object_id")
     list_filter = ()
     narrowed_by = ()

@@ -254,6 +254,7 @@ class TestTheAuditLog:
         ]
 
         assert (shown.status_code, WHY in shown.content.decode()) == (200, True)
+        assert "History" not in shown.content.decode()
         assert statuses == [403, 403, 403, 200]
         assert AuditEntry.objects.get(pk=entry.pk).act == "Blocked"
 
