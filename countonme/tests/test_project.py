@@ -35,7 +35,7 @@ class TestRequirements:
 
 class TestRooms:
     def test_import_in_one_direction(self):
-        order = ["countonme", "devices", "products", "food_entries", "sync", "support"]
+        order = ["countonme", "devices", "products", "food_entries", "sync", "support", "account"]
         wiring = {"settings.py", "urls.py"}
         admin = {"acts.py", "admin.py", "owned_admin.py"}
         backward = []
