@@ -1,9 +1,11 @@
 """Remove the data of devices that are marked for erasure: in short transactions, and from where the last run ended."""
 
+import logging
 import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic, sleep
 
@@ -14,22 +16,45 @@ from django.utils import timezone
 from account import ledger
 from countonme.bulk import in_batches
 from countonme.errors import InvalidToken
-from devices.models import Device, Erasure, hash_of
+from countonme.vacuum import vacuum
+from devices.models import Device, Erasure, Gap, hash_of
 from devices.owned import owned_models
+from support.models import AuditEntry
 
 BATCH = 500  # rows in one statement, which is a transaction of its own
 
+log = logging.getLogger(__name__)
 
-def erase_pending(*, pauses: bool = True) -> Iterator[Counter]:
-    """Erase each device that is marked, and yield the number of rows that were removed, by table.
+
+@dataclass
+class Outcome:
+    """What a run has done."""
+
+    erased: int = 0  # devices
+    failed: int = 0
+    removed: Counter = field(default_factory=Counter)  # rows by table
+
+
+def erase_pending(*, pauses: bool = True) -> Outcome:
+    """Erase each device that is marked. One that fails is logged, and keeps none of the others from being erased.
 
     A pause after each batch, as long as the batch took, leaves at least half of the database's time to the devices
     that are being served.
     """
+    outcome = Outcome()
     for erasure in Erasure.objects.filter(erased_at=None).order_by("requested_at", "pk"):
-        removed = Counter() if erasure.device_id is None else remove_rows(erasure.device_id, pauses=pauses)
-        complete(erasure)
-        yield removed
+        try:
+            if erasure.device_id is not None:
+                outcome.removed += remove_rows(erasure.device_id, pauses=pauses)
+            complete(erasure)
+        except Exception:
+            log.exception("The erasure %s failed", erasure.pk)
+            outcome.failed += 1
+        else:
+            outcome.erased += 1
+    # Also if nothing was removed: the last run may have been killed before this.
+    vacuum([*owned_models(), AuditEntry, Gap, Erasure, Device])
+    return outcome
 
 
 def remove_rows(device_id: uuid.UUID, *, pauses: bool) -> Counter:
@@ -40,7 +65,7 @@ def remove_rows(device_id: uuid.UUID, *, pauses: bool) -> Counter:
         # All ids at once: a marked device gets no new rows, and no batch has to skip what the last ones removed.
         for ids in in_batches(list(rows.values_list("pk", flat=True)), BATCH):
             started = monotonic()
-            with cheap_checks():
+            with fast_foreign_key_checks():
                 removed[model._meta.db_table] += rows.filter(pk__any_of=ids).erase()
             if pauses:
                 sleep(monotonic() - started)
@@ -48,15 +73,15 @@ def remove_rows(device_id: uuid.UUID, *, pauses: bool) -> Counter:
 
 
 @contextmanager
-def cheap_checks() -> Iterator[None]:
-    """Make this block a transaction in which the foreign keys to the rows that are removed cost little to check.
+def fast_foreign_key_checks() -> Iterator[None]:
+    """Open a transaction that makes foreign-key checks of removed rows fast.
 
     For each portion and product, PostgreSQL checks in the index of the device's entries that none refers to it. A plain
     index scan marks the index entries of removed rows, so that the next check skips them. The other scans visit all
-    removed rows again at each check.
+    removed rows again at each check: benchmarks/erasure.md.
 
-    SQLite would read the entries of all devices at each check. It does not check at all: what refers to the rows was
-    removed before them, and a marked device gets no new rows.
+    SQLite has no such index, and would read the entries of all devices at each check. There the checks are switched
+    off: the referring rows have been removed before, and a marked device gets no new ones.
     """
     with connection.constraint_checks_disabled(), transaction.atomic():  # the former has no effect on PostgreSQL
         if connection.vendor == "postgresql":
@@ -77,11 +102,11 @@ def complete(erasure: Erasure) -> None:
 
 
 def idle_devices(before: datetime) -> QuerySet:
-    """Return the active devices that were last seen before a time, or registered before it and store no row."""
-    stores_a_row = Q()
+    """Return the active devices that were last seen before a time, or registered before it and never wrote a row."""
+    wrote = Q(purged_through__gt=0)
     for model in owned_models():
-        stores_a_row |= Q(Exists(model.all_objects.for_device(OuterRef("pk"))))
-    return Device.objects.active().filter(Q(last_seen_at__lt=before) | (Q(created_at__lt=before) & ~stores_a_row))
+        wrote |= Q(Exists(model.all_objects.for_device(OuterRef("pk"))))
+    return Device.objects.active().filter(Q(last_seen_at__lt=before) | (Q(created_at__lt=before) & ~wrote))
 
 
 def mark_idle_devices(before: datetime) -> int:
@@ -96,7 +121,7 @@ def mark_idle_devices(before: datetime) -> int:
     return marked
 
 
-def mark_again(entries: dict[str, ledger.Entry]) -> None:
+def mark_from_ledger(entries: dict[str, ledger.Entry]) -> None:
     """Mark the devices that a restore brought back, by the ledger's entries.
 
     Each entry that the database lacks becomes an erasure, even if there is no such device: its id stays taken, and its
@@ -138,10 +163,10 @@ def adopt_marked_devices() -> None:
 def add_missing_to_ledger() -> bool:
     """Append the erasures that the ledger lacks; return whether the ledger is complete."""
     try:
+        ledger.create()
         listed = {entry.device_hash for entry in ledger.read() if entry}
-    except FileNotFoundError:
-        listed = set()
     except OSError:
-        return ledger.try_to_add()  # logs it
-    missing = [erasure for erasure in Erasure.objects.order_by("requested_at") if erasure.device_hash not in listed]
-    return ledger.try_to_add(*missing)
+        log.exception(ledger.UNWRITABLE)
+        return False
+    erasures = Erasure.objects.order_by("requested_at").iterator()
+    return ledger.try_to_add(*(erasure for erasure in erasures if erasure.device_hash not in listed))

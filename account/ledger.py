@@ -8,7 +8,7 @@ lines that are missing, so that the file is complete even if a process was kille
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from devices.models import Erasure
 
 LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) ([0-9a-f]{64})")
 TIME = "%Y-%m-%dT%H:%M:%SZ"
+UNWRITABLE = "The erasure ledger can't be written: see ERASURE_LEDGER"
 
 log = logging.getLogger(__name__)
 
@@ -41,37 +42,39 @@ class Entry:
 def try_to_add(*erasures: Erasure) -> bool:
     """Append erasures to the ledger; return whether that succeeded. A failure is logged, for `erase` to try again."""
     try:
-        append(map(Entry.of, erasures))
+        append([Entry.of(erasure) for erasure in erasures])
     except OSError:
-        log.exception("The erasure ledger can't be written: see ERASURE_LEDGER")
+        log.exception(UNWRITABLE)
         return False
     return True
 
 
-def append(entries: Iterable[Entry]) -> None:
+def append(entries: list[Entry]) -> None:
     """Append lines to the ledger, and return once they are on the disk. Raises OSError."""
+    create()
     lines = "".join(f"{entry}\n" for entry in entries).encode()
-    file = os.open(settings.ERASURE_LEDGER, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        size = os.fstat(file).st_size
-        if size and os.pread(file, 1, size - 1) != b"\n":
-            lines = b"\n" + lines  # a line that was broken off must not spoil the next one
-        with open(file, "ab", closefd=False) as stream:
-            stream.write(lines)
-        os.fsync(file)
-    finally:
-        os.close(file)
-    if not size:
-        sync_folder(Path(settings.ERASURE_LEDGER).parent)
+    with open(settings.ERASURE_LEDGER, "a+b") as file:
+        if size := file.seek(0, os.SEEK_END):
+            file.seek(size - 1)
+            if file.read(1) != b"\n":
+                lines = b"\n" + lines  # a line that was broken off must not spoil the next one
+        file.write(lines)
+        file.flush()
+        os.fsync(file.fileno())
 
 
-def sync_folder(folder: Path) -> None:
-    """Have the name of a new file survive a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def create() -> None:
+    """Create an empty ledger if there is none, readable by its owner alone. Raises OSError."""
     try:
-        os.fsync(descriptor)
+        os.close(os.open(settings.ERASURE_LEDGER, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return
+    # Sync the folder, so that the new file survives a power failure.
+    folder = os.open(Path(settings.ERASURE_LEDGER).parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
     finally:
-        os.close(descriptor)
+        os.close(folder)
 
 
 def read(path: str | Path | None = None) -> Iterator[Entry | None]:
@@ -79,10 +82,10 @@ def read(path: str | Path | None = None) -> Iterator[Entry | None]:
     with open(path or settings.ERASURE_LEDGER, encoding="ascii", errors="replace") as lines:
         for line in filter(str.strip, lines):
             match = LINE.fullmatch(line.strip())
-            yield parsed(match) if match else None
+            yield entry_of(match) if match else None
 
 
-def parsed(match: re.Match) -> Entry | None:
+def entry_of(match: re.Match) -> Entry | None:
     try:
         requested_at = datetime.strptime(match[1], TIME).replace(tzinfo=UTC)
     except ValueError:  # a day that does not exist

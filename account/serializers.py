@@ -1,4 +1,5 @@
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.conf import settings
 from django.utils import timezone
@@ -21,6 +22,12 @@ class ErasureQuery(serializers.Serializer):
         required=False,
         help_text="The id of the receipt. Choose it before the request, so that a lost response loses no receipt.",
     )
+
+    def validate_erasure_id(self, erasure_id: UUID) -> UUID:
+        """Refuse ids that others know: the nil UUID and the device's own."""
+        if erasure_id in (UUID(int=0), self.context["device"].pk):
+            raise serializers.ValidationError("Choose a random UUID.", "invalid")
+        return erasure_id
 
 
 class ErasureSerializer(serializers.ModelSerializer):

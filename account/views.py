@@ -8,7 +8,7 @@ from rest_framework.views import APIView
 
 from account import ledger
 from account.serializers import DeviceSerializer, ErasureQuery, ErasureSerializer
-from countonme.errors import Gone, NotFound, refusal
+from countonme.errors import Gone, NotFound
 from countonme.openapi import ErrorSerializer
 from countonme.renderers import Answer
 from devices.models import Erasure
@@ -41,12 +41,9 @@ class MeView(APIView):
         which can be read without a token. If the response is lost, another request gets `401`: read the receipt under
         the `erasure_id` that you chose.
         """
-        query = ErasureQuery(data=request.query_params.dict())
+        query = ErasureQuery(data=request.query_params.dict(), context={"device": request.user})
         query.is_valid(raise_exception=True)
-        erasure_id = query.validated_data.get("erasure_id") or uuid.uuid4()
-        if erasure_id == request.user.pk:
-            raise refusal("erasure_id", "This is the device's own id. Choose another.", "invalid")
-        erasure = Erasure.objects.request(request.user.pk, erasure_id)
+        erasure = Erasure.objects.request(request.user.pk, query.validated_data.get("erasure_id") or uuid.uuid4())
         ledger.try_to_add(erasure)
         return Response(status=204, headers={"Location": f"/v1/erasures/{erasure.pk}"})
 

@@ -313,9 +313,9 @@ def page(arguments: argparse.Namespace, of_postgres: list, former: Phase, of_sql
             f"Made by `{command}` on {description()}.",
             "",
             f"A device at its quota has {rows[0]} products, {rows[1]} portions and {rows[2]} food entries. Meanwhile",
-            f"{PHONES} other devices send about {PHONES / PAUSE:.0f} requests a second. The WAL is that of all writes. Dead"
-            " rows are those that",
-            "autovacuum had not removed at the end. Where there are several devices, a figure is the median, or the longest.",
+            f"{PHONES} other devices send about {PHONES / PAUSE:.0f} requests a second. The WAL is that of all writes.",
+            "Dead rows are those that were left at the end. Where there are several devices, a figure is the median,",
+            "or the longest.",
             "",
             "## PostgreSQL",
             "",

@@ -63,10 +63,14 @@ def check_quotas(app_configs, **kwargs) -> list:
 
 @register(Tags.security)
 def check_backup_retention(app_configs, **kwargs) -> list:
-    if settings.BACKUP_RETENTION >= 1:
+    if 1 <= settings.BACKUP_RETENTION <= 99_999:  # as in deploy/backup.sh
         return []
     return [
-        Error("BACKUP_RETENTION is not above 0.", hint="Leave it out: the default is 14 days.", id="countonme.E013")
+        Error(
+            "BACKUP_RETENTION is not between 1 and 99999.",
+            hint="Leave it out: the default is 14 days.",
+            id="countonme.E013",
+        )
     ]
 
 

@@ -31,10 +31,10 @@ class ValidationErrorSerializer(serializers.Serializer):
 
 
 ERRORS = {
-    400: "The body is missing or is not JSON, or the request is malformed.",
+    400: "The request is malformed: for example, its body is missing or is not JSON.",
     401: "No credentials, or a token that is not valid.",
     403: "The token is right, but support has blocked the device. The app keeps its data.",
-    404: "No such row for this device, or an id that is no UUID.",
+    404: "There is no such row, or the id is no UUID.",
     406: "The answer is not to be had in a type that `Accept` names.",
     409: "A conflict with what is stored.",
     413: "The body is larger than 1 MiB (20 MiB in a push), or holds more than 120,000 objects and arrays or 1,500,000 "

@@ -217,7 +217,7 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"
 LOGIN_FAILURE_RATE = env.str("LOGIN_FAILURE_RATE", default="20/h")
 SESSION_COOKIE_AGE = 12 * 60 * 60  # seconds: a working day
-MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # no cookie keeps what a message says
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # not in a cookie
 # countonme/headers.py says these, with the others.
 SECURE_CONTENT_TYPE_NOSNIFF = False
 SECURE_REFERRER_POLICY = SECURE_CROSS_ORIGIN_OPENER_POLICY = None

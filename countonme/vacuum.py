@@ -1,4 +1,4 @@
-"""Overwrite or free what deleted rows have left behind in the database's files."""
+"""Overwrite or free the space that deleted rows have left in the database's files."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,8 @@ def vacuum(models: Iterable[type[Model]]) -> None:
     """Vacuum the models' tables. Other connections read and write meanwhile. In a transaction, do nothing.
 
     SQLite overwrites deleted rows at once (`secure_delete` in the settings). It only has to write its log, which still
-    holds the old pages, back to the file. If somebody is reading, this is left for the next time.
+    holds the old pages, back to the file. It can't do so while another connection reads: then the next call does it.
+    PostgreSQL frees the space. The bytes stay until it is used again.
     """
     if connection.in_atomic_block:
         return

@@ -67,7 +67,7 @@ class DeviceAdmin(ActsAdmin, FoundById):
     )
 
     def get_queryset(self, request) -> QuerySet:
-        """Return the devices but those that have been deleted, which wait to be erased."""
+        """Return the devices that are not marked for erasure."""
         return super().get_queryset(request).filter(deleted_at=None)
 
     def device_id_of(self, row: Device) -> UUID:

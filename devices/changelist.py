@@ -32,7 +32,7 @@ def begins(field: str, beginning: str) -> Q:
 
 
 def is_nearly_an_id(beginning: str) -> bool:
-    """Say whether an id begins so and hardly any other does. With less, one could browse the rows of all devices."""
+    """Return whether this is at least 8 digits of an id. With fewer, support could browse the rows of all devices."""
     return ids_from(beginning) is not None and len(beginning.strip().replace("-", "")) >= DIGITS_NEEDED
 
 
@@ -101,7 +101,7 @@ class FoundById(admin.ModelAdmin):
         return FixedOrder
 
     def lookup_allowed(self, lookup, value, request=None) -> bool:
-        """Say whether an address may narrow the list so. Django takes several values of one name for "one of them"."""
+        """Return whether the query may filter by this lookup. Django treats repeated values as "one of"."""
         return lookup in self.narrowed_by and (request is None or len(request.GET.getlist(lookup)) == 1)
 
     def get_search_results(self, request, queryset, search_term) -> tuple[QuerySet, bool]:

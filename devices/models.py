@@ -56,8 +56,8 @@ class DeviceManager(models.Manager.from_queryset(DeviceQuerySet)):
     def start(self, device_id: UUID, secret_hash: str) -> None:
         """Store a device. After a restore, which may have lost it, it counts from where no number was given before.
 
-        Raises Conflict for an id that was erased. This is checked after the insert: an erasure that ends at the same
-        moment has removed the device's row, but committed its own long before.
+        Raises Conflict for an id that was erased. This is checked after the insert. By then the `Erasure` is committed,
+        even if the device's row has only just been removed.
         """
         base = Restore.objects.newest_base()
         if base is None:
@@ -134,7 +134,7 @@ class Device(models.Model):
     last_seen_at = models.DateTimeField(default=timezone.now, editable=False, help_text="To a quarter of an hour.")
     blocked_at = models.DateTimeField(null=True, editable=False, help_text="Since when support has its tokens refused.")
     deleted_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="When its erasure was requested: it is shown to nobody."
+        null=True, blank=True, editable=False, help_text="When its erasure was requested. From then on it is hidden."
     )
 
     objects = DeviceManager()

@@ -137,7 +137,7 @@ class OwnedQuerySet(models.QuerySet):
         return self.exclude(deleted_at=None)._raw_delete(self.db)
 
     def erase(self) -> int:
-        """Remove rows of a device that is marked for erasure. It has no change sets any more."""
+        """Remove rows of a device that is marked for erasure. Such a device gets no more change sets."""
         return self._raw_delete(self.db)
 
     update.alters_data = soft_delete.alters_data = delete.alters_data = True

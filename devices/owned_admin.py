@@ -111,7 +111,7 @@ class OwnedAdmin(ActsAdmin, FoundById):
     shown: tuple[str, ...] = ()  # what else the row says
 
     def get_queryset(self, request) -> QuerySet:
-        """Return the rows of all devices but those that have been deleted, whose rows wait to be erased."""
+        """Return the rows of all devices that are not marked for erasure."""
         return self.model.all_objects.filter(device__deleted_at=None).order_by(*self.ordering)
 
     def device_id_of(self, row: DeviceOwned) -> UUID:

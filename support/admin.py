@@ -46,6 +46,10 @@ class AuditEntryAdmin(AuditedAdmin, FoundById):
     search_help_text = "Search for the id of a row or of a device. The first 8 digits of a device's id are enough."
     fields = readonly_fields = ("at", "user_name", "user", "act", "reason", "kind", "object_id", "device")
 
+    def get_queryset(self, request) -> QuerySet:
+        """Return the entries but those about devices that are marked for erasure."""
+        return super().get_queryset(request).filter(Q(device=None) | Q(device__deleted_at=None))
+
     def has_change_permission(self, request, obj=None) -> bool:
         return False
 

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import PAGE_VAR
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, models, transaction
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 
 from support.models import AuditEntry
 
@@ -56,6 +57,11 @@ class AuditedAdmin(admin.ModelAdmin):
         except IntegrityError:
             return False
         return True
+
+    def _get_obj_does_not_exist_redirect(self, request, opts, object_id) -> HttpResponse:
+        """Redirect to the index with a message. It has no id, unlike Django's: it is stored in the session."""
+        self.message_user(request, f"This {opts.verbose_name} doesn't exist.", messages.WARNING)
+        return HttpResponseRedirect(reverse("admin:index", current_app=self.admin_site.name))
 
     # --- Django's hooks ------------------------------------------------------------------------------
 

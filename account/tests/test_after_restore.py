@@ -36,6 +36,7 @@ class TestAfterARestore:
         assert Device.objects.get() == other
         assert len(rows_of(other)) == 6
         assert api.get("/v1/devices/me").status_code == 401
+        assert said.splitlines()[0] == "The ledger lists 1 erasures, in 1 files."
         assert said.splitlines()[-1] == "1 erasures were completed."
 
     def test_brings_the_receipts_back(self, anonymous, device):
@@ -110,7 +111,7 @@ class TestAfterARestore:
         said = run()
 
         assert not Device.objects.exists()
-        assert said.splitlines()[0] == "2 lines of the ledger can't be read and were ignored."
+        assert said.splitlines()[1] == "2 lines of the ledger can't be read and were ignored."
 
 
 class TestWithoutALedger:

@@ -5,6 +5,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
@@ -116,14 +117,43 @@ class TestErase:
         assert len(rows_of(device)) == 6
         assert said == "Erased 0 devices: removed no rows.\n"
 
-    def test_removes_many_rows_in_batches(self, device, erase, monkeypatch, django_assert_num_queries):
+    def test_removes_many_rows_in_batches(self, device, erase, monkeypatch):
         monkeypatch.setattr(erasures, "BATCH", 2)
         add_rows(device)
         mark(device)
+        removed, remove = [], OwnedQuerySet.erase
+        monkeypatch.setattr(OwnedQuerySet, "erase", lambda rows: removed.append(remove(rows)) or removed[-1])
 
         erase()
 
-        assert rows_of(device) == []
+        assert removed == [1, 2, 1, 2]  # an entry, three portions, two products
+
+    def test_goes_on_with_the_next_device_if_one_fails(self, device, other, erase, monkeypatch, log):
+        for each in (device, other):
+            add_rows(each)
+        failing = mark(device)
+        mark(other)
+        remove_rows = erasures.remove_rows
+
+        def fail(device_id, **kwargs):
+            if device_id == device.pk:
+                raise RuntimeError
+            return remove_rows(device_id, **kwargs)
+
+        monkeypatch.setattr(erasures, "remove_rows", fail)
+
+        with pytest.raises(CommandError, match="1 erasures failed"):
+            erase()
+
+        assert Device.objects.get() == device
+        assert f"The erasure {failing.pk} failed" in log.getvalue()
+
+    def test_removes_entries_of_djangos_admin_log(self, device, admin_user, erase):
+        LogEntry.objects.create(user=admin_user, object_id=str(device.pk), object_repr="Insulin shake", action_flag=2)
+
+        erase()
+
+        assert not LogEntry.objects.exists()
 
     @pytest.mark.postgres
     @pytest.mark.django_db(transaction=True)
@@ -211,18 +241,20 @@ class TestTheFiles:
             for _ in range(300):
                 assert service.ask("POST", "/v1/products", {"name": "Insulin shake", "kcal_100g": 1})[0] == 201
             assert service.ask("DELETE", "/v1/devices/me")[0] == 204
+            empty_id = service.register()
+            assert service.ask("DELETE", "/v1/devices/me")[0] == 204
             before = contents(tmp_path)
 
             manage({**our_environment(""), "DATABASE_URL": url}, "erase")
 
             after = contents(tmp_path)
-        for trace in (b"Insulin shake", device_id.encode(), UUID(device_id).hex.encode()):
+        for trace in (b"Insulin shake", *(UUID(pk).hex.encode() for pk in (device_id, empty_id))):
             assert trace not in after
         assert b"Insulin shake" in before
         assert UUID(device_id).hex.encode() in before
 
     @pytest.mark.postgres
-    def test_keep_no_dead_rows(self, device, erase):
+    def test_are_vacuumed(self, device, erase):
         add_rows(device)
         mark(device)
 
@@ -230,8 +262,9 @@ class TestTheFiles:
 
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_stat_force_next_flush()")
-            cursor.execute("SELECT last_vacuum IS NOT NULL FROM pg_stat_user_tables WHERE relname = 'food_entries'")
-            assert cursor.fetchall() == [(True,)]
+            cursor.execute("SELECT relname FROM pg_stat_user_tables WHERE last_vacuum IS NOT NULL")
+            vacuumed = {name for (name,) in cursor.fetchall()}
+        assert {"audit_log", "devices", "erasures", "food_entries", "gaps", "portions", "products"} <= vacuumed
 
 
 @pytest.mark.django_db(transaction=True)
@@ -313,6 +346,8 @@ class TestIdleDevices:
             made[kind] = Device.objects.create(pk=uuid4(), **{name: now - age for name, age in columns.items()})
         for kind in ("unseen", "in use", "new with rows"):
             add_rows(made[kind])
+        # All that it wrote has been deleted and purged.
+        made["purged"] = Device.objects.create(pk=uuid4(), created_at=now - LONG_AGO, revision=9, purged_through=8)
         return made
 
     def test_are_only_counted_without_commit(self, devices, erase, everything):
@@ -322,7 +357,7 @@ class TestIdleDevices:
 
         assert everything() == before
         assert said == (
-            "1 devices have not been seen for 730 days. 1 others registered more than 730 days ago and store nothing.\n"
+            "1 devices have not been seen for 730 days. 1 others registered more than 730 days ago and never wrote.\n"
             "Nothing has been changed. Add --commit to erase them.\n"
         )
 
@@ -330,7 +365,7 @@ class TestIdleDevices:
         said = erase("--idle", "730d", "--commit")
 
         left = set(Device.objects.values_list("pk", flat=True))
-        assert left == {devices[kind].pk for kind in ("new", "new with rows", "in use")}
+        assert left == {devices[kind].pk for kind in ("new", "new with rows", "in use", "purged")}
         assert rows_of(devices["unseen"]) == []
         assert said.splitlines()[0] == "Marked 2 idle devices."
         assert len(ledger.read_text().splitlines()) == 2
@@ -353,6 +388,12 @@ class TestIdleDevices:
     def test_need_a_number_of_days(self, db, text):
         with pytest.raises(CommandError, match="--idle"):
             call_command("erase", f"--idle={text}")
+
+    def test_are_not_all_devices(self, device):
+        with pytest.raises(CommandError, match="at least 1d"):
+            call_command("erase", "--idle=0d", "--commit")
+
+        assert Device.objects.get().deleted_at is None
 
     def test_are_not_named_together_with_one_device(self, device):
         with pytest.raises(CommandError, match="not allowed with"):

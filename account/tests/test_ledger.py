@@ -74,7 +74,7 @@ class TestALedger:
         append([entry()])
         append([entry()])
 
-        assert synced == [ledger.stat().st_ino, ledger.parent.stat().st_ino, ledger.stat().st_ino]
+        assert synced == [ledger.parent.stat().st_ino, ledger.stat().st_ino, ledger.stat().st_ino]
 
     def test_keeps_the_lines_of_many_writers_apart(self, ledger):
         entries = [entry() for _ in range(200)]

@@ -78,6 +78,7 @@ def bare(source: str, *, in_admin: bool = False) -> list[int]:
                 "AuditEntry",
                 "Erasure",
                 "Gap",
+                "LogEntry",
                 "Restore",
             }
             if of_rows and says not in {"for_device", *BIRTHS} and not in_admin:

@@ -160,6 +160,7 @@ class TestSystemChecks:
             ({"MAX_PRODUCTS": 0}, "countonme.E012"),
             ({"NEW_ROWS_PER_DAY": -1}, "countonme.E012"),
             ({"BACKUP_RETENTION": 0}, "countonme.E013"),
+            ({"BACKUP_RETENTION": 100_000}, "countonme.E013"),
             ({"ERASURE_LEDGER": "/nowhere/erasures.txt"}, "countonme.W003"),
             ({"DATABASE_TIMEOUT": -1.0}, "countonme.E004"),
             ({"DATABASE_TIMEOUT": 0.01}, "countonme.E004"),

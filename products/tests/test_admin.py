@@ -214,7 +214,7 @@ class TestARestoredProduct:
         response = support.post(page(product, "restore"), {"reason": "x", "seen": seen}, follow=True)
 
         assert response.redirect_chain == [("/admin/", 302)]
-        assert "Perhaps it was deleted?" in said(response)
+        assert "This product doesn't exist." in said(response)
 
     def test_is_restored_once(self, support, product, everything):
         deleted(product)

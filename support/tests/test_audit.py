@@ -6,7 +6,9 @@ from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
 from django.urls import reverse
+from django.utils import timezone
 
+from devices.models import Device
 from food_entries.tests.factories import FoodEntryFactory
 from products.tests.factories import ProductFactory
 from support.audit import AuditedAdmin
@@ -263,6 +265,16 @@ class TestTheAuditLog:
 
         addresses = [self.LOG, page(AuditEntry.objects.latest("pk")), "/admin/support/"]
         assert [support.get(address).status_code for address in addresses] == [403, 403, 404]
+
+    def test_hides_a_device_that_is_marked_for_erasure(self, support, root, device):
+        support.get(f"/admin/devices/device/{device.pk}/change/")
+        entry = AuditEntry.objects.get()
+        pages = ["/admin/support/auditentry/", f"/admin/support/auditentry/{entry.pk}/change/"]
+        assert all(str(device.pk) in root.get(page).content.decode() for page in pages)
+
+        Device.objects.filter(pk=device.pk).update(deleted_at=timezone.now())
+
+        assert not any(str(device.pk) in root.get(page, follow=True).content.decode() for page in pages)
 
     def test_goes_with_its_device(self, support, device):
         post(support, page(device, "block"), reason=WHY)

@@ -5,15 +5,15 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from account import ledger
-from account.erasure import adopt_marked_devices, erase_pending, mark_again
+from account.erasure import adopt_marked_devices, erase_pending, mark_from_ledger
 from devices.models import Restore
 
 
 class Command(BaseCommand):
     help = (
         "Run once after the database was restored from a backup, before the service starts again. Devices that the "
-        "ledger lists as erased are erased again. Every phone is told at its next sync, and pushes again what the "
-        "backup lacks."
+        "ledger lists as erased are erased again. At its next sync, every phone learns that it must push again what "
+        "the backup lacks."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -30,15 +30,17 @@ class Command(BaseCommand):
         parser.add_argument("--without-ledger", action="store_true", help="Go on if there is no ledger at all.")
 
     def handle(self, *, files: list[Path], without_ledger: bool, **options) -> None:
-        mark_again(self.entries_of(files, without_ledger=without_ledger))
+        mark_from_ledger(self.entries_of(files, without_ledger=without_ledger))
         try:
             restore, devices = Restore.objects.record(timezone.now())
         except ValueError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"{devices} devices count from {restore.base} on.")
         adopt_marked_devices()
-        erased = sum(1 for _ in erase_pending(pauses=False))
-        self.stdout.write(f"{erased} erasures were completed.")
+        outcome = erase_pending(pauses=False)
+        self.stdout.write(f"{outcome.erased} erasures were completed.")
+        if outcome.failed:
+            raise CommandError(f"{outcome.failed} erasures failed. The log says why. manage.py erase tries them again.")
 
     def entries_of(self, files: list[Path], *, without_ledger: bool) -> dict[str, ledger.Entry]:
         """Return the entries of all ledgers by the device's hash."""
@@ -60,6 +62,7 @@ class Command(BaseCommand):
                         entries.setdefault(entry.device_hash, entry)
             except OSError as error:
                 raise CommandError(f"The ledger can't be read: {error}") from error
+        self.stdout.write(f"The ledger lists {len(entries)} erasures, in {len(files)} files.")
         if unreadable:
             self.stderr.write(f"{unreadable} lines of the ledger can't be read and were ignored.")
         return entries

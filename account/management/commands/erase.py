@@ -1,7 +1,7 @@
 import uuid
-from collections import Counter
 from datetime import datetime, timedelta
 
+from django.contrib.admin.models import LogEntry
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
@@ -14,9 +14,7 @@ from account.erasure import (
 )
 from countonme.durations import days
 from countonme.errors import InvalidToken
-from countonme.vacuum import vacuum
 from devices.models import Attempts, Erasure
-from devices.owned import owned_models
 
 
 class Command(BaseCommand):
@@ -31,14 +29,16 @@ class Command(BaseCommand):
             "--idle",
             type=days,
             metavar="730d",
-            help="Count the devices that have not been seen for so long, or registered so long ago and store nothing. "
-            "With --commit, erase them.",
+            help="Count the devices that have not been seen for this many days, or registered that long ago and never "
+            "wrote. With --commit, erase them.",
         )
         which.add_argument("--device", type=uuid.UUID, metavar="ID", help="Erase this device, at its owner's request.")
         parser.add_argument("--commit", action="store_true", help="With --idle: erase the devices.")
 
     def handle(self, *, idle: timedelta | None, device: uuid.UUID | None, commit: bool, **options) -> None:
         if idle is not None:
+            if not idle:
+                raise CommandError("--idle must be at least 1d: otherwise every device is idle.")
             before = timezone.now() - idle
             if not commit:
                 self.count_idle_devices(before, idle.days)
@@ -48,15 +48,14 @@ class Command(BaseCommand):
             self.mark(device)
         adopt_marked_devices()
         is_ledger_complete = add_missing_to_ledger()
-        erased, removed = 0, Counter()
-        for rows in erase_pending():
-            erased += 1
-            removed += rows
-        rows = ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in sorted(removed.items())) or "no rows"
-        self.stdout.write(f"Erased {erased} devices: removed {rows}.")
-        if removed:
-            vacuum(owned_models())
+        LogEntry.objects.all().delete()  # an older release, which names foods in it, may have served after `migrate`
         Attempts.objects.remove_expired()
+        outcome = erase_pending()
+        removed = sorted(outcome.removed.items())
+        rows = ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in removed) or "no rows"
+        self.stdout.write(f"Erased {outcome.erased} devices: removed {rows}.")
+        if outcome.failed:
+            raise CommandError(f"{outcome.failed} erasures failed. The log says why. The next run tries them again.")
         if not is_ledger_complete:
             raise CommandError("The erasure ledger can't be written. A restore would bring erased devices back.")
 
@@ -65,7 +64,7 @@ class Command(BaseCommand):
         unseen = idle.filter(last_seen_at__lt=before).count()
         self.stdout.write(
             f"{unseen} devices have not been seen for {number} days. {idle.count() - unseen} others registered more "
-            f"than {number} days ago and store nothing."
+            f"than {number} days ago and never wrote."
         )
         self.stdout.write("Nothing has been changed. Add --commit to erase them.")
 
