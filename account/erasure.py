@@ -155,8 +155,9 @@ def devices_by_hash(wanted: dict) -> dict[str, uuid.UUID]:
 def adopt_marked_devices() -> None:
     """Give each marked device that has no erasure one: an earlier release deleted devices without it."""
     for device in Device.objects.exclude(deleted_at=None).filter(erasure=None):
-        Erasure.objects.create(
-            pk=uuid.uuid4(), device_hash=hash_of(device.pk), device=device, requested_at=device.deleted_at
+        Erasure.objects.get_or_create(
+            device_hash=hash_of(device.pk),
+            defaults={"pk": uuid.uuid4(), "device": device, "requested_at": device.deleted_at},
         )
 
 

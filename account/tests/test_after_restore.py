@@ -85,6 +85,7 @@ class TestAfterARestore:
         run("--ledger", str(copy))
 
         assert not Device.objects.exists()
+        assert {entry.device_hash for entry in ledgers.read()} == {hash_of(device.pk), hash_of(other.pk)}
 
     def test_is_safe_to_run_twice(self, device):
         listed(device)

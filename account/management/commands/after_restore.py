@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from account import ledger
-from account.erasure import adopt_marked_devices, erase_pending, mark_from_ledger
+from account.erasure import add_missing_to_ledger, adopt_marked_devices, erase_pending, mark_from_ledger
 from devices.models import Restore
 
 
@@ -37,6 +37,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         self.stdout.write(f"{devices} devices count from {restore.base} on.")
         adopt_marked_devices()
+        add_missing_to_ledger()
         outcome = erase_pending(pauses=False)
         self.stdout.write(f"{outcome.erased} erasures were completed.")
         if outcome.failed:
