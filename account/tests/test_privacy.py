@@ -60,6 +60,10 @@ ELSEWHERE = {
     "The log has no address, no id of a device or of a row, no query, no body and no name of a food.": [
         "countonme/tests/test_logs.py::TestTheLog::test_holds_nothing_that_was_sent"
     ],
+    "PostgreSQL's log shows errors without values.": [
+        "countonme/tests/test_deploy.py::TestTheLogOfPostgreSQL::test_has_no_values_on_a_bare_host",
+        "countonme/tests/test_deploy.py::TestTheLogOfPostgreSQL::test_has_no_values_with_docker",
+    ],
     "Files that hold data can be read by the user that the service runs as, and by root: SQLite's files, "
     "backups and the ledger.": [
         "countonme/tests/test_deploy.py::TestFilesWithData::test_are_private_while_the_service_writes",

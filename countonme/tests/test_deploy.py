@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +26,7 @@ import yaml
 from django.conf import settings
 from django.core.management import get_commands
 
-from benchmarks.processes import free_port, until
+from benchmarks.processes import PLACES, folder_of_owner, free_port, postgres, until
 from countonme import metrics
 from countonme.tests.served import on_server, served, url_of
 
@@ -575,6 +576,7 @@ class TestTheImage:
 
 
 PAGE = (ROOT / "docs/deployment.md").read_text()
+ALTER_ROLE = re.findall(r"ALTER ROLE countonme SET \w+ = \w+", PAGE)
 COMMANDS = re.findall(r"```sh\n(.*?)```", PAGE, re.S)
 UNITS = sorted((DEPLOY / "systemd").iterdir())
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -627,6 +629,52 @@ class TestThePage:
 
     def test_makes_settings_that_only_the_service_reads(self):
         assert "--owner root --group countonme --mode 640 /dev/null /opt/countonme/.env" in PAGE
+
+
+@pytest.mark.skipif(not shutil.which("initdb", path=":".join(PLACES)), reason="needs PostgreSQL's programs")
+class TestTheLogOfPostgreSQL:
+    DEVICE, BARCODE = str(uuid4()), "4006040055556"
+
+    def refuse_a_duplicate(self, statements: Sequence[str] = (), **settings: str) -> str:
+        """Let a server of its own, with these settings, refuse a row that exists already. Return its log."""
+        with folder_of_owner() as folder:
+            with postgres(folder / "data", **settings) as server:
+                server.run("CREATE ROLE countonme LOGIN")
+                server.run("CREATE DATABASE countonme OWNER countonme")
+                for statement in statements:
+                    server.run(statement)
+                url = server.url("countonme", user="countonme")
+                with psycopg.connect(url, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
+                    connection.execute("CREATE TABLE products (device_id uuid, barcode text UNIQUE)")
+                    insert = "INSERT INTO products VALUES (%s, %s)"
+                    connection.execute(insert, [self.DEVICE, self.BARCODE])
+                    with pytest.raises(psycopg.errors.UniqueViolation):
+                        connection.execute(insert, [self.DEVICE, self.BARCODE])
+            return (folder / "data.log").read_text()
+
+    def test_has_values_by_default(self):
+        log = self.refuse_a_duplicate()
+
+        assert f"DETAIL:  Key (barcode)=({self.BARCODE}) already exists." in log
+        assert re.search(f"STATEMENT: .*{self.DEVICE}", log)
+
+    def test_has_no_values_on_a_bare_host(self):
+        log = self.refuse_a_duplicate(ALTER_ROLE)
+
+        assert "duplicate key value violates unique constraint" in log
+        assert self.BARCODE not in log
+        assert self.DEVICE not in log
+
+    def test_has_no_values_with_docker(self):
+        program, *options = COMPOSE["services"]["database"]["command"]
+        assert program == "postgres"
+        assert set(options[::2]) == {"-c"}
+
+        log = self.refuse_a_duplicate(**dict(option.split("=") for option in options[1::2]))
+
+        assert "duplicate key value violates unique constraint" in log
+        assert self.BARCODE not in log
+        assert self.DEVICE not in log
 
 
 class TestTheUnits:
