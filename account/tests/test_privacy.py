@@ -333,9 +333,17 @@ class TestTheLog:
 
         assert [line["device"] for line in json_log()] == [name_in_log(device.pk)]
 
-    @states("nginx writes no access log.")
+    @states(
+        "nginx writes no access log. Its error log has messages of the level `emerg` alone, and none is about a client."
+    )
     def test_of_nginx_is_off(self):
-        assert "access_log off;" in (ROOT / "deploy/nginx.conf").read_text()
+        # TestNginx.test_logs_nothing_about_a_client of countonme/tests/test_deploy.py tries it, if nginx is installed.
+        conf = (ROOT / "deploy/nginx.conf").read_text()
+
+        of_every_server = conf[: conf.index("upstream")]
+        assert "\naccess_log off;\n" in of_every_server
+        assert "\nerror_log /var/log/nginx/error.log emerg;\n" in of_every_server
+        assert conf.count("_log ") == 2
 
     @states("On a bare host, the log is kept for at most 31 days. With Docker, a container keeps its last 50 MB.")
     def test_is_kept_for_this_long(self):

@@ -13,8 +13,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
+from http.client import HTTPConnection
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -751,7 +752,7 @@ class TestNginx:
         subprocess.run(["openssl", *asked.split()], cwd=tmp_path, check=True, capture_output=True)
         return f"ssl_certificate {tmp_path}/cert; ssl_certificate_key {tmp_path}/key;"
 
-    def configured(self, folder: Path, *, upstream: str, listen: str) -> Path:
+    def configured(self, folder: Path, *, upstream: str, listen: str, redirects: str = "") -> Path:
         """Write a configuration around deploy/nginx.conf, which listens as certbot would have it."""
         ours = (DEPLOY / "nginx.conf").read_text()
         ours = ours.replace("127.0.0.1:8000", upstream).replace("listen 80;", listen).replace("listen [::]:80;", "")
@@ -762,7 +763,12 @@ class TestNginx:
         file = folder / "nginx.conf"
         user = "user root;" if os.geteuid() == 0 else ""
         main = f"daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/start.log; events {{}}"
-        file.write_text(f"{user} {main}\nhttp {{ {temporary}\n{ours}\n}}\n")
+        access_log = f"access_log {folder}/access.log;"  # as Debian's nginx.conf has it
+        # certbot adds a server for the redirect, which has these two directives of ours and no others.
+        redirect = f"server {{ {redirects} server_name api.example.org; return 301 https://$host$request_uri; }}"
+        file.write_text(
+            f"{user} {main}\nhttp {{ {access_log} {temporary}\n{ours}\n{redirect if redirects else ''} }}\n"
+        )
         return file
 
     def test_understands_the_file(self, tmp_path):
@@ -807,6 +813,34 @@ class TestNginx:
             assert service.ask("GET", "/metrics")[0] == 401
         written = "".join(file.read_text() for file in tmp_path.glob("*.log"))
         assert "dumplings" not in written + service.server.log.read_text()
+
+    def test_logs_nothing_about_a_client(self, tmp_path):
+        port, plain = free_port(), free_port()
+        file = self.configured(
+            tmp_path, upstream="127.0.0.1:1", listen=f"listen 127.0.0.1:{port};", redirects=f"listen 127.0.0.1:{plain};"
+        )
+
+        def status(port: int, body: bytes | None = None) -> int:
+            client = HTTPConnection("127.0.0.1", port, timeout=10)
+            client.request("POST" if body else "GET", "/v1/sync?search=dumplings", body, {"Host": "api.example.org"})
+            with closing(client):
+                return client.getresponse().status
+
+        nginx = subprocess.Popen([NGINX, "-c", str(file)], cwd=tmp_path, stderr=subprocess.DEVNULL)
+        try:
+            until(lambda: status(plain) == 301, "nginx does not answer")
+            assert status(port) == 502  # the level of the message is "error"
+            shutil.rmtree(tmp_path / "client_body")
+            assert status(port, b"x" * 1_000_000) == 500  # "crit": the body can't be written
+        finally:
+            nginx.terminate()
+            nginx.wait(10)
+
+        assert {log.name: log.read_text() for log in tmp_path.glob("*.log") if log.name != "start.log"} == {
+            "access.log": "",
+            "error.log": "",
+        }
+        assert "dumplings" not in (tmp_path / "start.log").read_text()
 
 
 class TestPrometheus:
