@@ -1,7 +1,8 @@
 #!/bin/sh
 # Restore a backup into the new, empty database that DATABASE_URL names, and prepare it for the service:
 # deploy/restore.sh countonme-….dump. Run it in the folder of manage.py, with the settings of the service. Options after
-# the name of the backup are those of `manage.py after_restore`.
+# the name of the backup are those of `manage.py after_restore`. It also gets every ledger in the folder of the backup:
+# erasures.txt, which backup.sh copies there, and others whose names begin with "erasures", such as erasures-second.txt.
 set -eu
 umask 077
 
@@ -11,8 +12,9 @@ command -v pg_restore >/dev/null || { echo "pg_restore is not installed. On Debi
 python=${PYTHON:-.venv/bin/python}
 backup=$1
 shift
-ledger=$(dirname "$backup")/erasures.txt # the copy that backup.sh makes
-if [ -e "$ledger" ]; then set -- --ledger "$ledger" "$@"; fi
+for ledger in "$(dirname "$backup")"/erasures*.txt; do
+    if [ -e "$ledger" ]; then set -- "$@" --ledger "$ledger"; fi
+done
 
 pg_restore --exit-on-error --single-transaction --no-owner --no-privileges --dbname="$DATABASE_URL" "$backup"
 "$python" manage.py migrate --noinput --verbosity 0

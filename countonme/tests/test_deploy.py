@@ -197,11 +197,13 @@ class TestBackup:
         self.put(folder / "other.dump", age=timedelta(days=400))
         (folder / "erasures.txt").write_text(f"{LINES[0]}\n")
         self.put(folder / "erasures.txt", age=timedelta(days=400))
+        self.put(folder / "erasures-second.txt", age=timedelta(days=400))
 
         done = back_up()
 
         made = Path(done.stdout.strip()).name
-        assert {file.name for file in folder.iterdir()} == {made, "other.dump", "erasures.txt"}
+        kept = {"other.dump", "erasures.txt", "erasures-second.txt"}
+        assert {file.name for file in folder.iterdir()} == {made, *kept}
         assert (folder / "erasures.txt").read_text() == f"{LINES[0]}\n"
 
     @pytest.mark.parametrize("failing", [{"pg_dump": f"{DUMPS}; exit 1"}, {"pg_restore": "exit 1"}], ids=str)
@@ -330,12 +332,20 @@ class TestBackupOfPostgreSQL:
 
 class TestRestore:
     @pytest.mark.parametrize("options", [[], ["--ledger", "of another machine"]], ids=["none", "given"])
-    def test_passes_its_options_on_if_there_is_no_ledger_with_the_backup(self, commands, tmp_path, options):
-        (tmp_path / "countonme.dump").touch()
+    @pytest.mark.parametrize(
+        "ledgers", [[], ["erasures.txt"], ["erasures-second one.txt", "erasures-third.txt"]], ids=str
+    )
+    def test_passes_options_and_all_ledgers_with_the_backup_to_after_restore(
+        self, commands, tmp_path, options, ledgers
+    ):
+        folder = tmp_path / "back ups"
+        folder.mkdir()
+        for name in ["countonme.dump", "erasures.txt.part", "countonme-erasures.txt", *ledgers]:
+            (folder / name).touch()
         path = commands("dirname", pg_restore="exit 0", python=f'printf "%s," "$@" >> {tmp_path}/calls')
 
         done = run(
-            *("/bin/sh", DEPLOY / "restore.sh", tmp_path / "countonme.dump", *options),
+            *("/bin/sh", DEPLOY / "restore.sh", folder / "countonme.dump", *options),
             PATH=path,
             DATABASE_URL="postgres:///new",
             PYTHON="python",
@@ -343,6 +353,7 @@ class TestRestore:
 
         assert (done.returncode, done.stderr) == (0, "")
         called = ["manage.py", "migrate", "--noinput", "--verbosity", "0", "manage.py", "after_restore", *options]
+        called += [argument for name in ledgers for argument in ("--ledger", str(folder / name))]
         assert (tmp_path / "calls").read_text().split(",")[:-1] == called
 
 
