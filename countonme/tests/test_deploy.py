@@ -457,7 +457,37 @@ class TestNightly:
 
         assert (tmp_path / "slept").read_text().split()[0] == str(seconds)
 
-    @pytest.mark.parametrize("arguments", [[], ["02:00"], ["2:00", "true"], ["24:00", "true"], ["02:60", "true"]])
+    def test_runs_its_commands_at_the_start_as_well_if_asked(self, started):
+        _, lines = started("01:00:00", "--now", "02:00", "true", lines=6)
+
+        assert lines == [
+            "now runs: true",
+            "now has run: true",
+            "now waits until 02:00 UTC",
+            "now runs: true",
+            "now has run: true",
+            "now waits until 02:00 UTC",
+        ]
+
+    def test_ends_after_the_last_command_if_one_fails_at_the_start(self, started, tmp_path):
+        process, lines = started("01:00:00", "--now", "02:00", "false", "true", lines=4)
+
+        assert process.wait(10) == 1
+        assert lines == [
+            "now runs: false",
+            "now failed with status 1: false",
+            "now runs: true",
+            "now has run: true",
+        ]
+        assert not (tmp_path / "slept").exists()
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            *([], ["02:00"], ["2:00", "true"], ["24:00", "true"], ["02:60", "true"]),
+            *(["--now"], ["--now", "02:00"], ["--no", "02:00", "true"]),
+        ],
+    )
     def test_refuses_other_arguments(self, arguments):
         done = run(DEPLOY / "nightly.sh", *arguments, PATH=os.environ["PATH"])
 
@@ -494,8 +524,8 @@ class TestCompose:
     def test_runs_jobs_every_night(self):
         services = COMPOSE["services"]
 
-        script, time, *commands = services["cleanup"]["command"]
-        assert (script, time) == ("deploy/nightly.sh", "02:00")
+        script, option, time, *commands = services["cleanup"]["command"]
+        assert (script, option, time) == ("deploy/nightly.sh", "--now", "02:00")
         assert commands == [
             "python manage.py erase",
             "python manage.py clearsessions",
@@ -536,6 +566,32 @@ class TestCompose:
         assert bind["target"] == backup["environment"]["BACKUPS"]
         assert backup["environment"]["DATABASE_URL"] == COMPOSE["services"]["api"]["environment"]["DATABASE_URL"]
         assert backup["image"] == COMPOSE["services"]["database"]["image"]  # an older pg_dump refuses a newer server
+
+
+class TestRestoringWithDocker:
+    """The commands of docs/backup.md."""
+
+    (COMMANDS,) = re.findall(r"```sh\n(docker .*?)```", (ROOT / "docs/backup.md").read_text(), re.S)
+
+    def test_is_what_a_shell_can_read(self):
+        assert run("sh", "-n", "-c", self.COMMANDS).returncode == 0
+
+    def test_reads_the_folder_of_the_backups(self):
+        (bind,) = [volume for volume in COMPOSE["services"]["backup"]["volumes"] if isinstance(volume, dict)]
+
+        assert f'--volume "{bind["source"]}:/backups:ro"' in self.COMMANDS
+
+    @pytest.mark.parametrize("names", [["erasures.txt"], ["erasures-second one.txt", "erasures.txt"]], ids=str)
+    def test_passes_every_ledger_to_after_restore(self, commands, tmp_path, names):
+        for name in [*names, "erasures.txt.part"]:
+            (tmp_path / name).touch()
+        (script,) = re.findall(r" api sh -c '(.*?)'", self.COMMANDS, re.S)
+        path = commands(python='printf "%s," "$@"')
+
+        done = run("/bin/sh", "-c", script.replace("/backups", str(tmp_path)), PATH=path)
+
+        ledgers = [argument for name in names for argument in ("--ledger", f"{tmp_path / name}")]
+        assert done.stdout.split(",")[:-1] == ["manage.py", "after_restore", *ledgers]
 
 
 class TestTheImage:
