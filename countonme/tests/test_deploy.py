@@ -19,7 +19,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -28,8 +28,11 @@ from django.conf import settings
 from django.core.management import get_commands
 
 from benchmarks.processes import PLACES, folder_of_owner, free_port, postgres, until
+from benchmarks.servers import manage
 from countonme import metrics
 from countonme.tests.served import on_server, served, url_of
+from devices.models import hash_of
+from sync.tests.phone import entry, portion, product
 
 ROOT = Path(settings.BASE_DIR)
 DEPLOY = ROOT / "deploy"
@@ -316,6 +319,43 @@ class TestBackupOfPostgreSQL:
         with psycopg.connect(live_url) as original, psycopg.connect(empty_url) as copy:
             query = "SELECT app, name FROM django_migrations ORDER BY id"
             assert copy.execute(query).fetchall() == original.execute(query).fetchall() != []
+
+    def test_holds_nothing_of_an_erased_device(self, live_url, tmp_path):
+        ledger, first, second = tmp_path / "erasures.txt", tmp_path / "first", tmp_path / "second"
+        here = {"DATABASE_URL": live_url, "ERASURE_LEDGER": str(ledger)}
+        food = "Insulin shake"
+
+        def back_up(folder: Path) -> str:
+            """Make a backup; return it as a text, with every file of the folder."""
+            folder.mkdir()
+            made = run(DEPLOY / "backup.sh", PATH=os.environ["PATH"], BACKUPS=str(folder), **here)
+            assert (made.returncode, made.stderr) == (0, "")
+            dump = run(shutil.which("pg_restore"), "--file=-", made.stdout.strip()).stdout
+            return "".join([dump, *(file.read_bytes().decode("latin-1") for file in folder.iterdir())])
+
+        def traces(text: str) -> list[str]:
+            return [trace for trace in (device_id, UUID(device_id).hex, food.lower()) if trace in text.lower()]
+
+        with served(live_url, tmp_path / "log", LOG_FORMAT="json", **here) as service:
+            device_id = service.register()
+            ledger.touch()
+            bread = product(name=food, barcode="4006040055556")
+            rows = {"products": [bread], "portions": [portion(bread)], "food_entries": [entry(bread)]}
+            pushed = {table: {"created": created, "updated": [], "deleted": []} for table, created in rows.items()}
+            assert service.ask("POST", "/v1/sync", pushed)[0] == 200
+            assert service.ask("POST", "/v1/products", product(barcode=bread["barcode"]))[0] == 409
+            assert service.ask("GET", "/v1/products?search=Insulin%20shake")[0] == 200
+            assert traces(back_up(first)) == [device_id, food.lower()]
+
+            assert service.ask("DELETE", "/v1/devices/me")[0] == 204
+            manage(here, "erase")
+
+            assert traces(back_up(second)) == []
+            copy = (second / "erasures.txt").read_text()
+            assert hash_of(UUID(device_id)) in copy
+        log = (tmp_path / "log").read_text()
+        assert '"route":"/v1/devices/me","status":204' in log
+        assert traces(log) == []
 
     def test_is_none_if_the_database_is_away(self, live_url, tmp_path):
         good = tmp_path / "countonme-20260105T030000Z.dump"
