@@ -46,8 +46,8 @@ mv "$file.part" "$file"
 sync "$BACKUPS"
 echo "$file"
 
-# Only now are old backups removed. The hour less is for a nightly job: the backup of 14 nights ago may have been
-# finished some minutes later in its night than this one, and would otherwise stay for one more day.
+# Only now are old backups removed. Subtract an hour: the backup of 14 nights ago may have ended a few minutes later than
+# this one. Without that it would stay a day longer.
 find "$BACKUPS" -maxdepth 1 -type f ! -name "${file##*/}" \
     \( -name 'countonme-*.dump.part' -o -name 'countonme-*.dump' -mmin "+$((days * 24 * 60 - 60))" \) -delete
 

@@ -608,10 +608,42 @@ class TestCompose:
         assert backup["image"] == COMPOSE["services"]["database"]["image"]  # an older pg_dump refuses a newer server
 
 
-class TestRestoringWithDocker:
-    """The commands of docs/backup.md."""
+PAGE_OF_BACKUPS = (ROOT / "docs/backup.md").read_text()
 
-    (COMMANDS,) = re.findall(r"```sh\n(docker .*?)```", (ROOT / "docs/backup.md").read_text(), re.S)
+
+class TestCopiesOnOtherMachines:
+    (COMMANDS,) = re.findall(r"```sh\n(rsync .*?)```", PAGE_OF_BACKUPS, re.S)
+
+    @pytest.mark.skipif(not shutil.which("rsync"), reason="needs rsync")
+    def test_lose_old_backups_and_no_line_of_a_ledger(self, commands, tmp_path):
+        there, ledger, here = tmp_path / "backups", tmp_path / "erasures.txt", tmp_path / "copies"
+        for folder, names in (there, ["countonme-2.dump", "erasures.txt"]), (here, ["countonme-1.dump"]):
+            folder.mkdir()
+            for name in names:
+                (folder / name).touch()
+        ledger.write_text(f"{LINES[0]}\n{LINES[1]}\n")
+        (here / "erasures.txt").write_text(f"{LINES[0]}\n{LINES[2]}\n")
+        (here / "erasures-second.txt").write_text(f"{LINES[3]}\n")
+        script = self.COMMANDS.replace("root@api.example.org:/var/backups/countonme", str(there))
+        script = script.replace("/srv/countonme", str(here)).replace("/var/lib/countonme", str(tmp_path))
+        path = commands("rsync", "touch", "sort", "cat", ssh='shift; exec "$@"')
+
+        done = run("/bin/sh", "-ec", script, PATH=path)
+
+        assert (done.returncode, done.stderr) == (0, "")
+        assert {file.name for file in here.iterdir()} == {"countonme-2.dump", "erasures.txt", "erasures-second.txt"}
+        assert (here / "erasures.txt").read_text().splitlines() == LINES[:3]
+        assert (here / "erasures-second.txt").read_text() == f"{LINES[3]}\n"
+
+    def test_are_what_is_checked_there(self):
+        (check,) = re.findall(r"```sh\n(createdb .*?)```", PAGE_OF_BACKUPS, re.S)
+        (folder,) = re.findall(r" (/\S+)/\n", self.COMMANDS)
+
+        assert f"deploy/restore.sh {folder}/countonme-" in check
+
+
+class TestRestoringWithDocker:
+    (COMMANDS,) = re.findall(r"```sh\n(docker .*?)```", PAGE_OF_BACKUPS, re.S)
 
     def test_is_what_a_shell_can_read(self):
         assert run("sh", "-n", "-c", self.COMMANDS).returncode == 0
