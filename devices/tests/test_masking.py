@@ -11,10 +11,10 @@ import pytest
 from devices.masking import masked
 from devices.tokens import TOKEN
 
-RANDOM = Random(2026)
+RANDOM = Random(2028)
 TOKENS = [
     f"{UUID(int=RANDOM.getrandbits(128), version=4)}.{urlsafe_b64encode(RANDOM.randbytes(32)).decode().rstrip('=')}"
-    for _ in range(200)
+    for _ in range(20)
 ]
 
 
@@ -24,6 +24,10 @@ def wrapped(width: int, line_break: str = "\n"):
 
 def secret(token: str) -> str:
     return token.partition(".")[2]
+
+
+def grouped(size: int, separator: str = " "):
+    return lambda token: separator.join(re.findall(f".{{1,{size}}}", secret(token)))
 
 
 def device_id(token: str) -> str:
@@ -69,6 +73,26 @@ SPELLINGS = {
     **{f"secret wrapped at {width}": lambda t, width=width: wrapped(width)(secret(t)) for width in (6, 9, 12, 15, 22)},
     "wrapped with spaces": lambda token: wrapped(30, "  \n    ")(token),
     "quoted": lambda token: "> " + wrapped(18, "\n> ")(token),
+    **{f"groups of {size}": grouped(size) for size in (1, 4, 5, 8, 11)},
+    **{
+        f"groups of {size} after the device": lambda token, size=size: (
+            f"Bearer {device_id(token)}.{grouped(size)(token)}"
+        )
+        for size in (1, 4, 8, 11)
+    },
+    **{
+        f"groups of {size} with {separator!r}": grouped(size, separator)
+        for size in (4, 8, 11)
+        for separator in (", ", ":", " | ", ".", "/", "...", "…", '", "', "' + '", "`\n`")
+    },
+    "a word in between": lambda token: f"{secret(token)[:19]} and {secret(token)[20:39]}",
+    "a sentence in between": lambda token: f"{secret(token)[:19]}. Then comes this: {secret(token)[20:39]}",
+    "plus and slash": lambda token: token.replace("-", "+").replace("_", "/"),
+    "json": lambda token: token.replace("-", "\\u002d").replace("_", "\\u005f"),
+    "json whole": lambda token: "".join(f"\\u{ord(character):04x}" for character in token),
+    "bytes whole": lambda token: "".join(f"\\x{ord(character):02X}" for character in token),
+    "markdown": lambda token: token.replace("_", "\\_").replace("-", "\\-"),
+    "quotes around underscores": lambda token: token.replace("_", "'_'"),
     "continued": lambda token: wrapped(18, "\\\n")(token),
 }
 
@@ -135,6 +159,29 @@ class TestAnOrdinaryReason:
             "----------------------------------------",
             "________________________________________",
             "hahahahahahahahahahahahahaha, aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "Order RMA 4711-22, tracking number 1Z999AA10123456784, IBAN DE89 3704 0044 0532 0130 00.",
+            "IBAN DE89370400440532013000, BIC COBADEFFXXX, VAT id DE123456789",
+            "Vitamin B12 10 µg, D3 20mg, K2 5mg, B6 3mg, 1.5kg, 250ml, 12kJ/100g, 3x30g at 7h30",
+            "Phone +49 (0)170 1234567, office +1-202-555-0143 ext. 12, 0171/2345678",
+            "See https://www.youtube.com/watch?v=dQw4w9WgXcQ at 1m30s",
+            "E-mail from Anna.Mueller-Luedenscheidt1984@gmx.de to support+CountOnMe@example.org",
+            "On 5.1.2026 at 07:30, 2026-01-05T07:30:12Z, 5/1/26 7:30 PM, Jan 5th, 3rd of Feb.",
+            "Pixel 8 Pro, GP4BC, SM-S918B/DS, iPad (A2602), MQ9U3ZD/A, Xperia XQ-DQ54, Redmi Note 12S",
+            "Zażółć gęślą jaźń, proszę o usunięcie źle wpisanego produktu z 5.01.2026 r.",
+            "Kullanıcı yanlış ürünün silinmesini istedi; İstanbul'daki müşteri, 12 Şubat 2026",
+            "お客様のiPhone 14 Proが2026年1月5日に盗まれたため、トークンを無効にしました。",
+            "Device 0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11. It was lost, said Ada in the McDonald's on 5 May.",
+            "I e-mailed a PDF, a JPG & an XLSX (Q3 2026, H1, FY25), see A4, B5, and C-3PO.",
+            "a) 1 b) 2 c) 3 d) 4 e) 5 f) 6",
+            "T. S. Eliot, J. R. R. Tolkien, U.S.A., e. g., i. e.",
+            "commit ca9344e, af59cb1 and fc268a7; md5 9e107d9d372bb6826bd81d3542a419d6",
+            "Error E1234 in DeviceTokenAuthentication.authenticate_header(), HTTP 401, X-Request-ID: 7f3a",
+            "Wi-Fi MAC 00:1B:44:11:3A:B7 and 00:1b:44:11:3a:b7, IP 192.168.0.12, fe80::1ff:fe23:4567:890a",
+            "EAN 4006381333931, GTIN 00012345678905, ISBN 978-3-16-148410-0, LOT L2405A12, MHD 05/26",
+            "Flight LH2034, seat 14C, booking X7K2QP, customer no. K-2026/0815-AB, ticket #CS-98421",
+            "Serial C02XK1ZQJGH5 of her MacBook, IMEI 35 209900 176148 1",
+            "Er heißt Müller-Lüdenscheidt, wohnt in der Straße des 17. Juni 135, 10623 Berlin",
+            "YouTube, PayPal, eBay, LinkedIn, GmbH & Co. KG, PhD",
             '[{"changed": 1}]',
             "",
         ],
