@@ -102,11 +102,15 @@ def complete(erasure: Erasure) -> None:
 
 
 def idle_devices(before: datetime) -> QuerySet:
-    """Return the active devices that were last seen before a time, or registered before it and never wrote a row."""
+    """Return the active devices that were last seen before a time, or registered before it and never wrote a row.
+
+    Blocked devices are not idle: while a device is refused, nobody knows when it calls.
+    """
     wrote = Q(purged_through__gt=0)
     for model in owned_models():
         wrote |= Q(Exists(model.all_objects.for_device(OuterRef("pk"))))
-    return Device.objects.active().filter(Q(last_seen_at__lt=before) | (Q(created_at__lt=before) & ~wrote))
+    devices = Device.objects.active().filter(blocked_at=None)
+    return devices.filter(Q(last_seen_at__lt=before) | (Q(created_at__lt=before) & ~wrote))
 
 
 def mark_idle_devices(before: datetime) -> int:
@@ -124,26 +128,30 @@ def mark_idle_devices(before: datetime) -> int:
 def mark_from_ledger(entries: dict[str, ledger.Entry]) -> None:
     """Mark the devices that a restore brought back, by the ledger's entries.
 
-    Each entry that the database lacks becomes an erasure, even if there is no such device: its id stays taken, and its
-    receipt stays readable.
+    Each entry that the database lacks becomes an erasure. Without such a device it is complete: the device's id stays
+    taken, and the receipt stays readable.
     """
-    known = set(Erasure.objects.values_list("device_hash", flat=True).iterator())
-    missing = {device_hash: entry for device_hash, entry in entries.items() if device_hash not in known}
-    brought_back = devices_by_hash(missing) if missing else {}
+    known = Erasure.objects.values_list("device_hash", "pk")
+    hashes, ids = (set(column) for column in zip(*known.iterator(), strict=True)) if known.exists() else (set(), set())
+    missing = {device_hash: entry for device_hash, entry in entries.items() if device_hash not in hashes}
+    devices = devices_by_hash(missing) if missing else {}
+    now, erasures = timezone.now(), []
     for device_hash, entry in missing.items():
-        device_id = brought_back.get(device_hash)
-        with transaction.atomic():
-            if device_id is not None:
-                Device.objects.filter(pk=device_id).update(
-                    deleted_at=entry.requested_at, token_hash="", next_token_hash=None
-                )
-            is_taken = Erasure.objects.filter(pk=entry.erasure_id).exists()
-            Erasure.objects.create(
-                pk=uuid.uuid4() if is_taken else entry.erasure_id,
-                device_hash=device_hash,
-                device_id=device_id,
-                requested_at=entry.requested_at,
-            )
+        device_id = devices.get(device_hash)
+        erasure = Erasure(
+            pk=uuid.uuid4() if entry.erasure_id in ids else entry.erasure_id,
+            device_hash=device_hash,
+            device_id=device_id,
+            requested_at=entry.requested_at,
+            erased_at=None if device_id else now,
+        )
+        ids.add(erasure.pk)
+        erasures.append(erasure)
+    with transaction.atomic():
+        for batch in in_batches(list(devices.values()), BATCH):
+            marked = Device.objects.filter(pk__any_of=batch)
+            marked.update(deleted_at=now, token_hash="", next_token_hash=None)
+        Erasure.objects.bulk_create(erasures, batch_size=BATCH)
 
 
 def devices_by_hash(wanted: dict) -> dict[str, uuid.UUID]:
@@ -169,5 +177,5 @@ def add_missing_to_ledger() -> bool:
     except OSError:
         log.exception(ledger.UNWRITABLE)
         return False
-    erasures = Erasure.objects.order_by("requested_at").iterator()
-    return ledger.try_to_add(*(erasure for erasure in erasures if erasure.device_hash not in listed))
+    erasures = Erasure.objects.order_by("requested_at").values_list("requested_at", "pk", "device_hash").iterator()
+    return ledger.try_to_add([ledger.Entry(*columns) for columns in erasures if columns[2] not in listed])

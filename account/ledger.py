@@ -39,10 +39,10 @@ class Entry:
         return f"{self.requested_at.astimezone(UTC):{TIME}} {self.erasure_id} {self.device_hash}"
 
 
-def try_to_add(*erasures: Erasure) -> bool:
-    """Append erasures to the ledger; return whether that succeeded. A failure is logged, for `erase` to try again."""
+def try_to_add(entries: list[Entry]) -> bool:
+    """Append lines to the ledger; return whether that succeeded. A failure is logged, for `erase` to try again."""
     try:
-        append([Entry.of(erasure) for erasure in erasures])
+        append(entries)
     except OSError:
         log.exception(UNWRITABLE)
         return False

@@ -44,7 +44,7 @@ class MeView(APIView):
         query = ErasureQuery(data=request.query_params.dict(), context={"device": request.user})
         query.is_valid(raise_exception=True)
         erasure = Erasure.objects.request(request.user.pk, query.validated_data.get("erasure_id") or uuid.uuid4())
-        ledger.try_to_add(erasure)
+        ledger.try_to_add([ledger.Entry.of(erasure)])
         return Response(status=204, headers={"Location": f"/v1/erasures/{erasure.pk}"})
 
 

@@ -24,7 +24,7 @@ copy_ledger() {
     copy=$BACKUPS/erasures.txt
     set -- "$ledger"
     if [ -e "$copy" ]; then set -- "$ledger" "$copy"; fi
-    { grep --no-filename --text --extended-regexp ' [0-9a-f]{64}$' "$@" || [ $? -eq 1 ]; } >"$copy.part" &&
+    { grep --no-filename --text --extended-regexp ' [0-9a-f]{64}[[:space:]]*$' "$@" || [ $? -eq 1 ]; } >"$copy.part" &&
         LC_ALL=C sort --unique --output="$copy.part" "$copy.part" &&
         sync "$copy.part" &&
         mv "$copy.part" "$copy"

@@ -45,7 +45,8 @@ class ReasonField(forms.CharField):
             label="Why",
             max_length=500,
             widget=AdminTextareaWidget({"rows": 3}),
-            help_text="Who asked for it, and why. The audit log stores it with your name. Name no food and no token.",
+            help_text="Who asked for it, and why. The audit log stores it with your name. Name no food, token or "
+            "other device.",
         )
 
     def clean(self, value) -> str:

@@ -224,10 +224,12 @@ class ErasureManager(models.Manager):
         Its rows are left for `account.erasure`, so that this takes the same time for every device. Raises InvalidToken
         if there is no such device, or it is not `among` these; IntegrityError if the erasure's id is taken.
         """
-        devices = Device.objects.all() if among is None else among
+        now = timezone.now()
+        marked = Device.objects.active().filter(pk=device_id)
         with transaction.atomic():
-            now = timezone.now()
-            marked = devices.active().filter(pk=device_id)
+            if among is not None:
+                list(marked.select_for_update())  # a change set that is under way ends first: what it wrote counts
+                marked = among.filter(pk=device_id)
             if not marked.update(deleted_at=now, token_hash="", next_token_hash=None):
                 raise InvalidToken
             return self.create(pk=erasure_id, device_hash=hash_of(device_id), device_id=device_id, requested_at=now)

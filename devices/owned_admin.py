@@ -77,8 +77,7 @@ class OwnedForm(forms.ModelForm):
     def clean(self) -> None:
         super().clean()
         if self.cleaned_data.get("seen") != self.instance.revision:
-            typed = ", ".join(f"{self.fields[name].label.lower()} “{self.data.get(name)}”" for name in self.mended)
-            raise Conflict(f"{CHANGED} Nothing was saved." + (f" You had {typed}." if typed else ""))
+            raise Conflict(f"{CHANGED} Nothing was saved.")  # without what was typed: the session stores the message
         if not self.mended:
             raise forms.ValidationError("It says the same as what is stored: there is nothing to save.")
 

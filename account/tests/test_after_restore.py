@@ -114,10 +114,25 @@ class TestAfterARestore:
         assert not Device.objects.exists()
         assert said.splitlines()[1] == "2 lines of the ledger can't be read and were ignored."
 
+    def test_handles_many_erasures_that_the_backup_lacks_in_few_queries(
+        self, device, django_assert_max_num_queries, ledger
+    ):
+        now = timezone.now()
+        ledgers.append([Entry(now, uuid4(), hash_of(uuid4())) for _ in range(1000)])
+
+        with django_assert_max_num_queries(30):
+            run()
+
+        assert Erasure.objects.exclude(erased_at=None).count() == 1000
+
 
 class TestWithoutALedger:
-    def test_is_refused_and_changes_nothing(self, device):
-        with pytest.raises(CommandError, match=r"There is no ledger of erasures at .* add --without-ledger"):
+    @pytest.mark.parametrize("content", [None, "", "\n"])
+    def test_is_refused_and_changes_nothing(self, device, ledger, content):
+        if content is not None:
+            ledger.write_text(content)
+
+        with pytest.raises(CommandError, match=r"There is no ledger of erasures at .*add --without-ledger"):
             run()
 
         assert not Restore.objects.exists()

@@ -2,6 +2,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
+from time import sleep
 from uuid import UUID, uuid4
 
 import pytest
@@ -16,6 +18,7 @@ from benchmarks.servers import manage, migrate, our_environment
 from countonme.tests.served import served
 from devices.models import Attempts, Device, Erasure, Gap, Restore, hash_of
 from devices.owned import OwnedQuerySet, change_set, owned_models
+from devices.tests.at_once import at_once
 from products.models import Product
 
 LONG_AGO = timedelta(days=800)
@@ -346,6 +349,7 @@ class TestIdleDevices:
             made[kind] = Device.objects.create(pk=uuid4(), **{name: now - age for name, age in columns.items()})
         for kind in ("unseen", "in use", "new with rows"):
             add_rows(made[kind])
+        made["blocked"] = Device.objects.create(pk=uuid4(), last_seen_at=now - LONG_AGO, blocked_at=now)
         # All that it wrote has been deleted and purged.
         made["purged"] = Device.objects.create(pk=uuid4(), created_at=now - LONG_AGO, revision=9, purged_through=8)
         return made
@@ -365,7 +369,7 @@ class TestIdleDevices:
         said = erase("--idle", "730d", "--commit")
 
         left = set(Device.objects.values_list("pk", flat=True))
-        assert left == {devices[kind].pk for kind in ("new", "new with rows", "in use", "purged")}
+        assert left == {devices[kind].pk for kind in ("new", "new with rows", "in use", "blocked", "purged")}
         assert rows_of(devices["unseen"]) == []
         assert said.splitlines()[0] == "Marked 2 idle devices."
         assert len(ledger.read_text().splitlines()) == 2
@@ -383,6 +387,27 @@ class TestIdleDevices:
 
         assert Device.objects.filter(deleted_at=None).count() == len(devices)
         assert said.splitlines()[0] == "Marked 0 idle devices."
+
+    @pytest.mark.postgres
+    @pytest.mark.django_db(transaction=True)
+    def test_that_write_at_this_moment_are_left(self, device, erase):
+        Device.objects.filter(pk=device.pk).update(created_at=timezone.now() - LONG_AGO)
+        writing, marked = Event(), []
+
+        def write():
+            with change_set(device):
+                Product.objects.add(device, name="Rye", kcal_100g=259)
+                writing.set()
+                sleep(0.5)  # meanwhile the other one waits for the device's lock
+
+        def mark_idle():
+            writing.wait(10)
+            marked.append(erasures.mark_idle_devices(timezone.now() - timedelta(days=730)))
+
+        at_once(write, mark_idle)
+
+        assert marked == [0]
+        assert Device.objects.get().deleted_at is None
 
     @pytest.mark.parametrize("text", ["", "730", "-1d", "1.5d", "d", "100000d", "730d "])
     def test_need_a_number_of_days(self, db, text):

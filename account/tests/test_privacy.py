@@ -84,9 +84,8 @@ ELSEWHERE = {
         "account/tests/test_erase_me.py::TestReadingAReceipt::test_needs_no_token",
         "account/tests/test_erase_me.py::TestReadingAReceipt::test_returns_410_a_year_after_the_erasure",
     ],
-    "After that, the database, the log and new backups hold neither the device's id nor the name of a food.": [
-        "countonme/tests/test_deploy.py::TestBackupOfPostgreSQL::test_holds_nothing_of_an_erased_device"
-    ],
+    "After that, the database, the log and new backups by `deploy/backup.sh` hold neither the device's id nor the name "
+    "of a food.": ["countonme/tests/test_deploy.py::TestBackupOfPostgreSQL::test_holds_nothing_of_an_erased_device"],
     "The device's id can't be registered again.": [
         "account/tests/test_erase_me.py::TestErasingADevice::test_keeps_the_devices_id_taken"
     ],
@@ -441,7 +440,10 @@ class TestErasingADevice:
             assert not [row for row in rows if f"{row.pk}/change" in page]
 
     @states("The nightly job removes the rows, the audit log's entries about them, and the device.")
-    @states("After that, the database, the log and new backups hold neither the device's id nor the name of a food.")
+    @states(
+        "After that, the database, the log and new backups by `deploy/backup.sh` hold neither the device's id nor the "
+        "name of a food."
+    )
     def test_leaves_no_trace(self, api, device, support, erase, log):
         add_rows(device)
         entry = FoodEntry.objects.for_device(device).get()

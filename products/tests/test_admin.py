@@ -252,7 +252,7 @@ class TestAProductsPage:
         assert "<b>Slice" not in shown
         assert "&lt;b&gt;Slice" in shown
         assert "<script>alert" not in listed + shown + stale
-        assert "You had name “&lt;i&gt;”" in stale
+        assert "Nothing was saved." in stale
 
 
 class TestADeletedProduct:

@@ -27,7 +27,7 @@ class Command(BaseCommand):
             help="A ledger of erasures to read in addition to ERASURE_LEDGER, such as the copy that lies with the "
             "backup. Can be repeated.",
         )
-        parser.add_argument("--without-ledger", action="store_true", help="Go on if there is no ledger at all.")
+        parser.add_argument("--without-ledger", action="store_true", help="Go on if no ledger lists an erasure.")
 
     def handle(self, *, files: list[Path], without_ledger: bool, **options) -> None:
         mark_from_ledger(self.entries_of(files, without_ledger=without_ledger))
@@ -48,11 +48,6 @@ class Command(BaseCommand):
         own = Path(settings.ERASURE_LEDGER)
         if own.exists():
             files = [own, *files]
-        if not files and not without_ledger:
-            raise CommandError(
-                f"There is no ledger of erasures at {own}: devices that were erased after the backup would come back. "
-                "Name the ledger with --ledger. If there never was one, add --without-ledger."
-            )
         entries, unreadable = {}, 0
         for file in files:
             try:
@@ -63,6 +58,11 @@ class Command(BaseCommand):
                         entries.setdefault(entry.device_hash, entry)
             except OSError as error:
                 raise CommandError(f"The ledger can't be read: {error}") from error
+        if not entries and not without_ledger:
+            raise CommandError(
+                f"There is no ledger of erasures at {own}, or it is empty: devices that were erased after the backup "
+                "would come back. Name the ledger with --ledger. If no device was ever erased, add --without-ledger."
+            )
         self.stdout.write(f"The ledger lists {len(entries)} erasures, in {len(files)} files.")
         if unreadable:
             self.stderr.write(f"{unreadable} lines of the ledger can't be read and were ignored.")
