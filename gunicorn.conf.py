@@ -14,8 +14,8 @@ from pathlib import Path
 import environ
 
 from countonme import settings
-from countonme.server import connections_for, threads_for, whole, workers_for
-from countonme.server_log import ServerLogger
+from countonme.serving.gunicorn_log import ServerLogger
+from countonme.serving.sizing import connections_for, threads_for, whole, workers_for
 
 env = environ.Env()
 env.read_env(Path(__file__).parent / ".env")

@@ -14,9 +14,9 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from account import ledger
-from countonme.bulk import in_batches
-from countonme.errors import InvalidToken
-from countonme.vacuum import vacuum
+from countonme.api.errors import InvalidToken
+from countonme.db.bulk import in_batches
+from countonme.db.vacuum import vacuum
 from devices.models import Device, Erasure, Gap, hash_of
 from devices.owned import owned_models
 from support.models import AuditEntry

@@ -5,7 +5,7 @@ from django.conf import settings
 from django.utils import timezone
 from rest_framework import serializers
 
-from countonme.fields import IdField
+from countonme.api.fields import IdField
 from devices.models import Device, Erasure
 
 NIGHT = timedelta(days=1)  # backups are made and removed once a night

@@ -8,9 +8,9 @@ from rest_framework.views import APIView
 
 from account import ledger
 from account.serializers import DeviceSerializer, ErasureQuery, ErasureSerializer
-from countonme.errors import Gone, NotFound
-from countonme.openapi import ErrorSerializer
-from countonme.renderers import Answer
+from countonme.api.errors import Gone, NotFound
+from countonme.api.openapi import ErrorSerializer
+from countonme.api.renderers import Answer
 from devices.models import Erasure
 
 RECEIPT_KEPT_FOR = timedelta(days=365)

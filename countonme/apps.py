@@ -7,7 +7,9 @@ class CountOnMeConfig(AppConfig):
     verbose_name = "CountOnMe"
 
     def ready(self) -> None:
-        from countonme import checks, converters, metrics  # noqa: F401 - registers them
+        from countonme import checks  # noqa: F401 - registers them
+        from countonme.api import path_converters as converters  # noqa: F401 - registers them
+        from countonme.observability import metrics
 
         if settings.METRICS_TOKEN:
             metrics.turn_on()

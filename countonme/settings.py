@@ -49,16 +49,16 @@ INSTALLED_APPS = [
 
 # The API needs the first nine. AdminSession passes itself and all that comes after it by, but for the admin.
 MIDDLEWARE = [
-    "countonme.request_id.RequestIdMiddleware",
-    "countonme.headers.HeadersMiddleware",
-    "countonme.hosts.HostMiddleware",
+    "countonme.middleware.request_id.RequestIdMiddleware",
+    "countonme.middleware.security_headers.HeadersMiddleware",
+    "countonme.middleware.hosts.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "countonme.cors.BrowsersMiddleware",
-    "countonme.body.BodyMiddleware",
+    "countonme.middleware.cors.BrowsersMiddleware",
+    "countonme.middleware.body_limit.BodyMiddleware",
     "devices.conditional_reads.ConditionalReadsMiddleware",
-    "countonme.disconnects.DisconnectMiddleware",
-    "countonme.admin_only.AdminSession",
+    "countonme.middleware.disconnects.DisconnectMiddleware",
+    "countonme.middleware.admin_session.AdminSession",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -136,12 +136,12 @@ if CACHES["default"]["BACKEND"] == "django.core.cache.backends.redis.RedisCache"
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["devices.authentication.DeviceTokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_PARSER_CLASSES": ["countonme.body.StrictJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["countonme.renderers.JSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "countonme.negotiation.JSONFirst",
-    "DEFAULT_SCHEMA_CLASS": "countonme.openapi.ContractSchema",
+    "DEFAULT_PARSER_CLASSES": ["countonme.middleware.body_limit.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["countonme.api.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "countonme.api.negotiation.JSONFirst",
+    "DEFAULT_SCHEMA_CLASS": "countonme.api.openapi.ContractSchema",
     "DEFAULT_METADATA_CLASS": None,
-    "EXCEPTION_HANDLER": "countonme.errors.handler",
+    "EXCEPTION_HANDLER": "countonme.api.errors.handler",
     "COERCE_DECIMAL_TO_STRING": False,
     "NUM_PROXIES": env.int("NUM_PROXIES", default=0),
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
@@ -166,7 +166,7 @@ DEVICE_RATE = env.str("DEVICE_RATE", default="600/min")  # in each worker: devic
 BCRYPT_ROUNDS = env.int("BCRYPT_ROUNDS", default=4)  # a secret of 256 random bits needs no slow hash
 MAX_BODY = 1024 * 1024  # bytes
 SYNC_MAX_BODY = env.int("SYNC_MAX_BODY", default=20 * 1024 * 1024)
-DATA_UPLOAD_MAX_MEMORY_SIZE = None  # countonme.body keeps the limit, for every path and before any view
+DATA_UPLOAD_MAX_MEMORY_SIZE = None  # countonme.middleware.body_limit keeps the limit, before any view
 
 CORS_URLS_REGEX = r"^/v1/"  # the admin lives on cookies
 _origins = env.list("CORS_ORIGINS", default=["*"])
@@ -218,7 +218,7 @@ SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"
 LOGIN_FAILURE_RATE = env.str("LOGIN_FAILURE_RATE", default="20/h")
 SESSION_COOKIE_AGE = 12 * 60 * 60  # seconds: a working day
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # not in a cookie
-# countonme/headers.py says these, with the others.
+# countonme/middleware/security_headers.py says these, with the others.
 SECURE_CONTENT_TYPE_NOSNIFF = False
 SECURE_REFERRER_POLICY = SECURE_CROSS_ORIGIN_OPENER_POLICY = None
 SILENCED_SYSTEM_CHECKS = [
@@ -246,14 +246,14 @@ if LOG_FORMAT not in ("json", "text"):
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "countonme.logging.RequestIdFilter"}},
+    "filters": {"request_id": {"()": "countonme.observability.log_format.RequestIdFilter"}},
     "formatters": {
-        "json": {"()": "countonme.logging.JSONFormatter", "whole": DEBUG},
-        "text": {"()": "countonme.logging.TextFormatter", "whole": DEBUG},
+        "json": {"()": "countonme.observability.log_format.JSONFormatter", "whole": DEBUG},
+        "text": {"()": "countonme.observability.log_format.TextFormatter", "whole": DEBUG},
     },
     "handlers": {
         "console": {
-            "class": "countonme.logging.Console",
+            "class": "countonme.observability.log_format.Console",
             "stream": sys.stderr,
             "filters": ["request_id"],
             "formatter": LOG_FORMAT,

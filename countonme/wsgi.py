@@ -10,7 +10,7 @@ from django.db import DEFAULT_DB_ALIAS, close_old_connections, connections, rese
 from django.urls import base as urls
 from django.urls import get_resolver
 
-from countonme.timeouts import give_up_after
+from countonme.db.postgresql import give_up_after
 
 # As in manage.py: only the user who runs the service can read the files it creates, such as SQLite's db.sqlite3-wal.
 os.umask(0o077)

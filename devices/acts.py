@@ -15,7 +15,7 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from rest_framework.exceptions import Throttled
 
-from countonme.errors import Conflict, InvalidToken, conflict_of
+from countonme.api.errors import Conflict, InvalidToken, conflict_of
 from devices.masking import masked
 from devices.quotas import QuotaReached
 from support.audit import AuditedAdmin

@@ -7,7 +7,7 @@ from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.text import capfirst
 
-from countonme.access import name_in_log
+from countonme.observability.request_log import name_in_log
 from devices.acts import Act, ActsAdmin
 from devices.changelist import FoundById, StateFilter
 from devices.models import Device

@@ -6,9 +6,9 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import Throttled
 
-from countonme import metrics
-from countonme.errors import DeviceBlocked, InvalidToken
-from countonme.prepared import Prepared, once_more
+from countonme.api.errors import DeviceBlocked, InvalidToken
+from countonme.db.compiled import Prepared, once_more
+from countonme.observability import metrics
 from devices import tokens
 from devices.models import Device
 from devices.rates import device_rates

@@ -15,8 +15,8 @@ from django.db import (
 )
 from django.utils import timezone
 
-from countonme.errors import Conflict, DeviceBlocked, InvalidToken
-from countonme.prepared import adapted, executed
+from countonme.api.errors import Conflict, DeviceBlocked, InvalidToken
+from countonme.db.compiled import adapted, executed
 from devices import tokens
 
 SEEN_EVERY = timedelta(minutes=15)

@@ -16,9 +16,9 @@ from django.apps import apps
 from django.db import DatabaseError, models, transaction
 from django.utils import timezone
 
-from countonme import bulk
-from countonme.errors import Conflict, InvalidToken
-from countonme.prepared import insert, update
+from countonme.api.errors import Conflict, InvalidToken
+from countonme.db import bulk
+from countonme.db.compiled import insert, update
 from devices.models import Device
 from devices.quotas import Quota
 

@@ -13,8 +13,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.text import capfirst
 
-from countonme.errors import Conflict
-from countonme.fields import parse_uuid
+from countonme.api.errors import Conflict
+from countonme.api.fields import parse_uuid
 from devices.acts import GONE, LISTED, REFUSALS, Act, ActForm, ActsAdmin, ReasonField, in_words
 from devices.changelist import FoundById, StateFilter, begins, is_nearly_an_id
 from devices.models import Device

@@ -7,8 +7,8 @@ from django.utils.functional import cached_property
 from rest_framework import serializers
 from rest_framework.fields import SkipField, empty
 
-from countonme.fields import AmountField, DayField, FlagField, IdField, OneOfField, TextField, WholeNumberField
-from countonme.prepared import Prepared, among
+from countonme.api.fields import AmountField, DayField, FlagField, IdField, OneOfField, TextField, WholeNumberField
+from countonme.db.compiled import Prepared, among
 from devices.models import Device
 from devices.owned import DeviceOwned
 

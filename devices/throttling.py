@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.utils.crypto import salted_hmac
 from rest_framework.throttling import BaseThrottle
 
-from countonme.prepared import Prepared, once_more
+from countonme.db.compiled import Prepared, once_more
 from devices.models import Attempts
 from devices.rates import parse_rate
 

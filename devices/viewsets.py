@@ -6,12 +6,12 @@ from django.utils.functional import cached_property
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from countonme.body import sent_data
-from countonme.errors import NotFound
-from countonme.fields import sent_uuid
-from countonme.pagination import PageQuery, page
-from countonme.prepared import Prepared
-from countonme.renderers import Answer
+from countonme.api.errors import NotFound
+from countonme.api.fields import sent_uuid
+from countonme.api.pagination import PageQuery, page
+from countonme.api.renderers import Answer
+from countonme.db.compiled import Prepared
+from countonme.middleware.body_limit import sent_data
 from devices.conditional_reads import ConditionalReads
 from devices.models import Device
 from devices.owned import DeviceOwned, change_set
@@ -58,7 +58,7 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
 
     @property
     def default_response_headers(self) -> dict[str, str]:
-        return {}  # DRF says with every answer what is allowed; countonme/errors.py says it where it matters
+        return {}  # DRF says with every answer what is allowed; countonme/api/errors.py says it where it matters
 
     def perform_authentication(self, request) -> None:
         request._authenticate()  # `request.user` would find out first, by an exception, that it was not done yet

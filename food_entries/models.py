@@ -5,7 +5,7 @@ from django.db.models import Count, F, Q, Sum
 from django.db.models.functions import Abs
 from django.db.models.lookups import LessThan
 
-from countonme.fields import HUNDREDTH
+from countonme.api.fields import HUNDREDTH
 from devices.models import Device
 from devices.owned import DeviceOwned, LiveManager, OwnedQuerySet
 from food_entries.nutrition import PER_100G, totals

@@ -3,9 +3,9 @@ from decimal import Decimal
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
-from countonme.errors import refusal
-from countonme.fields import AmountField, DayField, OneOfField, rounded
-from countonme.pagination import PageQuery
+from countonme.api.errors import refusal
+from countonme.api.fields import AmountField, DayField, OneOfField, rounded
+from countonme.api.pagination import PageQuery
 from devices.serializers import LiveRowField, OwnedSerializer
 from food_entries.models import GRAMS, FoodEntry
 from products.models import Portion, Product

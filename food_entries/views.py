@@ -2,11 +2,11 @@ from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer, extend_schema, extend_schema_view
 from rest_framework.decorators import action
 
-from countonme.body import sent_data
-from countonme.errors import ValidationError
-from countonme.fields import sent_uuid
-from countonme.prepared import Prepared
-from countonme.renderers import Answer
+from countonme.api.errors import ValidationError
+from countonme.api.fields import sent_uuid
+from countonme.api.renderers import Answer
+from countonme.db.compiled import Prepared
+from countonme.middleware.body_limit import sent_data
 from devices.owned import change_set
 from devices.serializers import checked
 from devices.viewsets import DeviceOwnedViewSet

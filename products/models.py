@@ -6,9 +6,9 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Length
 
-from countonme.errors import Conflict
-from countonme.fields import HUNDREDTH
-from countonme.prepared import applied
+from countonme.api.errors import Conflict
+from countonme.api.fields import HUNDREDTH
+from countonme.db.compiled import applied
 from devices.models import Device
 from devices.owned import DeviceOwned, LiveManager, OwnedQuerySet
 from devices.quotas import quota_reached

@@ -1,7 +1,7 @@
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 
-from countonme.fields import FlagField, IdField, TextField
-from countonme.pagination import PageQuery
+from countonme.api.fields import FlagField, IdField, TextField
+from countonme.api.pagination import PageQuery
 from devices.serializers import OwnedSerializer
 from products.gtin import GTIN_VALIDATORS
 from products.models import Portion, Product

@@ -2,7 +2,7 @@ from django.db.models import QuerySet
 from django.utils.functional import cached_property
 from drf_spectacular.utils import extend_schema, extend_schema_view
 
-from countonme.prepared import Prepared, among
+from countonme.db.compiled import Prepared, among
 from devices.viewsets import DeviceOwnedViewSet, columns_of
 from products.models import Portion, Product
 from products.serializers import PortionSerializer, ProductQuery, ProductSerializer

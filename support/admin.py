@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 
-from countonme.fields import parse_uuid
+from countonme.api.fields import parse_uuid
 from devices.changelist import FoundById, begins, is_nearly_an_id
 from support.audit import AuditedAdmin
 from support.models import AuditEntry

@@ -2,7 +2,7 @@
 
 from io import BytesIO
 
-from countonme.renderers import JSONRenderer
+from countonme.api.renderers import JSONRenderer
 
 Refused = dict[str, dict[str, list[dict]]]  # errors by id by table
 

@@ -1,7 +1,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from countonme.errors import InvalidToken
+from countonme.api.errors import InvalidToken
 from devices.models import Device
 
 

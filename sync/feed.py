@@ -6,8 +6,8 @@ from io import BytesIO
 
 from django.db import connection, transaction
 
-from countonme.compression import Body
-from countonme.renderers import as_json
+from countonme.api.compression import Body
+from countonme.api.renderers import as_json
 from devices.models import Device
 from sync.cursor import Cursor
 from sync.tables import TABLES, Table

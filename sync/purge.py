@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from countonme.bulk import in_batches
+from countonme.db.bulk import in_batches
 from devices.models import Device
 from sync.tables import TABLES, Table
 

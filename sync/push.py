@@ -8,9 +8,9 @@ from uuid import UUID
 from django.db import connection
 from rest_framework.exceptions import APIException, ErrorDetail
 
-from countonme import metrics
-from countonme.bulk import in_batches
-from countonme.errors import Conflict, ValidationError, refusal
+from countonme.api.errors import Conflict, ValidationError, refusal
+from countonme.db.bulk import in_batches
+from countonme.observability import metrics
 from devices.models import Device
 from devices.owned import ChangeSet, DeviceOwned, change_set
 from devices.quotas import quota_reached

@@ -3,7 +3,7 @@
 from drf_spectacular.utils import OpenApiExample, inline_serializer
 from rest_framework import serializers
 
-from countonme.openapi import ErrorSerializer, FieldErrorSerializer
+from countonme.api.openapi import ErrorSerializer, FieldErrorSerializer
 from food_entries.serializers import ENTRY
 from products.serializers import PORTION, PRODUCT
 from sync.tables import TABLES, Table

@@ -8,9 +8,9 @@ from uuid import UUID
 from rest_framework.exceptions import ErrorDetail
 from rest_framework.settings import api_settings
 
-from countonme.body import BodyTooComplex
-from countonme.errors import ValidationError, flattened, refusal
-from countonme.fields import parse_uuid
+from countonme.api.errors import ValidationError, flattened, refusal
+from countonme.api.fields import parse_uuid
+from countonme.middleware.body_limit import BodyTooComplex
 from devices.owned import DeviceOwned
 from devices.serializers import kept
 from sync.answer import Refused

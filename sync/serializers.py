@@ -5,8 +5,8 @@ from uuid import UUID
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from countonme.body import loads
-from countonme.fields import IdField, QueryNumberField, parse_uuid
+from countonme.api.fields import IdField, QueryNumberField, parse_uuid
+from countonme.middleware.body_limit import loads
 from devices.serializers import OwnedSerializer
 from food_entries.models import FoodEntry
 from products.serializers import PortionSerializer, ProductSerializer

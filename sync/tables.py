@@ -10,8 +10,8 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Count, Q, QuerySet, UniqueConstraint
 
-from countonme.errors import refusal
-from countonme.prepared import Prepared
+from countonme.api.errors import refusal
+from countonme.db.compiled import Prepared
 from devices.models import Device
 from devices.owned import DeviceOwned
 from devices.serializers import no_such

@@ -8,11 +8,11 @@ from django.utils.decorators import method_decorator
 from drf_spectacular.utils import extend_schema
 from rest_framework.viewsets import ViewSet
 
-from countonme import metrics
-from countonme.body import StrictJSONParser, content_length, sent_bytes
-from countonme.compression import Body, accepts_gzip, gzip_if_accepted
-from countonme.negotiation import JSONFirst
-from countonme.timeouts import at_length
+from countonme.api.compression import Body, accepts_gzip, gzip_if_accepted
+from countonme.api.negotiation import JSONFirst
+from countonme.db.postgresql import at_length
+from countonme.middleware.body_limit import StrictJSONParser, content_length, sent_bytes
+from countonme.observability import metrics
 from devices.conditional_reads import ConditionalReads
 from devices.serializers import checked
 from sync.answer import written

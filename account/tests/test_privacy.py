@@ -21,7 +21,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from account.tests.rows import add_rows, rows_of
-from countonme.access import name_in_log
+from countonme.observability.request_log import name_in_log
 from devices import verdicts
 from devices.models import Attempts, Device, Erasure, hash_of
 from devices.owned import change_set, owned_models

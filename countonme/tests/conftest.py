@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from django.db import connections
 
-from countonme.logging import JSONFormatter
+from countonme.observability.log_format import JSONFormatter
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from django.db import connection
 from benchmarks.machine import workers_of
 from benchmarks.processes import free_port, until
 from benchmarks.servers import Server, migrate, ours
-from countonme.server import threads_for, workers_for
+from countonme.serving.sizing import threads_for, workers_for
 
 
 class Service:

@@ -6,7 +6,7 @@ import pytest
 from django.http import HttpResponse
 from drf_spectacular.generators import SchemaGenerator
 
-from countonme.body import MAX_CONTAINERS, MAX_VALUES, BodyMiddleware, is_too_complex
+from countonme.middleware.body_limit import MAX_CONTAINERS, MAX_VALUES, BodyMiddleware, is_too_complex
 
 ROW_ID = "0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11"
 

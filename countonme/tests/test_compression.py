@@ -5,8 +5,8 @@ import pytest
 from django.http import HttpResponseBase
 from django.test import RequestFactory
 
-from countonme import compression
-from countonme.compression import Body, accepts_gzip
+from countonme.api import compression
+from countonme.api.compression import Body, accepts_gzip
 
 JSON = "application/json"
 

@@ -29,7 +29,7 @@ from django.core.management import get_commands
 
 from benchmarks.processes import PLACES, folder_of_owner, free_port, postgres, until
 from benchmarks.servers import manage
-from countonme import metrics
+from countonme.observability import metrics
 from countonme.tests.served import on_server, served, url_of
 from devices.models import hash_of
 from sync.tests.phone import entry, portion, product

@@ -3,7 +3,7 @@ import socket
 import pytest
 from django.http import HttpResponse
 
-from countonme.disconnects import DisconnectMiddleware
+from countonme.middleware.disconnects import DisconnectMiddleware
 
 
 @pytest.fixture

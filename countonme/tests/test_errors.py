@@ -10,8 +10,8 @@ from rest_framework.decorators import api_view, permission_classes
 from rest_framework.response import Response
 
 from countonme import urls
-from countonme.errors import InUse, TooSlow, is_away, server_error
-from countonme.health import ReadyView
+from countonme.api.errors import InUse, TooSlow, is_away, server_error
+from countonme.api.health import ReadyView
 from devices.models import Device
 
 handler400, handler403, handler404, handler500 = urls.handler400, urls.handler403, urls.handler404, urls.handler500
@@ -249,7 +249,7 @@ class TestAStatementThatTheDatabaseHasEnded:
         client.get(path + name)
 
         lines = json_log()
-        ours = [(line["level"], line["message"]) for line in lines if line["logger"] == "countonme.errors"]
+        ours = [(line["level"], line["message"]) for line in lines if line["logger"] == "countonme.api.errors"]
         assert ours == [("WARNING", refused.log_line)]
         assert not [line for line in lines if "traceback" in line]
 

@@ -16,7 +16,7 @@ from rest_framework.settings import api_settings
 from rest_framework.viewsets import ModelViewSet
 
 from account.views import ErasureView, MeView
-from countonme.docs import DocsView, SchemaView
+from countonme.api.schema_views import DocsView, SchemaView
 from devices.owned import owned_models
 from devices.serializers import OwnedSerializer
 from devices.views import RegisterView, RotateView

@@ -20,10 +20,10 @@ from rest_framework.decorators import api_view, permission_classes
 from rest_framework.response import Response
 
 from countonme import urls
-from countonme.access import name_in_log
-from countonme.logging import JSONFormatter
-from countonme.server_log import ServerLogger
-from countonme.tracebacks import told
+from countonme.observability.log_format import JSONFormatter
+from countonme.observability.request_log import name_in_log
+from countonme.observability.tracebacks import told
+from countonme.serving.gunicorn_log import ServerLogger
 from devices.models import Device
 from devices.owned import change_set
 from products.models import Product

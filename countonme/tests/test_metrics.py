@@ -15,8 +15,8 @@ from django.db import connections
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
-from countonme import metrics
-from countonme.slots import Slot
+from countonme.observability import metrics
+from countonme.observability.worker_slots import Slot
 from countonme.tests.served import served
 from devices import verdicts
 from sync.tests.phone import product, pulled, push, pushed
@@ -237,7 +237,10 @@ class TestSync:
 
 
 class TestASlot:
-    HOLD = "from countonme.slots import Slot; import sys; print(Slot(sys.argv[1])(), flush=True); sys.stdin.read()"
+    HOLD = (
+        "from countonme.observability.worker_slots import Slot; import sys; print(Slot(sys.argv[1])(), flush=True);"
+        " sys.stdin.read()"
+    )
 
     def hold(self, folder) -> tuple[subprocess.Popen, int]:
         process = subprocess.Popen(

@@ -5,7 +5,7 @@ from itertools import groupby
 import pytest
 from django.conf import settings
 
-from countonme.request_id import request_id
+from countonme.middleware.request_id import request_id
 
 
 class TestARequestId:

@@ -5,12 +5,12 @@ from django.urls import URLPattern, get_resolver
 from drf_spectacular.validation import validate_schema
 from jsonschema import Draft4Validator
 
-from countonme import docs
-from countonme.renderers import JSONRenderer
+from countonme.api import schema_views
+from countonme.api.renderers import JSONRenderer
 from food_entries.serializers import ENTRY
 from products.serializers import PORTION, PRODUCT
 
-DOCUMENT = json.loads(JSONRenderer().render(docs.document()))
+DOCUMENT = json.loads(JSONRenderer().render(schema_views.document()))
 METHODS = {"get", "post", "put", "patch", "delete"}
 OPERATIONS = [
     (path, method, operation)

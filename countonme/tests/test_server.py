@@ -10,12 +10,12 @@ import pytest
 import yaml
 from django.conf import settings
 
-from countonme import server
+from countonme.serving import sizing
 from countonme.tests.served import served
 
 ROOT = Path(settings.BASE_DIR)
 POSTGRES, SQLITE = "django.db.backends.postgresql", "django.db.backends.sqlite3"
-SERVED_SQLITE = "countonme.sqlite"  # what the engine is when gunicorn reads its configuration again
+SERVED_SQLITE = "countonme.db.sqlite"  # what the engine is when gunicorn reads its configuration again
 
 
 def configured() -> dict:
@@ -94,7 +94,7 @@ class TestGunicorn:
     )
     def test_has_a_worker_a_core_unless_told(self, monkeypatch, engine, cores, workers):
         monkeypatch.setenv("WEB_CONCURRENCY", "")
-        monkeypatch.setattr(server, "cores", lambda: cores)
+        monkeypatch.setattr(sizing, "cores", lambda: cores)
         monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", engine)
 
         assert configured()["workers"] == workers
@@ -121,7 +121,7 @@ class TestGunicorn:
         if share is not None:
             (tmp_path / "cpu.max").write_text(share + "\n")
 
-        assert server.cores(tmp_path / "cpu.max") == cores
+        assert sizing.cores(tmp_path / "cpu.max") == cores
 
     def test_is_given_longer_to_stop_than_it_takes(self):
         compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

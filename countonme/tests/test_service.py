@@ -5,8 +5,8 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from countonme import docs
-from countonme.health import ReadyView
+from countonme.api import schema_views
+from countonme.api.health import ReadyView
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ class TestTheSchemaAtTheStart:
     def test_is_made_by_one_thread_at_a_time(self, monkeypatch):
         inside, most = [], []
 
-        class Generator(docs.SchemaGenerator):
+        class Generator(schema_views.SchemaGenerator):
             def get_schema(self, *args, **kwargs):
                 inside.append(self)
                 most.append(len(inside))
@@ -28,11 +28,11 @@ class TestTheSchemaAtTheStart:
                 finally:
                     inside.remove(self)
 
-        monkeypatch.setattr(docs, "SchemaGenerator", Generator)
-        docs._made.cache_clear()
+        monkeypatch.setattr(schema_views, "SchemaGenerator", Generator)
+        schema_views._made.cache_clear()
 
         with ThreadPoolExecutor(4) as pool:
-            documents = list(pool.map(lambda _: docs.document(), range(4)))
+            documents = list(pool.map(lambda _: schema_views.document(), range(4)))
 
         assert most == [1]
         assert all(document is documents[0] for document in documents)

@@ -12,8 +12,8 @@ import pytest
 from django.db import IntegrityError, OperationalError, connection, connections, transaction
 
 from benchmarks.processes import until
-from countonme.sqlite import base, write_queue
-from countonme.sqlite.write_queue import WriteQueue
+from countonme.db.sqlite import base, write_queue
+from countonme.db.sqlite.write_queue import WriteQueue
 from devices.models import without_waiting
 
 INSERT = "INSERT INTO numbers VALUES (%s)"
@@ -274,7 +274,7 @@ class TestTheBackend:
         """Have a database in a file as the default one, with writers that wait for half a second."""
         monkeypatch.setattr(base, "queue", WriteQueue())
         options = {"transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL", "timeout": 0.5}
-        database = {"ENGINE": "countonme.sqlite", "NAME": file, "CONN_MAX_AGE": None, "OPTIONS": options}
+        database = {"ENGINE": "countonme.db.sqlite", "NAME": file, "CONN_MAX_AGE": None, "OPTIONS": options}
         (settings,) = connections.configure_settings({"default": database}).values()
         here, before = connections["default"], connections.settings["default"]
         connections.settings["default"] = settings

@@ -18,10 +18,10 @@ import pytest
 from django.db import OperationalError, ProgrammingError, connection, connections, transaction
 
 from benchmarks.processes import ROOT, until
-from countonme.errors import TooSlow
+from countonme.api.errors import TooSlow
+from countonme.db.postgresql import ask_whether_it_is_there, at_length, base, give_up_after
 from countonme.tests.relay import Relay
 from countonme.tests.served import Service, served, url_of
-from countonme.timeouts import ask_whether_it_is_there, at_length, base, give_up_after
 from devices.models import Device
 
 SOON = 2.5  # seconds: the two of the contract, and a busy machine
@@ -281,7 +281,7 @@ class TestASlowStatement:
         assert one.ask("POST", "/v1/products", self.SLOW)[0] == 503
 
         lines = one.lines()
-        ours = [(line["level"], line["message"]) for line in lines if line["logger"] == "countonme.errors"]
+        ours = [(line["level"], line["message"]) for line in lines if line["logger"] == "countonme.api.errors"]
         assert ours == [("WARNING", TooSlow.log_line)]
         assert not [line for line in lines if "traceback" in line]
 
@@ -616,9 +616,9 @@ class TestWhoWaits:
     @pytest.mark.parametrize(
         ("process", "database", "shown"),
         [
-            ("countonme.wsgi", "sqlite:///x", "countonme.sqlite 30.0"),
+            ("countonme.wsgi", "sqlite:///x", "countonme.db.sqlite 30.0"),
             ("countonme.urls", "sqlite:///x", "django.db.backends.sqlite3 10"),
-            ("countonme.wsgi", "postgres://127.0.0.1/x", "countonme.timeouts None"),
+            ("countonme.wsgi", "postgres://127.0.0.1/x", "countonme.db.postgresql None"),
             ("countonme.urls", "postgres://127.0.0.1/x", "django.db.backends.postgresql None"),
         ],
     )
@@ -650,14 +650,14 @@ class TestWhoWaits:
 
         give_up_after(0, database)
 
-        assert database == {"ENGINE": "countonme.sqlite", "OPTIONS": {"timeout": 86_400}}
+        assert database == {"ENGINE": "countonme.db.sqlite", "OPTIONS": {"timeout": 86_400}}
 
     def test_is_the_client_alone_behind_a_pooler(self):
         database = {"ENGINE": "django.db.backends.postgresql", "OPTIONS": {"prepare_threshold": None}}
 
         give_up_after(2, database)
 
-        assert database["ENGINE"] == "countonme.timeouts"
+        assert database["ENGINE"] == "countonme.db.postgresql"
         assert "options" not in database["OPTIONS"]
 
     def test_keeps_what_an_operator_said(self):

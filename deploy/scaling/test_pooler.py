@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
-from countonme.errors import TooSlow
+from countonme.api.errors import TooSlow
 from deploy.scaling.machines import migrated
 from deploy.scaling.phone import Phone
 

@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from countonme.postgres import PostgresSQL
+from countonme.db.migration_operations import PostgresSQL
 
 FORWARDS = """
 CREATE FUNCTION device_revision_never_falls() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from countonme.errors import Conflict, DeviceBlocked, InvalidToken
+from countonme.api.errors import Conflict, DeviceBlocked, InvalidToken
 from devices import tokens, verdicts
 from devices.models import Device, Erasure
 from devices.owned import change_set

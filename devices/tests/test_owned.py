@@ -4,7 +4,7 @@ from uuid import uuid4
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from countonme.errors import Conflict, InvalidToken
+from countonme.api.errors import Conflict, InvalidToken
 from devices.models import Device, Erasure
 from devices.owned import OutsideChangeSet, change_set, owned_models
 from food_entries.models import FoodEntry

@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from countonme.postgres import PostgresSQL
+from countonme.db.migration_operations import PostgresSQL
 
 FORWARDS = """
 ALTER TABLE food_entries ADD CONSTRAINT food_entry_of_a_product_of_the_same_device

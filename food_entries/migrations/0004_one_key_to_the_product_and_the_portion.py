@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from countonme.postgres import PostgresSQL
+from countonme.db.migration_operations import PostgresSQL
 
 FORWARDS = """
 ALTER TABLE food_entries DROP CONSTRAINT food_entries_product_id_cbc6fb84_fk_products_id;

@@ -1,6 +1,6 @@
 from django.db import migrations, models
 
-from countonme.postgres import AddIndexConcurrently
+from countonme.db.migration_operations import AddIndexConcurrently
 
 
 class Migration(migrations.Migration):

@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from countonme.postgres import RemoveIndexConcurrently
+from countonme.db.migration_operations import RemoveIndexConcurrently
 
 
 class Migration(migrations.Migration):

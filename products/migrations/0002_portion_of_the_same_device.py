@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from countonme.postgres import PostgresSQL
+from countonme.db.migration_operations import PostgresSQL
 
 FORWARDS = """
 ALTER TABLE products ADD CONSTRAINT product_is_of_its_device UNIQUE (device_id, id);

@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from countonme.postgres import PostgresSQL
+from countonme.db.migration_operations import PostgresSQL
 
 FORWARDS = "ALTER TABLE portions DROP CONSTRAINT portions_product_id_6888b78c_fk_products_id"
 

@@ -10,8 +10,8 @@ import pytest
 from django.db import connection
 from rest_framework.exceptions import Throttled
 
-from countonme import compression
-from countonme.compression import Body
+from countonme.api import compression
+from countonme.api.compression import Body
 from countonme.tests.served import served
 from devices.tests.at_once import at_once
 from sync import feed

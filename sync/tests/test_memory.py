@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from countonme import compression
+from countonme.api import compression
 from devices.owned import change_set
 from food_entries.models import FoodEntry
 from products.tests.factories import ProductFactory

@@ -17,7 +17,7 @@ from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from conftest import Phone
-from countonme.fields import parse_uuid
+from countonme.api.fields import parse_uuid
 from devices.models import Device
 from devices.owned import change_set, owned_models
 from food_entries.models import FoodEntry

@@ -8,7 +8,7 @@ from threading import Event
 
 import pytest
 
-from countonme.compression import Body
+from countonme.api.compression import Body
 from devices.models import Device
 from devices.tests.at_once import at_once
 from sync.cursor import Cursor

@@ -12,8 +12,8 @@ from account.erasure import (
     idle_devices,
     mark_idle_devices,
 )
+from countonme.api.errors import InvalidToken
 from countonme.durations import days
-from countonme.errors import InvalidToken
 from devices.models import Attempts, Erasure
 
 

@@ -4,8 +4,8 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from countonme.fields import QueryNumberField
-from countonme.prepared import Prepared
+from countonme.api.fields import QueryNumberField
+from countonme.db.compiled import Prepared
 
 FURTHEST = 1_000_000
 

@@ -8,7 +8,7 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from countonme.renderers import JSONRenderer
+from countonme.api.renderers import JSONRenderer
 
 
 class SchemaView(APIView):

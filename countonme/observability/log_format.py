@@ -8,8 +8,8 @@ from functools import cache
 
 import orjson
 
-from countonme.routes import route_of
-from countonme.tracebacks import told
+from countonme.observability.routes import route_of
+from countonme.observability.tracebacks import told
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 

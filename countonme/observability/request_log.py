@@ -9,9 +9,10 @@ from uuid import UUID
 
 from django.conf import settings
 
-from countonme import database_time, metrics
-from countonme.logging import tell
-from countonme.routes import route_of
+from countonme.observability import metrics
+from countonme.observability import query_timer as database_time
+from countonme.observability.log_format import tell
+from countonme.observability.routes import route_of
 
 log = getLogger("countonme.requests")
 

@@ -8,7 +8,7 @@ from time import monotonic
 
 from django.db.backends.sqlite3 import base
 
-from countonme.sqlite.write_queue import WriteQueue
+from countonme.db.sqlite.write_queue import WriteQueue
 
 # What takes SQLite's write lock, as Django writes it. BEGIN DEFERRED, for a transaction that only reads, doesn't.
 WRITES = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|REPLACE|BEGIN\s+(?:IMMEDIATE|EXCLUSIVE))\b", re.IGNORECASE)

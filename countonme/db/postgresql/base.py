@@ -14,7 +14,7 @@ from django.db.backends.postgresql import base
 from psycopg.pq import TransactionStatus
 from psycopg.waiting import READY_NONE
 
-from countonme.timeouts import times
+from countonme.db.postgresql import times
 
 PAUSE = 1.0  # seconds between two attempts to connect while the circuit breaker is open
 HEAD_START = 0.1  # seconds that the server's own limit has before the client cancels the statement

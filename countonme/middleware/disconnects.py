@@ -2,7 +2,7 @@
 
 import socket
 
-from countonme.errors import bad_request
+from countonme.api.errors import bad_request
 
 
 def has_disconnected(request) -> bool:

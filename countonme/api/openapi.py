@@ -5,7 +5,7 @@ from drf_spectacular.plumbing import force_instance
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema_field
 from rest_framework import serializers
 
-from countonme.pagination import LINK
+from countonme.api.pagination import LINK
 
 HEADER = OpenApiParameter.HEADER
 

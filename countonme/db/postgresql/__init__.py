@@ -1,7 +1,7 @@
 """Timeouts of the process that serves requests: PostgreSQL ends a slow statement, and a silent database is given up on.
 
 The request then gets a `503`, and its thread is free again. Management commands wait as long as it takes: only
-`countonme/wsgi.py` asks for timeouts. On SQLite, writers wait for each other, and longer: `countonme/sqlite`.
+`countonme/wsgi.py` asks for timeouts. On SQLite, writers wait for each other, and longer: `countonme/db/sqlite`.
 """
 
 import re
@@ -11,7 +11,7 @@ from contextvars import ContextVar
 
 from django.db import connection
 
-from countonme.prepared import once_more
+from countonme.db.compiled import once_more
 
 LONG = 20  # times as long, for a statement on very many rows, and for SQLite's writers, which wait for each other
 A_DAY = 24 * 60 * 60  # seconds
@@ -28,7 +28,7 @@ def give_up_after(seconds: float, database: dict) -> None:
     """
     options = database.setdefault("OPTIONS", {})
     if database["ENGINE"] == "django.db.backends.sqlite3":
-        database["ENGINE"] = "countonme.sqlite"
+        database["ENGINE"] = "countonme.db.sqlite"
         options["timeout"] = LONG * seconds or A_DAY  # for other writers; a file always answers
     elif seconds and database["ENGINE"] == "django.db.backends.postgresql":
         database["ENGINE"] = __name__

@@ -5,7 +5,7 @@ import re
 from gunicorn.glogging import Logger
 
 from countonme import settings
-from countonme.logging import FORMATTERS, RequestIdFilter
+from countonme.observability.log_format import FORMATTERS, RequestIdFilter
 
 REFUSED = re.compile(r"Invalid request from ip=(\S*): .*", re.S)
 FAILED = "Error handling request"

@@ -1,8 +1,8 @@
 import os
 import re
 
-from countonme import access
-from countonme.logging import request_id
+from countonme.observability import request_log as access
+from countonme.observability.log_format import request_id
 
 SANE = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
 

@@ -5,10 +5,10 @@ from rest_framework import serializers
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from countonme.errors import DATABASE_AWAY, Unavailable, ended
-from countonme.openapi import ErrorSerializer
-from countonme.prepared import once_more
-from countonme.timeouts import is_there
+from countonme.api.errors import DATABASE_AWAY, Unavailable, ended
+from countonme.api.openapi import ErrorSerializer
+from countonme.db.compiled import once_more
+from countonme.db.postgresql import is_there
 
 
 class StatusSerializer(serializers.Serializer):

@@ -11,7 +11,7 @@ import orjson
 from django.db import connection
 from django.db.models import Model
 
-from countonme.prepared import adapted, stored_values
+from countonme.db.compiled import adapted, stored_values
 
 BATCH = 1_000  # rows in one statement, so that their JSON is never much beside the rows themselves
 

@@ -11,8 +11,8 @@ from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
 from rest_framework.parsers import JSONParser
 
-from countonme.disconnects import has_disconnected
-from countonme.errors import bad_request
+from countonme.api.errors import bad_request
+from countonme.middleware.disconnects import has_disconnected
 
 CHUNK = 64 * 1024
 DRAINED_AT_MOST = 32 * 1024 * 1024

@@ -26,8 +26,8 @@ from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.numeric import FloatLoader
 from psycopg.types.string import TextLoader
 
-from countonme import database_time
-from countonme.errors import DATABASE_AWAY
+from countonme.api.errors import DATABASE_AWAY
+from countonme.observability import query_timer as database_time
 
 REMEMBERED = 1000  # rows that a kept cursor may hold on to
 FIELD_OF = {UUID: models.UUIDField(), date: models.DateField()}

@@ -2,7 +2,7 @@ from uuid import UUID
 
 from django.urls import register_converter
 
-from countonme.fields import parse_uuid
+from countonme.api.fields import parse_uuid
 
 
 class RowIdConverter:

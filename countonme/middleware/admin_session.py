@@ -2,8 +2,8 @@
 
 from django.contrib.sessions.middleware import SessionMiddleware
 
-from countonme.errors import process_exception
-from countonme.timeouts import ask_whether_it_is_there, at_length
+from countonme.api.errors import process_exception
+from countonme.db.postgresql import ask_whether_it_is_there, at_length
 
 
 class AdminSession(SessionMiddleware):

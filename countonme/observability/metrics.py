@@ -14,9 +14,9 @@ from django.http import HttpResponse, JsonResponse
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.csrf import csrf_exempt
 
-from countonme import errors
-from countonme.database_time import waited
-from countonme.slots import Slot
+from countonme.api import errors
+from countonme.observability.query_timer import waited
+from countonme.observability.worker_slots import Slot
 
 log = logging.getLogger(__name__)
 
