@@ -18,7 +18,7 @@ from rest_framework.test import APIClient
 from countonme.tests.served import live_database
 from devices import verdicts
 from devices.models import Device
-from devices.owned import owned_models
+from ownership.models import owned_models
 
 
 def pytest_collection_modifyitems(items):

@@ -18,7 +18,7 @@ from countonme.api.errors import InvalidToken
 from countonme.db.bulk import in_batches
 from countonme.db.vacuum import vacuum
 from devices.models import Device, Erasure, Gap, hash_of
-from devices.owned import owned_models
+from ownership.models import owned_models
 from support.models import AuditEntry
 
 BATCH = 500  # rows in one statement, which is a transaction of its own

@@ -40,10 +40,12 @@ INSTALLED_APPS = [
     "rest_framework",
     "countonme",
     "devices",
-    "products",
-    "food_entries",
+    "ownership",
     "sync",
     "support",
+    "nutrition",
+    "products",
+    "food_entries",
     "account",
 ]
 
@@ -56,7 +58,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "countonme.middleware.cors.BrowsersMiddleware",
     "countonme.middleware.body_limit.BodyMiddleware",
-    "devices.conditional_reads.ConditionalReadsMiddleware",
+    "ownership.etags.ConditionalReadsMiddleware",
     "countonme.middleware.disconnects.DisconnectMiddleware",
     "countonme.middleware.admin_session.AdminSession",
     "django.middleware.csrf.CsrfViewMiddleware",

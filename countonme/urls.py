@@ -5,10 +5,10 @@ from django.views.generic import RedirectView
 from account.urls import urlpatterns as of_account
 from countonme.api import health, schema_views
 from countonme.observability import metrics
-from devices.sign_in import sign_in
 from devices.urls import urlpatterns as of_devices
 from food_entries.urls import urlpatterns as of_food_entries
 from products.urls import urlpatterns as of_products
+from support.sign_in import sign_in
 from sync.urls import urlpatterns as of_sync
 
 handler400 = "countonme.api.errors.bad_request"

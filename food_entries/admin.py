@@ -6,12 +6,12 @@ from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
 from devices.models import Device
-from devices.owned_admin import OwnedAdmin, OwnedForm
-from devices.serializers import kept
 from food_entries.chart import CHARTED, kcal_chart, latest_day
 from food_entries.models import FoodEntry
-from food_entries.nutrition import days
 from food_entries.serializers import FoodEntrySerializer
+from nutrition.amounts import days
+from ownership.serializers import kept
+from support.owned_admin import OwnedAdmin, OwnedForm
 
 
 class FoodEntryForm(OwnedForm):

@@ -7,8 +7,8 @@ from django.db.models.lookups import LessThan
 
 from countonme.api.fields import HUNDREDTH
 from devices.models import Device
-from devices.owned import DeviceOwned, LiveManager, OwnedQuerySet
-from food_entries.nutrition import PER_100G, totals
+from nutrition.amounts import PER_100G, totals
+from ownership.models import DeviceOwned, LiveManager, OwnedQuerySet
 from products.models import (
     KCAL_100G,
     NAME_LENGTH,

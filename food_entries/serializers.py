@@ -6,8 +6,8 @@ from rest_framework import serializers
 from countonme.api.errors import refusal
 from countonme.api.fields import AmountField, DayField, OneOfField, rounded
 from countonme.api.pagination import PageQuery
-from devices.serializers import LiveRowField, OwnedSerializer
 from food_entries.models import GRAMS, FoodEntry
+from ownership.serializers import LiveRowField, OwnedSerializer
 from products.models import Portion, Product
 
 BATCH = 100  # entries in one request, at most

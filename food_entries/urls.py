@@ -1,7 +1,7 @@
 from django.urls import path
 
-from devices.viewsets import ROW, ROWS
 from food_entries.views import FoodEntryViewSet
+from ownership.viewsets import ROW, ROWS
 
 urlpatterns = [
     path("v1/food-entries", FoodEntryViewSet.as_view(ROWS)),

@@ -7,11 +7,7 @@ from countonme.api.fields import sent_uuid
 from countonme.api.renderers import Answer
 from countonme.db.compiled import Prepared
 from countonme.middleware.body_limit import sent_data
-from devices.owned import change_set
-from devices.serializers import checked
-from devices.viewsets import DeviceOwnedViewSet
 from food_entries.models import FoodEntry
-from food_entries.nutrition import days
 from food_entries.serializers import (
     BATCH,
     BY_PORTION,
@@ -22,6 +18,10 @@ from food_entries.serializers import (
     FoodEntrySerializer,
     SummaryQuery,
 )
+from nutrition.amounts import days
+from ownership.models import change_set
+from ownership.serializers import checked
+from ownership.viewsets import DeviceOwnedViewSet
 from products.models import Portion, Product
 
 ONE_OR_MANY = PolymorphicProxySerializer(

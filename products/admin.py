@@ -5,9 +5,9 @@ from django.db.models import F
 from django.urls import reverse
 from django.utils.html import format_html_join
 
-from devices.owned_admin import DELETE, RESTORE, OwnedAdmin, OwnedForm
+from nutrition.names import name_key
 from products.models import Portion, Product
-from products.names import name_key
+from support.owned_admin import DELETE, RESTORE, OwnedAdmin, OwnedForm
 
 PORTIONS_SHOWN = 50
 

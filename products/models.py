@@ -10,10 +10,10 @@ from countonme.api.errors import Conflict
 from countonme.api.fields import HUNDREDTH
 from countonme.db.compiled import applied
 from devices.models import Device
-from devices.owned import DeviceOwned, LiveManager, OwnedQuerySet
-from devices.quotas import quota_reached
-from products.gtin import GTIN_VALIDATORS, IsGtin
-from products.names import NameKeyField, Position, part_key
+from nutrition.gtin import GTIN_VALIDATORS, IsGtin
+from nutrition.names import NameKeyField, Position, part_key
+from ownership.models import DeviceOwned, LiveManager, OwnedQuerySet
+from ownership.quotas import quota_reached
 
 NAME_LENGTH = (1, 100)  # SQLite has no word of its own on it
 KCAL_100G = (0, 1000)

@@ -2,8 +2,8 @@ from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 
 from countonme.api.fields import FlagField, IdField, TextField
 from countonme.api.pagination import PageQuery
-from devices.serializers import OwnedSerializer
-from products.gtin import GTIN_VALIDATORS
+from nutrition.gtin import GTIN_VALIDATORS
+from ownership.serializers import OwnedSerializer
 from products.models import Portion, Product
 
 PORTION = {

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from devices.viewsets import ROW, ROWS
+from ownership.viewsets import ROW, ROWS
 from products.views import PortionViewSet, ProductViewSet
 
 urlpatterns = [

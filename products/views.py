@@ -3,7 +3,7 @@ from django.utils.functional import cached_property
 from drf_spectacular.utils import extend_schema, extend_schema_view
 
 from countonme.db.compiled import Prepared, among
-from devices.viewsets import DeviceOwnedViewSet, columns_of
+from ownership.viewsets import DeviceOwnedViewSet, columns_of
 from products.models import Portion, Product
 from products.serializers import PortionSerializer, ProductQuery, ProductSerializer
 

@@ -12,9 +12,9 @@ from countonme.api.errors import Conflict, ValidationError, refusal
 from countonme.db.bulk import in_batches
 from countonme.observability import metrics
 from devices.models import Device
-from devices.owned import ChangeSet, DeviceOwned, change_set
-from devices.quotas import quota_reached
-from devices.serializers import no_such
+from ownership.models import ChangeSet, DeviceOwned, change_set
+from ownership.quotas import quota_reached
+from ownership.serializers import no_such
 from sync.answer import Refused
 from sync.claims import refused_claims
 from sync.cursor import Cursor

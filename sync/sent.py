@@ -11,8 +11,8 @@ from rest_framework.settings import api_settings
 from countonme.api.errors import ValidationError, flattened, refusal
 from countonme.api.fields import parse_uuid
 from countonme.middleware.body_limit import BodyTooComplex
-from devices.owned import DeviceOwned
-from devices.serializers import kept
+from ownership.models import DeviceOwned
+from ownership.serializers import kept
 from sync.answer import Refused
 from sync.tables import Table, Values
 

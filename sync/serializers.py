@@ -7,8 +7,8 @@ from rest_framework import serializers
 
 from countonme.api.fields import IdField, QueryNumberField, parse_uuid
 from countonme.middleware.body_limit import loads
-from devices.serializers import OwnedSerializer
 from food_entries.models import FoodEntry
+from ownership.serializers import OwnedSerializer
 from products.serializers import PortionSerializer, ProductSerializer
 
 LAST_REVISION = 2**53 - 1  # up to which JavaScript counts

@@ -13,10 +13,10 @@ from django.db.models import Count, Q, QuerySet, UniqueConstraint
 from countonme.api.errors import refusal
 from countonme.db.compiled import Prepared
 from devices.models import Device
-from devices.owned import DeviceOwned
-from devices.serializers import no_such
 from food_entries.models import FoodEntry
 from food_entries.serializers import without_portion
+from ownership.models import DeviceOwned
+from ownership.serializers import no_such
 from products.models import Portion
 from sync.serializers import FoodEntryRow, PortionRow, ProductRow, RowSerializer
 

@@ -13,8 +13,8 @@ from countonme.api.negotiation import JSONFirst
 from countonme.db.postgresql import at_length
 from countonme.middleware.body_limit import StrictJSONParser, content_length, sent_bytes
 from countonme.observability import metrics
-from devices.conditional_reads import ConditionalReads
-from devices.serializers import checked
+from ownership.etags import ConditionalReads
+from ownership.serializers import checked
 from sync.answer import written
 from sync.feed import pull
 from sync.push import push

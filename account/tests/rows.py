@@ -1,5 +1,5 @@
-from devices.owned import owned_models
 from food_entries.tests.factories import FoodEntryFactory
+from ownership.models import owned_models
 from products.tests.factories import PortionFactory, ProductFactory
 
 

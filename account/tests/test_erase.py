@@ -17,8 +17,8 @@ from account.tests.rows import add_rows, rows_of
 from benchmarks.servers import manage, migrate, our_environment
 from countonme.tests.served import served
 from devices.models import Attempts, Device, Erasure, Gap, Restore, hash_of
-from devices.owned import OwnedQuerySet, change_set, owned_models
 from devices.tests.at_once import at_once
+from ownership.models import OwnedQuerySet, change_set, owned_models
 from products.models import Product
 
 LONG_AGO = timedelta(days=800)

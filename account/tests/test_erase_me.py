@@ -7,8 +7,8 @@ from django.utils import timezone
 
 from account.tests.rows import add_rows, rows_of
 from devices.models import Device, Erasure, hash_of
-from devices.owned import change_set
 from food_entries.tests.factories import FoodEntryFactory
+from ownership.models import change_set
 from products.models import Product
 
 ME = "/v1/devices/me"

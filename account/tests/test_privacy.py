@@ -24,8 +24,8 @@ from account.tests.rows import add_rows, rows_of
 from countonme.observability.request_log import name_in_log
 from devices import verdicts
 from devices.models import Attempts, Device, Erasure, hash_of
-from devices.owned import change_set, owned_models
 from food_entries.models import FoodEntry
+from ownership.models import change_set, owned_models
 from products.models import Portion, Product
 from support.models import AuditEntry
 
@@ -38,7 +38,7 @@ STATED: dict[str, object] = {}
 
 ELSEWHERE = {
     "A token that was pasted into a reason is masked before the reason is stored.": [
-        "devices/tests/test_acts.py::TestAReason::test_is_kept_without_a_token_that_was_pasted_into_it"
+        "support/tests/test_actions.py::TestAReason::test_is_kept_without_a_token_that_was_pasted_into_it"
     ],
     "Support can't list the rows of all devices. A search without a device needs 8 digits of an id.": [
         "support/tests/test_reading.py::TestTheRowsOfAllDevices::test_are_searched_by_at_least_8_digits_of_an_id",

@@ -17,10 +17,10 @@ from rest_framework.viewsets import ModelViewSet
 
 from account.views import ErasureView, MeView
 from countonme.api.schema_views import DocsView, SchemaView
-from devices.owned import owned_models
-from devices.serializers import OwnedSerializer
 from devices.views import RegisterView, RotateView
-from devices.viewsets import DeviceOwnedViewSet
+from ownership.models import owned_models
+from ownership.serializers import OwnedSerializer
+from ownership.viewsets import DeviceOwnedViewSet
 from products.models import Product
 from sync.views import SyncViewSet
 
@@ -29,7 +29,17 @@ WITHOUT_ROWS = {DocsView, ErasureView, MeView, RegisterView, RotateView, SchemaV
 # It has no queryset: all its queries begin with the caller, as the second guard and its own tests see to.
 OF_ALL_TABLES = {SyncViewSet}
 
-ROOMS = ("countonme", "devices", "products", "food_entries", "sync", "support", "account")
+ROOMS = (
+    "countonme",
+    "devices",
+    "ownership",
+    "support",
+    "nutrition",
+    "products",
+    "food_entries",
+    "sync",
+    "account",
+)
 BIRTHS = {"add", "bulk_create", "create"}  # a new row names its device, and needs that device's change set
 SQL = re.compile(rf"\b(FROM|INTO|JOIN|UPDATE)\s+({'|'.join(model._meta.db_table for model in owned_models())})\b", re.I)
 

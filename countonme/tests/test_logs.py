@@ -25,7 +25,7 @@ from countonme.observability.request_log import name_in_log
 from countonme.observability.tracebacks import told
 from countonme.serving.gunicorn_log import ServerLogger
 from devices.models import Device
-from devices.owned import change_set
+from ownership.models import change_set
 from products.models import Product
 
 NAME = "Grandmother's liver dumplings"

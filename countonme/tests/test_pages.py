@@ -4,7 +4,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from devices.owned import change_set
+from ownership.models import change_set
 from products.tests.factories import ProductFactory
 
 NEXT = re.compile(r'<(http://testserver/\S+)>; rel="next"')

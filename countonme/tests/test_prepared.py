@@ -13,9 +13,9 @@ from django.db.models.sql.compiler import SQLCompiler
 from countonme.api.renderers import JSONRenderer
 from countonme.db import compiled
 from countonme.db.compiled import Prepared, among, applied, update
-from devices.owned import change_set
 from food_entries.models import FoodEntry
 from food_entries.tests.factories import FoodEntryFactory
+from ownership.models import change_set
 from products.models import Portion, Product
 from products.tests.factories import ProductFactory
 

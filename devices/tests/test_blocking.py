@@ -9,8 +9,8 @@ from django.utils import timezone
 from countonme.api.errors import Conflict, DeviceBlocked, InvalidToken
 from devices import tokens, verdicts
 from devices.models import Device, Erasure
-from devices.owned import change_set
 from devices.tests.at_once import at_once
+from ownership.models import change_set
 from products.tests.factories import ProductFactory
 from sync.tests.phone import product, pulled, push, pushed
 

@@ -5,10 +5,10 @@ from html import unescape
 import pytest
 from django.utils import timezone
 
-from devices.owned import change_set
 from food_entries.chart import latest_day
 from food_entries.models import FoodEntry
 from food_entries.tests.factories import FoodEntryFactory
+from ownership.models import change_set
 from products.tests.factories import PortionFactory, ProductFactory
 from support.tests import entries
 from sync.tests.phone import pulled

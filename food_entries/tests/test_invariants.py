@@ -6,10 +6,10 @@ from decimal import Decimal
 import pytest
 from django.db import DataError, IntegrityError, connection, transaction
 
-from devices.owned import change_set
 from food_entries.models import FoodEntry
-from food_entries.nutrition import totals
 from food_entries.tests.factories import FoodEntryFactory
+from nutrition.amounts import totals
+from ownership.models import change_set
 
 CENT = Decimal("0.01")
 TOTALS = {"kcal": Decimal("183.89"), "protein": Decimal("6.04"), "carbs": Decimal("34.29"), "fat": Decimal("2.34")}

@@ -3,8 +3,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from devices.owned import change_set
 from food_entries.tests.factories import FoodEntryFactory
+from ownership.models import change_set
 
 ENTRIES = "/v1/food-entries"
 SUMMARY = f"{ENTRIES}/summary?from=2026-01-01&to=2026-01-31"

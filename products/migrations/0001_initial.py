@@ -7,8 +7,8 @@ import django.core.validators
 import django.db.models.deletion
 from django.db import migrations, models
 
-import products.gtin
-import products.names
+import nutrition.gtin
+import nutrition.names
 
 
 class Migration(migrations.Migration):
@@ -31,7 +31,7 @@ class Migration(migrations.Migration):
                 ("updated_at", models.DateTimeField(editable=False, null=True)),
                 ("deleted_at", models.DateTimeField(editable=False, null=True)),
                 ("name", models.CharField(max_length=100)),
-                ("name_key", products.names.NameKeyField()),
+                ("name_key", nutrition.names.NameKeyField()),
                 (
                     "kcal_100g",
                     models.IntegerField(
@@ -95,7 +95,7 @@ class Migration(migrations.Migration):
                             django.core.validators.RegexValidator(
                                 "^([0-9]{8}|[0-9]{12,14})\\Z", "A barcode has 8, 12, 13 or 14 digits.", "invalid"
                             ),
-                            products.gtin.validate_check_digit,
+                            nutrition.gtin.validate_check_digit,
                         ],
                     ),
                 ),
@@ -122,7 +122,7 @@ class Migration(migrations.Migration):
                 ("updated_at", models.DateTimeField(editable=False, null=True)),
                 ("deleted_at", models.DateTimeField(editable=False, null=True)),
                 ("name", models.CharField(max_length=100)),
-                ("name_key", products.names.NameKeyField()),
+                ("name_key", nutrition.names.NameKeyField()),
                 (
                     "grams",
                     models.DecimalField(

@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-import products.gtin
+import nutrition.gtin
 
 
 class Migration(migrations.Migration):
@@ -49,7 +49,7 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="product",
             constraint=models.CheckConstraint(
-                condition=models.Q(("barcode", None), products.gtin.IsGtin("barcode"), _connector="OR"),
+                condition=models.Q(("barcode", None), nutrition.gtin.IsGtin("barcode"), _connector="OR"),
                 name="product_barcode_is_a_gtin",
             ),
         ),

@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import factory
 
-from devices.owned import change_set
+from ownership.models import change_set
 from products.models import Portion, Product
 
 

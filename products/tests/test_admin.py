@@ -7,9 +7,9 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from devices.owned import change_set
 from devices.tests.at_once import at_once
 from food_entries.tests.factories import FoodEntryFactory
+from ownership.models import change_set
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
 from support.models import AuditEntry

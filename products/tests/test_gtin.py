@@ -1,7 +1,7 @@
 import pytest
 from django.core.exceptions import ValidationError
 
-from products.gtin import GTIN_VALIDATORS, check_digit
+from nutrition.gtin import GTIN_VALIDATORS, check_digit
 
 REAL = {
     "GTIN-8, GS1's example": "96385074",

@@ -4,8 +4,8 @@ from uuid import UUID, uuid4
 import pytest
 from django.utils.dateparse import parse_datetime
 
-from devices.owned import change_set
 from food_entries.tests.factories import FoodEntryFactory
+from ownership.models import change_set
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
 

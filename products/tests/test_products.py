@@ -6,8 +6,8 @@ import pytest
 from django.db import connection
 from django.utils.dateparse import parse_datetime
 
-from devices.owned import change_set
 from food_entries.tests.factories import FoodEntryFactory
+from ownership.models import change_set
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
 

@@ -3,8 +3,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from devices.conditional_reads import REPRESENTATION
-from devices.owned import change_set
+from ownership.etags import REPRESENTATION
+from ownership.models import change_set
 from products.models import Portion, Product
 from products.tests.factories import ProductFactory
 
@@ -44,7 +44,7 @@ PRODUCT = """\
 VERSION = 1
 
 CHANGED = (
-    "What clients read has changed. Raise devices.conditional_reads.REPRESENTATION, so that no phone keeps the old "
+    "What clients read has changed. Raise ownership.etags.REPRESENTATION, so that no phone keeps the old "
     "JSON, and take the new number and the new JSON in here, both together."
 )
 

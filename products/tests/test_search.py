@@ -5,9 +5,9 @@ import pytest
 from django.db import connection
 from django.db.models import Value
 
-from devices.owned import change_set
+from nutrition.names import Position, name_key
+from ownership.models import change_set
 from products.models import Product
-from products.names import Position, name_key
 from products.tests.factories import ProductFactory
 
 # What is searched for, and a name that contains it.

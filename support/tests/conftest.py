@@ -2,6 +2,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from devices.tests.conftest import bcrypt_runs, clock  # noqa: F401 - fixtures
+
 
 @pytest.fixture
 def root(db) -> Client:

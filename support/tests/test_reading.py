@@ -8,13 +8,13 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from devices.admin import DeviceAdmin
 from devices.models import Device
-from devices.owned import change_set
 from food_entries.models import FoodEntry
 from food_entries.tests.factories import FoodEntryFactory
+from ownership.models import change_set
 from products.models import Portion, Product
 from products.tests.factories import ProductFactory
+from support.admin import DeviceAdmin
 from support.audit import AuditedAdmin
 from support.models import AuditEntry
 
@@ -351,7 +351,7 @@ class TestADeviceThatIsMarkedDuringAnAct:
 
             return marked
 
-        monkeypatch.setattr("devices.owned_admin.change_set", mark_first(change_set))
+        monkeypatch.setattr("support.owned_admin.change_set", mark_first(change_set))
         monkeypatch.setattr(DeviceAdmin, "perform", mark_first(DeviceAdmin.perform))
 
     @pytest.mark.parametrize("act", ["change", "soft-delete"])

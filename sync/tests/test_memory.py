@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 
 from countonme.api import compression
-from devices.owned import change_set
 from food_entries.models import FoodEntry
+from ownership.models import change_set
 from products.tests.factories import ProductFactory
 from sync.tests.phone import ALL_STORED, entry, live, portion, product, pushed, revision
 from sync.views import SyncViewSet

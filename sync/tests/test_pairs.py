@@ -19,8 +19,8 @@ from django.utils import timezone
 from conftest import Phone
 from countonme.api.fields import parse_uuid
 from devices.models import Device
-from devices.owned import change_set, owned_models
 from food_entries.models import FoodEntry
+from ownership.models import change_set, owned_models
 from products.models import Portion, Product
 from sync.purge import purge_device
 from sync.tests.phone import entry, portion, product, push

@@ -7,8 +7,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from devices.models import Device, Erasure, Gap
-from devices.owned import change_set
 from food_entries.tests.factories import FoodEntryFactory
+from ownership.models import change_set
 from products.tests.factories import PortionFactory, ProductFactory
 from sync.tables import TABLES
 from sync.tests.phone import NOTHING, live, portion, product, pulled, pushed, revision

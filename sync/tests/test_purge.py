@@ -7,7 +7,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from devices.models import Device, Erasure
-from devices.owned import change_set, owned_models
+from ownership.models import change_set, owned_models
 from sync import purge
 from sync.tables import TABLES
 from sync.tests.phone import entry, live, portion, product, pulled, push, pushed, revision

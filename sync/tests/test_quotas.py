@@ -4,7 +4,7 @@ import pytest
 from django.utils import timezone
 
 from devices.models import Device
-from devices.tests.test_quotas import counted, counters
+from ownership.tests.test_quotas import counted, counters
 from sync.purge import purge
 from sync.tests.phone import ALL_STORED, entry, errors_of, live, portion, product, pushed, revision
 

@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 from django.core.management import call_command
 
-from devices.owned import owned_models
 from devices.tests.at_once import at_once, sent_at_once, statuses
+from ownership.models import owned_models
 from products.models import Product
 from sync.tables import TABLES
 from sync.tests.phone import ALL_STORED, entry, live, portion, product, pulled, push, pushed, revision

@@ -20,7 +20,7 @@ from countonme.api.errors import Conflict, InvalidToken
 from countonme.db import bulk
 from countonme.db.compiled import insert, update
 from devices.models import Device
-from devices.quotas import Quota
+from ownership.quotas import Quota
 
 _open: ContextVar["ChangeSet | None"] = ContextVar("open_change_set", default=None)
 

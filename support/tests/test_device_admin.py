@@ -7,8 +7,8 @@ import pytest
 from django.db import connection
 
 from devices.models import Device
-from devices.owned import change_set
 from food_entries.tests.factories import FoodEntryFactory
+from ownership.models import change_set
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
 from support.models import AuditEntry
@@ -136,7 +136,7 @@ class TestDevices:
         assert re.findall(r"/device/([0-9a-f-]{36})/change/", page) == sorted(ids)
 
     def test_are_counted_so_far_and_no_further(self, support, ids, monkeypatch):
-        monkeypatch.setattr("devices.changelist.COUNTED", 2)
+        monkeypatch.setattr("support.changelist.COUNTED", 2)
 
         page = support.get(DEVICES).content.decode()
 

@@ -2,7 +2,7 @@ from django.core.management.base import BaseCommand
 from django.db import transaction
 
 from devices.models import Device
-from devices.owned import owned_models
+from ownership.models import owned_models
 
 
 class Command(BaseCommand):

@@ -9,8 +9,8 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from devices.models import Device
-from devices.owned import change_set, owned_models
 from devices.tests.at_once import sent_at_once, statuses
+from ownership.models import change_set, owned_models
 
 BREAD = {"name": "Rye bread", "kcal_100g": 259}
 

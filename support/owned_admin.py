@@ -15,10 +15,10 @@ from django.utils.text import capfirst
 
 from countonme.api.errors import Conflict
 from countonme.api.fields import parse_uuid
-from devices.acts import GONE, LISTED, REFUSALS, Act, ActForm, ActsAdmin, ReasonField, in_words
-from devices.changelist import FoundById, StateFilter, begins, is_nearly_an_id
 from devices.models import Device
-from devices.owned import DeviceOwned, change_set
+from ownership.models import DeviceOwned, change_set
+from support.actions import GONE, LISTED, REFUSALS, Act, ActForm, ActsAdmin, ReasonField, in_words
+from support.changelist import FoundById, StateFilter, begins, is_nearly_an_id
 from support.models import AuditEntry
 
 # What a row is, rather than what it says: read-only.

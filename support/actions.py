@@ -16,9 +16,9 @@ from django.urls import path, reverse
 from rest_framework.exceptions import Throttled
 
 from countonme.api.errors import Conflict, InvalidToken, conflict_of
-from devices.masking import masked
-from devices.quotas import QuotaReached
+from ownership.quotas import QuotaReached
 from support.audit import AuditedAdmin
+from support.masking import masked
 
 GONE = (InvalidToken, ObjectDoesNotExist)  # the row or its device
 REFUSALS = (*GONE, Conflict, IntegrityError, QuotaReached, Throttled)
@@ -71,10 +71,10 @@ class ActsAdmin(AuditedAdmin):
     """An admin whose rows can be acted on, by whoever may, for a reason."""
 
     acts: tuple[Act, ...] = ()
-    change_form_template = "devices/admin/change_form.html"
+    change_form_template = "support/change_form.html"
 
     class Media:
-        css = {"all": ["devices/admin.css"]}
+        css = {"all": ["support/admin.css"]}
 
     def get_urls(self) -> list:
         return [
@@ -123,7 +123,7 @@ class ActsAdmin(AuditedAdmin):
                 form = self.act_form(None, row, reason=form.cleaned_data["reason"])
             else:
                 return self.after(request, row, act, secret)
-        return self.act_page(request, row, act, "devices/admin/act.html", form=form, refusal=refusal)
+        return self.act_page(request, row, act, "support/act.html", form=form, refusal=refusal)
 
     def act_form(self, sent, row: models.Model, **initial) -> forms.Form:
         return ActForm(sent, initial=initial)
@@ -136,7 +136,7 @@ class ActsAdmin(AuditedAdmin):
 
     def after(self, request, row: models.Model, act: Act, secret: str | None) -> HttpResponse:
         if secret is not None:
-            return self.act_page(request, row, act, "devices/admin/secret.html", secret=secret)
+            return self.act_page(request, row, act, "support/secret.html", secret=secret)
         self.message_user(request, f"{act.done}.", messages.SUCCESS)
         return HttpResponseRedirect(self.address(row))
 

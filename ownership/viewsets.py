@@ -12,10 +12,10 @@ from countonme.api.pagination import PageQuery, page
 from countonme.api.renderers import Answer
 from countonme.db.compiled import Prepared
 from countonme.middleware.body_limit import sent_data
-from devices.conditional_reads import ConditionalReads
 from devices.models import Device
-from devices.owned import DeviceOwned, change_set
-from devices.serializers import LiveRows, checked
+from ownership.etags import ConditionalReads
+from ownership.models import DeviceOwned, change_set
+from ownership.serializers import LiveRows, checked
 
 # What the methods of a row and of a list of rows do: `as_view(ROW)`.
 ROW = {"get": "retrieve", "put": "update", "patch": "update", "delete": "destroy"}

@@ -9,10 +9,10 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from devices.acts import ActsAdmin
 from devices.models import Device
-from devices.owned import change_set
 from food_entries.tests.factories import FoodEntryFactory
+from ownership.models import change_set
+from support.actions import ActsAdmin
 from sync.tests.phone import revision
 
 STATES = ("live", "blocked")

@@ -85,7 +85,7 @@ class FoundById(admin.ModelAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     paginator = CappedPaginator
-    change_list_template = "devices/admin/change_list.html"
+    change_list_template = "support/change_list.html"
     ordering = ("id",)
     sortable_by = ()
     search_fields = ("id",)

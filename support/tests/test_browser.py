@@ -12,9 +12,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 from devices.models import Device
-from devices.owned import change_set
 from food_entries.chart import latest_day
 from food_entries.tests.factories import FoodEntryFactory
+from ownership.models import change_set
 from products.tests.factories import PortionFactory, ProductFactory
 from support.tests import entries
 from sync.tests.phone import pulled

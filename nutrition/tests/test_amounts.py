@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import pytest
 
-from food_entries.nutrition import days, scaled, totals
+from nutrition.amounts import days, scaled, totals
 
 ONE_EACH = (1, 100.10, 10.01, 20.02, 5.05)
 NOTHING = {"entries": 0, "kcal": 0.0, "protein": 0.0, "carbs": 0.0, "fat": 0.0}

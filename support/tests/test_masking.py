@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from devices.masking import masked
 from devices.tokens import TOKEN
+from support.masking import masked
 
 RANDOM = Random(2028)
 TOKENS = [

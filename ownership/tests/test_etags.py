@@ -4,9 +4,10 @@ import pytest
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from devices import authentication, conditional_reads, verdicts
+from devices import authentication, verdicts
 from devices.models import Attempts, Device
 from food_entries.tests.factories import FoodEntryFactory
+from ownership import etags as conditional_reads
 from products.tests.factories import ProductFactory
 
 PRODUCTS = "/v1/products"

@@ -6,9 +6,9 @@ from django.db import IntegrityError, connection, transaction
 
 from countonme.api.errors import Conflict, InvalidToken
 from devices.models import Device, Erasure
-from devices.owned import OutsideChangeSet, change_set, owned_models
 from food_entries.models import FoodEntry
 from food_entries.tests.factories import FoodEntryFactory
+from ownership.models import OutsideChangeSet, change_set, owned_models
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
 

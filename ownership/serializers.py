@@ -1,0 +1,142 @@
+from functools import cache
+from threading import local
+from uuid import UUID
+
+from django.db import models
+from django.utils.functional import cached_property
+from rest_framework import serializers
+from rest_framework.fields import SkipField, empty
+
+from countonme.api.fields import AmountField, DayField, FlagField, IdField, OneOfField, TextField, WholeNumberField
+from countonme.db.compiled import Prepared, among
+from devices.models import Device
+from ownership.models import DeviceOwned
+
+
+class OwnedSerializer(serializers.ModelSerializer):
+    """Checks the shape of a device-owned row. The bounds are the model's; `Meta.fields` is what a client sees."""
+
+    serializer_field_mapping = {
+        **serializers.ModelSerializer.serializer_field_mapping,
+        models.BooleanField: FlagField,
+        models.CharField: TextField,
+        models.DateField: DayField,
+        models.DecimalField: AmountField,
+        models.IntegerField: WholeNumberField,
+        models.UUIDField: IdField,
+    }
+    serializer_choice_field = OneOfField
+
+    def run_validators(self, value) -> None:
+        """Look at each field alone: whether a row may stand beside the others is for the database to say."""
+
+    def to_internal_value(self, data) -> dict:
+        """Return the values of what was sent, as DRF does, in half its time: what may be missing, and is, is passed by.
+
+        It calls no `validate_<field>`: a field here says itself what it takes.
+        """
+        if not isinstance(data, dict):
+            return super().to_internal_value(data)  # which refuses it
+        values, errors = {}, {}
+        for name, field, is_optional in self.writable:
+            if is_optional and name not in data:
+                continue
+            try:
+                values[field.source] = field.run_validation(data.get(name, empty))
+            except serializers.ValidationError as error:
+                errors[name] = error.detail
+            except SkipField:
+                pass
+        if errors:
+            raise serializers.ValidationError(errors)
+        return values
+
+    @cached_property
+    def writable(self) -> list[tuple[str, serializers.Field, bool]]:
+        """The fields that are taken, and whether each may be missing."""
+        fields = {name: field for name, field in self.fields.items() if not field.read_only}
+        return [
+            (name, field, self.partial or (not field.required and field.default is empty))
+            for name, field in fields.items()
+        ]
+
+    def get_fields(self) -> dict:
+        fields = super().get_fields()
+        # A ModelSerializer would let PATCH change the key, which quietly inserts a second row. Whether an id is taken
+        # is for the primary key to say: the automatic validator looks among the live rows alone, and too early.
+        fields["id"] = IdField(required=False, read_only=self.partial, help_text="Yours, or ours.")
+        return fields
+
+
+def checked(serializer_class: type[serializers.Serializer], sent, view, row: DeviceOwned | None = None) -> dict:
+    """Return the values of a query or a body, for a new row or for a change of this one; raise ValidationError."""
+    serializer = kept(serializer_class, partial=row is not None)
+    serializer.instance, serializer._context = row, {"view": view}
+    try:
+        return serializer.run_validation(sent)
+    finally:
+        serializer.instance, serializer._context = None, {}
+
+
+def kept(serializer_class: type[serializers.Serializer], *, partial: bool) -> serializers.Serializer:
+    """Return the thread's serializer: to make one's fields takes longer than anything that they do."""
+    known, key = _serializers.__dict__, (serializer_class, partial)
+    if key not in known:
+        known[key] = serializer_class(partial=partial)
+    return known[key]
+
+
+_serializers = local()
+
+
+class LiveRows:
+    """The caller's live rows that a body names, each model's read with one query for a whole batch."""
+
+    def __init__(self, device: Device):
+        self.device = device
+        self.found: dict[type[DeviceOwned], dict[UUID, DeviceOwned | None]] = {}
+
+    def load(self, model: type[DeviceOwned], ids: set[UUID]) -> dict[UUID, DeviceOwned]:
+        """Return the rows of these ids that there are."""
+        known = self.found.setdefault(model, {})
+        missing = ids - known.keys()
+        if missing:
+            known.update(dict.fromkeys(missing))
+            rows = prepared_rows(model)(device=self.device.pk, **among("pk", missing))
+            known.update((row.pk, row) for row in rows)
+        return {row_id: known[row_id] for row_id in ids if known[row_id]}
+
+    def get(self, model: type[DeviceOwned], row_id: UUID | None) -> DeviceOwned | None:
+        return self.load(model, {row_id} - {None}).get(row_id)
+
+
+@cache
+def prepared_rows(model: type[DeviceOwned]) -> Prepared:
+    return Prepared(lambda device, **named: model.objects.for_device(device).filter(**named))
+
+
+def no_such(model: type[DeviceOwned]) -> str:
+    """Return what is said of a row that a body names and that the caller does not have."""
+    return f"There is no such {model._meta.verbose_name}."
+
+
+class LiveRowField(IdField):
+    """A row that the body names by its id, looked for among the caller's live rows and nowhere else.
+
+    Its value is the row. On update, the id that is stored already counts as not sent, whatever became of its row.
+    The rows come from the view's `live_rows`.
+    """
+
+    def __init__(self, model: type[DeviceOwned], **kwargs):
+        self.model = model
+        self.nowhere = no_such(model)
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data):
+        row_id = super().to_internal_value(data)
+        if self.parent.instance is not None and getattr(self.parent.instance, f"{self.source}_id") == row_id:
+            raise SkipField
+        row = self.context["view"].live_rows.get(self.model, row_id)
+        if row is None:
+            raise serializers.ValidationError(self.nowhere, "does_not_exist")
+        return row
