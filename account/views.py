@@ -1,6 +1,7 @@
 import uuid
 from datetime import timedelta
 
+from django.urls import reverse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.response import Response
@@ -45,7 +46,7 @@ class MeView(APIView):
         query.is_valid(raise_exception=True)
         erasure = Erasure.objects.request(request.user.pk, query.validated_data.get("erasure_id") or uuid.uuid4())
         ledger.try_to_add([ledger.Entry.of(erasure)])
-        return Response(status=204, headers={"Location": f"/v1/erasures/{erasure.pk}"})
+        return Response(status=204, headers={"Location": reverse("erasure", args=[erasure.pk])})
 
 
 @extend_schema(tags=["devices"])

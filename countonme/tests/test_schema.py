@@ -1,7 +1,8 @@
 import json
+import re
 
 import pytest
-from django.urls import URLPattern, get_resolver
+from django.urls import URLPattern, get_resolver, resolve
 from drf_spectacular.validation import validate_schema
 from jsonschema import Draft4Validator
 
@@ -68,6 +69,15 @@ class TestTheSchema:
 
         assert len(ours) >= 12
         assert len(ours) == len(DOCUMENT["paths"])
+
+    def test_has_a_named_route_for_every_path(self):
+        unnamed = [
+            match.route
+            for path in DOCUMENT["paths"]
+            if not (match := resolve(re.sub("{.*?}", "0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11", path))).url_name
+        ]
+
+        assert unnamed == []
 
     @pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS, ids=NAMES)
     def test_gives_every_error_its_body(self, path, method, operation):
