@@ -10,7 +10,7 @@ from countonme.api.compression import Body
 from countonme.api.renderers import as_json
 from devices.models import Device
 from sync.cursor import Cursor
-from sync.tables import TABLES, Table
+from sync.registry import SyncTable, tables
 from sync.turns import RowCount
 
 CHUNK = 1000  # rows that are read at a time
@@ -73,7 +73,7 @@ class Feed:
         self.whole = whole
         self.body = body
         self.count = RowCount(LARGE, on_large)
-        self.newer: dict[Table, JSONItems] = {}
+        self.newer: dict[SyncTable, JSONItems] = {}
 
     def write(self) -> None:
         """Write the response.
@@ -91,16 +91,16 @@ class Feed:
             self.body.write(b',"experimentalStrategy":"replacement"')
         self.body.write(b"}")
 
-    def write_by_table(self, write: Callable[[Table], None]) -> None:
+    def write_by_table(self, write: Callable[[SyncTable], None]) -> None:
         """Write an object that has what `write(table)` writes under the name of each table."""
         separator = b"{"
-        for table in TABLES:
+        for table in tables():
             self.body.write(b'%s"%s":' % (separator, table.name.encode()))
             write(table)
             separator = b","
         self.body.write(b"}")
 
-    def write_changes(self, table: Table) -> None:
+    def write_changes(self, table: SyncTable) -> None:
         """Write a table's changes. All live rows go into `updated`: `created` would revive rows that a user deleted."""
         self.body.write(b'{"created":[],"updated":[')
         updated, deleted = JSONItems(self.body), JSONItems()
@@ -122,7 +122,7 @@ class Feed:
         self.body.write(items.out.getbuffer())
         self.body.write(b"]")
 
-    def chunks(self, table: Table) -> Iterator[list[dict]]:
+    def chunks(self, table: SyncTable) -> Iterator[list[dict]]:
         """Return an iterator over the rows that the phone gets; those that may be tombstones have a `deleted_at`."""
         device, since = self.device.pk, self.cursor.since
         if self.cursor.is_lost:

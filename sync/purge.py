@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from countonme.db.bulk import in_batches
 from devices.models import Device
-from sync.tables import TABLES, Table
+from sync.registry import SyncTable, tables
 
 BATCH = 500  # rows in one statement: SQLite takes 999 parameters
 
@@ -26,7 +26,7 @@ def purge(before: datetime, *, commit: bool) -> Iterator[tuple[UUID, dict[str, i
 
 def devices_with_tombstones(before: datetime) -> list[UUID]:
     found: set[UUID] = set()
-    for table in TABLES:
+    for table in tables():
         old = table.model.all_objects.for_device(OuterRef("pk")).filter(deleted_at__lt=before)
         found.update(Device.objects.active().filter(Exists(old)).values_list("pk", flat=True))
     return sorted(found)
@@ -42,7 +42,7 @@ def purge_device(device_id: UUID, before: datetime) -> dict[str, int]:
     if device is None:
         return {}
     removed, through, row_counts = {}, device.purged_through, device.row_counts
-    for table in reversed(TABLES):
+    for table in reversed(tables()):
         gone = dict(unneeded(table, device_id, before).values_list("pk", "revision"))
         for ids in in_batches(list(gone), BATCH):
             table.model.all_objects.for_device(device_id).filter(pk__in=ids).purge()
@@ -53,10 +53,10 @@ def purge_device(device_id: UUID, before: datetime) -> dict[str, int]:
     return removed
 
 
-def unneeded(table: Table, device_id: UUID, before: datetime) -> QuerySet:
+def unneeded(table: SyncTable, device_id: UUID, before: datetime) -> QuerySet:
     """Return a device's old tombstones that no row refers to, live or not."""
     rows = table.model.all_objects.for_device(device_id).filter(deleted_at__lt=before)
-    for other in TABLES:
+    for other in tables():
         for column, model in other.references.items():
             if model is table.model:
                 rows = rows.exclude(

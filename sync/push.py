@@ -18,8 +18,8 @@ from ownership.serializers import no_such
 from sync.answer import Refused
 from sync.claims import refused_claims
 from sync.cursor import Cursor
+from sync.registry import Named, SyncTable, Values, tables
 from sync.sent import Sent, SentRow, read
-from sync.tables import TABLES, Named, Table, Values
 from sync.turns import RowCount
 
 LARGE = 2_000  # stored rows that are read
@@ -37,7 +37,7 @@ class PushConflict(Conflict):
 class IdsTaken(Exception):
     """Ids of new rows are not free: another device has them. Who, and what they are, nobody is told."""
 
-    def __init__(self, table: Table, ids: set[UUID]):
+    def __init__(self, table: SyncTable, ids: set[UUID]):
         super().__init__(table.name)
         self.table, self.ids = table, ids
 
@@ -59,10 +59,10 @@ def push(
     A body is parsed and read inside of `parsing`. As soon as more than LARGE stored rows have been read, `on_large` is
     called. If it raises an exception, nothing is stored, and the caller gets the exception.
     """
-    taken = {table: set() for table in TABLES}
+    taken = {table: set() for table in tables()}
     while True:
         with parsing:
-            sent, refused = read(next(bodies), TABLES)  # before the lock is taken: it takes a while
+            sent, refused = read(next(bodies), tables())  # before the lock is taken: it takes a while
         rows = sum(each.count for each in sent) + sum(map(len, refused.values()))
         try:
             with change_set(device, counts_rows=False) as changes:
@@ -96,7 +96,7 @@ class Push:
         device: Device,
         changes: ChangeSet,
         sent: list[Sent],
-        taken: dict[Table, set[UUID]],
+        taken: dict[SyncTable, set[UUID]],
         on_large: Callable[[], None],
     ):
         self.device, self.changes, self.quota, self.at = device, changes, changes.quota, changes.at

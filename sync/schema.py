@@ -4,14 +4,12 @@ from drf_spectacular.utils import OpenApiExample, inline_serializer
 from rest_framework import serializers
 
 from countonme.api.openapi import ErrorSerializer, FieldErrorSerializer
-from food_entries.serializers import ENTRY
-from products.serializers import PORTION, PRODUCT
-from sync.tables import TABLES, Table
+from sync.registry import SyncTable, tables
 
 
 def per_table(name: str, part, **kwargs) -> serializers.Serializer:
     """Return an object with `part(table)` under the name of each table."""
-    return inline_serializer(name, {table.name: part(table) for table in TABLES}, **kwargs)
+    return inline_serializer(name, {table.name: part(table) for table in tables()}, **kwargs)
 
 
 def ids(*_) -> serializers.ListField:
@@ -23,7 +21,7 @@ def sent_ids(*_) -> serializers.ListField:
     return serializers.ListField(child=serializers.CharField(), required=False)
 
 
-def changes(table: Table, *, required: bool) -> serializers.Serializer:
+def changes(table: SyncTable, *, required: bool) -> serializers.Serializer:
     """Return a table's lists: rows that are live, and ids of those that are not."""
     rows = {name: table.serializer_class(many=True, required=required) for name in ("created", "updated")}
     deleted = serializers.ListField(child=serializers.UUIDField(), required=required)
@@ -73,37 +71,28 @@ class ConflictSerializer(ErrorSerializer):
     conflicts = per_table("Conflicts", ids, help_text="What has changed since `last_pulled_at`, by table.")
 
 
-SHOWN = {"products": PRODUCT, "portions": PORTION}
-ROWS = {
-    table.name: {column: SHOWN[table.name][column] for column in table.columns}
-    for table in TABLES
-    if table.name in SHOWN
-}
 NOTHING = {"created": [], "updated": [], "deleted": []}
+
+
+def example_of(table: SyncTable, key: str) -> dict:
+    """Return an example of a table's changes: a row under this key, or a deletion."""
+    if table.example_deleted:
+        return {"deleted": [table.example_deleted]}
+    return {key: [{column: table.example[column] for column in table.columns}]} if table.example else {}
+
+
 PULLED_EXAMPLES = [
     OpenApiExample(
         "Changes",
         {
-            "changes": {
-                "products": NOTHING | {"updated": [ROWS["products"]]},
-                "portions": NOTHING | {"updated": [ROWS["portions"]]},
-                "food_entries": NOTHING | {"deleted": [ENTRY["id"]]},
-            },
+            "changes": {table.name: NOTHING | example_of(table, "updated") for table in tables()},
             "timestamp": 42,
         },
         response_only=True,
     )
 ]
 PUSH_EXAMPLES = [
-    OpenApiExample(
-        "Changes",
-        {
-            "products": {"created": [ROWS["products"]]},
-            "portions": {"created": [ROWS["portions"]]},
-            "food_entries": {"deleted": [ENTRY["id"]]},
-        },
-        request_only=True,
-    ),
+    OpenApiExample("Changes", {table.name: example_of(table, "created") for table in tables()}, request_only=True),
     OpenApiExample("Stored", {"experimentalRejectedIds": {}, "rejected": []}, response_only=True, status_codes=["200"]),
 ]
 

@@ -14,7 +14,7 @@ from countonme.middleware.body_limit import BodyTooComplex
 from ownership.models import DeviceOwned
 from ownership.serializers import kept
 from sync.answer import Refused
-from sync.tables import Table, Values
+from sync.registry import SyncTable, Values
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 LISTS = ("created", "updated", "deleted")
@@ -63,7 +63,7 @@ class Sent:
     At most `room` rows and deletions are accepted. An id is refused if it is malformed, or if there is no room.
     """
 
-    def __init__(self, table: Table, lists, room: int = MAX_ROWS):
+    def __init__(self, table: SyncTable, lists, room: int = MAX_ROWS):
         self.table, self.room = table, room
         self.rows: dict[UUID, SentRow] = {}
         self.refused: dict[str, list[dict]] = {}
@@ -138,7 +138,7 @@ class Sent:
         return self.faulty.setdefault(key, SentRow(NONE, NONE, exact=False, errors=errors))
 
 
-def read(body, tables: tuple[Table, ...]) -> tuple[list[Sent], Refused]:
+def read(body, tables: tuple[SyncTable, ...]) -> tuple[list[Sent], Refused]:
     """Return what was sent for each table, and the refused rows of tables that the server does not know.
 
     Raises ValidationError if it is not of the form that a push has: it would be acknowledged and stored nowhere.

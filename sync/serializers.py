@@ -7,9 +7,7 @@ from rest_framework import serializers
 
 from countonme.api.fields import IdField, QueryNumberField, parse_uuid
 from countonme.middleware.body_limit import loads
-from food_entries.models import FoodEntry
 from ownership.serializers import OwnedSerializer
-from products.serializers import PortionSerializer, ProductSerializer
 
 LAST_REVISION = 2**53 - 1  # up to which JavaScript counts
 
@@ -37,48 +35,6 @@ class RowSerializer(OwnedSerializer):
 
     def get_fields(self) -> dict:
         return super().get_fields() | {"id": RowIdField(help_text="Made by the phone.")}
-
-
-class ProductRow(RowSerializer, ProductSerializer):
-    """A food that the device keeps."""
-
-    portions = None
-
-    class Meta(ProductSerializer.Meta):
-        fields = ("id", "name", "kcal_100g", "protein_100g", "carbs_100g", "fat_100g", "barcode")
-
-
-class PortionRow(RowSerializer, PortionSerializer):
-    """Some grams of a product under a name."""
-
-    product_id = RowIdField()
-
-    class Meta(PortionSerializer.Meta):
-        fields = ("id", "product_id", "name", "grams", "is_default")
-
-
-class FoodEntryRow(RowSerializer):
-    """A record of what was eaten. `grams` is the weight of it all, whatever the portion and the quantity say."""
-
-    product_id = RowIdField()
-    portion_id = RowIdField(required=False, allow_null=True)
-
-    class Meta:
-        model = FoodEntry
-        fields = (
-            "id",
-            "product_id",
-            "portion_id",
-            "date",
-            "meal_type",
-            "quantity",
-            "grams",
-            "product_name",
-            "kcal",
-            "protein",
-            "carbs",
-            "fat",
-        )
 
 
 @extend_schema_field(

@@ -33,17 +33,17 @@ class TestRequirements:
         assert {name: version for name, version in unpinned.items() if pins().get(name) != version} == {}
 
 
-class TestRooms:
+class TestApps:
     def test_import_in_one_direction(self):
         order = [
             "countonme",
             "devices",
             "ownership",
+            "sync",
             "support",
             "nutrition",
             "products",
             "food_entries",
-            "sync",
             "account",
         ]
         wiring = {"settings.py", "urls.py"}

@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from sync.purge import purge
-from sync.tables import TABLES
+from sync.registry import tables
 from sync.tests.phone import ALL_STORED, entry, portion, product, pushed, revision
 
 COUNT = 4_000
@@ -63,7 +63,7 @@ def seconds_of(api, table: str, ids: list[str], of: dict) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize("table", [table.name for table in TABLES])
+@pytest.mark.parametrize("table", [table.name for table in tables()])
 def test_ids_that_collide_take_no_longer_than_random_ones(api, settings, table):
     settings.MAX_PORTIONS_PER_PRODUCT = 10 * COUNT
     of = product()

@@ -10,11 +10,11 @@ from devices.models import Device, Erasure, Gap
 from food_entries.tests.factories import FoodEntryFactory
 from ownership.models import change_set
 from products.tests.factories import PortionFactory, ProductFactory
-from sync.tables import TABLES
+from sync.registry import tables
 from sync.tests.phone import NOTHING, live, portion, product, pulled, pushed, revision
 
 SYNC = "/v1/sync"
-EMPTY = {table.name: NOTHING for table in TABLES}
+EMPTY = {table.name: NOTHING for table in tables()}
 
 
 @pytest.fixture
@@ -364,7 +364,7 @@ class TestItsQueries:
         new = [product() for _ in range(rows)]
         pushed(api, products={"created": new})
         pushed(api, revision(api), products={"deleted": [row["id"] for row in new[::2]]})
-        names = ", ".join(f'"{table.name}"' for table in TABLES)
+        names = ", ".join(f'"{table.name}"' for table in tables())
         path = SYNC + (query % names if "%s" in query else query)
 
         with CaptureQueriesContext(connection) as found:
@@ -372,7 +372,7 @@ class TestItsQueries:
 
         asked = [query["sql"] for query in found if "SAVEPOINT" not in query["sql"]]
         assert response.status_code == 200
-        assert len(asked) == 1 + 1 + len(TABLES)  # the device by its token, its row as of now, each table
+        assert len(asked) == 1 + 1 + len(tables())  # the device by its token, its row as of now, each table
 
 
 @pytest.mark.postgres

@@ -9,7 +9,7 @@ from django.utils import timezone
 from devices.models import Device, Erasure
 from ownership.models import change_set, owned_models
 from sync import purge
-from sync.tables import TABLES
+from sync.registry import tables
 from sync.tests.phone import entry, live, portion, product, pulled, push, pushed, revision
 
 LONG_AGO = timedelta(days=200)
@@ -27,7 +27,7 @@ def purged() -> str:
 
 def stored(device, table: str) -> set[str]:
     """Return the ids of the table's rows, live or not."""
-    (model,) = [each.model for each in TABLES if each.name == table]
+    (model,) = [each.model for each in tables() if each.name == table]
     return {str(pk) for pk in model.all_objects.for_device(device).values_list("pk", flat=True)}
 
 
@@ -131,7 +131,7 @@ class TestAPurge:
 
         purged()
 
-        assert [stored(device, table.name) for table in TABLES] == [set(), set(), set()]
+        assert [stored(device, table.name) for table in tables()] == [set(), set(), set()]
 
     def test_removes_the_rest_where_one_stays(self, api, device, rye, lunch, delete):
         oats = product(name="Oats")
@@ -253,7 +253,7 @@ class TestADryRun:
 def test_no_live_row_can_be_removed_by_it_even_if_it_is_asked_to(api, device, rye, everything):
     before = everything()
 
-    assert [table.model.all_objects.for_device(device).purge() for table in reversed(TABLES)] == [0, 0, 0]
+    assert [table.model.all_objects.for_device(device).purge() for table in reversed(tables())] == [0, 0, 0]
     assert everything() == before
 
 

@@ -8,7 +8,7 @@ from django.core.management import call_command
 from devices.tests.at_once import at_once, sent_at_once, statuses
 from ownership.models import owned_models
 from products.models import Product
-from sync.tables import TABLES
+from sync.registry import tables
 from sync.tests.phone import ALL_STORED, entry, live, portion, product, pulled, push, pushed, revision
 
 pytestmark = [
@@ -158,7 +158,7 @@ class TestAPull:
             rows = {name: changes["updated"] for name, changes in answer["changes"].items()}
             products = {row["id"] for row in rows["products"]}
             assert len(products) == answer["timestamp"] - 1
-            assert [len(rows[table.name]) for table in TABLES] == [len(products), len(products), 10 * len(products)]
+            assert [len(rows[table.name]) for table in tables()] == [len(products), len(products), 10 * len(products)]
             assert {row["product_id"] for row in rows["portions"] + rows["food_entries"]} == products
 
     def test_after_pull_adds_up_to_everything(self, api):

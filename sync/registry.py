@@ -1,31 +1,29 @@
-"""What syncs: an entry for each model that a device owns. The feed and the push know the models from here alone.
+"""What syncs: a table for each model that a device owns. The feed, the push and the purge know the models from here.
 
-An entry names the model's serializer, and with it the columns, their bounds and which of them are read-only. Rules that
-are the model's own are its methods.
+An app declares its tables in `sync_tables.py`, which is found like `admin.py`. A table names the model's serializer,
+and with it the columns, their bounds and which of them are read-only. Rules that are the model's own are its methods.
 """
 
 from collections.abc import Iterator
+from functools import cache
 from uuid import UUID
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Count, Q, QuerySet, UniqueConstraint
 
 from countonme.api.errors import refusal
 from countonme.db.compiled import Prepared
 from devices.models import Device
-from food_entries.models import FoodEntry
-from food_entries.serializers import without_portion
 from ownership.models import DeviceOwned
-from ownership.serializers import no_such
-from products.models import Portion
-from sync.serializers import FoodEntryRow, PortionRow, ProductRow, RowSerializer
+from sync.serializers import RowSerializer
 
 Values = dict[str, object]  # of writable columns, as they are stored
 Named = dict[str, DeviceOwned]  # the rows that values name anew, by the column that names them
 Settled = tuple[DeviceOwned, Values]
 
 
-class Table:
+class SyncTable:
     """How a model syncs."""
 
     name: str
@@ -34,6 +32,9 @@ class Table:
     part_of: str | None = None
     # Whether the server makes a part for each row that has none.
     each_whole_has_one = False
+    # Shown in the OpenAPI document: a row, or the id of one that is deleted.
+    example: dict | None = None
+    example_deleted: str | None = None
     # Columns whose value one row at a time may hold, and the value that stands for none.
     exclusive: Values = {}
 
@@ -159,65 +160,30 @@ class Table:
         yield from ()
 
 
-class Products(Table):
-    name = "products"
-    serializer_class = ProductRow
-    exclusive = {"barcode": None}
-
-
-class Portions(Table):
-    """Each live product has one default portion. Whether a portion is that is settled when all portions are known."""
-
-    name = "portions"
-    serializer_class = PortionRow
-    part_of = "product_id"
-    each_whole_has_one = True
-    exclusive = {"is_default": False}
-
-    def born(self, device: Device, row_id: UUID, values: Values, named: Named) -> Portion:
-        return super().born(device, row_id, values | {"is_default": False}, named)
-
-    def changed(self, row: Portion, values: Values, named: Named) -> Values:
-        return without(values, "is_default")
-
-    def settle(self, parts: list[Portion], claims: list[Portion], **of) -> Iterator[Settled]:
-        """The last one that became the default is it; else it stays, or passes to the oldest, or one is made."""
-        presents = [part for part in parts if part.is_default]
-        chosen = next(iter([*claims[-1:], *presents, *parts]), None) or Portion.of_100g(**of)
-        for part in parts or [chosen]:
-            yield part, {"is_default": part is chosen}
-
-
-class FoodEntries(Table):
-    """An entry takes the product's name and values when it is made or gets another product, never otherwise."""
-
-    name = "food_entries"
-    serializer_class = FoodEntryRow
-
-    def check(self, row: FoodEntry | None, values: Values, named: Named) -> None:
-        product_id, portion_id, quantity = (
-            values.get(name, getattr(row, name, None)) for name in ("product_id", "portion_id", "quantity")
-        )
-        if portion_id is None:
-            if quantity is not None:
-                raise without_portion()
-            return
-        # A portion that was not sent is of the product that is stored.
-        if product_id != named.get("portion_id", row).product_id:
-            raise refusal("portion_id", no_such(Portion), "does_not_exist")
-
-    def born(self, device: Device, row_id: UUID, values: Values, named: Named) -> FoodEntry:
-        return FoodEntry.draft(device, id=row_id, product=named["product_id"], **without(values, "product_id"))
-
-    def changed(self, row: FoodEntry, values: Values, named: Named) -> Values:
-        if values.get("product_id") in (None, row.product_id):
-            return values
-        return without(values, "product_id") | {"product": named["product_id"]}
-
-
 def without(values: Values, name: str) -> Values:
     return {column: value for column, value in values.items() if column != name}
 
 
-# What refers to others comes after them.
-TABLES = (Products(), Portions(), FoodEntries())
+_registered: list[SyncTable] = []
+
+
+def register(table: type[SyncTable]) -> type[SyncTable]:
+    """Have a table sync: `@register` on a class in an app's `sync_tables.py`."""
+    _registered.append(table())
+    tables.cache_clear()
+    return table
+
+
+@cache
+def tables() -> tuple[SyncTable, ...]:
+    """Return all tables. What refers to others comes after them."""
+    ordered: list[SyncTable] = []
+    waiting = list(_registered)
+    while waiting:
+        missing = {table.model for table in waiting}
+        ready = [table for table in waiting if not missing - {table.model} & set(table.references.values())]
+        if not ready:
+            raise ImproperlyConfigured(f"Tables refer to each other: {', '.join(table.name for table in waiting)}.")
+        ordered += ready
+        waiting = [table for table in waiting if table not in ready]
+    return tuple(ordered)

@@ -1,0 +1,63 @@
+from uuid import UUID
+
+from countonme.api.errors import refusal
+from devices.models import Device
+from food_entries.models import FoodEntry
+from food_entries.serializers import ENTRY, without_portion
+from ownership.serializers import no_such
+from products.models import Portion
+from sync.registry import Named, SyncTable, Values, register, without
+from sync.serializers import RowIdField, RowSerializer
+
+
+class FoodEntryRow(RowSerializer):
+    """A record of what was eaten. `grams` is the weight of it all, whatever the portion and the quantity say."""
+
+    product_id = RowIdField()
+    portion_id = RowIdField(required=False, allow_null=True)
+
+    class Meta:
+        model = FoodEntry
+        fields = (
+            "id",
+            "product_id",
+            "portion_id",
+            "date",
+            "meal_type",
+            "quantity",
+            "grams",
+            "product_name",
+            "kcal",
+            "protein",
+            "carbs",
+            "fat",
+        )
+
+
+@register
+class FoodEntries(SyncTable):
+    """An entry takes the product's name and values when it is made or gets another product, never otherwise."""
+
+    name = "food_entries"
+    serializer_class = FoodEntryRow
+    example_deleted = ENTRY["id"]
+
+    def check(self, row: FoodEntry | None, values: Values, named: Named) -> None:
+        product_id, portion_id, quantity = (
+            values.get(name, getattr(row, name, None)) for name in ("product_id", "portion_id", "quantity")
+        )
+        if portion_id is None:
+            if quantity is not None:
+                raise without_portion()
+            return
+        # A portion that was not sent is of the product that is stored.
+        if product_id != named.get("portion_id", row).product_id:
+            raise refusal("portion_id", no_such(Portion), "does_not_exist")
+
+    def born(self, device: Device, row_id: UUID, values: Values, named: Named) -> FoodEntry:
+        return FoodEntry.draft(device, id=row_id, product=named["product_id"], **without(values, "product_id"))
+
+    def changed(self, row: FoodEntry, values: Values, named: Named) -> Values:
+        if values.get("product_id") in (None, row.product_id):
+            return values
+        return without(values, "product_id") | {"product": named["product_id"]}

@@ -1,0 +1,59 @@
+from collections.abc import Iterator
+from uuid import UUID
+
+from devices.models import Device
+from products.models import Portion
+from products.serializers import PORTION, PRODUCT, PortionSerializer, ProductSerializer
+from sync.registry import Named, Settled, SyncTable, Values, register, without
+from sync.serializers import RowIdField, RowSerializer
+
+
+class ProductRow(RowSerializer, ProductSerializer):
+    """A food that the device keeps."""
+
+    portions = None
+
+    class Meta(ProductSerializer.Meta):
+        fields = ("id", "name", "kcal_100g", "protein_100g", "carbs_100g", "fat_100g", "barcode")
+
+
+class PortionRow(RowSerializer, PortionSerializer):
+    """Some grams of a product under a name."""
+
+    product_id = RowIdField()
+
+    class Meta(PortionSerializer.Meta):
+        fields = ("id", "product_id", "name", "grams", "is_default")
+
+
+@register
+class Products(SyncTable):
+    name = "products"
+    serializer_class = ProductRow
+    example = PRODUCT
+    exclusive = {"barcode": None}
+
+
+@register
+class Portions(SyncTable):
+    """Each live product has one default portion. Whether a portion is that is settled when all portions are known."""
+
+    name = "portions"
+    serializer_class = PortionRow
+    example = PORTION
+    part_of = "product_id"
+    each_whole_has_one = True
+    exclusive = {"is_default": False}
+
+    def born(self, device: Device, row_id: UUID, values: Values, named: Named) -> Portion:
+        return super().born(device, row_id, values | {"is_default": False}, named)
+
+    def changed(self, row: Portion, values: Values, named: Named) -> Values:
+        return without(values, "is_default")
+
+    def settle(self, parts: list[Portion], claims: list[Portion], **of) -> Iterator[Settled]:
+        """The last one that became the default is it; else it stays, or passes to the oldest, or one is made."""
+        presents = [part for part in parts if part.is_default]
+        chosen = next(iter([*claims[-1:], *presents, *parts]), None) or Portion.of_100g(**of)
+        for part in parts or [chosen]:
+            yield part, {"is_default": part is chosen}
