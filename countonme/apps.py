@@ -8,7 +8,7 @@ class CountOnMeConfig(AppConfig):
 
     def ready(self) -> None:
         from countonme import checks  # noqa: F401 - registers them
-        from countonme.api import path_converters as converters  # noqa: F401 - registers them
+        from countonme.api import path_converters  # noqa: F401 - registers them
         from countonme.observability import metrics
 
         if settings.METRICS_TOKEN:

@@ -138,7 +138,7 @@ if CACHES["default"]["BACKEND"] == "django.core.cache.backends.redis.RedisCache"
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["devices.authentication.DeviceTokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_PARSER_CLASSES": ["countonme.middleware.body_limit.StrictJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["countonme.api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["countonme.api.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "countonme.api.negotiation.JSONFirst",
     "DEFAULT_SCHEMA_CLASS": "countonme.api.openapi.ContractSchema",

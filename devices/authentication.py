@@ -7,7 +7,8 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import Throttled
 
 from countonme.api.errors import DeviceBlocked, InvalidToken
-from countonme.db.compiled import Prepared, once_more
+from countonme.db.availability import once_more
+from countonme.db.compiled import Prepared
 from countonme.observability import metrics
 from devices import tokens
 from devices.models import Device

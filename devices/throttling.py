@@ -12,7 +12,8 @@ from django.db.models import QuerySet
 from django.utils.crypto import salted_hmac
 from rest_framework.throttling import BaseThrottle
 
-from countonme.db.compiled import Prepared, once_more
+from countonme.db.availability import once_more
+from countonme.db.compiled import Prepared
 from devices.models import Attempts
 from devices.rates import parse_rate
 

@@ -1,8 +1,8 @@
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework.views import APIView
 
+from countonme.api.parsers import sent_data
 from countonme.api.renderers import Answer
-from countonme.middleware.body_limit import sent_data
 from devices.models import Device
 from devices.serializers import RegisterSerializer, TokenSerializer
 from devices.throttling import RegistrationThrottle, RotationThrottle

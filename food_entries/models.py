@@ -6,19 +6,12 @@ from django.db.models.functions import Abs
 from django.db.models.lookups import LessThan
 
 from countonme.api.fields import HUNDREDTH
+from countonme.db.constraints import bounds, within
 from devices.models import Device
 from nutrition.amounts import PER_100G, totals
+from nutrition.fields import KCAL_100G, NAME_LENGTH, NUTRIENT_100G, nutrient_field
 from ownership.models import DeviceOwned, LiveManager, OwnedQuerySet
-from products.models import (
-    KCAL_100G,
-    NAME_LENGTH,
-    NUTRIENT_100G,
-    Portion,
-    Product,
-    bounds,
-    nutrient_field,
-    within,
-)
+from products.models import Portion, Product
 
 GRAMS = (HUNDREDTH, 100_000)
 QUANTITY = (HUNDREDTH, 1000)

@@ -4,9 +4,9 @@ from rest_framework.decorators import action
 
 from countonme.api.errors import ValidationError
 from countonme.api.fields import sent_uuid
+from countonme.api.parsers import sent_data
 from countonme.api.renderers import Answer
 from countonme.db.compiled import Prepared
-from countonme.middleware.body_limit import sent_data
 from food_entries.models import FoodEntry
 from food_entries.serializers import (
     BATCH,

@@ -9,9 +9,9 @@ from rest_framework.viewsets import GenericViewSet
 from countonme.api.errors import NotFound
 from countonme.api.fields import sent_uuid
 from countonme.api.pagination import PageQuery, page
+from countonme.api.parsers import sent_data
 from countonme.api.renderers import Answer
 from countonme.db.compiled import Prepared
-from countonme.middleware.body_limit import sent_data
 from devices.models import Device
 from ownership.etags import ConditionalReads
 from ownership.models import DeviceOwned, change_set

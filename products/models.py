@@ -1,7 +1,6 @@
 from decimal import Decimal
 
 from django.conf import settings
-from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Length
@@ -9,35 +8,17 @@ from django.db.models.functions import Length
 from countonme.api.errors import Conflict
 from countonme.api.fields import HUNDREDTH
 from countonme.db.compiled import applied
+from countonme.db.constraints import bounds, within
 from devices.models import Device
+from nutrition.fields import KCAL_100G, NAME_LENGTH, NUTRIENT_100G, nutrient_field
 from nutrition.gtin import GTIN_VALIDATORS, IsGtin
 from nutrition.names import NameKeyField, Position, part_key
 from ownership.models import DeviceOwned, LiveManager, OwnedQuerySet
 from ownership.quotas import quota_reached
 
-NAME_LENGTH = (1, 100)  # SQLite has no word of its own on it
-KCAL_100G = (0, 1000)
-NUTRIENT_100G = (0, 100)
 PORTION_GRAMS = (HUNDREDTH, 10_000)
 
 models.CharField.register_lookup(Length)
-
-
-def bounds(limits: tuple) -> list:
-    """Return the validators that keep a field within its limits, which serializers and the admin share."""
-    return [MinValueValidator(limits[0]), MaxValueValidator(limits[1])]
-
-
-def within(field: str, limits: tuple) -> models.CheckConstraint:
-    """Return the database's own word on the same limits."""
-    condition = Q(**{f"{field}__gte": limits[0], f"{field}__lte": limits[1]})
-    return models.CheckConstraint(condition=condition, name=f"%(class)s_{field}_within_bounds")
-
-
-def nutrient_field(**kwargs) -> models.DecimalField:
-    """Grams of a nutrient in 100 g of a product, or null where nobody knows."""
-    shape = {"max_digits": 5, "decimal_places": 2, "null": True, "blank": True, "help_text": "g per 100 g."}
-    return models.DecimalField(**shape, validators=bounds(NUTRIENT_100G), **kwargs)
 
 
 class ProductQuerySet(OwnedQuerySet):

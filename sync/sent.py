@@ -10,7 +10,7 @@ from rest_framework.settings import api_settings
 
 from countonme.api.errors import ValidationError, flattened, refusal
 from countonme.api.fields import parse_uuid
-from countonme.middleware.body_limit import BodyTooComplex
+from countonme.api.parsers import BodyTooComplex
 from ownership.models import DeviceOwned
 from ownership.serializers import kept
 from sync.answer import Refused

@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from countonme.api.fields import IdField, QueryNumberField, parse_uuid
-from countonme.middleware.body_limit import loads
+from countonme.api.parsers import loads
 from ownership.serializers import OwnedSerializer
 
 LAST_REVISION = 2**53 - 1  # up to which JavaScript counts

@@ -10,8 +10,8 @@ from rest_framework.viewsets import ViewSet
 
 from countonme.api.compression import Body, accepts_gzip, gzip_if_accepted
 from countonme.api.negotiation import JSONFirst
+from countonme.api.parsers import StrictJSONParser, content_length, sent_bytes
 from countonme.db.postgresql import at_length
-from countonme.middleware.body_limit import StrictJSONParser, content_length, sent_bytes
 from countonme.observability import metrics
 from ownership.etags import ConditionalReads
 from ownership.serializers import checked

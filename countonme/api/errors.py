@@ -9,12 +9,14 @@ import sys
 
 from django.apps import apps
 from django.core.exceptions import SuspiciousOperation
-from django.db import IntegrityError, InterfaceError, OperationalError, models
+from django.db import IntegrityError, models
 from django.http import JsonResponse, UnreadablePostError
 from rest_framework import exceptions, status
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
+
+from countonme.db.availability import DATABASE_AWAY, LOCK_NOT_AVAILABLE, QUERY_CANCELED, code_of, is_away
 
 __all__ = [
     "Conflict",
@@ -28,8 +30,6 @@ __all__ = [
     "refusal",
 ]
 
-DATABASE_AWAY = (OperationalError, InterfaceError)
-OUR_MISTAKE = re.compile(r"no such (table|column|function)|has no column|syntax error")  # SQLite's OperationalErrors
 SQLITE_UNIQUE = re.compile(r"UNIQUE constraint failed: (.+)")
 
 log = logging.getLogger(__name__)
@@ -70,8 +70,7 @@ class InUse(Unavailable):
     log_line = "A statement waited too long for a lock and was ended"
 
 
-# PostgreSQL's codes for ending one statement. The database is there, and so is the connection.
-ENDED = {"57014": TooSlow, "55P03": InUse}
+ENDED = {QUERY_CANCELED: TooSlow, LOCK_NOT_AVAILABLE: InUse}
 
 
 def refusal(field: str, message: str, code: str) -> ValidationError:
@@ -106,14 +105,9 @@ def handler(error: Exception, context: dict | None = None) -> Response | None:
     return Response(body, status=error.status_code, headers=headers)
 
 
-def is_away(error: BaseException | None) -> bool:
-    """Say whether the database, rather than what it was asked, is the trouble."""
-    return isinstance(error, DATABASE_AWAY) and not ended(error) and not OUR_MISTAKE.search(str(error))
-
-
 def ended(error: BaseException | None) -> type[Unavailable] | None:
     """Return the 503 for a statement that PostgreSQL has ended; None for any other error."""
-    return ENDED.get(getattr(error.__cause__, "sqlstate", None)) if isinstance(error, DATABASE_AWAY) else None
+    return ENDED.get(code_of(error)) if isinstance(error, DATABASE_AWAY) else None
 
 
 def ended_statement(error: BaseException | None) -> Unavailable | None:

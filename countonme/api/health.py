@@ -5,9 +5,9 @@ from rest_framework import serializers
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from countonme.api.errors import DATABASE_AWAY, Unavailable, ended
+from countonme.api.errors import Unavailable, ended
 from countonme.api.openapi import ErrorSerializer
-from countonme.db.compiled import once_more
+from countonme.db.availability import DATABASE_AWAY, once_more
 from countonme.db.postgresql import is_there
 
 

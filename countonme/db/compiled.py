@@ -26,8 +26,7 @@ from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.numeric import FloatLoader
 from psycopg.types.string import TextLoader
 
-from countonme.api.errors import DATABASE_AWAY
-from countonme.observability import query_timer as database_time
+from countonme.observability import query_timer
 
 REMEMBERED = 1000  # rows that a kept cursor may hold on to
 FIELD_OF = {UUID: models.UUIDField(), date: models.DateField()}
@@ -88,23 +87,6 @@ def among(name: str, ids: Collection) -> dict[str, Any]:
     """Return the filter for those whose `name` is one of the ids. A list of one is none: PostgreSQL plans it anew."""
     ids = list(ids)
     return {name: ids[0]} if len(ids) == 1 else {f"{name}__any_of": ids}
-
-
-def once_more(read: Callable):
-    """Return what `read()` returns; where a kept connection has died with its server, ask once more on a new one.
-
-    For what comes first in a request, outside of any transaction.
-    """
-    connection = connections[DEFAULT_DB_ALIAS]  # `django.db.connection` would look it up at every use
-    kept = connection.connection
-    try:
-        return read()
-    except DATABASE_AWAY:
-        # One that was given up on, or never came about, is not asked again: whoever waits has waited long enough.
-        if connection.in_atomic_block or not getattr(kept, "broken", False):
-            raise
-        connection.close()
-        return read()
 
 
 class Prepared:
@@ -176,7 +158,7 @@ def filled(params: list, values: dict, connection) -> list:
 
 def fetch(cursor, size: int) -> list[tuple]:
     """Return the next rows of a server-side cursor. This is when the database does the work."""
-    with database_time.counted():
+    with query_timer.counted():
         return cursor.fetchmany(size)
 
 

@@ -1,27 +1,16 @@
-"""What comes in: bodies of a bounded size, and JSON in UTF-8."""
+"""Bodies have a bounded size, before any view sees them."""
 
-import json
-import re
 from contextlib import suppress
 from io import BytesIO
 
 from django.conf import settings
 from django.http import JsonResponse, UnreadablePostError
-from rest_framework import status
-from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
-from rest_framework.parsers import JSONParser
 
 from countonme.api.errors import bad_request
-from countonme.middleware.disconnects import has_disconnected
+from countonme.api.parsers import content_length
 
 CHUNK = 64 * 1024
 DRAINED_AT_MOST = 32 * 1024 * 1024
-# A parsed body takes up to a hundred times the memory of its bytes: `{}` is 64 bytes, and a pointer to it.
-MAX_CONTAINERS = 120_000  # objects and arrays in one body
-MAX_VALUES = 1_500_000  # values of any kind in one body, objects and arrays included
-
-# A string, which may be cut off, or a sign that another value follows. It never backtracks, whatever is sent.
-TOKEN = re.compile(rb'"[^"\\]*+(?:\\.?[^"\\]*+)*+"?|[\[{,]', re.DOTALL)
 
 
 class BodyMiddleware:
@@ -75,117 +64,3 @@ def encoded() -> JsonResponse:
     """A small body that is unpacked here could be a very large one."""
     answer = {"detail": "Bodies are taken as they are, without a Content-Encoding."}
     return JsonResponse(answer, status=415, headers={"Accept-Encoding": "identity"})
-
-
-class BodyTooComplex(APIException):
-    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
-    default_detail = (
-        f"The body holds more than {MAX_CONTAINERS:,} objects and arrays, or more than {MAX_VALUES:,} values."
-    )
-
-
-def sent_data(request):
-    """Return the parsed body of a DRF request; raise ParseError (400) if there is no body, or no client any more.
-
-    `request.data` is empty then, as if `{}` had been sent: a request whose body was lost would be acknowledged.
-    """
-    require_body(request)
-    data = request.data
-    require_client(request)
-    return data
-
-
-def require_body(request) -> None:
-    if request.stream is None:
-        raise ParseError("The body is missing.")
-
-
-def require_client(request) -> None:
-    """Raise ParseError if the client has disconnected after it sent the body: nothing is stored, and it tries again."""
-    if has_disconnected(request):
-        raise ParseError("The client has disconnected.")
-
-
-def sent_bytes(request) -> bytes:
-    """Return the body of a DRF request as it was sent, once; raise the same errors, and 415 if it is not JSON.
-
-    Neither it nor what is parsed from it stays in the request. DRF's requests, views and responses refer to each other
-    until Python's garbage collector finds them, and some large bodies would fill the memory until then.
-    """
-    require_body(request)
-    if request.negotiator.select_parser(request, request.parsers) is None:
-        raise UnsupportedMediaType(request.content_type)
-    sent = request.stream.read()
-    require_client(request)
-    return sent
-
-
-class StrictJSONParser(JSONParser):
-    """Read JSON as RFC 8259 has it: UTF-8, no NaN, no Infinity, and no more values than fit into memory.
-
-    A lone surrogate is let through: it is one text's fault, and the field that holds it says so.
-    """
-
-    def parse(self, stream, media_type=None, parser_context=None):
-        sent = stream.read()
-        if parser_context and is_cut_short(parser_context["request"], len(sent)):
-            raise ParseError("JSON parse error - the body is shorter than its Content-Length")
-        if is_too_complex(sent):
-            raise BodyTooComplex
-        try:
-            return loads(sent.decode())
-        except UnicodeDecodeError as error:
-            raise ParseError("JSON parse error - the body is not UTF-8") from error
-        except RecursionError as error:
-            raise ParseError("JSON parse error - nested too deeply") from error
-        except ValueError as error:
-            raise ParseError(f"JSON parse error - {error}") from error
-
-
-def is_too_complex(body: bytes) -> bool:
-    """Return whether a body of JSON holds more objects, arrays or values than are accepted, without parsing it."""
-    containers = body.count(b"{") + body.count(b"[")
-    if containers <= MAX_CONTAINERS and containers + body.count(b",") <= MAX_VALUES:
-        return False
-    # Brackets and commas in texts were counted too. This counts them exactly, and stops at the limits.
-    containers = commas = strings = 0
-    for token in TOKEN.finditer(body):
-        if token[0] == b",":
-            commas += 1
-        elif token[0] in (b"[", b"{"):
-            containers += 1
-        else:
-            strings += 1  # at most two for each value: a name, and the value itself
-        if containers > MAX_CONTAINERS or containers + commas > MAX_VALUES or strings > 2 * MAX_VALUES:
-            return True
-    return False
-
-
-def is_cut_short(request, length: int) -> bool:
-    """Say whether a client has hung up while it was sending: what came may be JSON all the same."""
-    return length < content_length(request)
-
-
-def content_length(request) -> int:
-    """Return the length that the request states, in bytes; 0 if it states none, or nonsense."""
-    try:
-        return int(request.META.get("CONTENT_LENGTH") or 0)
-    except ValueError:
-        return 0
-
-
-def loads(text: str):
-    try:
-        return _decoder.decode(text)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:
-        # Python refuses integers of more than 4,300 digits; as JSON they are fine, and out of every bound here.
-        return json.loads(text, parse_constant=_refuse, parse_int=float)
-
-
-def _refuse(constant: str):
-    raise json.JSONDecodeError(f"{constant} is not JSON", constant, 0)
-
-
-_decoder = json.JSONDecoder(parse_constant=_refuse)  # kept: `json.loads` would make one each time

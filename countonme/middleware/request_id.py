@@ -1,7 +1,7 @@
 import os
 import re
 
-from countonme.observability import request_log as access
+from countonme.observability import request_log
 from countonme.observability.log_format import request_id
 
 SANE = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
@@ -18,7 +18,7 @@ class RequestIdMiddleware:
         self.get_response = get_response
 
     def __call__(self, request):
-        started = access.began()
+        started = request_log.began()
         sent = request.META.get("HTTP_X_REQUEST_ID", "")
         request.id = sent if SANE.fullmatch(sent) else os.urandom(16).hex()
         token = request_id.set(request.id)
@@ -33,5 +33,5 @@ class RequestIdMiddleware:
                 response.content = b""
         if response.streaming and request.method == "HEAD":
             response.streaming_content = ()
-        access.ended(request, response, started)
+        request_log.ended(request, response, started)
         return response

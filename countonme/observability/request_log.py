@@ -9,8 +9,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from countonme.observability import metrics
-from countonme.observability import query_timer as database_time
+from countonme.observability import metrics, query_timer
 from countonme.observability.log_format import tell
 from countonme.observability.routes import route_of
 
@@ -19,7 +18,7 @@ log = getLogger("countonme.requests")
 
 def began() -> float:
     if metrics.instruments:
-        database_time.begin()
+        query_timer.begin()
     return perf_counter()
 
 

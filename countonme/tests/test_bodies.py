@@ -6,7 +6,8 @@ import pytest
 from django.http import HttpResponse
 from drf_spectacular.generators import SchemaGenerator
 
-from countonme.middleware.body_limit import MAX_CONTAINERS, MAX_VALUES, BodyMiddleware, is_too_complex
+from countonme.api.parsers import MAX_CONTAINERS, MAX_VALUES, is_too_complex
+from countonme.middleware.body_limit import BodyMiddleware
 
 ROW_ID = "0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11"
 

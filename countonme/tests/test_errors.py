@@ -10,8 +10,9 @@ from rest_framework.decorators import api_view, permission_classes
 from rest_framework.response import Response
 
 from countonme import urls
-from countonme.api.errors import InUse, TooSlow, is_away, server_error
+from countonme.api.errors import InUse, TooSlow, server_error
 from countonme.api.health import ReadyView
+from countonme.db.availability import is_away
 from devices.models import Device
 
 handler400, handler403, handler404, handler500 = urls.handler400, urls.handler403, urls.handler404, urls.handler500

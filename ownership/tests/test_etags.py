@@ -7,7 +7,7 @@ from django.utils import timezone
 from devices import authentication, verdicts
 from devices.models import Attempts, Device
 from food_entries.tests.factories import FoodEntryFactory
-from ownership import etags as conditional_reads
+from ownership import etags
 from products.tests.factories import ProductFactory
 
 PRODUCTS = "/v1/products"
@@ -178,7 +178,7 @@ class TestTheName:
         assert asked(api, known, Host="other.example").status_code == 200
 
     def test_holds_for_one_representation(self, api, known, monkeypatch):
-        monkeypatch.setattr(conditional_reads, "REPRESENTATION", conditional_reads.REPRESENTATION + 1)
+        monkeypatch.setattr(etags, "REPRESENTATION", etags.REPRESENTATION + 1)
 
         response = asked(api, known)
 

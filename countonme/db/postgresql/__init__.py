@@ -11,7 +11,7 @@ from contextvars import ContextVar
 
 from django.db import connection
 
-from countonme.db.compiled import once_more
+from countonme.db.availability import once_more
 
 LONG = 20  # times as long, for a statement on very many rows, and for SQLite's writers, which wait for each other
 A_DAY = 24 * 60 * 60  # seconds

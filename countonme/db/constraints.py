@@ -1,0 +1,16 @@
+"""The limits of a field, for validators and for the database."""
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+
+
+def bounds(limits: tuple) -> list:
+    """Return the validators that keep a field within its limits, which serializers and the admin share."""
+    return [MinValueValidator(limits[0]), MaxValueValidator(limits[1])]
+
+
+def within(field: str, limits: tuple) -> models.CheckConstraint:
+    """Return the database's own word on the same limits."""
+    condition = Q(**{f"{field}__gte": limits[0], f"{field}__lte": limits[1]})
+    return models.CheckConstraint(condition=condition, name=f"%(class)s_{field}_within_bounds")
