@@ -60,6 +60,16 @@ class TestApps:
         assert backward == []
 
 
+class TestTheArchitecturePage:
+    def test_names_files_and_functions_that_exist(self):
+        page = (ROOT / "docs/architecture.md").read_text()
+        steps = re.findall(r"`([\w/]+\.py)`: `(\w+)(?:\(\))?`", page)
+
+        assert len(steps) >= 15
+        for file, name in steps:
+            assert re.search(rf"^ *(?:def|class) {name}\b", (ROOT / file).read_text(), re.M), (file, name)
+
+
 class TestTheLinterOfMigrations:
     def test_refuses_what_old_code_cant_live_with(self):
         """Shown the first migrations, as if tables had rows by then."""
