@@ -131,9 +131,9 @@ def mark_from_ledger(entries: dict[str, ledger.Entry]) -> None:
     Each entry that the database lacks becomes an erasure. Without such a device it is complete: the device's id stays
     taken, and the receipt stays readable.
     """
-    known = Erasure.objects.values_list("device_hash", "pk")
-    hashes, ids = (set(column) for column in zip(*known.iterator(), strict=True)) if known.exists() else (set(), set())
-    missing = {device_hash: entry for device_hash, entry in entries.items() if device_hash not in hashes}
+    known = dict(Erasure.objects.values_list("device_hash", "pk").iterator())
+    ids = set(known.values())
+    missing = {device_hash: entry for device_hash, entry in entries.items() if device_hash not in known}
     devices = devices_by_hash(missing) if missing else {}
     now, erasures = timezone.now(), []
     for device_hash, entry in missing.items():
