@@ -195,7 +195,7 @@ SPECTACULAR_SETTINGS = {
         "sync.schema.close_push",
     ],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
-    "ENUM_NAME_OVERRIDES": {"MealType": "food_entries.models.FoodEntry.Meal"},
+    "ENUM_NAME_OVERRIDES": {"MealType": "food_entries.models.MealType"},
 }
 
 # --- static files: the admin's and the docs', served by the service itself ---------------------------

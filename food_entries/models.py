@@ -66,18 +66,19 @@ def taken_from(product: Product) -> dict:
     return {"product_id": product.pk, "product_name": product.name, **values}
 
 
+class MealType(models.TextChoices):
+    BREAKFAST = "breakfast"
+    LUNCH = "lunch"
+    DINNER = "dinner"
+    SNACKS = "snacks"
+
+
 class FoodEntry(DeviceOwned):
     """A record of what was eaten.
 
     It keeps the product's name and values as they were when it was logged, so that no later change of the product or
     the portion rewrites a day. `grams` is the weight of the whole entry.
     """
-
-    class Meal(models.TextChoices):
-        BREAKFAST = "breakfast"
-        LUNCH = "lunch"
-        DINNER = "dinner"
-        SNACKS = "snacks"
 
     quota_setting = "MAX_FOOD_ENTRIES"
 
@@ -95,7 +96,7 @@ class FoodEntry(DeviceOwned):
         max_digits=8, decimal_places=2, validators=bounds(GRAMS), help_text="Of the whole entry."
     )
     date = models.DateField(help_text="The client's calendar day.")
-    meal_type = models.CharField(max_length=9, choices=Meal, default=Meal.SNACKS)
+    meal_type = models.CharField(max_length=9, choices=MealType, default=MealType.SNACKS)
 
     product_name = models.CharField(max_length=NAME_LENGTH[1], editable=False)
     kcal_100g = models.IntegerField(editable=False)
@@ -140,9 +141,7 @@ class FoodEntry(DeviceOwned):
             models.CheckConstraint(
                 condition=Q(quantity=None) | Q(portion__isnull=False), name="food_entry_quantity_is_of_a_portion"
             ),
-            models.CheckConstraint(
-                condition=Q(meal_type__in=["breakfast", "lunch", "dinner", "snacks"]), name="food_entry_is_of_a_meal"
-            ),
+            models.CheckConstraint(condition=Q(meal_type__in=MealType.values), name="food_entry_is_of_a_meal"),
         ]
 
     def __str__(self) -> str:

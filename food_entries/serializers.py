@@ -6,7 +6,7 @@ from rest_framework import serializers
 from countonme.api.errors import refusal
 from countonme.api.fields import AmountField, DayField, OneOfField, rounded
 from countonme.api.pagination import PageQuery
-from food_entries.models import GRAMS, FoodEntry
+from food_entries.models import GRAMS, FoodEntry, MealType
 from ownership.serializers import LiveRowField, OwnedSerializer
 from products.models import Portion, Product
 
@@ -156,7 +156,7 @@ class DaysQuery(serializers.Serializer):
 
 class FoodEntryQuery(DaysQuery, PageQuery):
     date = DayField(required=False, help_text="One day. Not together with `from` or `to`.")
-    meal_type = OneOfField(FoodEntry.Meal.choices, required=False)
+    meal_type = OneOfField(MealType.choices, required=False)
 
     def validate(self, query: dict) -> dict:
         if "date" in query and query.keys() & {"first", "last"}:
