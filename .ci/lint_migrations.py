@@ -13,7 +13,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SQUAWK = Path(sys.executable).with_name("squawk")
-OURS = ("countonme", "devices", "products", "food_entries", "sync", "support")
 
 # The last migration of each app before the first release: until then no table had rows to lock, and no other code ran.
 BEFORE_THE_FIRST_RELEASE = {"devices": "0004", "products": "0004", "food_entries": "0004"}
@@ -48,6 +47,7 @@ def written_migrations() -> Iterator[tuple[str, str]]:
     import django
 
     django.setup()
+    from django.conf import settings
     from django.db import connection
     from django.db.migrations.loader import MigrationLoader
     from psycopg.sql import quote
@@ -62,7 +62,7 @@ def written_migrations() -> Iterator[tuple[str, str]]:
         migration = loader.graph.nodes[app, name]
         with connection.schema_editor(collect_sql=True, atomic=False) as editor:
             state = migration.apply(state, editor, collect_sql=True)
-        if app in OURS:
+        if app in settings.INSTALLED_APPS and (ROOT / app).is_dir():
             statements = "\n".join(editor.collected_sql)
             yield f"{app}.{name}", f"BEGIN;\n{statements}\nCOMMIT;\n" if migration.atomic else statements
 

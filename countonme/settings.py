@@ -27,6 +27,7 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
 
 # --- applications ---------------------------------------------------------------------------------
 
+# Our own come last, each after those that it imports.
 INSTALLED_APPS = [
     "support.apps.SupportAdminConfig",
     "django.contrib.auth",

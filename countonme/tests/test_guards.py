@@ -7,16 +7,16 @@ an offender.
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from django.conf import settings
+from django.apps import apps
 from django.urls import URLPattern, get_resolver, path
 from rest_framework.settings import api_settings
 from rest_framework.viewsets import ModelViewSet
 
 from account.views import ErasureView, MeView
 from countonme.api.schema_views import DocsView, SchemaView
+from countonme.tests.our_apps import our_apps, sources
 from devices.views import RegisterView, RotateView
 from ownership.models import owned_models
 from ownership.serializers import OwnedSerializer
@@ -29,17 +29,7 @@ WITHOUT_ROWS = {DocsView, ErasureView, MeView, RegisterView, RotateView, SchemaV
 # It has no queryset: all its queries begin with the caller, as the second guard and its own tests see to.
 OF_ALL_TABLES = {SyncViewSet}
 
-ROOMS = (
-    "countonme",
-    "devices",
-    "ownership",
-    "support",
-    "nutrition",
-    "products",
-    "food_entries",
-    "sync",
-    "account",
-)
+NOT_OWNED = {model.__name__ for model in apps.get_models()} - {model.__name__ for model in owned_models()}
 BIRTHS = {"add", "bulk_create", "create"}  # a new row names its device, and needs that device's change set
 SQL = re.compile(rf"\b(FROM|INTO|JOIN|UPDATE)\s+({'|'.join(model._meta.db_table for model in owned_models())})\b", re.I)
 
@@ -82,25 +72,11 @@ def bare(source: str, *, in_admin: bool = False) -> list[int]:
             "_base_manager",
         }:
             says = getattr(parents[node], "attr", None)
-            of_rows = ast.unparse(node.value) not in {
-                "Device",
-                "Attempts",
-                "AuditEntry",
-                "Erasure",
-                "Gap",
-                "LogEntry",
-                "Restore",
-            }
-            if of_rows and says not in {"for_device", *BIRTHS} and not in_admin:
+            if ast.unparse(node.value) not in NOT_OWNED and says not in {"for_device", *BIRTHS} and not in_admin:
                 lines.append(node.lineno)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL.search(node.value):
             lines.append(node.lineno)
     return lines
-
-
-def sources() -> list[Path]:
-    files = [file for room in ROOMS for file in sorted(Path(settings.BASE_DIR, room).rglob("*.py"))]
-    return [file for file in files if not {"tests", "migrations"} & set(file.parts)]
 
 
 def descendants(kind: type) -> Iterator[type]:
@@ -152,7 +128,7 @@ class TestEverySerializerOfRows:
 
 class TestNoFunction:
     def test_opens_a_device_owned_table_bare(self):
-        files = sources()
+        files = [file for app in our_apps() for file in sources(app)]
 
         assert sum("for_device" in file.read_text() for file in files) >= 5
         assert [
