@@ -19,6 +19,7 @@ from countonme.tests.served import live_database
 from devices import verdicts
 from devices.models import Device
 from ownership.models import owned_models
+from support.group import grant, permission_names
 
 
 def pytest_collection_modifyitems(items):
@@ -96,6 +97,8 @@ def support(db) -> Client:
     """The browser of a member of support, who has logged in."""
     if not Group.objects.filter(name="Support").exists():  # a test of several transactions empties all tables
         import_module("countonme.migrations.0001_support_group").make_group(apps)
+        for model in owned_models():
+            grant(apps, model._meta.app_label, model._meta.model_name, permission_names(model))
     member = User.objects.create_user("ada", is_staff=True)
     member.groups.add(Group.objects.get(name="Support"))
     client = Client()

@@ -1,6 +1,7 @@
 from django.db import migrations
 
-GROUP = "Support"
+from support.group import GROUP, grant
+
 MAY = {
     ("devices", "device"): {
         "view_device": "Can view device",
@@ -17,17 +18,8 @@ MAY = {
 
 
 def make_group(apps, schema_editor=None) -> None:
-    """Make the group, with permissions that Django itself makes only when all migrations are done: it keeps these."""
-    content_types = apps.get_model("contenttypes", "ContentType").objects
-    permissions = apps.get_model("auth", "Permission").objects
-    group, _ = apps.get_model("auth", "Group").objects.get_or_create(name=GROUP)
-    for (app_label, model), names in MAY.items():
-        content_type, _ = content_types.get_or_create(app_label=app_label, model=model)
-        for codename, name in names.items():
-            permission, _ = permissions.get_or_create(
-                content_type=content_type, codename=codename, defaults={"name": name}
-            )
-            group.permissions.add(permission)
+    for (app_label, model_name), names in MAY.items():
+        grant(apps, app_label, model_name, names)
 
 
 def remove_group(apps, schema_editor) -> None:
