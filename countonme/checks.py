@@ -10,14 +10,6 @@ from django.core.checks import Error, Tags, Warning, register
 
 TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{20,}")
 RATES = ("REGISTER_RATE", "ROTATE_RATE", "AUTH_FAILURE_RATE", "DEVICE_RATE", "LOGIN_FAILURE_RATE")
-QUOTAS = (
-    "MAX_PRODUCTS",
-    "MAX_PORTIONS",
-    "MAX_PORTIONS_PER_PRODUCT",
-    "MAX_FOOD_ENTRIES",
-    "NEW_ROWS_FIRST_DAY",
-    "NEW_ROWS_PER_DAY",
-)
 RATE = re.compile(r"[1-9][0-9]*/(s|sec|m|min|h|hour|d|day)")
 
 
@@ -49,15 +41,6 @@ def check_rates(app_configs, **kwargs) -> list:
         Error(f"{name} is not a rate.", hint="Write it like 10/min.", id="countonme.E002")
         for name in RATES
         if not RATE.fullmatch(getattr(settings, name))
-    ]
-
-
-@register(Tags.security)
-def check_quotas(app_configs, **kwargs) -> list:
-    return [
-        Error(f"{name} is not above 0.", hint="Leave it out for the default.", id="countonme.E012")
-        for name in QUOTAS
-        if getattr(settings, name) < 1
     ]
 
 
