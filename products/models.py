@@ -3,7 +3,6 @@ from decimal import Decimal
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Length
 
 from countonme.api.errors import Conflict
 from countonme.api.fields import HUNDREDTH
@@ -17,8 +16,6 @@ from ownership.models import DeviceOwned, LiveManager, OwnedQuerySet
 from ownership.quotas import quota_reached
 
 PORTION_GRAMS = (HUNDREDTH, 10_000)
-
-models.CharField.register_lookup(Length)
 
 
 class ProductQuerySet(OwnedQuerySet):

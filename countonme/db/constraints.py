@@ -3,6 +3,9 @@
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Length
+
+models.CharField.register_lookup(Length)  # for `within("name__length", …)`
 
 
 def bounds(limits: tuple) -> list:
