@@ -7,8 +7,8 @@ import os
 
 import django
 
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "countonme.settings")
 os.environ.update(
-    DJANGO_SETTINGS_MODULE="countonme.settings",
     ALLOWED_HOSTS="",
     AUTH_FAILURE_RATE="1000/min",
     BCRYPT_ROUNDS="4",

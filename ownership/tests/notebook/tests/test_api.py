@@ -1,0 +1,105 @@
+from uuid import uuid4
+
+import pytest
+from django.urls import reverse
+from drf_spectacular.generators import SchemaGenerator
+
+
+class TestARoute:
+    @pytest.mark.parametrize(
+        ("name", "arguments", "path"),
+        [
+            ("notes", {}, "/v1/notes"),
+            ("note", {"pk": uuid4()}, "/v1/notes/{pk}"),
+            ("lines", {"note_id": uuid4()}, "/v1/notes/{note_id}/lines"),
+            ("line", {"pk": uuid4()}, "/v1/lines/{pk}"),
+        ],
+    )
+    def test_has_a_name(self, name, arguments, path):
+        assert reverse(name, kwargs=arguments) == path.format(**arguments)
+
+
+class TestANote:
+    def test_is_created_changed_listed_and_deleted(self, api, note):
+        address = f"/v1/notes/{note['id']}"
+
+        changed = api.patch(address, {"title": "Party"})
+
+        assert changed.json()["title"] == api.get(address).json()["title"] == "Party"
+        assert [one["title"] for one in api.get("/v1/notes").json()] == ["Party"]
+        assert api.delete(address).status_code == 204
+        assert api.get(address).status_code == 404
+
+    def test_takes_its_lines_with_it(self, api, note, line):
+        api.delete(f"/v1/notes/{note['id']}")
+
+        assert api.get(f"/v1/lines/{line['id']}").status_code == 404
+
+    def test_has_a_title(self, api):
+        response = api.post("/v1/notes", {"title": ""})
+
+        assert response.status_code == 422
+        assert response.json()["errors"][0]["loc"] == ["title"]
+
+
+class TestAnotherDevice:
+    def test_gets_404(self, api, stranger, note, line, everything):
+        before = everything()
+
+        for address in (f"/v1/notes/{note['id']}", f"/v1/lines/{line['id']}"):
+            for answer in (
+                stranger.get(address),
+                stranger.patch(address, {"title": "Mine", "text": "Mine"}),
+                stranger.delete(address),
+            ):
+                assert answer.status_code == 404
+        assert stranger.post(f"/v1/notes/{note['id']}/lines", {"text": "Mine"}).status_code == 404
+        assert stranger.get("/v1/notes").json() == []
+        assert everything() == before
+
+
+class TestARead:
+    @pytest.mark.parametrize("address", ["/v1/notes", "/v1/notes/{note_id}", "/v1/notes/{note_id}/lines"])
+    def test_is_304_until_something_changes(self, api, note, line, address):
+        address = address.format(**line)
+        etag = api.get(address)["ETag"]
+
+        unchanged = api.get(address, headers={"If-None-Match": etag})
+        api.patch(f"/v1/lines/{line['id']}", {"text": "Rye bread"})
+        changed = api.get(address, headers={"If-None-Match": etag})
+
+        assert (unchanged.status_code, changed.status_code) == (304, 200)
+        assert changed["ETag"] != etag
+
+
+class TestAQuota:
+    def test_limits_the_notes(self, api, settings, note):
+        settings.MAX_NOTES = 1
+
+        response = api.post("/v1/notes", {"title": "Another"})
+
+        assert response.status_code == 507
+        assert response.json()["detail"] == "A device can have 1 notes. Deleted ones count until they are purged."
+
+    def test_limits_the_lines(self, api, settings, note, line):
+        settings.MAX_LINES = 1
+
+        assert api.post(f"/v1/notes/{note['id']}/lines", {"text": "Butter"}).status_code == 507
+
+
+class TestTheDocument:
+    @pytest.fixture
+    def document(self) -> dict:
+        return SchemaGenerator().get_schema(request=None, public=True)
+
+    def test_has_the_calls(self, document):
+        assert {"/v1/notes", "/v1/notes/{id}", "/v1/notes/{note_id}/lines", "/v1/lines/{id}"} <= document[
+            "paths"
+        ].keys()
+
+    def test_has_the_tables_of_sync(self, document):
+        schemas = document["components"]["schemas"]
+
+        for name in ("PulledChanges", "PushedChangesRequest", "Conflicts"):
+            assert {"notes", "lines"} <= schemas[name]["properties"].keys()
+        assert schemas["LineRow"]["properties"].keys() == {"id", "note_id", "text"}

@@ -1,0 +1,57 @@
+import pytest
+
+from ownership.tests.notebook.models import Line, Note
+from support.models import AuditEntry
+from support.tests import entries
+
+
+def page(row, act: str = "change") -> str:
+    return f"/admin/notebook/{row._meta.model_name}/{row.pk}/{act}/"
+
+
+def send(support, row, act: str = "change", **sent):
+    """Send the form of a page, as support sees the row now."""
+    seen = type(row).all_objects.get(pk=row.pk).revision
+    return support.post(page(row, act), {"reason": "She asked for it.", "seen": seen, **sent})
+
+
+class TestAMemberOfSupport:
+    @pytest.mark.parametrize("fixture", ["stored_note", "stored_line"])
+    def test_opens_the_page_of_a_row(self, support, request, fixture):
+        row = request.getfixturevalue(fixture)
+
+        response = support.get(page(row))
+
+        assert response.status_code == 200
+        assert AuditEntry.objects.get().object_id == str(row.pk)
+
+    @pytest.mark.parametrize(("fixture", "column"), [("stored_note", "title"), ("stored_line", "text")])
+    def test_corrects_a_row(self, support, request, fixture, column):
+        row = request.getfixturevalue(fixture)
+
+        send(support, row, **{column: "Corrected"})
+
+        row.refresh_from_db()
+        assert getattr(row, column) == "Corrected"
+        assert entries.said() == [f"Corrected {column}. She asked for it."]
+
+    def test_deletes_and_restores_a_row(self, support, api, stored_line):
+        address = f"/v1/lines/{stored_line.pk}"
+
+        send(support, stored_line, "soft-delete")
+        deleted = api.get(address)
+        send(support, stored_line, "restore")
+        restored = api.get(address)
+
+        assert (deleted.status_code, restored.status_code) == (404, 200)
+        assert entries.said() == ["Deleted. She asked for it.", "Restored. She asked for it."]
+
+    def test_sees_how_many_rows_a_device_has(self, support, device, line):
+        response = support.get(f"/admin/devices/device/{device.pk}/change/").content.decode()
+
+        assert "Notes: 1 live, 0 deleted" in response
+        assert "<p>Lines: 1 of 10,000</p>" in response
+
+    @pytest.mark.parametrize("model", [Note, Line])
+    def test_can_not_add_a_row(self, support, model):
+        assert support.get(f"/admin/notebook/{model._meta.model_name}/add/").status_code == 403
