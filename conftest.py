@@ -93,14 +93,20 @@ def other(stranger) -> Device:
 
 
 @pytest.fixture
-def support(db) -> Client:
-    """The browser of a member of support, who has logged in."""
+def support_group(db) -> Group:
+    """The group Support, as migrations create it."""
     if not Group.objects.filter(name="Support").exists():  # a test of several transactions empties all tables
         import_module("countonme.migrations.0001_support_group").make_group(apps)
         for model in owned_models():
             grant(apps, model._meta.app_label, model._meta.model_name, permission_names(model))
+    return Group.objects.get(name="Support")
+
+
+@pytest.fixture
+def support(support_group) -> Client:
+    """The browser of a member of support, who has logged in."""
     member = User.objects.create_user("ada", is_staff=True)
-    member.groups.add(Group.objects.get(name="Support"))
+    member.groups.add(support_group)
     client = Client()
     client.force_login(member)
     return client

@@ -1,0 +1,65 @@
+"""What belongs to a model that a device owns, all over the project."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth.models import Permission
+from django.urls import URLPattern, get_resolver
+
+from ownership.models import DeviceOwned, owned_models
+from ownership.viewsets import DeviceOwnedViewSet
+from support.owned_admin import OwnedAdmin
+from sync.registry import tables
+
+DOCS = Path(settings.BASE_DIR, "docs/sync.md")
+
+
+def lacking(model: type[DeviceOwned]) -> list[str]:
+    """Return what a model lacks, each as a line that says where to add it."""
+    meta = model._meta
+    name = meta.object_name
+    quotas = (getattr(model, "quota_setting", None), model.quota_per_parent_setting)
+    permissions = {f"{action}_{meta.model_name}" for action in ("view", "change")}
+    granted = Permission.objects.filter(
+        group__name="Support", content_type__app_label=meta.app_label, content_type__model=meta.model_name
+    )
+    there = {
+        f"a table in {meta.app_label}/sync_tables.py": model in {table.model for table in tables()},
+        f"an OwnedAdmin in {meta.app_label}/admin.py": isinstance(admin.site._registry.get(model), OwnedAdmin),
+        f"a route to a viewset of {name} in {meta.app_label}/urls.py, or the include() of that": any(
+            getattr(view, "model", None) is model for view in routed_viewsets(get_resolver().url_patterns)
+        ),
+        f"let_support_correct({meta.label!r}) in a migration": permissions
+        <= set(granted.values_list("codename", flat=True)),
+        f"a `quota_setting` of {name}": quotas[0] is not None,
+        f"a line for `{meta.db_table}` in the table of {DOCS.name}": f"| `{meta.db_table}` |" in DOCS.read_text(),
+    }
+    there |= {f"the setting {quota}": hasattr(settings, quota) for quota in quotas if quota}
+    there |= {
+        f"a place after {parent._meta.object_name}, to which it refers": is_before(parent, model)
+        for parent in owned_parents(model)
+    }
+    return [part for part, is_there in there.items() if not is_there]
+
+
+def routed_viewsets(patterns) -> Iterator[type[DeviceOwnedViewSet]]:
+    for pattern in patterns:
+        if isinstance(pattern, URLPattern):
+            view = getattr(pattern.callback, "cls", None)
+            if view and issubclass(view, DeviceOwnedViewSet):
+                yield view
+        else:
+            yield from routed_viewsets(pattern.url_patterns)
+
+
+def owned_parents(model: type[DeviceOwned]) -> list[type[DeviceOwned]]:
+    related = [field.related_model for field in model._meta.concrete_fields if field.is_relation]
+    return [parent for parent in related if issubclass(parent, DeviceOwned) and parent is not model]
+
+
+def is_before(parent: type[DeviceOwned], model: type[DeviceOwned]) -> bool:
+    """Return whether the parent comes first. An erasure goes through the models backwards, and removes parts first."""
+    models = owned_models()
+    return models.index(parent) < models.index(model)

@@ -1,0 +1,55 @@
+import pytest
+from django.contrib import admin
+
+from ownership.tests import completeness
+from ownership.tests.completeness import lacking
+from ownership.tests.notebook.models import Line, Note
+from sync import registry
+from sync.registry import tables
+
+DOCS = {
+    Note: "a line for `notes` in the table of sync.md",
+    Line: "a line for `lines` in the table of sync.md",
+}
+
+
+@pytest.fixture
+def forgotten(monkeypatch, settings, support_group):
+    """Take away all that the project has of notes and lines, but for their models."""
+    others = [table for table in tables() if table.model not in (Note, Line)]
+    monkeypatch.setattr(registry, "_registered", others)
+    tables.cache_clear()
+    for model in (Note, Line):
+        monkeypatch.delitem(admin.site._registry, model)
+    support_group.permissions.clear()
+    settings.ROOT_URLCONF = "countonme.urls"
+    monkeypatch.delattr(Note, "quota_setting")
+    del settings.MAX_LINES_PER_NOTE
+    yield
+    tables.cache_clear()
+
+
+class TestTheNotebook:
+    @pytest.mark.parametrize("model", [Note, Line])
+    def test_lacks_only_a_line_in_the_docs(self, support_group, model):
+        assert lacking(model) == [DOCS[model]]
+
+
+class TestAModel:
+    def test_is_shown_with_all_that_it_lacks(self, forgotten):
+        assert lacking(Note) == [
+            "a table in notebook/sync_tables.py",
+            "an OwnedAdmin in notebook/admin.py",
+            "a route to a viewset of Note in notebook/urls.py, or the include() of that",
+            "let_support_correct('notebook.Note') in a migration",
+            "a `quota_setting` of Note",
+            DOCS[Note],
+        ]
+
+    def test_is_shown_without_its_setting(self, forgotten):
+        assert "the setting MAX_LINES_PER_NOTE" in lacking(Line)
+
+    def test_is_shown_before_what_it_refers_to(self, monkeypatch, support_group):
+        monkeypatch.setattr(completeness, "owned_models", lambda: [Line, Note])
+
+        assert lacking(Line) == [DOCS[Line], "a place after Note, to which it refers"]

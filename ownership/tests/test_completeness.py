@@ -1,0 +1,10 @@
+import pytest
+
+from ownership.models import owned_models
+from ownership.tests.completeness import lacking
+
+
+class TestEveryOwnedModel:
+    @pytest.mark.parametrize("model", owned_models(), ids=lambda model: model._meta.label)
+    def test_lacks_nothing(self, support_group, model):
+        assert lacking(model) == []
