@@ -1,7 +1,7 @@
 from django.conf import settings
 from django.core.checks import Error, Tags, register
 
-from ownership.models import owned_models
+from ownership.models import DeviceOwned, owned_models
 
 DAILY = ("NEW_ROWS_FIRST_DAY", "NEW_ROWS_PER_DAY")
 
@@ -10,12 +10,24 @@ DAILY = ("NEW_ROWS_FIRST_DAY", "NEW_ROWS_PER_DAY")
 def check_quotas(app_configs, **kwargs) -> list:
     return [
         Error(f"{name} is not above 0.", hint="Leave it out for the default.", id="countonme.E012")
-        for name in (*quota_settings(), *DAILY)
-        if getattr(settings, name) < 1
+        for name in (*DAILY, *(name for model in owned_models() for name in quota_settings(model)))
+        if getattr(settings, name, 1) < 1
     ]
 
 
-def quota_settings() -> list[str]:
-    """Return the names of the settings that limit the rows of each model."""
-    named = [(model.quota_setting, model.quota_per_parent_setting) for model in owned_models()]
-    return [name for names in named for name in names if name]
+@register
+def check_models_have_quotas(app_configs, **kwargs) -> list:
+    return [
+        Error(
+            f"{model._meta.label} has no quota.",
+            hint="Name a setting in its `quota_setting`, and give it a default in countonme/settings.py.",
+            id="countonme.E014",
+        )
+        for model in owned_models()
+        if not hasattr(model, "quota_setting") or not all(hasattr(settings, name) for name in quota_settings(model))
+    ]
+
+
+def quota_settings(model: type[DeviceOwned]) -> list[str]:
+    """Return the names of the settings that limit the rows of a model."""
+    return [name for name in (getattr(model, "quota_setting", None), model.quota_per_parent_setting) if name]

@@ -5,12 +5,14 @@ from uuid import uuid4
 
 import pytest
 from django.apps import apps
+from django.core.checks import run_checks
 from django.core.management import call_command
 from django.utils import timezone
 
 from devices.models import Device
 from devices.tests.at_once import sent_at_once, statuses
 from ownership.models import change_set, owned_models
+from products.models import Product
 
 BREAD = {"name": "Rye bread", "kcal_100g": 259}
 
@@ -49,13 +51,14 @@ class TestTheCounters:
         slice_id = str(uuid4())
         api.post(f"/v1/products/{bread['id']}/portions", {"id": slice_id, "name": "Slice", "grams": 35})
         api.post("/v1/food-entries", [{"product_id": bread["id"], "grams": 1, "date": "2026-01-05"}] * 3)
-        assert counters(device) == counted(device) == {"products": 1, "portions": 2, "food_entries": 3}
+        before = counted(device)
+        assert counters(device) == before == before | {"products": 1, "portions": 2, "food_entries": 3}
 
         api.patch(f"/v1/products/{bread['id']}", {"kcal_100g": 3})
         api.delete(f"/v1/portions/{slice_id}")
         api.delete(f"/v1/products/{bread['id']}")
 
-        assert counters(device) == counted(device) == {"products": 1, "portions": 2, "food_entries": 3}
+        assert counters(device) == counted(device) == before
 
     def test_are_not_changed_by_what_is_refused_or_sent_again(self, api, device, bread):
         before = counters(device)
@@ -265,6 +268,14 @@ class TestEveryModelThatADeviceOwns:
     def test_has_a_quota(self, settings):
         for model in owned_models():
             assert getattr(settings, model.quota_setting) > 0, model
+
+    def test_is_refused_at_the_start_without_a_quota(self, settings, monkeypatch):
+        monkeypatch.delattr(Product, "quota_setting")
+        del settings.MAX_PORTIONS_PER_PRODUCT
+
+        faults = [fault.msg for fault in run_checks() if fault.id == "countonme.E014"]
+
+        assert faults == ["products.Product has no quota.", "products.Portion has no quota."]
 
     def test_is_counted_however_a_row_is_added(self, device):
         with change_set(device) as changes:
