@@ -7,4 +7,6 @@ from ownership.tests.completeness import lacking
 class TestEveryOwnedModel:
     @pytest.mark.parametrize("model", owned_models(), ids=lambda model: model._meta.label)
     def test_lacks_nothing(self, support_group, model):
-        assert lacking(model) == []
+        missing = lacking(model)
+
+        assert not missing, f"{model._meta.label} lacks {'; '.join(missing)}"
