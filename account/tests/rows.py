@@ -1,5 +1,6 @@
 from food_entries.tests.factories import FoodEntryFactory
 from ownership.models import owned_models
+from ownership.tests.factories import factories
 from products.tests.factories import PortionFactory, ProductFactory
 
 
@@ -9,8 +10,12 @@ def rows_of(device_id) -> list:
 
 
 def add_rows(device) -> None:
-    """Give the device rows of each model: two products, three portions, one entry."""
+    """Give the device rows of each model. Of products there are two, of portions three, and one of any other."""
     entry = FoodEntryFactory(device=device, product__name="Insulin shake")
     PortionFactory(product=entry.product)
     ProductFactory(device=device)
+    added = {type(row) for row in rows_of(device)}
+    for factory in factories():
+        if factory._meta.model not in added:
+            factory(device=device)
     assert {type(row) for row in rows_of(device)} == set(owned_models())

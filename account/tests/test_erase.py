@@ -69,14 +69,16 @@ class TestErase:
     def test_removes_all_rows_and_the_device(self, device, other, erase):
         for each in (device, other):
             add_rows(each)
+        theirs = set(rows_of(other))
         mark(device)
 
         said = erase()
 
         assert rows_of(device) == []
         assert not Device.objects.filter(pk=device.pk).exists()
-        assert said == "Erased 1 devices: removed 1 food entries, 3 portions, 2 products.\n"
-        assert len(rows_of(other)) == 6
+        assert said.startswith("Erased 1 devices: removed ")
+        assert {"1 food entries", "3 portions", "2 products"} <= set(said.partition("removed ")[2][:-2].split(", "))
+        assert set(rows_of(other)) == theirs
 
     def test_removes_deleted_rows_too(self, device, erase):
         add_rows(device)
@@ -114,22 +116,24 @@ class TestErase:
 
     def test_removes_no_row_of_a_device_that_is_not_marked(self, device, erase):
         add_rows(device)
+        rows = set(rows_of(device))
 
         said = erase()
 
-        assert len(rows_of(device)) == 6
+        assert set(rows_of(device)) == rows
         assert said == "Erased 0 devices: removed no rows.\n"
 
     def test_removes_many_rows_in_batches(self, device, erase, monkeypatch):
         monkeypatch.setattr(erasures, "BATCH", 2)
         add_rows(device)
+        rows = len(rows_of(device))
         mark(device)
         removed, remove = [], OwnedQuerySet.erase
         monkeypatch.setattr(OwnedQuerySet, "erase", lambda rows: removed.append(remove(rows)) or removed[-1])
 
         erase()
 
-        assert removed == [1, 2, 1, 2]  # an entry, three portions, two products
+        assert (max(removed), sum(removed)) == (2, rows)
 
     def test_goes_on_with_the_next_device_if_one_fails(self, device, other, erase, monkeypatch, log):
         for each in (device, other):
@@ -181,7 +185,7 @@ class TestErase:
 
         erase()
 
-        assert during == [False] * 3
+        assert set(during) == {False}
         assert checks_foreign_keys()
 
     def test_removes_every_model_that_a_device_owns_after_those_that_refer_to_it(self):
@@ -276,6 +280,7 @@ class TestAKilledErasure:
         """Whichever statement is the last one, the next run completes the erasure."""
         monkeypatch.setattr(erasures, "BATCH", 2)
         add_rows(other)
+        theirs = set(rows_of(other))
         for nth in range(1, 100):
             erased = Device.objects.create(pk=uuid4(), token_hash="x")
             add_rows(erased)
@@ -294,7 +299,7 @@ class TestAKilledErasure:
             assert not Device.objects.filter(pk=erased.pk).exists()
 
         assert nth > 8
-        assert len(rows_of(other)) == 6
+        assert set(rows_of(other)) == theirs
 
     def test_is_not_shown_as_complete(self, anonymous, device, erase):
         add_rows(device)

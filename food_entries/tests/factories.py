@@ -4,7 +4,8 @@ from decimal import Decimal
 import factory
 
 from food_entries.models import FoodEntry
-from products.tests.factories import OwnedFactory, ProductFactory
+from ownership.tests.factories import OwnedFactory
+from products.tests.factories import ProductFactory
 
 
 class FoodEntryFactory(OwnedFactory):

@@ -2,24 +2,8 @@ from decimal import Decimal
 
 import factory
 
-from ownership.models import change_set
+from ownership.tests.factories import OwnedFactory
 from products.models import Portion, Product
-
-
-class OwnedFactory(factory.django.DjangoModelFactory):
-    """Makes a row in a change set of its device's, like everyone else."""
-
-    class Meta:
-        abstract = True
-
-    @classmethod
-    def _create(cls, model_class, *args, **kwargs):
-        with change_set(kwargs["device"]):
-            return cls.born(model_class, **kwargs)
-
-    @classmethod
-    def born(cls, model_class, **kwargs):
-        return model_class.objects.create(**kwargs)
 
 
 class ProductFactory(OwnedFactory):
@@ -40,12 +24,12 @@ class ProductFactory(OwnedFactory):
 
 
 class PortionFactory(OwnedFactory):
-    """A portion. It belongs to the device of its `product`."""
+    """A portion. Its product, unless given, is new; it belongs to the product's device."""
 
     class Meta:
         model = Portion
 
-    product = None
     device = factory.LazyAttribute(lambda portion: portion.product.device)
+    product = factory.SubFactory(ProductFactory, device=factory.SelfAttribute("..device"))
     name = factory.Sequence("Portion {:04d}".format)
     grams = Decimal("40.00")

@@ -1,0 +1,26 @@
+import factory
+from django.utils.module_loading import autodiscover_modules
+
+from ownership.models import change_set
+
+
+class OwnedFactory(factory.django.DjangoModelFactory):
+    """Creates a row in a change set of its `device`. A subclass needs nothing else to create one."""
+
+    class Meta:
+        abstract = True
+
+    @classmethod
+    def _create(cls, model_class, *args, **kwargs):
+        with change_set(kwargs["device"]):
+            return cls.born(model_class, **kwargs)
+
+    @classmethod
+    def born(cls, model_class, **kwargs):
+        return model_class.objects.create(**kwargs)
+
+
+def factories() -> list[type[OwnedFactory]]:
+    """Return the factories of all owned models, from `tests/factories.py` of each app."""
+    autodiscover_modules("tests.factories")
+    return OwnedFactory.__subclasses__()
