@@ -9,6 +9,7 @@ from django.contrib.auth.models import Permission
 from django.urls import URLPattern, get_resolver
 
 from ownership.models import DeviceOwned, owned_models
+from ownership.tests.factories import factories
 from ownership.viewsets import DeviceOwnedViewSet
 from support.owned_admin import OwnedAdmin
 from sync.registry import tables
@@ -33,6 +34,7 @@ def lacking(model: type[DeviceOwned]) -> list[str]:
         ),
         f"let_support_correct({meta.label!r}) in a migration": permissions
         <= set(granted.values_list("codename", flat=True)),
+        f"an OwnedFactory in {meta.app_label}/tests/factories.py": model in {each._meta.model for each in factories()},
         f"a `quota_setting` of {name}": quotas[0] is not None,
         f"a line for `{meta.db_table}` in the table of {DOCS.name}": f"| `{meta.db_table}` |" in DOCS.read_text(),
     }
