@@ -1,5 +1,6 @@
 from django.db import models
 
+from countonme.api.errors import Conflict
 from countonme.db.constraints import within
 from ownership.models import DeviceOwned
 
@@ -30,7 +31,6 @@ class Line(DeviceOwned):
     """A part of a note."""
 
     quota_setting = "MAX_LINES"
-    quota_per_parent_setting = "MAX_LINES_PER_NOTE"
 
     note = models.ForeignKey(Note, on_delete=models.PROTECT, db_index=False)
     text = models.CharField(max_length=TEXT_LENGTH[1])
@@ -43,3 +43,8 @@ class Line(DeviceOwned):
 
     def __str__(self) -> str:
         return self.text
+
+    def restore(self) -> None:
+        if self.note.deleted_at is not None:
+            raise Conflict("Its note is deleted. Restore that first.")
+        super().restore()

@@ -7,7 +7,6 @@ INSTALLED_APPS = [*INSTALLED_APPS, "ownership.tests.notebook"]
 ROOT_URLCONF = "ownership.tests.notebook.project_urls"
 MAX_NOTES = 1000
 MAX_LINES = 10_000
-MAX_LINES_PER_NOTE = 100
 
 # The run that starts this one is still using its own test database.
 if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":

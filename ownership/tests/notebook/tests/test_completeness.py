@@ -24,7 +24,7 @@ def forgotten(monkeypatch, settings, support_group):
     support_group.permissions.clear()
     settings.ROOT_URLCONF = "countonme.urls"
     monkeypatch.delattr(Note, "quota_setting")
-    del settings.MAX_LINES_PER_NOTE
+    del settings.MAX_LINES
     yield
     tables.cache_clear()
 
@@ -47,7 +47,7 @@ class TestAModel:
         ]
 
     def test_is_shown_without_its_setting(self, forgotten):
-        assert "the setting MAX_LINES_PER_NOTE" in lacking(Line)
+        assert "the setting MAX_LINES" in lacking(Line)
 
     def test_is_shown_before_what_it_refers_to(self, monkeypatch, support_group):
         monkeypatch.setattr(completeness, "owned_models", lambda: [Line, Note])

@@ -46,6 +46,15 @@ class TestAMemberOfSupport:
         assert (deleted.status_code, restored.status_code) == (404, 200)
         assert entries.said() == ["Deleted. She asked for it.", "Restored. She asked for it."]
 
+    def test_can_not_restore_a_line_of_a_deleted_note(self, support, api, stored_line):
+        api.delete(f"/v1/notes/{stored_line.note_id}")
+
+        send(support, stored_line, "restore")
+
+        stored_line.refresh_from_db()
+        assert stored_line.deleted_at is not None
+        assert entries.said() == []
+
     def test_sees_how_many_rows_a_device_has(self, support, device, line):
         response = support.get(f"/admin/devices/device/{device.pk}/change/").content.decode()
 

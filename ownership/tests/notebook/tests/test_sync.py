@@ -55,7 +55,7 @@ class TestAPush:
         assert errors_of(answer) == [("lines", theirs["id"], [("note_id", "does_not_exist")])]
 
     def test_rejects_what_is_over_a_quota(self, api, settings, note):
-        settings.MAX_LINES_PER_NOTE = 1
+        settings.MAX_LINES = 1
         first, second = line(note), line(note)
 
         answer = pushed(api, lines={"created": [first, second]})
