@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Outcome:
-    """What a run has done."""
+    """The result of a run."""
 
     erased: int = 0  # devices
     failed: int = 0
@@ -149,8 +149,7 @@ def mark_from_ledger(entries: dict[str, ledger.Entry]) -> None:
         erasures.append(erasure)
     with transaction.atomic():
         for batch in in_batches(list(devices.values()), BATCH):
-            marked = Device.objects.filter(pk__any_of=batch)
-            marked.update(deleted_at=now, token_hash="", next_token_hash=None)
+            Device.objects.filter(pk__any_of=batch).mark_for_erasure(now)
         Erasure.objects.bulk_create(erasures, batch_size=BATCH)
 
 

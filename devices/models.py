@@ -35,6 +35,10 @@ class DeviceQuerySet(models.QuerySet):
         """Return the devices that are not marked for erasure."""
         return self.filter(deleted_at=None)
 
+    def mark_for_erasure(self, at: datetime) -> int:
+        """Hide the devices and have their tokens refused; return their number."""
+        return self.update(deleted_at=at, token_hash="", next_token_hash=None)
+
 
 class DeviceManager(models.Manager.from_queryset(DeviceQuerySet)):
     def register(self, device_id: UUID) -> str:
@@ -230,7 +234,7 @@ class ErasureManager(models.Manager):
             if among is not None:
                 list(marked.select_for_update())  # a change set that is under way ends first: what it wrote counts
                 marked = among.filter(pk=device_id)
-            if not marked.update(deleted_at=now, token_hash="", next_token_hash=None):
+            if not marked.mark_for_erasure(now):
                 raise InvalidToken
             return self.create(pk=erasure_id, device_hash=hash_of(device_id), device_id=device_id, requested_at=now)
 

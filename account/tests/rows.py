@@ -10,7 +10,7 @@ def rows_of(device_id) -> list:
 
 
 def add_rows(device) -> None:
-    """Give the device rows of each model. Of products there are two, of portions three, and one of any other."""
+    """Give the device rows of each model: two products, three portions, and one row of each other model."""
     entry = FoodEntryFactory(device=device, product__name="Insulin shake")
     PortionFactory(product=entry.product)
     ProductFactory(device=device)
