@@ -20,40 +20,40 @@ NODE := clients/watermelondb
 test-clients: .venv/run key
 	@command -v npm >/dev/null || { echo "Node with npm is not installed: test-clients needs version 20 or newer." >&2; exit 1; }
 	@$(MAKE) --no-print-directory $(NODE)/node_modules/.package-lock.json
-	$(if $(DATABASE_URL),BENCH_POSTGRES=$(dir $(DATABASE_URL))) $(BIN)/python -m clients.live npm --silent --prefix $(NODE) test
+	$(if $(DATABASE_URL),BENCH_POSTGRES=$(dir $(DATABASE_URL))) $(BIN)/python -m tests.e2e.clients.live npm --silent --prefix $(NODE) test
 
 # A backup, its restore, and what phones have left after it. Needs PostgreSQL, as above, and pg_dump.
 rehearse-restore: .venv/run key
-	$(if $(DATABASE_URL),BENCH_POSTGRES=$(dir $(DATABASE_URL))) $(BIN)/python -m clients.rehearsal
+	$(if $(DATABASE_URL),BENCH_POSTGRES=$(dir $(DATABASE_URL))) $(BIN)/python -m tests.e2e.restore
 
 $(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json
 	cd $(NODE) && npm ci --silent
 	@touch $@
 
 # Whether the service does what its own document says, for SCHEMA_SECONDS. Needs PostgreSQL, as test-clients does.
-SCHEMATHESIS := clients/schemathesis
+SCHEMATHESIS := tests/e2e/schema
 SCHEMA_SECONDS ?= 45
 
 test-schema: .venv/run key $(SCHEMATHESIS)/.venv/run
-	$(if $(DATABASE_URL),BENCH_POSTGRES=$(dir $(DATABASE_URL))) $(BIN)/python -m clients.live \
-	  $(BIN)/python -m clients.schemathesis.run --max-time $(SCHEMA_SECONDS) $(ARGS)
+	$(if $(DATABASE_URL),BENCH_POSTGRES=$(dir $(DATABASE_URL))) $(BIN)/python -m tests.e2e.clients.live \
+	  $(BIN)/python -m tests.e2e.schema.run --max-time $(SCHEMA_SECONDS) $(ARGS)
 
 # Whether anything that was acknowledged gets lost, or anything of an erased device stays, while workers, the database,
 # connections and `manage.py erase` die, for FAULT_SECONDS.
 # Needs PostgreSQL's programs, of which it starts one of its own.
 faults: .venv/run key
-	$(BIN)/python -m benchmarks.faults $(ARGS)
+	$(BIN)/python -m tests.e2e.faults $(ARGS)
 
 # Whether honest devices are still served while hostile ones attack, for ABUSE_SECONDS; docs/abuse.md. Needs PostgreSQL's
 # programs, as above.
 abuse: .venv/run key
-	$(BIN)/python -m benchmarks.abuse $(ARGS)
+	$(BIN)/python -m tests.e2e.abuse $(ARGS)
 
 # What docs/scaling.md says, tried on machines of its own: the tests behind PgBouncer, of which ARGS chooses, and what is
-# in deploy/scaling. Needs PostgreSQL's programs, pgbouncer, nginx and redis-server.
+# in tests/e2e/scaling. Needs PostgreSQL's programs, pgbouncer, nginx and redis-server.
 scaling: .venv/dev key
-	$(BIN)/python -m deploy.scaling.pooled $(BIN)/pytest --reuse-db $(ARGS)
-	$(BIN)/pytest deploy/scaling
+	$(BIN)/python -m tests.e2e.scaling.pooled $(BIN)/pytest --reuse-db $(ARGS)
+	$(BIN)/pytest tests/e2e/scaling
 
 lint: .venv/dev key
 	$(BIN)/ruff format --check .

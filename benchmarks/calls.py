@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from benchmarks.data import DAYS, FIRST_DAY, LAST_DAY, MANY_PRODUCTS, Data, Device
-from benchmarks.servers import Server
+from tests.harness.servers import Server
 
 NEW_PRODUCT = {"name": "Rye bread", "kcal_100g": 259, "protein_100g": 8.5, "carbs_100g": 48.3, "fat_100g": 3.3}
 

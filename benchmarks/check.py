@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from benchmarks.calls import CALLS, Call, Request, asked, conditional
 from benchmarks.data import Data
-from benchmarks.servers import Server
+from tests.harness.servers import Server
 
 MADE_ANEW = {"id", "product_id", "created_at", "token"}  # in what is created, each service says something else
 

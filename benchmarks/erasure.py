@@ -27,13 +27,13 @@ from uuid import UUID, uuid4
 import psycopg
 
 from benchmarks import scale
-from benchmarks.abuse.attacks import Caller
-from benchmarks.abuse.honest import PAUSE, Phone, Sample
-from benchmarks.abuse.preparation import ENTRIES, PORTIONS, PRODUCTS, Preparation
 from benchmarks.data import copied, vacuum
-from benchmarks.machine import description
-from benchmarks.processes import ROOT, Postgres, folder_of_owner, postgres
-from benchmarks.servers import Server, migrate, ours, running, say
+from tests.e2e.abuse.attacks import Caller
+from tests.e2e.abuse.honest import PAUSE, Phone, Sample
+from tests.e2e.abuse.preparation import ENTRIES, PORTIONS, PRODUCTS, Preparation
+from tests.harness.machine import description
+from tests.harness.processes import ROOT, Postgres, folder_of_owner, postgres
+from tests.harness.servers import Server, migrate, ours, running, say
 
 RESULTS = Path(__file__).with_name("erasure.md")
 DATABASE = "countonme"

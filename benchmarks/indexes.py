@@ -17,9 +17,9 @@ from pathlib import Path
 import psycopg
 
 from benchmarks import data
-from benchmarks.machine import description
 from benchmarks.scale import fill
-from benchmarks.servers import OURS_BIN, ROOT, databases, migrate_ours, our_environment, say, url_of
+from tests.harness.machine import description
+from tests.harness.servers import OURS_BIN, ROOT, databases, migrate_ours, our_environment, say, url_of
 
 RESULTS = Path(__file__).with_name("indexes.md")
 DATABASE = "bench_indexes"

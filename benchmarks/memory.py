@@ -11,8 +11,8 @@ from pathlib import Path
 
 from benchmarks import data, wrk
 from benchmarks.calls import every_token, mixed
-from benchmarks.machine import description, rss_of
-from benchmarks.servers import Server, databases, migrate_ours, ours, running, say, url_of
+from tests.harness.machine import description, rss_of
+from tests.harness.servers import Server, databases, migrate_ours, ours, running, say, url_of
 
 RESULTS = Path(__file__).with_name("memory.md")
 DATABASE = "bench_memory"

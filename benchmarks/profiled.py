@@ -14,7 +14,7 @@ from contextlib import redirect_stderr
 
 from benchmarks import data
 from benchmarks.calls import CALLS, Call, Request
-from benchmarks.servers import ROOT, databases, migrate_ours, our_environment, say, url_of
+from tests.harness.servers import ROOT, databases, migrate_ours, our_environment, say, url_of
 
 DATABASE = "bench_profile"
 PROFILED = ("304", "product list of 50", "create an entry")

@@ -5,9 +5,9 @@ from collections import Counter
 from html import escape
 from pathlib import Path
 
-from benchmarks.machine import description
 from benchmarks.profiled import section
-from benchmarks.servers import ROOT, say
+from tests.harness.machine import description
+from tests.harness.servers import ROOT, say
 
 HERE = Path(__file__).parent
 NAMED = ("Django", "djangorestframework", "gunicorn", "orjson", "psycopg")

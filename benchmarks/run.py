@@ -18,22 +18,10 @@ import psycopg
 from benchmarks import data, report, wrk
 from benchmarks.calls import CALLS, Call, Request, asked, conditional, every_token
 from benchmarks.check import agreed
+from benchmarks.peers import PEER_BIN, TODAY_BIN, create_peer, fastapi, limit
 from benchmarks.profiled import profiled
-from benchmarks.servers import (
-    PEER_BIN,
-    TODAY_BIN,
-    Server,
-    create_peer,
-    databases,
-    fastapi,
-    limit,
-    migrate_ours,
-    ours,
-    running,
-    say,
-    url_of,
-)
 from benchmarks.wrk import Load
+from tests.harness.servers import Server, databases, migrate_ours, ours, running, say, url_of
 
 ROUNDS = min(int(os.environ.get("BENCH_ROUNDS", "5")), 20)
 SECONDS = min(int(os.environ.get("BENCH_SECONDS", "3")), 30)

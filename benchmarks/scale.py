@@ -18,8 +18,9 @@ import psycopg
 
 from benchmarks import data, wrk
 from benchmarks.calls import CALLS, Call, Request, conditional, every_token, registration
-from benchmarks.machine import description
-from benchmarks.servers import (
+from benchmarks.wrk import Load
+from tests.harness.machine import description
+from tests.harness.servers import (
     OURS_BIN,
     ROOT,
     Server,
@@ -31,7 +32,6 @@ from benchmarks.servers import (
     say,
     url_of,
 )
-from benchmarks.wrk import Load
 
 RESULTS = Path(__file__).with_name("scale.md")
 SMALL, LARGE = "bench_scale_small", "bench_scale_large"

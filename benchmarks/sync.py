@@ -16,8 +16,8 @@ from datetime import date, timedelta
 from pathlib import Path
 from uuid import uuid4
 
-from benchmarks.machine import description
-from benchmarks.servers import Server, databases, migrate_ours, ours, running, say
+from tests.harness.machine import description
+from tests.harness.servers import Server, databases, migrate_ours, ours, running, say
 
 RESULTS = Path(__file__).with_name("sync.md")
 DATABASE = "bench_sync"

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.calls import Request
-from benchmarks.machine import cpu_of, database_processes, rss_of
-from benchmarks.servers import Server
+from tests.harness.machine import cpu_of, database_processes, rss_of
+from tests.harness.servers import Server
 
 SCRIPT = Path(__file__).with_name("load.lua")
 CONNECTIONS = 16

@@ -4,8 +4,6 @@ from io import StringIO
 import pytest
 from django.core.management import call_command
 
-from countonme.tests.conftest import console, json_log, log  # noqa: F401 - fixtures
-
 
 @pytest.fixture
 def erase() -> Callable[..., str]:

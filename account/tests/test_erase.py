@@ -14,12 +14,12 @@ from django.utils import timezone
 
 from account import erasure as erasures
 from account.tests.rows import add_rows, rows_of
-from benchmarks.servers import manage, migrate, our_environment
-from countonme.tests.served import served
 from devices.models import Attempts, Device, Erasure, Gap, Restore, hash_of
-from devices.tests.at_once import at_once
 from ownership.models import OwnedQuerySet, change_set, owned_models
 from products.models import Product
+from tests.harness.at_once import at_once
+from tests.harness.servers import manage, migrate, our_environment
+from tests.harness.service import served
 
 LONG_AGO = timedelta(days=800)
 

@@ -41,41 +41,41 @@ ELSEWHERE = {
         "support/tests/test_actions.py::TestAReason::test_is_kept_without_a_token_that_was_pasted_into_it"
     ],
     "Support can't list the rows of all devices. A search without a device needs 8 digits of an id.": [
-        "support/tests/test_reading.py::TestTheRowsOfAllDevices::test_are_searched_by_at_least_8_digits_of_an_id",
-        "support/tests/test_reading.py::TestTheRowsOfAllDevices::test_are_not_listed_by_another_query",
+        "tests/support/test_reading.py::TestTheRowsOfAllDevices::test_are_searched_by_at_least_8_digits_of_an_id",
+        "tests/support/test_reading.py::TestTheRowsOfAllDevices::test_are_not_listed_by_another_query",
     ],
     "The audit log holds the kind and the id of a row. It holds no name of a food and no amount.": [
-        "support/tests/test_audit.py::TestEveryAct::test_of_support_is_an_entry_without_a_value"
+        "tests/support/test_audit.py::TestEveryAct::test_of_support_is_an_entry_without_a_value"
     ],
     "The audit log keeps the name of a member of staff whose account is deleted.": [
-        "support/tests/test_audit.py::TestTheHistory::test_keeps_the_name_of_a_user_who_was_deleted"
+        "tests/support/test_audit.py::TestTheHistory::test_keeps_the_name_of_a_user_who_was_deleted"
     ],
     "The audit log records each time that support opens the page of a device or of a row, or lists rows.": [
-        "support/tests/test_reading.py::TestOpeningAPage::test_of_a_row_is_recorded",
-        "support/tests/test_reading.py::TestOpeningAPage::test_of_a_device_is_recorded",
-        "support/tests/test_reading.py::TestListingRows::test_of_a_device_is_recorded",
+        "tests/support/test_reading.py::TestOpeningAPage::test_of_a_row_is_recorded",
+        "tests/support/test_reading.py::TestOpeningAPage::test_of_a_device_is_recorded",
+        "tests/support/test_reading.py::TestListingRows::test_of_a_device_is_recorded",
     ],
     "A line of the request log has the time, method, route, status, duration, size and request id.": [
-        "countonme/tests/test_logs.py::TestTheLineOfARequest::test_says_what_was_asked_by_whom_and_how_it_ended"
+        "tests/service/test_logs.py::TestTheLineOfARequest::test_says_what_was_asked_by_whom_and_how_it_ended"
     ],
     "The log has no address, no id of a device or of a row, no query, no body and no name of a food.": [
-        "countonme/tests/test_logs.py::TestTheLog::test_holds_nothing_that_was_sent"
+        "tests/service/test_logs.py::TestTheLog::test_holds_nothing_that_was_sent"
     ],
     "PostgreSQL's log shows errors without values.": [
-        "countonme/tests/test_deploy.py::TestTheLogOfPostgreSQL::test_has_no_values_on_a_bare_host",
-        "countonme/tests/test_deploy.py::TestTheLogOfPostgreSQL::test_has_no_values_with_docker",
+        "tests/project/test_deploy.py::TestTheLogOfPostgreSQL::test_has_no_values_on_a_bare_host",
+        "tests/project/test_deploy.py::TestTheLogOfPostgreSQL::test_has_no_values_with_docker",
     ],
     "Files that hold data can be read by the user that the service runs as, and by root: SQLite's files, "
     "backups and the ledger.": [
-        "countonme/tests/test_deploy.py::TestFilesWithData::test_are_private_while_the_service_writes",
-        "countonme/tests/test_deploy.py::TestBackup::test_creates_private_files",
+        "tests/project/test_deploy.py::TestFilesWithData::test_are_private_while_the_service_writes",
+        "tests/project/test_deploy.py::TestBackup::test_creates_private_files",
         "account/tests/test_ledger.py::TestALedger::test_is_for_its_owner_alone",
     ],
     "The nightly job removes backups that are older than `BACKUP_RETENTION` days.": [
-        "countonme/tests/test_deploy.py::TestBackup::test_removes_backups_that_are_older_than_the_retention_less_an_hour"
+        "tests/project/test_deploy.py::TestBackup::test_removes_backups_that_are_older_than_the_retention_less_an_hour"
     ],
     "The backup job copies the ledger to the folder of the backups.": [
-        "countonme/tests/test_deploy.py::TestBackup::test_copies_what_is_added_to_the_ledger_before_it_ends"
+        "tests/project/test_deploy.py::TestBackup::test_copies_what_is_added_to_the_ledger_before_it_ends"
     ],
     "A job that is killed goes on at its next run.": [
         "account/tests/test_erase.py::TestAKilledErasure::test_goes_on_at_the_next_run"
@@ -85,7 +85,7 @@ ELSEWHERE = {
         "account/tests/test_erase_me.py::TestReadingAReceipt::test_returns_410_a_year_after_the_erasure",
     ],
     "After that, the database, the log and new backups by `deploy/backup.sh` hold neither the device's id nor the name "
-    "of a food.": ["countonme/tests/test_deploy.py::TestBackupOfPostgreSQL::test_holds_nothing_of_an_erased_device"],
+    "of a food.": ["tests/project/test_deploy.py::TestBackupOfPostgreSQL::test_holds_nothing_of_an_erased_device"],
     "The device's id can't be registered again.": [
         "account/tests/test_erase_me.py::TestErasingADevice::test_keeps_the_devices_id_taken"
     ],
@@ -340,7 +340,7 @@ class TestTheLog:
         "nginx writes no access log. Its error log has messages of the level `emerg` alone, and none is about a client."
     )
     def test_of_nginx_is_off(self):
-        # TestNginx.test_logs_nothing_about_a_client of countonme/tests/test_deploy.py tries it, if nginx is installed.
+        # TestNginx.test_logs_nothing_about_a_client of tests/project/test_deploy.py tries it, if nginx is installed.
         conf = (ROOT / "deploy/nginx.conf").read_text()
 
         of_every_server = conf[: conf.index("upstream")]

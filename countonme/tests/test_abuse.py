@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from countonme.tests.served import served
+from tests.harness.service import served
 
 SOON = 3  # seconds
 PUSH = "/v1/sync?last_pulled_at=0"

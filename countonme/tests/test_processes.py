@@ -14,8 +14,8 @@ import psycopg
 import pytest
 from django.db import connection
 
-from benchmarks.processes import until
-from countonme.tests.served import served
+from tests.harness.processes import until
+from tests.harness.service import served
 
 BREAD = {"name": "Rye bread", "kcal_100g": 259}
 

@@ -11,7 +11,7 @@ import yaml
 from django.conf import settings
 
 from countonme.serving import sizing
-from countonme.tests.served import served
+from tests.harness.service import served
 
 ROOT = Path(settings.BASE_DIR)
 POSTGRES, SQLITE = "django.db.backends.postgresql", "django.db.backends.sqlite3"

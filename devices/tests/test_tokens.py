@@ -10,9 +10,9 @@ import pytest
 from django.core.cache import caches
 from django.utils import timezone
 
-from conftest import Phone
 from devices import tokens, verdicts
 from devices.models import Device, Erasure
+from tests.harness.client import DeviceClient
 
 ME = "/v1/devices/me"
 SECRET = "A" * 43
@@ -268,7 +268,7 @@ class TestAVerdict:
 
     def test_pushes_out_the_one_that_was_not_met_for_longest(self, api, stranger, bcrypt_runs, monkeypatch):
         monkeypatch.setattr(verdicts, "KEPT_AT_MOST", 2)
-        third = Phone(Device.objects.register(uuid4()))
+        third = DeviceClient(Device.objects.register(uuid4()))
         forget()
 
         for phone in (api, stranger, api, third):

@@ -11,7 +11,7 @@ from food_entries.tests.factories import FoodEntryFactory
 from ownership.models import change_set
 from products.tests.factories import PortionFactory, ProductFactory
 from support.tests import entries
-from sync.tests.phone import pulled
+from tests.harness.sync import pulled
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from uuid import uuid4
 
 import pytest
 
-from devices.tests.at_once import sent_at_once, statuses
 from food_entries.models import FoodEntry
 from food_entries.tests.factories import FoodEntryFactory
 from products.tests.factories import ProductFactory
+from tests.harness.at_once import sent_at_once, statuses
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 

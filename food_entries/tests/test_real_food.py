@@ -19,7 +19,7 @@ from uuid import uuid4
 
 import pytest
 
-from countonme.tests.served import served
+from tests.harness.service import served
 
 SR28 = Path(__file__).parent / "usda_sr28"
 

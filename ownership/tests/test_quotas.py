@@ -10,9 +10,9 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from devices.models import Device
-from devices.tests.at_once import sent_at_once, statuses
 from ownership.models import change_set, owned_models
 from products.models import Product
+from tests.harness.at_once import sent_at_once, statuses
 
 BREAD = {"name": "Rye bread", "kcal_100g": 259}
 

@@ -7,14 +7,14 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from devices.tests.at_once import at_once
 from food_entries.tests.factories import FoodEntryFactory
 from ownership.models import change_set
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
 from support.models import AuditEntry
 from support.tests import entries
-from sync.tests.phone import NOTHING, portion, pulled, pushed
+from tests.harness.at_once import at_once
+from tests.harness.sync import NOTHING, portion, pulled, pushed
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pytest
 from django.db import connection
 
-from conftest import Phone
 from products.tests.factories import ProductFactory
+from tests.harness.client import DeviceClient
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def delete_before_portions(api):
 
         def before(execute, sql, *args):
             if 'FROM "portions"' in sql and (path := next(deletions, None)):
-                assert Phone(api.token).delete(path).status_code == 204
+                assert DeviceClient(api.token).delete(path).status_code == 204
             return execute(sql, *args)
 
         return connection.execute_wrapper(before)

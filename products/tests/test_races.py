@@ -2,9 +2,9 @@
 
 import pytest
 
-from devices.tests.at_once import sent_at_once, statuses
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
+from tests.harness.at_once import sent_at_once, statuses
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 

@@ -8,10 +8,10 @@ from uuid import uuid4
 import pytest
 from django.conf import settings
 
-from devices.tests.at_once import at_once
 from sync import turns as module
-from sync.tests.phone import portion, product
 from sync.turns import LARGE_BODY, Busy, Turns, places_for
+from tests.harness.at_once import at_once
+from tests.harness.sync import portion, product
 
 ONE, OTHER, THIRD = uuid4(), uuid4(), uuid4()
 

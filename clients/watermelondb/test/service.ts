@@ -62,11 +62,11 @@ export async function purge(): Promise<void> {
 }
 
 export async function backUp(): Promise<void> {
-  await python("-m", "clients.backup", "take");
+  await python("-m", "tests.e2e.clients.backup", "take");
 }
 
 export async function restore(): Promise<void> {
-  await python("-m", "clients.backup", "restore");
+  await python("-m", "tests.e2e.clients.backup", "restore");
   await python("manage.py", "after_restore", "--without-ledger");
 }
 

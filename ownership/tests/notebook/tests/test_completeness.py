@@ -1,11 +1,11 @@
 import pytest
 from django.contrib import admin
 
-from ownership.tests import completeness
-from ownership.tests.completeness import lacking
 from ownership.tests.notebook.models import Line, Note
 from sync import registry
 from sync.registry import tables
+from tests.project import completeness
+from tests.project.completeness import lacking
 
 DOCS = {
     Note: "a line for `notes` in the table of sync.md",

@@ -1,6 +1,6 @@
 from uuid import uuid4
 
-from sync.tests.phone import ALL_STORED, NOTHING, errors_of, pulled, push, pushed, revision
+from tests.harness.sync import ALL_STORED, NOTHING, errors_of, pulled, push, pushed, revision
 
 
 def note() -> dict:

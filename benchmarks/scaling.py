@@ -1,0 +1,148 @@
+"""Measure what PgBouncer saves and what it costs: `python -m benchmarks.scaling`, which writes scaling.md.
+
+Needs wrk too. BENCH_ROUNDS and BENCH_SECONDS say how often and how long each call is timed either way.
+"""
+
+import os
+import signal
+import statistics
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import data, wrk
+from benchmarks.calls import CALLS, Call, every_token
+from benchmarks.run import median, requests_for
+from benchmarks.wrk import Load
+from tests.e2e.scaling.machines import Machines, machines, migrated
+from tests.e2e.scaling.phone import Phone, living
+from tests.harness.machine import database_processes, description
+from tests.harness.processes import Postgres, Process
+from tests.harness.servers import OURS_BIN, Server, our_environment, running, say
+
+ROUNDS = min(int(os.environ.get("BENCH_ROUNDS", "5")), 20)
+SECONDS = min(int(os.environ.get("BENCH_SECONDS", "3")), 30)
+COPIES = 4
+POOL = 6
+BUSY = 10  # seconds, until every thread has been used
+THREADS = 6  # of a copy of two workers
+RESULTS = Path(__file__).with_name("scaling.md")
+TIMED = ("304", "one product", "product list of 50", "a 30-day summary", "create an entry", "create a product")
+
+
+@dataclass(frozen=True)
+class Held:
+    connections: int
+    memory: float  # megabytes of one
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is started is stopped
+    wrk.required()
+    with machines() as started:
+        server = started.postgres()
+        server.run("CREATE ROLE countonme LOGIN")
+        pooler = started.pgbouncer(server, default_pool_size=str(POOL))
+        of_copies = {name: held(started, server, name, through) for name, through in ways(pooler)}
+        of_calls = ratios(server, pooler)
+    RESULTS.write_text(page(of_copies, of_calls))
+    say(f"Written: {RESULTS}")
+
+
+def ways(pooler: Process) -> list[tuple[str, Process | None]]:
+    return [("direct", None), ("pooled", pooler)]
+
+
+def environment(database: str, through: Process | None) -> dict[str, str]:
+    return {"DATABASE_URL": database, "DATABASE_POOLER": "transaction" if through else ""}
+
+
+# --- connections ----------------------------------------------------------------------------------
+
+
+def held(started: Machines, server: Postgres, name: str, through: Process | None) -> Held:
+    """Return what PostgreSQL holds for copies whose threads are all busy, and how many writes a second they make."""
+    database = f"held_{name}"
+    migrated(server, database)
+    address, phones = server.url(database, user="countonme", through=through), []
+    with ExitStack() as copies, ExitStack() as lines:
+        for number in range(COPIES):
+            copy = started.copy(f"{name}-{number}", address, **environment(address, through))
+            copies.callback(copy.stop)
+            phones += [lines.enter_context(Phone(copy.port)) for _ in range(THREADS)]
+        with living(phones):
+            time.sleep(BUSY)
+            processes = database_processes(database)
+            memory = statistics.median(private(pid) for pid in processes)
+    return Held(len(processes), memory)
+
+
+def private(pid: int) -> float:
+    """Return the megabytes (10⁶ bytes) that a process shares with no other."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) * 1024 / 1e6
+
+
+# --- requests a second ----------------------------------------------------------------------------
+
+
+def ratios(server: Postgres, pooler: Process) -> dict[str, list[Load]]:
+    """Return what each call takes, direct and pooled: medians of rounds that take turns."""
+    migrated(server, "rates")
+    made = data.made()
+    data.store_ours(server.url("rates"), made)
+    servers = []
+    for name, through in ways(pooler):
+        address = server.url("rates", user="countonme", through=through)
+        settings = our_environment("rates") | environment(address, through)
+        servers.append(Server(name, [str(OURS_BIN / "gunicorn"), "countonme.wsgi"], settings, database="rates"))
+    with running(*servers):
+        for one in servers:
+            wrk.loaded(one, every_token(made), seconds=max(2, SECONDS))
+        return {call.name: timed(call, servers, made) for call in CALLS if call.name in TIMED}
+
+
+def timed(call: Call, servers: list[Server], made: data.Data) -> list[Load]:
+    loads = {server.name: [] for server in servers}
+    for number in range(ROUNDS):
+        for server in servers[:: 1 if number % 2 else -1]:  # nobody is always first
+            loads[server.name].append(wrk.loaded(server, requests_for(call, server, made), SECONDS))
+    medians = [median(loads[server.name]) for server in servers]
+    say(f"{call.name}: {medians[0].rate:.0f} direct, {medians[1].rate:.0f} pooled")
+    return medians
+
+
+def page(of_copies: dict[str, Held], of_calls: dict[str, list[Load]]) -> str:
+    lines = [
+        "# With and without PgBouncer",
+        "",
+        f"Made by `python -m benchmarks.scaling` on {description()},",
+        "with everything on that one machine.",
+        "",
+        f"{COPIES} copies of 2 workers of 3 threads, all of them busy; PgBouncer has {POOL} connections for them:",
+        "",
+        "| | connections of PostgreSQL | memory of one, MB |",
+        "|---|--:|--:|",
+        *(f"| {name} | {held.connections} | {held.memory:.1f} |" for name, held in of_copies.items()),
+        "",
+        f"One copy, medians of {ROUNDS} rounds of {SECONDS} s that take turns. CPU is milliseconds a request, of the",
+        "service and of PostgreSQL, and the steadier figure where the machine does other things as well:",
+        "",
+        "| | requests a second | pooled | ratio | CPU, service | pooled | CPU, PostgreSQL | pooled |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+        *(row(name, *loads) for name, loads in of_calls.items()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def row(name: str, direct: Load, pooled: Load) -> str:
+    rates = f"{direct.rate:,.0f} | {pooled.rate:,.0f} | {pooled.rate / direct.rate:.2f}"
+    cpu = f"{direct.cpu:.2f} | {pooled.cpu:.2f} | {direct.database_cpu:.2f} | {pooled.database_cpu:.2f}"
+    return f"| {name} | {rates} | {cpu} |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+from datetime import timedelta
+from functools import partial
+from secrets import token_urlsafe
+from uuid import uuid4
+
+import pytest
+from django.utils import timezone
+
+from countonme.api.errors import Conflict, DeviceBlocked, InvalidToken
+from devices import tokens, verdicts
+from devices.models import Device, Erasure
+from ownership.models import change_set
+from products.tests.factories import ProductFactory
+from tests.harness.at_once import at_once
+from tests.harness.sync import product, pulled, push, pushed
+
+REQUESTS = [
+    ("GET", "/v1/devices/me"),
+    ("DELETE", "/v1/devices/me"),
+    ("POST", "/v1/auth/rotate"),
+    ("GET", "/v1/products"),
+    ("POST", "/v1/products"),
+    ("GET", "/v1/sync"),
+    ("POST", "/v1/sync"),
+]
+
+
+def answered(client, token: str, method: str, path: str) -> tuple:
+    response = client.generic(
+        method,
+        path,
+        b"{}",
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {token}", "X-Request-ID": "same"},
+    )
+    return response.status_code, response.content, dict(response.headers)
+
+
+BLOCKED = (403, b'{"detail":"This device is blocked. Contact support."}')
+INVALID = (401, b'{"detail":"Invalid or expired token"}')
+
+
+def wrong(device) -> str:
+    """Return a token of the device with another secret."""
+    return f"{device.pk}.{token_urlsafe(32)}"
+
+
+class TestABlockedDevice:
+    @pytest.mark.parametrize("remembered", [True, False])
+    @pytest.mark.parametrize(("method", "path"), REQUESTS)
+    def test_is_refused_with_403(self, anonymous, api, device, everything, method, path, remembered):
+        ProductFactory(device=device, name="Rye")
+        answered(anonymous, api.token, "GET", "/v1/devices/me")
+        if not remembered:
+            verdicts.here.clear()
+        device.block()
+        before = everything()
+
+        status, body, headers = answered(anonymous, api.token, method, path)
+
+        assert (status, body) == BLOCKED
+        assert "WWW-Authenticate" not in headers
+        assert "ETag" not in headers
+        assert everything() == before
+
+    @pytest.mark.parametrize(("method", "path"), REQUESTS)
+    def test_is_refused_with_401_if_the_secret_is_wrong(self, anonymous, device, method, path):
+        device.block()
+
+        refused = answered(anonymous, wrong(device), method, path)
+
+        unknown = f"00000000-0000-4000-8000-000000000000.{token_urlsafe(32)}"
+        assert refused[:2] == INVALID
+        assert refused == answered(anonymous, unknown, method, path)
+
+    def test_is_refused_with_401_if_it_is_deleted_too(self, anonymous, api, device):
+        device.block()
+        Erasure.objects.request(device.pk, uuid4())
+
+        assert answered(anonymous, api.token, "GET", "/v1/devices/me")[:2] == INVALID
+
+    def test_is_refused_though_it_knows_the_etag(self, api, device):
+        etag = api.get("/v1/products")["ETag"]
+        device.block()
+
+        response = api.get("/v1/products", headers={"If-None-Match": etag})
+
+        assert (response.status_code, response.content) == BLOCKED
+        assert "ETag" not in response
+
+    def test_is_not_seen(self, api, device):
+        long_ago = timezone.now() - timedelta(days=1)
+        Device.objects.filter(pk=device.pk).update(last_seen_at=long_ago)
+        device.block()
+
+        api.get("/v1/devices/me")
+
+        device.refresh_from_db()
+        assert device.last_seen_at == long_ago
+
+    def test_has_its_rotated_token_refused_and_not_settled(self, anonymous, api, device):
+        old = api.token
+        rotated = api.post("/v1/auth/rotate").json()["token"]
+        device.block()
+        stored = Device.objects.values("token_hash", "next_token_hash").get(pk=device.pk)
+
+        for token in (rotated, old, rotated):
+            assert answered(anonymous, token, "GET", "/v1/devices/me")[:2] == BLOCKED
+        assert Device.objects.values("token_hash", "next_token_hash").get(pk=device.pk) == stored
+
+        device.unblock()
+        assert answered(anonymous, old, "GET", "/v1/devices/me")[0] == 200
+        assert answered(anonymous, rotated, "GET", "/v1/devices/me")[0] == 200
+        assert answered(anonymous, old, "GET", "/v1/devices/me")[:2] == INVALID
+
+    def test_is_refused_with_403_where_it_is_blocked_while_it_rotates(self, api, device, monkeypatch):
+        issue = tokens.issue
+        monkeypatch.setattr(tokens, "issue", lambda device_id: (device.block(), issue(device_id))[1])
+
+        response = api.post("/v1/auth/rotate")
+
+        assert (response.status_code, response.content) == BLOCKED
+        device.refresh_from_db()
+        assert device.next_token_hash is None
+
+    def test_is_refused_with_403_where_it_is_blocked_before_a_rotated_token_is_settled(self, api, device, monkeypatch):
+        api.use(api.post("/v1/auth/rotate").json()["token"])
+        settle = Device.settle
+        monkeypatch.setattr(Device, "settle", lambda self: (device.block(), settle(self))[1])
+
+        response = api.get("/v1/devices/me")
+
+        assert (response.status_code, response.content) == BLOCKED
+        device.refresh_from_db()
+        assert device.next_token_hash is not None
+
+    def test_is_known_to_registration(self, anonymous, device):
+        device.block()
+
+        response = anonymous.post("/v1/auth/register", {"device_id": str(device.pk)})
+
+        assert response.status_code == 409
+        assert response.json() == {"detail": "Device already registered"}
+
+    def test_keeps_its_rows_and_goes_on_when_it_is_unblocked(self, api, device):
+        row = product()
+        pushed(api, products={"created": [row]})
+        cursor = pulled(api)["timestamp"]
+        device.block()
+        assert push(api, cursor, products={"updated": [row | {"name": "Other"}]}).status_code == 403
+
+        device.unblock()
+
+        pushed(api, cursor, products={"updated": [row | {"name": "Other"}]})
+        assert pulled(api, cursor)["changes"]["products"]["updated"][0]["name"] == "Other"
+
+    def test_can_be_mended(self, device):
+        mended = ProductFactory(device=device)
+        device.block()
+
+        with change_set(device):
+            mended.change(name="Rye")
+
+        mended.refresh_from_db()
+        assert mended.name == "Rye"
+
+    def test_settles_and_rotates_no_token(self, api, device):
+        rotated = api.post("/v1/auth/rotate").json()["token"]
+        device.refresh_from_db()
+        Device.objects.get(pk=device.pk).block()
+
+        assert not device.settle()
+        with pytest.raises(DeviceBlocked):
+            device.rotate()
+
+        device.unblock()
+        api.use(rotated)
+        assert api.get("/v1/devices/me").status_code == 200
+
+    @pytest.mark.parametrize("deleted", [True, False])
+    def test_is_a_live_one_that_was_not_blocked(self, device, deleted):
+        if deleted:
+            Erasure.objects.request(device.pk, uuid4())
+        else:
+            device.block()
+
+        with pytest.raises(Conflict):
+            device.block()
+
+    @pytest.mark.parametrize("deleted", [True, False])
+    def test_alone_is_unblocked(self, device, deleted):
+        if deleted:
+            device.block()
+            Erasure.objects.request(device.pk, uuid4())
+
+        with pytest.raises(Conflict):
+            device.unblock()
+
+
+class TestAnIssuedToken:
+    def test_replaces_the_one_that_the_phone_had(self, api, device):
+        old, new = api.token, device.issue_token()
+
+        assert new.startswith(f"{device.pk}.")
+        assert new != old
+        assert api.get("/v1/devices/me").status_code == 401
+        api.use(new)
+        assert api.get("/v1/devices/me").status_code == 200
+
+    def test_replaces_a_rotated_one_too(self, api, device):
+        rotated = api.post("/v1/auth/rotate").json()["token"]
+
+        new = device.issue_token()
+
+        statuses = []
+        for token in (api.token, rotated, new):
+            api.use(token)
+            statuses.append(api.get("/v1/devices/me").status_code)
+        assert statuses == [401, 401, 200]
+
+    def test_outlives_a_request_that_came_with_the_old_one(self, api, device):
+        api.post("/v1/auth/rotate")
+        device.refresh_from_db()
+        new = Device.objects.get(pk=device.pk).issue_token()
+
+        assert not device.settle()
+        with pytest.raises(InvalidToken):
+            device.rotate()
+
+        api.use(new)
+        assert api.get("/v1/devices/me").status_code == 200
+
+    def test_is_refused_as_long_as_the_device_is_blocked(self, api, device):
+        device.block()
+        api.use(device.issue_token())
+        assert api.get("/v1/devices/me").status_code == 403
+
+        device.unblock()
+
+        assert api.get("/v1/devices/me").status_code == 200
+
+    def test_leaves_the_revision_as_it_was(self, api, device):
+        etag = api.get("/v1/products")["ETag"]
+
+        api.use(device.issue_token())
+
+        assert api.get("/v1/products", headers={"If-None-Match": etag}).status_code == 304
+
+    def test_is_for_a_live_device(self, device):
+        Erasure.objects.request(device.pk, uuid4())
+
+        with pytest.raises(Conflict):
+            device.issue_token()
+
+    @pytest.mark.postgres
+    @pytest.mark.django_db(transaction=True)
+    def test_is_the_only_one_though_a_rotated_one_is_first_used_at_the_same_moment(self, api, device):
+        for _ in range(5):
+            rotated = type(api)(api.post("/v1/auth/rotate").json()["token"])
+
+            _, new = at_once(partial(rotated.get, "/v1/devices/me"), Device.objects.get().issue_token)
+
+            assert [client.get("/v1/devices/me").status_code for client in (api, rotated)] == [401, 401]
+            api.use(new)
+            assert api.get("/v1/devices/me").status_code == 200

@@ -1,0 +1,134 @@
+"""Does the service stay usable for honest devices while hostile ones attack it? `make abuse`.
+
+The service as in production, on a PostgreSQL of its own; two honest phones; and one kind of attack after the other,
+then all at once. Exits with 1 if an honest request fails or takes too long, or if the workers take too much memory.
+docs/abuse.md explains the table.
+
+`--seconds` says for how long in all (ABUSE_SECONDS, 60), `--only` which attacks come, by their names in the table.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from threading import Event, Thread
+
+from tests.e2e.abuse.attacks import ATTACKS, BY_NAME, CONNECTIONS, SHARED_ADDRESS
+from tests.e2e.abuse.honest import Newcomers, Phone
+from tests.e2e.abuse.hostile import hostile
+from tests.e2e.abuse.preparation import Preparation, World
+from tests.e2e.abuse.report import Row, exit_code, failed, table
+from tests.harness.machine import rss_of, workers_of
+from tests.harness.processes import Postgres, folder_of_owner, postgres, until
+from tests.harness.servers import NO_LIMITS, Server, migrate, ours, running, say
+
+DATABASE = "countonme"
+NOTHING, ALL = "nothing", "all"
+SHARES = {NOTHING: 1, **{attack.name: attack.share for attack in ATTACKS}, ALL: 6}  # of the time
+LOOK_EVERY = 0.05  # seconds between two looks at the memory
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all processes are stopped
+    arguments = parsed()
+    phases = arguments.only or [NOTHING, *BY_NAME, ALL]
+    attacks = list(BY_NAME) if ALL in phases else [name for name in phases if name != NOTHING]
+    second = arguments.seconds / sum(SHARES[phase] for phase in phases)
+    rows = []
+    with folder_of_owner() as folder, postgres(folder / "data") as database:
+        service = served_from(database)
+        with running(service):
+            world = Preparation(service, database.url(DATABASE)).world(attacks, arguments.devices)
+        for phase in phases:
+            rows.append(measured(phase, second * SHARES[phase], service, database, world))
+            say(f"{phase}: {'; '.join(rows[-1].faults()) or 'ok'}")
+    say(f"\n{table(rows)}\n")
+    say(f"FAILED: {', '.join(failed(rows))}" if failed(rows) else "The honest devices were served during all attacks.")
+    return exit_code(rows)
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=float(os.environ.get("ABUSE_SECONDS", "60")))
+    parser.add_argument("--only", nargs="+", choices=[NOTHING, *BY_NAME, ALL], help="which attacks come")
+    parser.add_argument(
+        "--devices", type=int, default=1, choices=range(1, CONNECTIONS + 1), help="that share an attack's connections"
+    )
+    return parser.parse_args()
+
+
+def served_from(database: Postgres) -> Server:
+    """Return the service on a new database, which is migrated. Its settings are the defaults, behind one proxy."""
+    database.run(f"CREATE DATABASE {DATABASE}")
+    service = ours(DATABASE)
+    for setting in (*NO_LIMITS, "BCRYPT_ROUNDS"):
+        del service.environment[setting]
+    service.environment |= {"DATABASE_URL": database.url(DATABASE), "NUM_PROXIES": "1"}
+    migrate(service.environment)
+    return service
+
+
+def measured(phase: str, seconds: float, service: Server, database: Postgres, world: World) -> Row:
+    """Return what was measured during one attack, on a service that was just started."""
+    attacks = {NOTHING: [], ALL: list(BY_NAME)}.get(phase, [phase])
+    shared = any(BY_NAME[name].shares_address for name in attacks)
+    callers = [replace(each, address=SHARED_ADDRESS) if shared else each for each in world.honest]
+    with hostile(attacks, world.hostile) as attackers, running(service), memory_of(service) as memory:
+        until(lambda: service.status("/readyz") == 200, "the service is not ready")
+        honest = [Phone(service.port, caller) for caller in callers]
+        for phone in honest:
+            phone.warm_up()
+        if shared:
+            honest.append(Newcomers(service.port, world.newcomers))
+        if attackers:
+            attackers.attack(service.port, seconds)
+        end = time.monotonic() + seconds
+        with ThreadPoolExecutor(len(honest)) as pool:
+            samples = list(chain.from_iterable(pool.map(lambda each: each.run(end), honest)))
+        statuses = attackers.statuses() if attackers else None
+        peak = max(memory)
+        with suppress(ProcessLookupError):
+            service.kill()  # it may have minutes of work left
+    database.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", DATABASE)
+    sent = (
+        BY_NAME[phase].sent if phase in BY_NAME else {NOTHING: "nothing", ALL: "all of it, over six connections"}[phase]
+    )
+    return Row(phase, sent, statuses, samples, peak)
+
+
+@contextmanager
+def memory_of(service: Server) -> Iterator[list[float]]:
+    """Look inside of this block at the memory of the workers; yield what they held together each time, in MB."""
+    held, ended = [0.0], Event()
+
+    def look() -> None:
+        while not ended.wait(LOOK_EVERY):
+            held.append(sum(map(rss, service.workers)))
+            if any(not Path("/proc", str(pid)).exists() for pid in service.workers):
+                service.workers = workers_of(service.process.pid)
+
+    thread = Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield held
+    finally:
+        ended.set()
+        thread.join()
+
+
+def rss(pid: int) -> float:
+    try:
+        return rss_of(pid)
+    except OSError:  # it has ended
+        return 0.0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""The honest devices: phones that call the service a few times a second, one request at a time."""
+
+import http.client
+import json
+import time
+from dataclasses import dataclass
+from typing import NamedTuple
+from uuid import uuid4
+
+from tests.e2e.abuse.attacks import Caller
+
+PAUSE = 0.2  # seconds between two requests: five a second, 300 a minute
+WARM_UP = 40  # requests before the attack begins
+PATIENCE = 10  # seconds until a phone gives up on a request
+DAY = "2026-01-05"
+TIMEOUT, CLOSED, REJECTED = "timeout", "closed", "rejected rows"
+
+
+class Sample(NamedTuple):
+    request: str
+    seconds: float
+    wrong: str  # the status that was not expected; empty if all is well
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: str
+    body: object = None
+    etag: str = ""
+
+
+class Phone:
+    """An honest device, with a connection that it keeps."""
+
+    def __init__(self, port: int, caller: Caller):
+        self.caller, self.since, self.logged = caller, caller.revision, ""
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        self.samples: list[Sample] = []
+
+    def run(self, until: float) -> list[Sample]:
+        """Go through the day again and again, and return what was measured."""
+        day = self.day()
+        while time.monotonic() < until:
+            next(day)
+            time.sleep(PAUSE)
+        self.connection.close()
+        return self.samples
+
+    def warm_up(self) -> None:
+        """Send each request a few times before anything is measured: each thread prepares its queries once."""
+        day = self.day()
+        for _ in range(WARM_UP):
+            next(day)
+        self.samples.clear()
+
+    def day(self):
+        """Send one request at each step."""
+        while True:
+            listed = self.ask("GET", "/v1/products", "200")
+            yield
+            if listed.etag:
+                self.ask("GET", "/v1/products", "304", headers={"If-None-Match": listed.etag})
+                yield
+            entry = self.entry()
+            created = self.ask("POST", "/v1/food-entries", "201", entry)
+            yield
+            self.ask("GET", f"/v1/food-entries?date={DAY}", "200")
+            yield
+            self.ask("GET", f"/v1/food-entries/summary?from={DAY}&to={DAY}", "200")
+            yield
+            pulled = self.ask("GET", f"/v1/sync?last_pulled_at={self.since}", "200")
+            if pulled.body and "timestamp" in pulled.body:
+                self.since = pulled.body["timestamp"]
+            yield
+            rows = {"food_entries": {"created": [self.entry(), self.entry()]}}
+            self.ask("POST", f"/v1/sync?last_pulled_at={self.since}", "200", rows)
+            yield
+            if created.status == "201":
+                self.ask("DELETE", f"/v1/food-entries/{entry['id']}", "204")
+                yield
+
+    def entry(self) -> dict:
+        eaten = {"product_id": self.caller.product_id, "grams": 70, "date": DAY, "meal_type": "lunch"}
+        return {"id": str(uuid4()), **eaten}
+
+    # --- requests ----------------------------------------------------------------------------------
+
+    def ask(self, method: str, path: str, expected: str, body=None, headers: dict | None = None) -> Answer:
+        """Send a request, note how long it took and whether its status is the expected one, and return the answer."""
+        began = time.monotonic()
+        answer = self.answer(method, path, body, headers or {})
+        seconds = time.monotonic() - began
+        wrong = "" if answer.status == expected else answer.status
+        if not wrong and isinstance(answer.body, dict) and answer.body.get("rejected"):
+            wrong = REJECTED
+        self.samples.append(Sample(f"{method} {path.partition('?')[0]}", seconds, wrong))
+        return answer
+
+    def answer(self, method: str, path: str, body, headers: dict) -> Answer:
+        """Send a request. If a connection that was kept proves to be closed, send it once more, as all clients do."""
+        was_kept = self.connection.sock is not None
+        try:
+            try:
+                return self.exchange(method, path, body, headers)
+            except TimeoutError:
+                raise
+            except (OSError, http.client.HTTPException):
+                self.connection.close()
+                if not was_kept:
+                    raise
+                answer = self.exchange(method, path, body, headers)
+                # The first try may have stored the row.
+                return Answer("201", answer.body) if method == "POST" and answer.status == "200" else answer
+        except TimeoutError:
+            self.connection.close()
+            return Answer(TIMEOUT)
+        except (OSError, http.client.HTTPException):
+            self.connection.close()
+            return Answer(CLOSED)
+
+    def exchange(self, method: str, path: str, body, headers: dict) -> Answer:
+        headers = headers | {"X-Forwarded-For": self.caller.address, "Authorization": f"Bearer {self.caller.token}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        self.connection.request(method, path, None if body is None else json.dumps(body), headers)
+        response = self.connection.getresponse()
+        content = response.read()
+        is_json = response.headers.get_content_type() == "application/json"
+        body = json.loads(content) if content and is_json else None
+        return Answer(str(response.status), body, response.headers.get("ETag") or "")
+
+
+class Newcomers:
+    """Devices that no worker has seen, which come one after the other and read their products."""
+
+    def __init__(self, port: int, callers: list[Caller]):
+        self.port, self.callers = port, callers
+
+    def run(self, until: float) -> list[Sample]:
+        samples, pause = [], max(PAUSE, (until - time.monotonic()) / len(self.callers))
+        for caller in self.callers:
+            if time.monotonic() >= until:
+                break
+            phone = Phone(self.port, caller)
+            phone.ask("GET", "/v1/products", "200")
+            phone.connection.close()
+            samples += phone.samples
+            time.sleep(pause)
+        return samples

@@ -1,0 +1,30 @@
+"""Back up the live service's database, or replace the database with the backup.
+
+`python -m tests.e2e.clients.backup take`, or `… restore`. It serves the tests of what an app does after a restore. The
+service keeps running, and must not get requests meanwhile.
+"""
+
+import os
+import sys
+
+from tests.harness.servers import drop, on_server
+
+
+def backup_of(database: str) -> str:
+    return f"{database}_backup"
+
+
+def take(database: str) -> None:
+    drop(backup_of(database))
+    # A database is copied while nobody is connected to it; the workers connect again at the next request.
+    on_server(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
+    on_server(f"CREATE DATABASE {backup_of(database)} TEMPLATE {database}")
+
+
+def restore(database: str) -> None:
+    drop(database)
+    on_server(f"ALTER DATABASE {backup_of(database)} RENAME TO {database}")
+
+
+if __name__ == "__main__":
+    {"take": take, "restore": restore}[sys.argv[1]](os.environ["DATABASE_URL"].rpartition("/")[2])

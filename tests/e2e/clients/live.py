@@ -1,0 +1,31 @@
+"""Run a command against a live service with several workers and a new database.
+
+`python -m tests.e2e.clients.live npm test`, for example. COUNTONME_URL holds the service's address. manage.py and
+`python -m tests.e2e.clients.backup`, if the command runs them, use the service's database.
+
+BENCH_POSTGRES is PostgreSQL's address without a database.
+"""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+
+from tests.e2e.clients.backup import backup_of
+from tests.harness.servers import databases, migrate_ours, our_environment, ours, running
+
+
+def main(command: list[str]) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is started is stopped
+    database = f"countonme_clients_{secrets.token_hex(4)}"  # two runs at once don't meet
+    with databases(database, backup_of(database)):
+        migrate_ours(database)
+        server = ours(database)
+        with running(server):
+            environment = {**os.environ, **our_environment(database), "COUNTONME_URL": f"{server.url}/v1"}
+            return subprocess.run(command, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

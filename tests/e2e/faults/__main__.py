@@ -1,0 +1,193 @@
+"""Nothing that was acknowledged is lost, and nothing is there in half, whatever dies: `make faults`.
+
+The service runs as `make run` starts it, on a PostgreSQL of its own. Phones write, and try again if they get no answer.
+Half of them erase their device now and then. Meanwhile workers are killed, the database crashes and comes back,
+connections are cut, and `manage.py erase` runs again and again and is killed. After one more `erase`, all that the
+phones were promised is looked for. Exits with 1 if anything is lost or torn, if anything is left of an erased device,
+if a device is erased that did not ask, or if a phone got an impossible answer.
+
+`--seconds` says for how long (FAULT_SECONDS, 60). `--synchronous-commit off` has PostgreSQL promise what it may lose:
+a run that must fail.
+"""
+
+import argparse
+import itertools
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+
+from tests.e2e.faults.audit import faults_of
+from tests.e2e.faults.phones import PATIENCE, Phone
+from tests.harness.machine import workers_of
+from tests.harness.processes import ROOT, Postgres, folder_of_owner, postgres, until
+from tests.harness.servers import Server, manage, migrate, ours, running, say
+
+DATABASE = "countonme"
+PHONES = 8
+PAUSE = (0.2, 1.5)  # seconds between two faults
+ERASES = 2  # how many run at once
+KILLED_AFTER = (0, 0.15)  # seconds that `erase` may work
+SHOWN = 10
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is started is stopped
+    arguments = parsed()
+    random.seed(arguments.seed)
+    say(f"seed {arguments.seed}, {arguments.seconds:g} seconds")
+    settings = {"synchronous_commit": arguments.synchronous_commit, "wal_writer_delay": "10s"}
+    with folder_of_owner() as folder, postgres(folder / "data", **settings) as database:
+        service = served_from(database)
+        ledger = Path(service.environment["ERASURE_LEDGER"])
+        with running(service), ThreadPoolExecutor(PHONES + ERASES) as pool:
+            phones = [Phone(service.port, arguments.seed + n, erases=bool(n % 2)) for n in range(PHONES)]
+            list(pool.map(Phone.register, phones))
+            end = time.monotonic() + arguments.seconds
+            calls = [pool.submit(phone.run, end) for phone in phones]
+            erases = [pool.submit(killed_erases, f"erase {n}", service, database, end) for n in range(ERASES)]
+            injected = injected_faults(service, database, end)
+            nonsense = finished(calls)
+            for erase in erases:
+                injected += erase.result()
+            serves(service)
+            manage(service.environment, "erase")
+            crash(database)  # what is on the disk is what there is
+            serves(service)
+            nonsense += finished([pool.submit(phone.return_as_erased) for phone in phones])
+        found = faults_of(database.url(DATABASE), phones, ledger)
+    return told(phones, injected, found | {"nonsense": nonsense})
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=float(os.environ.get("FAULT_SECONDS", "60")))
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="what the phones and the faults do")
+    parser.add_argument("--synchronous-commit", choices=["on", "off"], default="on")
+    return parser.parse_args()
+
+
+def served_from(database: Postgres) -> Server:
+    """Return the service on a new database, which is migrated."""
+    database.run(f"CREATE DATABASE {DATABASE}")
+    service = ours(DATABASE)
+    # A cheap hash: after each death of a worker all tokens are checked anew, which is no part of this.
+    service.environment |= {"DATABASE_URL": database.url(DATABASE), "BCRYPT_ROUNDS": "4"}
+    migrate(service.environment)
+    return service
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+def injected_faults(service: Server, database: Postgres, end: float) -> Counter:
+    kinds = {
+        "worker killed": lambda: kill_a_worker(service),
+        "database crashed": lambda: crash(database),
+        "connections cut": lambda: cut(database),
+    }
+    injected, turns = Counter(), itertools.cycle(random.sample(list(kinds), len(kinds)))
+    time.sleep(random.uniform(*PAUSE))
+    while time.monotonic() < end:
+        kind = next(turns)
+        kinds[kind]()
+        injected[kind] += 1
+        time.sleep(random.uniform(*PAUSE))
+    return injected
+
+
+def kill_a_worker(service: Server) -> None:
+    if workers := workers_of(service.process.pid):
+        os.kill(random.choice(workers), signal.SIGKILL)
+
+
+def crash(database: Postgres) -> None:
+    """Stop as if the power had gone, and start again from what is on the disk."""
+    database.stop()
+    database.start()
+
+
+def cut(database: Postgres) -> None:
+    """Cut every connection to the service's database, whatever it is doing."""
+    database.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", DATABASE)
+
+
+def killed_erases(name: str, service: Server, database: Postgres, end: float) -> Counter:
+    """Run `manage.py erase` again and again. Kill it a moment after it connected to the database, unless it is done."""
+    runs = Counter()
+    environment = {**os.environ, **service.environment, "PGAPPNAME": name}
+    command = [sys.executable, "manage.py", "erase"]
+    while time.monotonic() < end:
+        with subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as erase:
+            try:
+                until(lambda: erase.poll() is not None or is_connected(database, name), "erase does not connect")
+                time.sleep(random.uniform(*KILLED_AFTER))
+            finally:
+                erase.kill()
+        if erase.returncode == -signal.SIGKILL:
+            runs["erase killed"] += 1
+            runs["of these with work left"] += has_work_left(database)
+        else:
+            runs["erase failed" if erase.returncode else "erase completed"] += 1
+    return runs
+
+
+def is_connected(database: Postgres, name: str) -> bool:
+    with suppress(psycopg.OperationalError):  # the database has crashed
+        return bool(database.run("SELECT 1 FROM pg_stat_activity WHERE application_name = %s", name))
+    return False
+
+
+def has_work_left(database: Postgres) -> bool:
+    with suppress(psycopg.OperationalError):
+        return bool(database.run("SELECT 1 FROM erasures WHERE erased_at IS NULL LIMIT 1", database=DATABASE))
+    return False
+
+
+# --- afterwards -----------------------------------------------------------------------------------
+
+
+def finished(calls: list[Future]) -> list[str]:
+    """Wait for all phones, and return what stopped any of them before its time."""
+    errors = [call.exception(2 * PATIENCE) for call in calls]
+    return [f"{type(error).__name__}: {error}" for error in errors if error]
+
+
+def serves(service: Server) -> None:
+    """Return once the service says that it can serve; raise an error where it does not in time."""
+    until(lambda: service.status("/readyz") == 200, "the service does not serve", PATIENCE)
+
+
+def told(phones: list[Phone], injected: Counter, found: dict[str, list[str]]) -> int:
+    """Print the figures and return the exit code."""
+    for kind, lines in found.items():
+        for line in lines[:SHOWN]:
+            say(f"{kind}: {line}")
+    erased = [each for phone in phones for each in phone.erased]
+    journals = [phone.journal for phone in phones]
+    say(f"faults injected: {', '.join(f'{n} × {kind}' for kind, n in injected.items())}")
+    all_journals = [*journals, *(each.journal for each in erased)]
+    answered, again = (sum(getattr(journal, name) for journal in all_journals) for name in ("answered", "again"))
+    say(f"requests acknowledged: {answered}, {again} of them after another try")
+    say(f"writes acknowledged: {sum(journal.changes for journal in all_journals)}")
+    rows_erased = sum(len(each.row_ids) for each in erased)
+    by_receipt = sum(each.by_receipt for each in erased)
+    say(f"erasures acknowledged: {len(erased)}, of {rows_erased} rows; the receipt decided {by_receipt} of them")
+    rows = sum(len(rows) for journal in journals for rows in (*journal.live.values(), *journal.deleted.values()))
+    say(f"rows looked for: {rows}")
+    say(", ".join(f"{kind}: {len(lines)}" for kind, lines in found.items()))
+    return 1 if any(found.values()) or not rows or not erased else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""Does the database hold what the phones were promised, and nothing of erased devices?
+
+The database and the ledger of erasures are read as they are, without the service.
+"""
+
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from tests.e2e.faults.phones import TABLES, Erased, Phone
+
+TICK = timedelta(microseconds=1)  # by which the rows of one change set follow each other
+
+
+def faults_of(url: str, phones: list[Phone], ledger: Path) -> dict[str, list[str]]:
+    """Return what is lost, what is torn, and what is wrong with erasures, each in a line."""
+    erased = [each for phone in phones for each in phone.erased]
+    with psycopg.connect(url, row_factory=dict_row) as connection:
+        rows = {table: stored(connection, table) for table in TABLES}
+        devices = stored(connection, "devices")
+        found = {"lost": [], "torn": [], "not erased": traces(connection, ids_of(erased))}
+        receipts = stored(connection, "erasures")
+    revisions = {device_id: row["revision"] for device_id, row in devices.items()}
+    found["not erased"] += without_receipt(erased, receipts) + not_in_the_ledger(erased, ledger)
+    found["wrongly erased"] = wrongly_erased(phones, erased, devices, receipts, ledger)
+    for phone in phones:
+        found["lost"] += lost(phone, rows, revisions.get(phone.device_id))
+        found["torn"] += torn_writes(phone, rows)
+    found["torn"] += without_one_default(rows) + above_their_device(rows, revisions)
+    return found
+
+
+def stored(connection: psycopg.Connection, table: str) -> dict[str, dict]:
+    return {str(row["id"]): row for row in connection.execute(f"SELECT * FROM {table}")}
+
+
+def lost(phone: Phone, rows: dict, revision: int | None) -> list[str]:
+    """Return what the phone was promised and the database does not hold, or holds more than once."""
+    journal, missing = phone.journal, []
+    for table in TABLES:
+        for row_id, promised in journal.live[table].items():
+            row = rows[table].get(row_id)
+            if row is None or row["deleted_at"] is not None or not says(row, promised):
+                missing.append(f"{table} {row_id}: {promised} is {row}")
+        for row_id in journal.deleted[table]:
+            row = rows[table].get(row_id)
+            if row is None or row["deleted_at"] is None:
+                missing.append(f"{table} {row_id} is deleted, but {row}")
+    if revision != 1 + journal.changes:
+        missing.append(f"device {phone.device_id}: {journal.changes} changes make no revision {revision}")
+    return missing
+
+
+def says(row: dict, promised: dict) -> bool:
+    return all(str(row[name]) == str(value) or row[name] == value for name, value in promised.items() if name in row)
+
+
+def torn_writes(phone: Phone, rows: dict) -> list[str]:
+    """Return the writes whose rows did not come into being as one: all of them, and each a tick after another one."""
+    born = {row_id: row["created_at"] for table in TABLES for row_id, row in rows[table].items()}
+    torn = []
+    for ids in phone.journal.together:
+        times = sorted(born[row_id] for row_id in ids if row_id in born)
+        if len(times) != len(ids) or times[-1] - times[0] != TICK * (len(ids) - 1):
+            torn.append(f"{len(ids)} rows from {ids[0]} on: {times}")
+    return torn
+
+
+def without_one_default(rows: dict) -> list[str]:
+    """Return the live products that have no default portion, or more than one."""
+    defaults = Counter(
+        str(row["product_id"]) for row in rows["portions"].values() if row["is_default"] and row["deleted_at"] is None
+    )
+    live = [row_id for row_id, row in rows["products"].items() if row["deleted_at"] is None]
+    return [f"product {row_id} has {defaults[row_id]} default portions" for row_id in live if defaults[row_id] != 1]
+
+
+def above_their_device(rows: dict, revisions: dict[str, int]) -> list[str]:
+    return [
+        f"{table} {row_id} has revision {row['revision']}, its device {revisions[str(row['device_id'])]}"
+        for table in TABLES
+        for row_id, row in rows[table].items()
+        if row["revision"] > revisions[str(row["device_id"])]
+    ]
+
+
+# --- erasures -------------------------------------------------------------------------------------
+
+
+def ids_of(erased: list[Erased]) -> list[str]:
+    """Return the ids of devices and of all rows that they ever stored."""
+    return [one for each in erased for one in (each.device_id, *each.row_ids)]
+
+
+def traces(connection: psycopg.Connection, ids: list[str]) -> list[str]:
+    """Return the rows of any table in which one of these ids occurs."""
+    tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+    found = []
+    for name in (table["tablename"] for table in tables):
+        query = sql.SQL(
+            "SELECT row::text AS content FROM {} AS row WHERE EXISTS ("
+            " SELECT 1 FROM regexp_matches(row::text, '[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}', 'g') AS id"
+            " WHERE id[1] = ANY(%s))"
+        ).format(sql.Identifier(name))
+        found += [f"{name} has {row['content']}" for row in connection.execute(query, [ids])]
+    return found
+
+
+def without_receipt(erased: list[Erased], receipts: dict[str, dict]) -> list[str]:
+    """Return the acknowledged erasures that have no receipt, or one that says that data is left."""
+    missing = []
+    for each in erased:
+        receipt = receipts.get(each.erasure_id)
+        if receipt is None or receipt["device_hash"] != each.device_hash or receipt["erased_at"] is None:
+            missing.append(f"device {each.device_id}: the receipt is {receipt}")
+    return missing
+
+
+def not_in_the_ledger(erased: list[Erased], ledger: Path) -> list[str]:
+    listed = {line.partition(" ")[2] for line in lines_of(ledger)}
+    return [
+        f"device {each.device_id} is not in the ledger"
+        for each in erased
+        if f"{each.erasure_id} {each.device_hash}" not in listed
+    ]
+
+
+def wrongly_erased(
+    phones: list[Phone], erased: list[Erased], devices: dict[str, dict], receipts: dict[str, dict], ledger: Path
+) -> list[str]:
+    """Return the devices that are marked, and the receipts and lines of the ledger, that nobody asked for."""
+    wanted, ids = {each.device_hash for each in erased}, {each.device_id for each in erased}
+    marked = {device_id for device_id, row in devices.items() if row["deleted_at"] is not None}
+    found = [f"device {phone.device_id} is gone" for phone in phones if phone.device_id not in devices]
+    found += [f"device {device_id} is marked" for device_id in marked - ids]
+    found += [f"receipt {row}" for row in receipts.values() if row["device_hash"] not in wanted]
+    found += [f"ledger: {line}" for line in lines_of(ledger) if line.rpartition(" ")[2] not in wanted]
+    return found
+
+
+def lines_of(ledger: Path) -> list[str]:
+    return ledger.read_text().splitlines() if ledger.exists() else []

@@ -1,0 +1,294 @@
+"""Rehearse the worst night: back up, go on, lose the database, restore, and see what the phones have left.
+
+`python -m tests.e2e.restore`, on the PostgreSQL that BENCH_POSTGRES names. It runs the very scripts that an operator
+runs, deploy/backup.sh and deploy/restore.sh, while gunicorn serves. It ends with 1 if a phone has lost a row, or if the
+restore has brought an erased device back.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+from psycopg.rows import dict_row
+
+from tests.e2e.faults.audit import traces
+from tests.harness.install import TABLES, Install
+from tests.harness.servers import ROOT, databases, migrate_ours, our_environment, ours, running, say, url_of
+from tests.harness.sync import entry, portion, product, pulled
+
+
+class Failed(Exception):
+    pass
+
+
+@dataclass
+class Answer:
+    status_code: int
+    content: bytes
+
+    def json(self):
+        return json.loads(self.content)
+
+
+class Api:
+    """What `tests/harness/sync.py` asks of a client, over HTTP."""
+
+    def __init__(self, device_id: str):
+        self.device_id, self.url, self.token = device_id, "", ""
+
+    def register(self) -> None:
+        self.token = self.post("/v1/auth/register", {"device_id": self.device_id}).json()["token"]
+
+    def get(self, path: str, query: dict) -> Answer:
+        return self.ask("GET", f"{path}?{urllib.parse.urlencode(query)}")
+
+    def post(self, path: str, body: dict) -> Answer:
+        return self.ask("POST", path, json.dumps(body).encode())
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> Answer:
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
+        request = urllib.request.Request(self.url + path, body, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return Answer(response.status, response.read())
+        except urllib.error.HTTPError as refused:
+            return Answer(refused.code, refused.read())
+
+
+class Phone(Install):
+    """An install that does after a restore what docs/sync.md says a client has to do."""
+
+    def __init__(self, name: str):
+        super().__init__(Api(str(uuid4())))
+        self.name, self.was_told, self.erasure_id = name, False, str(uuid4())
+
+    def pull(self) -> None:
+        answer = pulled(self.api, self.cursor)
+        if not answer.get("restored"):
+            super().pull()
+            return
+        self.was_told = True
+        for table in TABLES:
+            self.reclaim(table, answer["changes"][table], set(answer.get("newer", {}).get(table, ())))
+        self.cursor = answer["timestamp"]
+
+    def reclaim(self, table: str, changes: dict, newer: set[str]) -> None:
+        """Push again what the answer lacks or says otherwise, less what is newer than the last pull."""
+        for row_id in changes["deleted"]:
+            self.records[table].pop(row_id, None)
+            self.doomed[table].discard(row_id)
+        stored = {row["id"]: row for row in changes["updated"]}
+        for row_id, record in self.records[table].items():
+            if row_id not in stored:
+                record.created = True
+            elif row_id not in newer:
+                record.changed |= {name for name, value in stored[row_id].items() if record.row.get(name) != value}
+        for row in stored.values():
+            self.merge(table, row)
+
+    def push_alone(self) -> None:
+        """Push without a pull before it, as a phone that knows the newest: its cursor stays where it was."""
+        if self.push(lost=False) != 200:
+            raise Failed(f"{self.name}: the push was refused")
+
+    def eat(self, name: str) -> str:
+        """Write down a new food, with a portion, and that it was eaten; return the food's id."""
+        food = product(name=name)
+        piece = portion(food, is_default=True)
+        self.create("products", food)
+        self.create("portions", piece)
+        self.create("food_entries", entry(food, portion_id=piece["id"], quantity=2, grams=71))
+        return food["id"]
+
+    def erase(self) -> None:
+        """Erase the device, as a user does who leaves."""
+        if self.api.ask("DELETE", f"/v1/devices/me?erasure_id={self.erasure_id}").status_code != 204:
+            raise Failed(f"{self.name}: the erasure was refused")
+
+    def known(self) -> dict:
+        """Return what the user sees: the columns that the phone itself writes."""
+        return {
+            table: {
+                row_id: {name: record.row.get(name) for name in WRITTEN[table]} for row_id, record in records.items()
+            }
+            for table, records in self.records.items()
+        }
+
+    def on_the_server(self) -> dict:
+        """Return the same of what a new install would get."""
+        changes = pulled(self.api)["changes"]
+        return {
+            table: {row["id"]: {name: row[name] for name in WRITTEN[table]} for row in changes[table]["updated"]}
+            for table in TABLES
+        }
+
+
+WRITTEN = {
+    "products": tuple(product()),
+    "portions": tuple(portion({"id": ""})),
+    "food_entries": tuple(entry({"id": ""})),
+}
+
+
+def before_the_backup(phones: list[Phone]) -> None:
+    for phone in phones:
+        phone.api.register()
+        phone.eat("Rye bread")
+        phone.eat("Quark")
+        settle(phone)
+        settle(phone)
+
+
+def after_it(pushes: Phone, syncs: Phone, rests: Phone, late: Phone) -> None:
+    """Let one phone push without a pull, one do all it can, one do nothing, and a new one come."""
+    for phone in (pushes, syncs):
+        first, _ = list(phone.records["products"])
+        phone.edit("products", first, name="Rye bread, toasted", kcal_100g=300)
+        phone.edit("food_entries", next(iter(phone.records["food_entries"])), grams=99, quantity=None, portion_id=None)
+        phone.eat("Elderberry soup")
+    pushes.push_alone()
+    settle(syncs)
+    syncs.eat("Semolina dumplings")
+    settle(syncs)
+    settle(syncs)
+    late.api.register()
+    late.pull()
+    late.eat("Plum cake")
+    settle(late)
+
+
+def settle(phone: Phone) -> None:
+    if not phone.sync():
+        raise Failed(f"{phone.name}: the sync found no end")
+
+
+def afterwards(phones: list[Phone], late: Phone) -> None:
+    """Let each phone sync against the restored service, and compare what it has with what the service has."""
+    if late.api.get("/v1/sync", {}).status_code != 401:
+        raise Failed("a device that the backup does not have was let in")
+    late.api.register()
+    for phone in (*phones, late):
+        before = phone.known()
+        settle(phone)
+        settle(phone)
+        if not phone.was_told:
+            raise Failed(f"{phone.name}: was not told that the service was restored")
+        if lost := differences(before, phone.known()):
+            raise Failed(f"{phone.name}: the phone lost {lost}")
+        if lost := differences(before, phone.on_the_server()):
+            raise Failed(f"{phone.name}: the service lacks {lost}")
+        say(f"{phone.name}: told, and all of its {sum(map(len, before.values()))} rows are there")
+
+
+def stay_erased(phones: list[Phone], database: str) -> None:
+    """Raise Failed if the restored service or its database knows an erased device, or lacks its receipt."""
+    for phone in phones:
+        if phone.api.get("/v1/devices/me", {}).status_code != 401:
+            raise Failed(f"{phone.name}: the token is accepted")
+        if phone.api.post("/v1/auth/register", {"device_id": phone.api.device_id}).status_code != 409:
+            raise Failed(f"{phone.name}: the id can be registered")
+        phone.api.token = ""
+        receipt = phone.api.get(f"/v1/erasures/{phone.erasure_id}", {})
+        if receipt.status_code != 200 or not receipt.json()["erased_at"]:
+            raise Failed(f"{phone.name}: the receipt is {receipt}")
+        ids = [phone.api.device_id, *(row_id for records in phone.records.values() for row_id in records)]
+        with psycopg.connect(url_of(database), row_factory=dict_row) as connection:
+            if found := traces(connection, ids):
+                raise Failed(f"{phone.name}: {found}")
+        say(f"{phone.name}: refused, and none of its {len(ids) - 1} rows came back")
+
+
+def differences(wanted: dict, found: dict) -> list:
+    return [
+        (table, row_id, row, found[table].get(row_id))
+        for table, rows in wanted.items()
+        for row_id, row in rows.items()
+        if found[table].get(row_id) != row
+    ]
+
+
+def script(name: str, database: str, *arguments: str, **environment: str) -> str:
+    """Run a script of deploy/ on a database, with the service's settings, and return what it said."""
+    command = [str(ROOT / "deploy" / name), *arguments]
+    environment = {**os.environ, **our_environment(database), **environment}
+    run = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, check=False)
+    if run.returncode:
+        raise Failed(f"{name}: {run.stderr.strip()}")
+    return run.stdout.strip()
+
+
+def rehearse() -> None:
+    old, new, elsewhere = (f"countonme_{which}_{secrets.token_hex(4)}" for which in ("lost", "restored", "elsewhere"))
+    pushes, syncs, rests, late = stay = [
+        Phone(name) for name in ("pushed after the backup", "pulled after it", "did neither", "came after it")
+    ]
+    early, last = leave = [Phone("erased before the next backup"), Phone("erased after the last backup")]
+    with (
+        databases(old, new, elsewhere),
+        tempfile.TemporaryDirectory() as backups,
+        tempfile.TemporaryDirectory() as machine,
+    ):
+        ledger = {"ERASURE_LEDGER": f"{machine}/erasures.txt"}
+        migrate_ours(old)
+        with serving(old, ledger, [*stay, *leave]):
+            before_the_backup([pushes, syncs, rests, *leave])
+            backup = script("backup.sh", old, BACKUPS=backups, **ledger)
+            say(f"backed up {Path(backup).stat().st_size} bytes")
+            after_it(pushes, syncs, rests, late)
+            early.erase()
+            time.sleep(1)  # the names of backups have their second
+            script("backup.sh", old, BACKUPS=backups, **ledger)
+            last.erase()
+        # The first of the backups: it holds the devices that were erased after it.
+        say(script("restore.sh", new, backup, PYTHON=sys.executable, **ledger))
+        with serving(new, ledger, [*stay, *leave]):
+            afterwards([pushes, syncs, rests], late)
+            stay_erased(leave, new)
+        say("On another machine, with the copy of the ledger that lies with the backups:")
+        ledger = {"ERASURE_LEDGER": f"{machine}/another.txt"}
+        say(script("restore.sh", elsewhere, backup, PYTHON=sys.executable, **ledger))
+        with serving(elsewhere, ledger, [early]):
+            stay_erased([early], elsewhere)
+
+
+@contextmanager
+def serving(database: str, settings: dict[str, str], phones: list[Phone]) -> Iterator[None]:
+    """Serve a database inside of this block, for these phones."""
+    server = ours(database)
+    server.environment |= settings
+    with running(server):
+        for phone in phones:
+            phone.api.url = server.url
+        yield
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is started is stopped
+    if not shutil.which("pg_dump"):
+        say("pg_dump is not installed: a restore can't be rehearsed. On Debian: apt-get install postgresql-client")
+        return 1
+    try:
+        rehearse()
+    except Failed as failed:
+        say(f"FAILED: {failed}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

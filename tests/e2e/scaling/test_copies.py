@@ -1,0 +1,113 @@
+"""Two copies of the service behind nginx, on PostgreSQL through PgBouncer, while phones write and sync."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from types import SimpleNamespace
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from tests.e2e.scaling.machines import migrated
+from tests.e2e.scaling.phone import Line, Phone, living
+from tests.harness.processes import until
+
+PHONES = 6
+SECONDS = 2.0  # of each act
+
+
+@pytest.fixture(scope="module")
+def service(started, postgres, pooler):
+    """Two copies, nginx in front of them, PgBouncer behind."""
+    migrated(postgres, "copies")
+    database = postgres.url("copies", user="countonme", through=pooler)
+    copies = [started.copy(name, database, DATABASE_POOLER="transaction") for name in ("one", "two")]
+    nginx = started.nginx(copies)
+    return SimpleNamespace(copies=copies, nginx=nginx, log=started.folder / "asked.log")
+
+
+@pytest.fixture
+def phones(service) -> Iterator[list[Phone]]:
+    with ExitStack() as open_lines:
+        yield [open_lines.enter_context(Phone(service.nginx.port, seed)) for seed in range(PHONES)]
+
+
+def answered(service, since: int = 0) -> dict[str, int]:
+    """Return how many answers came from each copy, after those first ones of the log."""
+    lines = service.log.read_text().splitlines()[since:]
+    return {copy.name: sum(f":{copy.port} 2" in line for line in lines) for copy in service.copies}
+
+
+def lines(service) -> int:
+    return len(service.log.read_text().splitlines())
+
+
+class TestTwoCopies:
+    def test_share_the_work_and_lose_nothing(self, service, phones):
+        with living(phones):
+            time.sleep(SECONDS)
+
+        assert all(count > 5 for count in answered(service).values())
+        assert [phone.finds_everything() for phone in phones] == [True] * PHONES
+        assert sum(phone.unanswered for phone in phones) == 0
+
+    def test_lose_nothing_when_one_is_killed_and_comes_back(self, service, phones):
+        one = service.copies[0]
+        with living(phones):
+            time.sleep(SECONDS)
+            one.kill()
+            before = lines(service)
+            time.sleep(SECONDS)
+            alone = answered(service, before)
+            one.start()
+            before = lines(service)
+            until(lambda: answered(service, before)["one"] > 5, "nginx gives it no more work")
+
+        assert alone["two"] > 5
+        assert alone["one"] <= PHONES  # sent before, and written to the log after
+        assert [phone.finds_everything() for phone in phones] == [True] * PHONES
+        # What one was doing when it was killed, and nothing else: what it did not take, nginx gave to two.
+        assert sum(phone.unanswered for phone in phones) <= PHONES
+
+    def test_agree_on_a_token(self, service, phones):
+        phone, ports = phones[0], [copy.port for copy in service.copies]
+        old = phone.token
+
+        phone.token = new = phone.asked("POST", "/auth/rotate", accepted={200})["token"]
+        assert [status_at(port, token) for token in (old, new, old) for port in ports] == [200] * 4 + [401] * 2
+
+        phone.asked("DELETE", "/devices/me", accepted={204})
+        assert [status_at(port, new) for port in ports] == [401] * 2
+
+    def test_hold_few_connections_of_postgresql(self, service, phones, postgres, pooler):
+        with living(phones):
+            time.sleep(SECONDS / 2)
+            ((held,),) = postgres.run("SELECT count(*) FROM pg_stat_activity WHERE datname = 'copies'")
+            clients = connections_to(pooler, "copies")
+
+        assert 0 < held <= 3 < clients
+
+    def test_go_on_when_pgbouncer_was_restarted(self, service, phones, pooler):
+        with living(phones):
+            time.sleep(SECONDS / 4)
+        pooler.stop()
+        until(lambda: service.copies[0].status("/readyz") == 503, "the copies don't miss PgBouncer")
+        pooler.start()
+
+        with living(phones):
+            time.sleep(SECONDS / 4)
+
+        assert [phone.finds_everything() for phone in phones] == [True] * PHONES
+
+
+def status_at(port: int, token: str) -> int:
+    with Line(port) as line:
+        line.token = token
+        return line.once("GET", "/devices/me")[0]
+
+
+def connections_to(pooler, database: str) -> int:
+    with psycopg.connect(f"postgres://postgres@127.0.0.1:{pooler.port}/pgbouncer", autocommit=True) as console:
+        console.row_factory = dict_row
+        return sum(client["database"] == database for client in console.execute("SHOW CLIENTS"))

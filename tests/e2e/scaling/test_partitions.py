@@ -1,0 +1,194 @@
+"""The service, unchanged, on tables in eight hash partitions by device: what each of its queries touches."""
+
+import json
+import re
+from collections.abc import Iterator
+from types import SimpleNamespace
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from deploy.scaling.partitions import TABLES, partition
+from tests.e2e.scaling.machines import migrated, settings_for
+from tests.e2e.scaling.phone import Line, Phone
+from tests.harness.servers import manage
+
+PARTITIONS = 8
+SCHEMAS = {f"p{number}" for number in range(PARTITIONS)}
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+REPEATED = 8  # PostgreSQL may make one plan for all values of a prepared statement from the sixth run on
+LOGGED = {
+    "session_preload_libraries": "auto_explain",
+    "auto_explain.log_min_duration": "0",
+    "auto_explain.log_format": "json",
+    "auto_explain.log_verbose": "on",
+    "auto_explain.log_nested_statements": "on",  # those of foreign keys
+}
+
+
+@pytest.fixture(scope="module")
+def service(started, postgres) -> Iterator[SimpleNamespace]:
+    """A copy of the service on partitioned tables, whose plans are all in PostgreSQL's log."""
+    address = migrated(postgres, "partitioned")
+    with psycopg.connect(address) as database:
+        partition(database, PARTITIONS)
+    manage(settings_for(address), "after_restore", "--without-ledger")  # so that devices have gaps too
+    for name, value in LOGGED.items():
+        postgres.run(f"ALTER DATABASE partitioned SET {name} = '{value}'")
+    copy = started.copy("partitioned", address, WEB_CONCURRENCY="1", GUNICORN_CMD_ARGS="--threads=1")
+    return SimpleNamespace(copy=copy, address=address, postgres=postgres, log=postgres.data.parent / "server.json")
+
+
+class Caller(Phone):
+    """A phone that takes note of the calls that it makes, by method and path."""
+
+    def __init__(self, port: int, called: set):
+        self.called = called
+        super().__init__(port)
+
+    def once(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, object]:
+        self.called.add((method, UUID.sub("{}", f"/v1{path.partition('?')[0]}")))
+        return super().once(method, path, body, **headers)
+
+    def call(self, method: str, path: str, body: object = None, status: int = 200) -> object:
+        found, answer = self.once(method, path, body)
+        assert found == status, (method, path, found, answer)
+        return answer
+
+
+def day_of(phone: Caller) -> None:
+    """Make every call of the API, and some that are refused."""
+    product, portion, entry, other = (str(uuid4()) for _ in range(4))
+    rye = {"id": product, "name": "Rye bread", "kcal_100g": 259, "barcode": "4006381333931"}
+    for status in (201, 200):
+        phone.call("POST", "/products", rye, status)
+    phone.call("POST", "/products", rye | {"id": other}, 409)  # the barcode
+    phone.call("POST", "/products", rye | {"id": other, "barcode": None}, 201)
+    phone.call("GET", "/products?search=rye")
+    phone.call("GET", "/products?barcode=4006381333931")
+    phone.call("GET", f"/products/{product}")
+    phone.call("PUT", f"/products/{product}", {"kcal_100g": 260})
+    phone.call("PATCH", f"/products/{product}", {"kcal_100g": 261})
+    phone.call("POST", f"/products/{product}/portions", {"id": portion, "name": "Slice", "grams": 35}, 201)
+    phone.call("GET", f"/products/{product}/portions")
+    phone.call("GET", f"/portions/{portion}")
+    phone.call("PUT", f"/portions/{portion}", {"is_default": True})
+    phone.call("PATCH", f"/portions/{portion}", {"grams": 36})
+    eaten = {"product_id": product, "date": "2026-01-05"}
+    phone.call("POST", "/food-entries", {"id": entry, "portion_id": portion, "quantity": 2, **eaten}, 201)
+    phone.call("POST", "/food-entries", [{"grams": 70, **eaten} for _ in range(3)], 201)
+    phone.call("GET", "/food-entries?date=2026-01-05")
+    phone.call("GET", f"/food-entries/{entry}")
+    phone.call("PUT", f"/food-entries/{entry}", {"quantity": 3})
+    phone.call("PATCH", f"/food-entries/{entry}", {"product_id": other, "grams": 70})
+    phone.call("GET", "/food-entries/summary?from=2026-01-01&to=2026-01-31")
+    sync_of(phone)
+    phone.call("DELETE", f"/portions/{portion}", status=204)
+    phone.call("DELETE", f"/food-entries/{entry}", status=204)
+    phone.call("DELETE", f"/products/{product}", status=204)
+    phone.pull()
+
+
+def sync_of(phone: Caller) -> None:
+    """Push new rows, changed ones and deletions, and one that is in conflict."""
+    phone.sync()
+    whole = phone.pull(since=0)
+    rows = {name: changes["updated"] for name, changes in whole["changes"].items()}
+    changed = {name: {"updated": [row | {"grams": 5} for row in rows[name]]} for name in ("portions", "food_entries")}
+    changed["products"] = {"updated": [row | {"name": "Bread", "barcode": None} for row in rows["products"]]}
+    answer = phone.call("POST", f"/sync?last_pulled_at={whole['timestamp']}", changed)
+    assert answer["rejected"] == []
+    deletion = {"products": {"deleted": [rows["products"][0]["id"]]}}
+    phone.call("POST", f"/sync?last_pulled_at={whole['timestamp']}", deletion, 409)
+    whole = phone.pull()
+    phone.call("POST", f"/sync?last_pulled_at={whole['timestamp']}", {"products": {"deleted": [phone.last]}})
+
+
+@pytest.fixture(scope="module")
+def called(service) -> set[tuple[str, str]]:
+    """All calls, made by several phones, so that several partitions have rows."""
+    called = set()
+    for number in range(REPEATED):
+        with Caller(service.copy.port, called) as phone:
+            service.postgres.run("UPDATE devices SET last_seen_at = now() - interval '1 day'", database="partitioned")
+            day_of(phone)
+            phone.token = phone.call("POST", "/auth/rotate")["token"]
+            phone.call("GET", "/devices/me")
+            if number == 0:
+                erasure = uuid4()
+                phone.call("DELETE", f"/devices/me?erasure_id={erasure}", status=204)
+                phone.call("GET", f"/erasures/{erasure}")
+    return called
+
+
+@pytest.fixture(scope="module")
+def plans(service, called) -> list[dict]:
+    """The plan of every statement that the service has sent, and of those that PostgreSQL sent itself for it."""
+    lines = map(json.loads, service.log.read_text().splitlines())
+    ours = [line["message"] for line in lines if (line.get("dbname"), line.get("user")) == ("partitioned", "countonme")]
+    return [json.loads(text.partition("plan:\n")[2]) for text in ours if "plan:\n" in text]
+
+
+def nodes(plan: dict) -> Iterator[dict]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)
+
+
+def touched(plan: dict) -> set[str]:
+    """Return the partitions of which a plan says anything."""
+    return {node["Schema"] for node in nodes(plan["Plan"]) if node.get("Schema") in SCHEMAS}
+
+
+class TestEachQuery:
+    def test_is_one_of_every_call(self, service, called):
+        with Line(service.copy.port) as line:
+            _, document = line.once("GET", "/schema")
+        every = {
+            (method.upper(), re.sub("{.+?}", "{}", path))
+            for path, methods in document["paths"].items()
+            for method in methods
+            if path.startswith("/v1/")
+        }
+
+        assert len(every) > 20
+        assert every - called == {("GET", "/v1/schema")}  # which asks nothing of the database
+
+    def test_touches_one_partition(self, plans):
+        several = {plan["Query Text"]: sorted(touched(plan)) for plan in plans if len(touched(plan)) > 1}
+
+        assert several == {}
+        assert len(set().union(*map(touched, plans))) > 2  # there was something to be seen
+        assert len([plan for plan in plans if touched(plan)]) > 400
+
+    def test_leaves_all_that_is_a_devices_in_one(self, service, called):
+        places = " UNION ".join(
+            f"SELECT {key} AS device, tableoid::regclass::text FROM {table}" for table, key in TABLES.items()
+        )
+        rows = service.postgres.run(
+            f"SELECT device, array_agg(tableoid) FROM ({places}) AS row GROUP BY device", database="partitioned"
+        )
+
+        assert len(rows) == REPEATED
+        assert max(len(tables) for _, tables in rows) == len(TABLES)
+        assert {len({name.partition(".")[0] for name in tables}) for _, tables in rows} == {1}
+
+
+class TestTheRest:
+    def test_is_asked_of_all_partitions(self, service, called):
+        manage(settings_for(service.address), "erase")
+        manage(settings_for(service.address), "purge_tombstones", "--older-than", "0d", "--commit")
+
+        assert (
+            service.postgres.run("SELECT id FROM food_entries WHERE deleted_at < now()", database="partitioned") == []
+        )
+
+    def test_knows_an_id_only_where_it_is(self, service):
+        row = {"id": str(uuid4()), "name": "Rye bread", "kcal_100g": 259}
+        with Caller(service.copy.port, set()) as one, Caller(service.copy.port, set()) as other:
+            for phone, kcal in ((one, 1), (other, 2)):
+                phone.call("POST", "/products", row | {"kcal_100g": kcal}, 201)
+
+            assert one.call("GET", f"/products/{row['id']}")["kcal_100g"] == 1
+            assert other.call("GET", f"/products/{row['id']}")["kcal_100g"] == 2

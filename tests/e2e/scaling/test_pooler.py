@@ -1,0 +1,149 @@
+"""What PgBouncer in transaction mode keeps for its clients, and what it does not."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import psycopg
+import pytest
+
+from countonme.api.errors import TooSlow
+from tests.e2e.scaling.machines import migrated
+from tests.e2e.scaling.phone import Phone
+
+SLEEP = """
+    CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(20); RETURN NEW; END $$;
+    CREATE TRIGGER slow BEFORE INSERT ON products FOR EACH ROW WHEN (NEW.name = 'Slow') EXECUTE FUNCTION slow()
+"""
+
+
+@pytest.fixture(scope="module")
+def pooler(started, postgres):
+    """PgBouncer with one connection for everybody."""
+    return started.pgbouncer(postgres, default_pool_size="1")
+
+
+@pytest.fixture
+def clients(postgres, pooler):
+    """Two clients of PgBouncer, as the service is one."""
+    address = postgres.url("postgres", user="countonme", through=pooler)
+    with ExitStack() as open_connections:
+        yield [
+            open_connections.enter_context(psycopg.connect(address, autocommit=True, prepare_threshold=None))
+            for _ in range(2)
+        ]
+
+
+def shown(client: psycopg.Connection, name: str) -> str:
+    return client.execute(f"SHOW {name}").fetchone()[0]
+
+
+class TestASettingOfOneClient:
+    def test_becomes_the_other_ones(self, clients):
+        one, other = clients
+        one.execute("SET statement_timeout = '7s'")
+
+        assert shown(other, "statement_timeout") == "7s"
+
+        one.execute("RESET statement_timeout")
+
+    def test_that_it_asks_for_at_its_start_is_refused(self, postgres, pooler):
+        address = postgres.url("postgres", user="countonme", through=pooler)
+
+        with pytest.raises(psycopg.OperationalError, match="unsupported startup parameter: options"):
+            psycopg.connect(address, options="-c statement_timeout=7s")
+
+    def test_stays_its_own_where_it_is_the_time_zone(self, clients):
+        one, other = clients
+        other.execute("SET TIME ZONE 'Asia/Tokyo'")
+        one.execute("SET TIME ZONE 'UTC'")
+
+        assert [shown(client, "TimeZone") for client in clients] == ["UTC", "Asia/Tokyo"]
+
+    def test_stays_its_own_inside_of_a_transaction(self, clients):
+        one, other = clients
+        with one.transaction():
+            one.execute("SET LOCAL statement_timeout = '7s'")
+
+        assert shown(other, "statement_timeout") == "0"
+
+
+class TestAPassword:
+    @pytest.fixture
+    def address(self, started, postgres) -> str:
+        postgres.run("CREATE ROLE careful LOGIN PASSWORD 'a secret'")
+        hba = postgres.data / "pg_hba.conf"
+        hba.write_text(f"host all careful 127.0.0.1/32 scram-sha-256\n{hba.read_text()}")
+        postgres.control("reload")
+        pooler = started.pgbouncer(postgres, auth_type="scram-sha-256")
+        return f"{postgres.url('postgres', user='careful', through=pooler)}?connect_timeout=5"
+
+    def test_is_the_one_that_postgresql_knows(self, address):
+        with psycopg.connect(address, password="a secret") as client:
+            assert client.execute("SELECT current_user").fetchone() == ("careful",)
+        for wrong in ({}, {"password": "another"}):
+            with pytest.raises(psycopg.OperationalError):
+                psycopg.connect(address, **wrong)
+
+
+class TestATimeLimitOfTheRole:
+    def test_holds_for_every_client(self, started, postgres):
+        postgres.run("CREATE ROLE patient LOGIN")
+        postgres.run("ALTER ROLE patient SET statement_timeout = '200ms'")
+        pooler = started.pgbouncer(postgres)
+        address = postgres.url("postgres", user="patient", through=pooler)
+
+        with psycopg.connect(address, autocommit=True) as client, pytest.raises(psycopg.errors.QueryCanceled):
+            client.execute("SELECT pg_sleep(5)")
+
+
+class TestAPreparedStatement:
+    def test_is_in_the_way_of_the_other_client(self, clients):
+        one, other = clients
+        one.prepare_threshold = other.prepare_threshold = 0
+        one.execute("SELECT 1")
+
+        with pytest.raises(psycopg.errors.DuplicatePreparedStatement):
+            other.execute("SELECT 2")
+
+        one.execute("DEALLOCATE ALL")
+
+
+class TestARequestThatGetsNoConnection:
+    def test_is_told_to_come_back(self, started, postgres):
+        migrated(postgres, "busy")
+        pooler = started.pgbouncer(postgres, default_pool_size="1", query_wait_timeout="1")
+        address = postgres.url("busy", user="countonme", through=pooler)
+        copy = started.copy("busy", address, DATABASE_POOLER="transaction")
+
+        assert copy.status("/readyz") == 200
+        with psycopg.connect(address) as holder:
+            holder.execute("SELECT 1")  # a transaction that stays open
+            assert copy.status("/readyz") == 503
+        assert copy.status("/readyz") == 200
+
+
+class TestASlowStatement:
+    def test_is_cancelled_and_fails_alone(self, started, postgres):
+        migrated(postgres, "slow")
+        postgres.run(SLEEP, database="slow")
+        pooler = started.pgbouncer(postgres, default_pool_size="2")
+        address = postgres.url("slow", user="countonme", through=pooler)
+        copy = started.copy("slow", address, DATABASE_POOLER="transaction", WEB_CONCURRENCY="1")
+
+        with Phone(copy.port) as one, Phone(copy.port) as other, ThreadPoolExecutor(1) as pool:
+            statuses = []
+            for _ in range(3):
+                slow = pool.submit(one.once, "POST", "/products", {"name": "Slow", "kcal_100g": 1})
+                while not slow.done():
+                    statuses.append(other.once("GET", "/products")[0])
+                    time.sleep(0.02)
+                assert slow.result()[0] == 503
+            assert one.once("GET", "/products") == (200, [])
+
+        assert len(statuses) > 10
+        assert set(statuses) == {200}
+        assert copy.log.read_text().count(TooSlow.log_line) == 3
+        assert "The database did not answer" not in copy.log.read_text()
+        sleeping = "SELECT pid FROM pg_stat_activity WHERE datname = 'slow' AND wait_event = 'PgSleep'"
+        assert postgres.run(sleeping) == []

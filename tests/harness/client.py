@@ -1,0 +1,15 @@
+"""A test client that calls the API in the same process, as one device."""
+
+from rest_framework.test import APIClient
+
+
+class DeviceClient(APIClient):
+    """A client of the API that speaks for one device."""
+
+    def __init__(self, token: str, **kwargs):
+        super().__init__(**kwargs)
+        self.use(token)
+
+    def use(self, token: str) -> None:
+        self.token = token
+        self.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")

@@ -1,0 +1,117 @@
+"""An install of the app: its own database and the sync of the published client library, in plain Python.
+
+Rows that were changed here and not pushed yet keep the changed columns when a newer row comes, and the rest of it.
+"""
+
+from dataclasses import dataclass, field
+
+from tests.harness.sync import NOTHING, pulled, push
+
+TABLES = {"products": (), "portions": ("product_id",), "food_entries": ("product_id", "portion_id")}
+
+
+@dataclass
+class Record:
+    row: dict
+    changed: set = field(default_factory=set)
+    created: bool = False
+
+    @property
+    def pending(self) -> bool:
+        return self.created or bool(self.changed)
+
+
+class Install:
+    def __init__(self, api):
+        self.api = api
+        self.records: dict[str, dict[str, Record]] = {table: {} for table in TABLES}
+        self.doomed: dict[str, set[str]] = {table: set() for table in TABLES}
+        self.cursor = None
+        self.acknowledged: set[str] = set()  # ids of rows that the server said it has
+
+    # --- what a user does --------------------------------------------------------------------------
+
+    def create(self, table: str, row: dict) -> None:
+        self.records[table][row["id"]] = Record(row, created=True)
+
+    def edit(self, table: str, row_id: str, **values) -> None:
+        record = self.records[table][row_id]
+        record.row |= values
+        record.changed |= values.keys()
+
+    def delete(self, table: str, row_id: str) -> None:
+        """Delete a row as the app does: a product's portions go with it."""
+        if not self.records[table].pop(row_id).created:
+            self.doomed[table].add(row_id)
+        if table == "products":
+            for portion_id in [pk for pk, one in self.records["portions"].items() if one.row["product_id"] == row_id]:
+                self.delete("portions", portion_id)
+
+    # --- sync --------------------------------------------------------------------------------------
+
+    def sync(self, *, lost: bool = False) -> bool:
+        """Pull and push, once more after a conflict; say if all is settled. `lost`: no answer to the push comes."""
+        for _ in range(2):
+            self.pull()
+            status = self.push(lost=lost)
+            if status == 200:
+                return True
+            assert status == 409
+        return False
+
+    def pull(self) -> None:
+        answer = pulled(self.api, self.cursor)
+        for table, changes in answer["changes"].items():
+            assert changes["created"] == []
+            if answer.get("experimentalStrategy") == "replacement":
+                there = {row["id"] for row in changes["updated"]}
+                kept = {pk: one for pk, one in self.records[table].items() if pk in there or one.pending}
+                self.records[table] = kept
+                self.doomed[table] &= there
+            for row in changes["updated"]:
+                self.merge(table, row)
+            for row_id in changes["deleted"]:
+                self.records[table].pop(row_id, None)
+                self.doomed[table].discard(row_id)
+        self.cursor = answer["timestamp"]
+
+    def merge(self, table: str, row: dict) -> None:
+        if row["id"] in self.doomed[table]:
+            return
+        record = self.records[table].setdefault(row["id"], Record({}))
+        ours = set(row) if record.created else record.changed
+        record.row = row | {name: value for name, value in record.row.items() if name in ours}
+        if record.created:  # the server has it: an answer got lost
+            record.created, record.changed = False, {n for n, value in record.row.items() if row.get(n) != value}
+
+    def push(self, *, lost: bool) -> int:
+        sent = {
+            table: {
+                "created": [dict(one.row) for one in records.values() if one.created],
+                "updated": [dict(one.row) for one in records.values() if one.changed and not one.created],
+                "deleted": sorted(self.doomed[table]),
+            }
+            for table, records in self.records.items()
+        }
+        if all(lists == NOTHING for lists in sent.values()):
+            return 200
+        response = push(self.api, self.cursor, **sent)
+        if lost or response.status_code != 200:
+            return response.status_code
+        refused = response.json()["experimentalRejectedIds"]
+        for table, records in self.records.items():
+            for row_id, record in records.items():
+                if record.pending and row_id not in refused.get(table, ()):
+                    record.changed, record.created = set(), False
+                    self.acknowledged.add(row_id)
+            self.doomed[table].clear()
+        return 200
+
+    # --- what is to be seen ------------------------------------------------------------------------
+
+    def synced(self) -> dict[str, dict[str, dict]]:
+        """Return the rows that are not waiting to be pushed."""
+        return {
+            table: {pk: one.row for pk, one in records.items() if not one.pending}
+            for table, records in self.records.items()
+        }

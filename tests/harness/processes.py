@@ -1,0 +1,176 @@
+"""Programs that are started here, each a process: that they answer, and that nothing of them is left.
+
+PostgreSQL is one of them: a server of one's own, in a folder that goes with it.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psycopg
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 60  # seconds for a process to answer
+NEWEST_FIRST = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -float(path.parent.name))
+PLACES = [*os.environ["PATH"].split(":"), "/usr/sbin", *map(str, NEWEST_FIRST)]
+
+
+class NotInstalled(SystemExit):
+    """A program that is needed is not there. .ci/run installs it."""
+
+
+def program(name: str) -> str:
+    """Return where a program is: on the path, or where Debian keeps it."""
+    found = shutil.which(name, path=":".join(PLACES))
+    if found is None:
+        raise NotInstalled(f"{name} is not installed.")
+    return found
+
+
+def as_owner(*command: str) -> list[str]:
+    """Return the command as a user that PostgreSQL and PgBouncer run as: they refuse root."""
+    first, *rest = command
+    return [*(["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []), program(first), *rest]
+
+
+@contextmanager
+def folder_of_owner() -> Iterator[Path]:
+    """Have a new folder inside of this block, where that user may write."""
+    with TemporaryDirectory(prefix="countonme.") as folder:
+        if os.getuid() == 0:
+            shutil.chown(folder, "postgres")
+        yield Path(folder)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def until(true: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
+    """Return when it is true, which it is not where nobody answers; raise TimeoutError when it takes too long."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        with suppress(OSError, HTTPException):
+            if true():
+                return
+        time.sleep(0.02)
+    raise TimeoutError(what)
+
+
+@dataclass
+class Process:
+    """A program that listens on a port, in a group of its own, so that the whole of it is stopped and nothing else."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    port: int = 0
+    log: Path = Path(os.devnull)
+    process: subprocess.Popen | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        command = [part.replace("{port}", str(self.port)) for part in self.command]
+        environment = {**os.environ, **self.environment, "PORT": str(self.port)}
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+        with suppress(TimeoutError):
+            until(lambda: self.has_ended() or self.is_ready(), self.name)
+            if not self.has_ended():
+                return
+        raise SystemExit(f"{self.name} did not start:\n{self.log.read_text()}")
+
+    def is_ready(self) -> bool:
+        socket.create_connection(("127.0.0.1", self.port)).close()
+        return True
+
+    def status(self, path: str) -> int:
+        """Return the status of the answer to a GET."""
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)) as connection:
+            connection.request("GET", path)
+            return connection.getresponse().status
+
+    def has_ended(self) -> bool:
+        return self.process is None or self.process.poll() is not None
+
+    def signal(self, number: int) -> None:
+        os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.has_ended():
+            return
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
+class Postgres:
+    """A server on the data of a folder, its log and its socket beside it, as careful with them as a real one."""
+
+    def __init__(self, data: Path, settings: dict[str, str]):
+        self.data, self.port = data, free_port()
+        here = {"listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": str(data.parent)}
+        self.settings = here | settings
+
+    def start(self) -> None:
+        options = " ".join(f"-c {name}={value}" for name, value in self.settings.items())
+        self.control("start", f"--log={self.data}.log", "--wait", f"--options={options}")
+
+    def control(self, *command: str) -> None:
+        run_as_owner("pg_ctl", f"--pgdata={self.data}", *command)
+
+    def stop(self) -> None:
+        """Stop as if the power had gone."""
+        if (self.data / "postmaster.pid").exists():
+            self.control("stop", "--mode=immediate")
+
+    def url(self, database: str = "postgres", *, user: str = "postgres", through: Process | None = None) -> str:
+        return f"postgres://{user}@127.0.0.1:{(through or self).port}/{database}"
+
+    def run(self, statement: str, *params, database: str = "postgres") -> list[tuple]:
+        """Run a statement and return its rows, if it has any."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(statement, params or None)
+            return cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def postgres(data: Path, **settings: str) -> Iterator[Postgres]:
+    """Have a server inside of this block, on the data of a folder; on none where there is no folder yet."""
+    if not data.exists():
+        run_as_owner(
+            "initdb", f"--pgdata={data}", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync"
+        )
+    server = Postgres(data, settings)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+def run_as_owner(*command: str) -> None:
+    subprocess.run(as_owner(*command), stdout=subprocess.DEVNULL, cwd="/", check=True)  # a folder that they may enter

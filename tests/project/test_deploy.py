@@ -1,0 +1,1017 @@
+"""What is in deploy/, as far as this machine can try it."""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import ssl
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from datetime import timedelta
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+import yaml
+from django.conf import settings
+from django.core.management import get_commands
+
+from countonme.observability import metrics
+from devices.models import hash_of
+from tests.harness.processes import PLACES, folder_of_owner, free_port, postgres, until
+from tests.harness.servers import manage
+from tests.harness.service import on_server, served, url_of
+from tests.harness.sync import entry, portion, product
+
+ROOT = Path(settings.BASE_DIR)
+DEPLOY = ROOT / "deploy"
+
+
+def run(*command, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(list(map(str, command)), cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def modes(folder: Path, pattern: str = "*") -> dict[str, int]:
+    """Return the permissions of the files in a folder."""
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.glob(pattern)}
+
+
+@pytest.fixture
+def usual_umask():
+    """Let this process and those that it starts create files that everybody can read, as is usual."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
+def commands(tmp_path):
+    """Return a function that makes a folder of commands: those that a script needs, and stand-ins for others."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+
+    def put(*found: str, **standing_in: str) -> str:
+        for name in found:
+            (folder / name).symlink_to(shutil.which(name))
+        for name, script in standing_in.items():
+            (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+            (folder / name).chmod(0o755)
+        return str(folder)
+
+    return put
+
+
+@pytest.mark.usefixtures("usual_umask")
+class TestFilesWithData:
+    """Only the user who runs the service can read them."""
+
+    def migrated(self, folder: Path) -> str:
+        """Create an SQLite database as `make run` does; return its URL."""
+        url = f"sqlite:///{folder / 'db.sqlite3'}"
+        migrated = run(sys.executable, "manage.py", "migrate", "--noinput", **{**os.environ, "DATABASE_URL": url})
+        assert migrated.returncode == 0, migrated.stderr
+        return url
+
+    def test_are_private_if_migrate_creates_them(self, tmp_path):
+        self.migrated(tmp_path)
+
+        assert modes(tmp_path) == {"db.sqlite3": 0o600}
+
+    def test_are_private_while_the_service_writes(self, tmp_path):
+        url = self.migrated(tmp_path)
+
+        with served(url, tmp_path / "log") as service:
+            service.register()
+
+            assert modes(tmp_path, "db.*") == {"db.sqlite3": 0o600, "db.sqlite3-wal": 0o600, "db.sqlite3-shm": 0o600}
+            for worker in service.workers():
+                assert "\nUmask:\t0077\n" in Path(f"/proc/{worker}/status").read_text()
+
+    def test_are_private_if_they_are_exports(self, tmp_path):
+        url = self.migrated(tmp_path)
+
+        dumped = run(
+            *(sys.executable, "manage.py", "dumpdata", "devices", "--output", tmp_path / "devices.json"),
+            **{**os.environ, "DATABASE_URL": url},
+        )
+
+        assert dumped.returncode == 0, dumped.stderr
+        assert modes(tmp_path, "*.json") == {"devices.json": 0o600}
+
+    def test_are_private_if_make_writes_a_key(self, tmp_path):
+        (tmp_path / ".env").write_text("LOG_LEVEL=INFO\n")  # a copy of .env.example, which everybody can read
+
+        run("make", f"--file={ROOT / 'Makefile'}", f"--directory={tmp_path}", "key", PATH=os.environ["PATH"])
+
+        assert "SECRET_KEY=" in (tmp_path / ".env").read_text()
+        assert modes(tmp_path)[".env"] & 0o007 == 0
+
+
+LINES = [f"2026-01-0{day}T07:30:12Z {uuid4()} {hashlib.sha256(bytes([day])).hexdigest()}" for day in range(1, 6)]
+
+
+class TestBackup:
+    TOOLS = ("date", "find", "flock", "grep", "mv", "rm", "sort", "sync")
+    DUMPS = 'for a; do case $a in --file=*) echo data > "${a#--file=}";; esac; done'
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        folder = tmp_path / "backups"
+        folder.mkdir()
+        return folder
+
+    @pytest.fixture
+    def ledger(self, tmp_path):
+        return tmp_path / "erasures.txt"
+
+    @pytest.fixture
+    def back_up(self, commands, folder, ledger):
+        """Return a function that runs backup.sh, by default with programs that take the place of PostgreSQL's."""
+
+        def back_up(path: str = "", pg_dump: str = self.DUMPS, **environment: str) -> subprocess.CompletedProcess:
+            path = path or commands(*self.TOOLS, pg_dump=pg_dump, pg_restore="exit 0")
+            known = {"DATABASE_URL": "postgres:///countonme", "BACKUPS": str(folder), "ERASURE_LEDGER": str(ledger)}
+            return run("/bin/sh", DEPLOY / "backup.sh", PATH=path, **known | environment)
+
+        return back_up
+
+    def put(self, file: Path, *, age: timedelta) -> None:
+        file.touch()
+        os.utime(file, times=(time.time() - age.total_seconds(),) * 2)
+
+    def test_says_that_pg_dump_is_missing(self, back_up, commands):
+        done = back_up(commands(*self.TOOLS))
+
+        assert done.returncode == 1
+        assert done.stderr == "pg_dump is not installed. On Debian: apt-get install postgresql-client\n"
+
+    @pytest.mark.parametrize("url", ["sqlite:///db.sqlite3", ""])
+    def test_refuses_other_databases(self, back_up, url):
+        done = back_up(DATABASE_URL=url)
+
+        assert done.returncode != 0
+        assert "DATABASE_URL" in done.stderr
+
+    @pytest.mark.usefixtures("usual_umask")
+    def test_creates_private_files(self, back_up, folder, ledger):
+        ledger.write_text(f"{LINES[0]}\n")
+
+        done = back_up()
+
+        made = Path(done.stdout.strip())
+        assert (done.returncode, done.stderr) == (0, "")
+        assert made.read_text() == "data\n"
+        assert modes(folder) == {made.name: 0o600, "erasures.txt": 0o600}
+
+    @pytest.mark.parametrize("days", [None, 14, 1, 30])
+    def test_removes_backups_that_are_older_than_the_retention_less_an_hour(self, back_up, folder, days):
+        limit = timedelta(days=days or 14) - timedelta(hours=1)
+        self.put(folder / "countonme-older.dump", age=limit + timedelta(minutes=1))
+        self.put(folder / "countonme-newer.dump", age=limit - timedelta(minutes=1))
+
+        done = back_up(**({"BACKUP_RETENTION": str(days)} if days else {}))
+
+        assert done.returncode == 0, done.stderr
+        assert {file.name for file in folder.iterdir()} == {"countonme-newer.dump", Path(done.stdout.strip()).name}
+
+    @pytest.mark.parametrize("days", ["0", "-1", "1.5", "two", " 14", "014", "99999999999999999999"])
+    def test_refuses_a_retention_that_is_not_a_number_of_days(self, back_up, folder, days):
+        self.put(folder / "countonme-older.dump", age=timedelta(days=400))
+
+        done = back_up(BACKUP_RETENTION=days)
+
+        assert done.returncode == 1
+        assert done.stderr == f"BACKUP_RETENTION is '{days}'. It must be a whole number of days, from 1 to 99999.\n"
+        assert [file.name for file in folder.iterdir()] == ["countonme-older.dump"]
+
+    def test_removes_unfinished_backups_and_no_other_files(self, back_up, folder):
+        self.put(folder / "countonme-20260105T030000Z.dump.part", age=timedelta(hours=2))
+        self.put(folder / "other.dump", age=timedelta(days=400))
+        (folder / "erasures.txt").write_text(f"{LINES[0]}\n")
+        self.put(folder / "erasures.txt", age=timedelta(days=400))
+        self.put(folder / "erasures-second.txt", age=timedelta(days=400))
+
+        done = back_up()
+
+        made = Path(done.stdout.strip()).name
+        kept = {"other.dump", "erasures.txt", "erasures-second.txt"}
+        assert {file.name for file in folder.iterdir()} == {made, *kept}
+        assert (folder / "erasures.txt").read_text() == f"{LINES[0]}\n"
+
+    @pytest.mark.parametrize("failing", [{"pg_dump": f"{DUMPS}; exit 1"}, {"pg_restore": "exit 1"}], ids=str)
+    def test_removes_nothing_if_it_fails(self, back_up, commands, folder, ledger, failing):
+        self.put(folder / "countonme-last-good-one.dump", age=timedelta(days=20))
+        ledger.write_text(f"{LINES[0]}\n")
+
+        done = back_up(commands(*self.TOOLS, **{"pg_dump": self.DUMPS, "pg_restore": "exit 0"} | failing))
+
+        assert done.returncode == 1
+        assert {file.name for file in folder.iterdir()} == {"countonme-last-good-one.dump", "erasures.txt"}
+        assert (folder / "erasures.txt").read_text() == f"{LINES[0]}\n"  # it is safe all the same
+
+    def test_copies_what_is_added_to_the_ledger_before_it_ends(self, back_up, folder, ledger):
+        ledger.write_text(f"{LINES[0]}\n")
+
+        back_up(pg_dump=f"echo '{LINES[1]}' >> {ledger}; {self.DUMPS}")
+
+        assert (folder / "erasures.txt").read_text().splitlines() == LINES[:2]
+
+    def test_copies_the_ledger_of_the_current_folder_by_default(self, back_up, folder):
+        done = back_up(ERASURE_LEDGER="")
+
+        assert "ERASURE_LEDGER names erasures.txt, which does not exist" in done.stderr
+
+    def test_says_if_there_is_no_ledger(self, back_up, folder, ledger):
+        (folder / "erasures.txt").write_text(f"{LINES[0]}\n")
+
+        done = back_up()
+
+        assert done.returncode == 0
+        assert done.stderr == (
+            f"There is no ledger of erasures yet: ERASURE_LEDGER names {ledger}, which does not exist.\n"
+        )
+        assert (folder / "erasures.txt").read_text() == f"{LINES[0]}\n"
+
+    def test_keeps_lines_of_the_copy_that_the_ledger_lacks(self, back_up, folder, ledger):
+        (folder / "erasures.txt").write_text("".join(f"{line}\n" for line in LINES[:3]))
+        ledger.write_text(f"{LINES[2]}\n{LINES[4]}\n{LINES[3]}\n")
+
+        back_up()
+
+        assert (folder / "erasures.txt").read_text().splitlines() == LINES
+
+    def test_does_not_copy_an_incomplete_line(self, back_up, folder, ledger):
+        ledger.write_text(f"{LINES[0]}\n{LINES[1][:-1]}")
+
+        back_up()
+
+        assert (folder / "erasures.txt").read_text() == f"{LINES[0]}\n"
+
+    def test_fails_after_the_backup_if_the_ledger_cannot_be_read(self, back_up, folder, ledger):
+        (folder / "erasures.txt").write_text(f"{LINES[0]}\n")
+        ledger.mkdir()
+
+        done = back_up()
+
+        assert done.returncode != 0
+        assert Path(done.stdout.strip()).read_text() == "data\n"
+        assert (folder / "erasures.txt").read_text() == f"{LINES[0]}\n"
+
+    def test_waits_for_another_one_to_end(self, commands, folder):
+        path = commands(*self.TOOLS, pg_dump=self.DUMPS, pg_restore="exit 0")
+        known = {"PATH": path, "DATABASE_URL": "postgres:///countonme", "BACKUPS": str(folder)}
+        lock = os.open(folder, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = subprocess.Popen(["/bin/sh", DEPLOY / "backup.sh"], env=known, stderr=subprocess.PIPE, text=True)
+        try:
+            assert second.stderr.readline() == "Another backup is running. This one waits for its end.\n"
+            assert list(folder.iterdir()) == []
+        finally:
+            os.close(lock)
+            second.communicate(timeout=30)
+
+        assert second.returncode == 0
+        assert len(list(folder.iterdir())) == 1
+
+
+@pytest.mark.direct
+@pytest.mark.postgres
+class TestBackupOfPostgreSQL:
+    @pytest.fixture
+    def empty_url(self, live_url):
+        """The URL of a new, empty database."""
+        name = f"{live_url.rpartition('/')[2]}_restored"
+        on_server(f"CREATE DATABASE {name}")
+        yield url_of(name)
+        on_server(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def test_can_be_restored_with_its_ledger(self, live_url, empty_url, tmp_path):
+        ledger, backups, calls = tmp_path / "ledger", tmp_path / "back ups", tmp_path / "calls"
+        backups.mkdir()
+        ledger.write_text(f"{LINES[0]}\n")
+        python = tmp_path / "python"
+        python.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n')
+        python.chmod(0o755)
+        here = {"PATH": os.environ["PATH"], "BACKUPS": str(backups), "ERASURE_LEDGER": str(ledger)}
+
+        made = run(DEPLOY / "backup.sh", **here, DATABASE_URL=live_url)
+        restored = run(
+            *(DEPLOY / "restore.sh", made.stdout.strip()), **here, DATABASE_URL=empty_url, PYTHON=str(python)
+        )
+
+        assert (made.returncode, made.stderr) == (0, "")
+        assert (restored.returncode, restored.stderr) == (0, "")
+        assert calls.read_text().splitlines() == [
+            "manage.py migrate --noinput --verbosity 0",
+            f"manage.py after_restore --ledger {backups / 'erasures.txt'}",
+        ]
+        with psycopg.connect(live_url) as original, psycopg.connect(empty_url) as copy:
+            query = "SELECT app, name FROM django_migrations ORDER BY id"
+            assert copy.execute(query).fetchall() == original.execute(query).fetchall() != []
+
+    def test_holds_nothing_of_an_erased_device(self, live_url, tmp_path):
+        ledger, first, second = tmp_path / "erasures.txt", tmp_path / "first", tmp_path / "second"
+        here = {"DATABASE_URL": live_url, "ERASURE_LEDGER": str(ledger)}
+        food = "Insulin shake"
+
+        def back_up(folder: Path) -> str:
+            """Make a backup; return it as a text, with every file of the folder."""
+            folder.mkdir()
+            made = run(DEPLOY / "backup.sh", PATH=os.environ["PATH"], BACKUPS=str(folder), **here)
+            assert (made.returncode, made.stderr) == (0, "")
+            dump = run(shutil.which("pg_restore"), "--file=-", made.stdout.strip()).stdout
+            return "".join([dump, *(file.read_bytes().decode("latin-1") for file in folder.iterdir())])
+
+        def traces(text: str) -> list[str]:
+            return [trace for trace in (device_id, UUID(device_id).hex, food.lower()) if trace in text.lower()]
+
+        with served(live_url, tmp_path / "log", LOG_FORMAT="json", **here) as service:
+            device_id = service.register()
+            ledger.touch()
+            bread = product(name=food, barcode="4006040055556")
+            rows = {"products": [bread], "portions": [portion(bread)], "food_entries": [entry(bread)]}
+            pushed = {table: {"created": created, "updated": [], "deleted": []} for table, created in rows.items()}
+            assert service.ask("POST", "/v1/sync", pushed)[0] == 200
+            assert service.ask("POST", "/v1/products", product(barcode=bread["barcode"]))[0] == 409
+            assert service.ask("GET", "/v1/products?search=Insulin%20shake")[0] == 200
+            assert traces(back_up(first)) == [device_id, food.lower()]
+
+            assert service.ask("DELETE", "/v1/devices/me")[0] == 204
+            manage(here, "erase")
+
+            assert traces(back_up(second)) == []
+            copy = (second / "erasures.txt").read_text()
+            assert hash_of(UUID(device_id)) in copy
+        log = (tmp_path / "log").read_text()
+        assert '"route":"/v1/devices/me","status":204' in log
+        assert traces(log) == []
+
+    def test_is_none_if_the_database_is_away(self, live_url, tmp_path):
+        good = tmp_path / "countonme-20260105T030000Z.dump"
+        good.write_text("good")
+        os.utime(good, times=(0, 0))
+
+        done = run(
+            DEPLOY / "backup.sh", PATH=os.environ["PATH"], BACKUPS=str(tmp_path), DATABASE_URL=f"{live_url}_away"
+        )
+
+        assert done.returncode != 0
+        assert [file.read_text() for file in tmp_path.iterdir()] == ["good"]
+
+
+class TestRestore:
+    @pytest.mark.parametrize("options", [[], ["--ledger", "of another machine"]], ids=["none", "given"])
+    @pytest.mark.parametrize(
+        "ledgers", [[], ["erasures.txt"], ["erasures-second one.txt", "erasures-third.txt"]], ids=str
+    )
+    def test_passes_options_and_all_ledgers_with_the_backup_to_after_restore(
+        self, commands, tmp_path, options, ledgers
+    ):
+        folder = tmp_path / "back ups"
+        folder.mkdir()
+        for name in ["countonme.dump", "erasures.txt.part", "countonme-erasures.txt", *ledgers]:
+            (folder / name).touch()
+        path = commands("dirname", pg_restore="exit 0", python=f'printf "%s," "$@" >> {tmp_path}/calls')
+
+        done = run(
+            *("/bin/sh", DEPLOY / "restore.sh", folder / "countonme.dump", *options),
+            PATH=path,
+            DATABASE_URL="postgres:///new",
+            PYTHON="python",
+        )
+
+        assert (done.returncode, done.stderr) == (0, "")
+        called = ["manage.py", "migrate", "--noinput", "--verbosity", "0", "manage.py", "after_restore", *options]
+        called += [argument for name in ledgers for argument in ("--ledger", str(folder / name))]
+        assert (tmp_path / "calls").read_text().split(",")[:-1] == called
+
+
+class TestBackupsOfSQLite:
+    @pytest.mark.skipif(not shutil.which("sqlite3"), reason="needs sqlite3")
+    @pytest.mark.parametrize("statement", ["VACUUM INTO 'backup.sqlite3'", ".backup backup.sqlite3"])
+    def test_are_whole_beside_a_service_that_writes(self, tmp_path, monkeypatch, statement, usual_umask):
+        command = f'(umask 077; sqlite3 db.sqlite3 "{statement}")'
+        assert f"\n{command}\n" in (ROOT / "docs/backup.md").read_text()
+        monkeypatch.chdir(tmp_path)
+        live = sqlite3.connect("db.sqlite3", isolation_level=None)
+        live.execute("PRAGMA journal_mode=WAL")
+        live.execute("CREATE TABLE eaten (name)")
+        live.execute("INSERT INTO eaten VALUES ('rye')")
+
+        subprocess.run(["sh", "-c", command], check=True)
+
+        assert modes(tmp_path, "backup.*") == {"backup.sqlite3": 0o600}
+        copy = sqlite3.connect("backup.sqlite3")
+        assert copy.execute("SELECT name FROM eaten").fetchall() == [("rye",)]
+        copy.close()
+        live.close()
+
+
+SLEEP = shutil.which("sleep")
+
+
+def is_running(pid: int) -> bool:
+    """Return whether there is such a process. One that has ended may still wait for its parent."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+class TestNightly:
+    """deploy/nightly.sh, with a clock that stands still, and a `sleep` that ends at once the first time."""
+
+    @pytest.fixture
+    def started(self, tmp_path):
+        """Return a function that starts the script at a time of day, and waits until it has written so many lines."""
+        processes = []
+
+        def start(now: str, *arguments: str, lines: int) -> tuple[subprocess.Popen, list[str]]:
+            hours, minutes, seconds = map(int, now.split(":"))
+            epoch = 20_000 * 86_400 + hours * 3600 + minutes * 60 + seconds
+            folder = tmp_path / "bin"
+            folder.mkdir()
+            for name, script in {
+                "date": f"case $* in +%s) echo {epoch} ;; *) echo now ;; esac",
+                "sleep": f"echo $1 >> {tmp_path}/slept; [ $(wc -l < {tmp_path}/slept) = 1 ] || exec {SLEEP} 1000",
+            }.items():
+                (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+                (folder / name).chmod(0o755)
+            process = subprocess.Popen(
+                ["/bin/sh", DEPLOY / "nightly.sh", *arguments],
+                env={"PATH": f"{folder}:{os.environ['PATH']}"},
+                cwd=tmp_path,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+            processes.append(process)
+            return process, [process.stdout.readline().strip() for _ in range(lines)]
+
+        yield start
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate(timeout=10)
+
+    def test_runs_its_commands_one_after_the_other_and_goes_on_if_one_fails(self, started, tmp_path):
+        _, lines = started("01:00:00", "02:00", "touch first", "sh -c 'exit 3'", "touch 'third one'", lines=8)
+
+        assert lines == [
+            "now waits until 02:00 UTC",
+            "now runs: touch first",
+            "now has run: touch first",
+            "now runs: sh -c 'exit 3'",
+            "now failed with status 3: sh -c 'exit 3'",
+            "now runs: touch 'third one'",
+            "now has run: touch 'third one'",
+            "now waits until 02:00 UTC",
+        ]
+        assert (tmp_path / "first").exists()
+        assert (tmp_path / "third one").exists()
+
+    @pytest.mark.parametrize(
+        ("now", "time", "seconds"),
+        [
+            ("01:59:30", "02:00", 30),
+            ("02:00:00", "02:00", 86_400),  # a short command has just run
+            ("02:00:01", "02:00", 86_399),
+            ("23:59:59", "00:00", 1),
+            ("00:00:00", "08:09", 8 * 3600 + 9 * 60),
+            ("08:10:00", "08:09", 86_400 - 60),
+        ],
+    )
+    def test_waits_until_the_time(self, started, tmp_path, now, time, seconds):
+        started(now, time, "true", lines=2)
+
+        assert (tmp_path / "slept").read_text().split()[0] == str(seconds)
+
+    def test_runs_its_commands_at_the_start_as_well_if_asked(self, started):
+        _, lines = started("01:00:00", "--now", "02:00", "true", lines=6)
+
+        assert lines == [
+            "now runs: true",
+            "now has run: true",
+            "now waits until 02:00 UTC",
+            "now runs: true",
+            "now has run: true",
+            "now waits until 02:00 UTC",
+        ]
+
+    def test_ends_after_the_last_command_if_one_fails_at_the_start(self, started, tmp_path):
+        process, lines = started("01:00:00", "--now", "02:00", "false", "true", lines=4)
+
+        assert process.wait(10) == 1
+        assert lines == [
+            "now runs: false",
+            "now failed with status 1: false",
+            "now runs: true",
+            "now has run: true",
+        ]
+        assert not (tmp_path / "slept").exists()
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            *([], ["02:00"], ["2:00", "true"], ["24:00", "true"], ["02:60", "true"]),
+            *(["--now"], ["--now", "02:00"], ["--no", "02:00", "true"]),
+        ],
+    )
+    def test_refuses_other_arguments(self, arguments):
+        done = run(DEPLOY / "nightly.sh", *arguments, PATH=os.environ["PATH"])
+
+        assert done.returncode == 2
+        assert "HH:MM COMMAND..." in done.stderr
+
+    def test_stops_at_once_while_it_waits(self, started, tmp_path):
+        process, _ = started("01:00:00", "02:00", "true", lines=4)
+        until(lambda: len((tmp_path / "slept").read_text().split()) == 2, "it does not wait")
+        began = time.monotonic()
+
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(10) == 143
+        assert time.monotonic() - began < 1
+
+    def test_stops_at_once_with_the_command_that_runs(self, started, tmp_path):
+        process, _ = started("01:00:00", "02:00", f"sh -c 'echo $$ > pid; exec {SLEEP} 1000'", "touch second", lines=2)
+        until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the command does not start")
+        began = time.monotonic()
+
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(10) == 143
+        assert time.monotonic() - began < 1
+        until(lambda: not is_running(int((tmp_path / "pid").read_text())), "the command goes on", 5)
+        assert not (tmp_path / "second").exists()
+
+
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+
+
+class TestCompose:
+    def test_runs_jobs_every_night(self):
+        services = COMPOSE["services"]
+
+        script, option, time, *commands = services["cleanup"]["command"]
+        assert (script, option, time) == ("deploy/nightly.sh", "--now", "02:00")
+        assert commands == [
+            "python manage.py erase",
+            "python manage.py clearsessions",
+            "python manage.py purge_tombstones --older-than 180d --commit",
+        ]
+        assert services["backup"]["command"] == ["/deploy/nightly.sh", "03:00", "/deploy/backup.sh"]
+        for name in ("cleanup", "backup"):
+            assert services[name]["restart"] == "unless-stopped"
+            assert services[name]["healthcheck"] == {"disable": True}
+            assert services[name]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
+
+    @pytest.mark.parametrize("service", ["api", "cleanup", "migrate"])
+    def test_keeps_the_ledger_in_a_volume(self, service):
+        folder = "/var/lib/countonme"
+        image = re.search(r"ERASURE_LEDGER=(\S+)", (ROOT / "Dockerfile").read_text())[1]
+
+        assert image == f"{folder}/erasures.txt"
+        assert COMPOSE["services"][service]["environment"].get("ERASURE_LEDGER", image) == image
+        assert COMPOSE["services"]["backup"]["environment"]["ERASURE_LEDGER"] == image
+        assert f"ledger:{folder}" in COMPOSE["services"][service]["volumes"]
+        assert f"ledger:{folder}:ro" in COMPOSE["services"]["backup"]["volumes"]
+        assert "ledger" in COMPOSE["volumes"]
+
+    def test_reads_the_ledger_as_the_user_that_writes_it(self):
+        dockerfile = (ROOT / "Dockerfile").read_text()
+
+        user = re.search(r"^USER (\d+)$", dockerfile, re.M)[1]
+        assert f"--uid {user} countonme" in dockerfile
+        assert "--owner=countonme --mode=700 /var/lib/countonme" in dockerfile
+        assert COMPOSE["services"]["backup"]["user"] == user
+        assert f"--owner={user} --mode=700 /var/backups/countonme" in (ROOT / "README.md").read_text()
+
+    def test_puts_backups_outside_of_the_checkout(self):
+        backup = COMPOSE["services"]["backup"]
+
+        (bind,) = [volume for volume in backup["volumes"] if isinstance(volume, dict)]
+        assert bind["source"] == "${BACKUPS:-/var/backups/countonme}"
+        assert bind["target"] == backup["environment"]["BACKUPS"]
+        assert backup["environment"]["DATABASE_URL"] == COMPOSE["services"]["api"]["environment"]["DATABASE_URL"]
+        assert backup["image"] == COMPOSE["services"]["database"]["image"]  # an older pg_dump refuses a newer server
+
+
+PAGE_OF_BACKUPS = (ROOT / "docs/backup.md").read_text()
+
+
+class TestCopiesOnOtherMachines:
+    (COMMANDS,) = re.findall(r"```sh\n(rsync .*?)```", PAGE_OF_BACKUPS, re.S)
+
+    @pytest.mark.skipif(not shutil.which("rsync"), reason="needs rsync")
+    def test_lose_old_backups_and_no_line_of_a_ledger(self, commands, tmp_path):
+        there, ledger, here = tmp_path / "backups", tmp_path / "erasures.txt", tmp_path / "copies"
+        for folder, names in (there, ["countonme-2.dump", "erasures.txt"]), (here, ["countonme-1.dump"]):
+            folder.mkdir()
+            for name in names:
+                (folder / name).touch()
+        ledger.write_text(f"{LINES[0]}\n{LINES[1]}\n")
+        (here / "erasures.txt").write_text(f"{LINES[0]}\n{LINES[2]}\n")
+        (here / "erasures-second.txt").write_text(f"{LINES[3]}\n")
+        script = self.COMMANDS.replace("root@api.example.org:/var/backups/countonme", str(there))
+        script = script.replace("/srv/countonme", str(here)).replace("/var/lib/countonme", str(tmp_path))
+        path = commands("rsync", "touch", "sort", "cat", ssh='shift; exec "$@"')
+
+        done = run("/bin/sh", "-ec", script, PATH=path)
+
+        assert (done.returncode, done.stderr) == (0, "")
+        assert {file.name for file in here.iterdir()} == {"countonme-2.dump", "erasures.txt", "erasures-second.txt"}
+        assert (here / "erasures.txt").read_text().splitlines() == LINES[:3]
+        assert (here / "erasures-second.txt").read_text() == f"{LINES[3]}\n"
+
+    def test_are_what_is_checked_there(self):
+        (check,) = re.findall(r"```sh\n(createdb .*?)```", PAGE_OF_BACKUPS, re.S)
+        (folder,) = re.findall(r" (/\S+)/\n", self.COMMANDS)
+
+        assert f"deploy/restore.sh {folder}/countonme-" in check
+
+
+class TestRestoringWithDocker:
+    (COMMANDS,) = re.findall(r"```sh\n(docker .*?)```", PAGE_OF_BACKUPS, re.S)
+
+    def test_is_what_a_shell_can_read(self):
+        assert run("sh", "-n", "-c", self.COMMANDS).returncode == 0
+
+    def test_reads_the_folder_of_the_backups(self):
+        (bind,) = [volume for volume in COMPOSE["services"]["backup"]["volumes"] if isinstance(volume, dict)]
+
+        assert f'--volume "{bind["source"]}:/backups:ro"' in self.COMMANDS
+
+    @pytest.mark.parametrize("names", [["erasures.txt"], ["erasures-second one.txt", "erasures.txt"]], ids=str)
+    def test_passes_every_ledger_to_after_restore(self, commands, tmp_path, names):
+        for name in [*names, "erasures.txt.part"]:
+            (tmp_path / name).touch()
+        (script,) = re.findall(r" api sh -c '(.*?)'", self.COMMANDS, re.S)
+        path = commands(python='printf "%s," "$@"')
+
+        done = run("/bin/sh", "-c", script.replace("/backups", str(tmp_path)), PATH=path)
+
+        ledgers = [argument for name in names for argument in ("--ledger", f"{tmp_path / name}")]
+        assert done.stdout.split(",")[:-1] == ["manage.py", "after_restore", *ledgers]
+
+
+class TestTheImage:
+    @staticmethod
+    def ignores(path: str) -> bool:
+        """Return what Docker makes of .dockerignore: the last pattern that matches the path or a parent of it wins."""
+        ignored = False
+        paths = [path, *map(str, Path(path).parents)][:-1]
+        for line in (ROOT / ".dockerignore").read_text().splitlines():
+            if not line or line.startswith("#"):
+                continue
+            pattern = line.removeprefix("!")
+            regex = re.escape(pattern).replace(r"\*\*/", "(.*/)?").replace(r"\*", "[^/]*")
+            if any(re.fullmatch(regex, parent) for parent in paths):
+                ignored = not line.startswith("!")
+        return ignored
+
+    def test_has_all_of_our_apps_and_what_they_need(self):
+        ours = [name.partition(".")[0] for name in settings.INSTALLED_APPS if (ROOT / name.partition(".")[0]).is_dir()]
+        files = [file.relative_to(ROOT) for app in ours for file in (ROOT / app).rglob("*") if file.is_file()]
+        needed = {str(file) for file in files if not {"tests", "__pycache__"} & set(file.parts)}
+        needed |= {"manage.py", "gunicorn.conf.py", "requirements.txt", COMPOSE["services"]["cleanup"]["command"][0]}
+
+        assert {"countonme", "devices"} <= set(ours)
+        assert len(needed) > 100
+        assert {file for file in needed if self.ignores(file)} == set()
+
+    def test_has_nothing_else(self):
+        tracked = run("git", "ls-files", PATH=os.environ["PATH"]).stdout.splitlines()
+
+        found = {file.partition("/")[0] for file in tracked if not self.ignores(file)}
+        apps = {name.partition(".")[0] for name in settings.INSTALLED_APPS}
+        assert {"countonme", "manage.py"} <= found
+        assert found - apps == {"deploy", "manage.py", "gunicorn.conf.py", "requirements.txt"}
+        assert [file for file in tracked if file.startswith("deploy/") and not self.ignores(file)] == [
+            "deploy/nightly.sh"
+        ]
+        assert [file for file in tracked if "/tests/" in file and not self.ignores(file)] == []
+
+    @pytest.mark.parametrize(
+        "file",
+        [
+            *(".env", ".env.production", "db.sqlite3", "db.sqlite3-wal", "erasures.txt", "erasures.txt.part"),
+            *("countonme.dump", "backups/countonme-20260105T030000Z.dump", "export.json", "deploy/erasures.txt"),
+            *(".git/config", ".venv/bin/python", "devices/__pycache__/models.cpython-311.pyc", "devices/tests/x.py"),
+        ],
+    )
+    def test_has_no_secrets_and_no_data(self, file):
+        assert self.ignores(file)
+
+
+PAGE = (ROOT / "docs/deployment.md").read_text()
+ALTER_ROLE = re.findall(r"ALTER ROLE countonme SET \w+ = \w+", PAGE)
+COMMANDS = re.findall(r"```sh\n(.*?)```", PAGE, re.S)
+UNITS = sorted((DEPLOY / "systemd").iterdir())
+NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+
+
+class TestThePage:
+    def test_has_commands_that_a_shell_can_read(self):
+        assert len(COMMANDS) >= 9
+        for block in COMMANDS:
+            assert run("sh", "-n", "-c", block).returncode == 0, block
+
+    def test_names_files_and_commands_that_there_are(self):
+        every = "".join(COMMANDS)
+        files = re.findall(r"\bdeploy/[\w./-]*[\w]", every)
+        commands = re.findall(r"manage\.py (\w+)", every)
+        units = re.findall(r"countonme(?:-\w+)?\.(?:service|socket|timer)", every)
+
+        assert len(files) >= 4
+        assert [file for file in files if not list(ROOT.glob(f"{file}*"))] == []
+        assert {"migrate", "createsuperuser", "check"} <= set(commands) <= set(get_commands())
+        assert set(units) <= {unit.name for unit in UNITS}
+        assert {unit.name for unit in UNITS if unit.suffix != ".service"} <= set(units)
+
+    def test_makes_settings_that_are_safe(self, tmp_path):
+        (block,) = [block for block in COMMANDS if "SECRET_KEY=" in block]
+        heredoc = block[block.index("sudo tee") :].replace("sudo tee /opt/countonme/.env > /dev/null", "cat")
+        made = subprocess.run(["sh", "-c", heredoc], env={**os.environ, "NAME": "api.example.org"}, capture_output=True)
+
+        lines = dict(line.split("=", 1) for line in made.stdout.decode().splitlines())
+
+        assert set(lines) == {
+            "SECRET_KEY",
+            "METRICS_TOKEN",
+            "ALLOWED_HOSTS",
+            "DATABASE_URL",
+            "NUM_PROXIES",
+            "ERASURE_LEDGER",
+        }
+        assert f"--mode 700 {Path(lines['ERASURE_LEDGER']).parent}\n" in block
+        lines["ERASURE_LEDGER"] = str(tmp_path / "erasures.txt")
+        of_tests = {"HTTPS_ONLY": "on", "DEBUG": "off", "REGISTER_RATE": "10/min", "BCRYPT_ROUNDS": "4"}
+        check = subprocess.run(
+            [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+            cwd=ROOT,
+            env={**os.environ, **of_tests, **lines},
+            capture_output=True,
+            text=True,
+        )
+        assert check.returncode == 0, check.stderr
+
+    def test_makes_settings_that_only_the_service_reads(self):
+        assert "--owner root --group countonme --mode 640 /dev/null /opt/countonme/.env" in PAGE
+
+
+@pytest.mark.skipif(not shutil.which("initdb", path=":".join(PLACES)), reason="needs PostgreSQL's programs")
+class TestTheLogOfPostgreSQL:
+    DEVICE, BARCODE = str(uuid4()), "4006040055556"
+
+    def refuse_a_duplicate(self, statements: Sequence[str] = (), **settings: str) -> str:
+        """Let a server of its own, with these settings, refuse a row that exists already. Return its log."""
+        with folder_of_owner() as folder:
+            with postgres(folder / "data", **settings) as server:
+                server.run("CREATE ROLE countonme LOGIN")
+                server.run("CREATE DATABASE countonme OWNER countonme")
+                for statement in statements:
+                    server.run(statement)
+                url = server.url("countonme", user="countonme")
+                with psycopg.connect(url, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
+                    connection.execute("CREATE TABLE products (device_id uuid, barcode text UNIQUE)")
+                    insert = "INSERT INTO products VALUES (%s, %s)"
+                    connection.execute(insert, [self.DEVICE, self.BARCODE])
+                    with pytest.raises(psycopg.errors.UniqueViolation):
+                        connection.execute(insert, [self.DEVICE, self.BARCODE])
+            return (folder / "data.log").read_text()
+
+    def test_has_values_by_default(self):
+        log = self.refuse_a_duplicate()
+
+        assert f"DETAIL:  Key (barcode)=({self.BARCODE}) already exists." in log
+        assert re.search(f"STATEMENT: .*{self.DEVICE}", log)
+
+    def test_has_no_values_on_a_bare_host(self):
+        log = self.refuse_a_duplicate(ALTER_ROLE)
+
+        assert "duplicate key value violates unique constraint" in log
+        assert self.BARCODE not in log
+        assert self.DEVICE not in log
+
+    def test_has_no_values_with_docker(self):
+        program, *options = COMPOSE["services"]["database"]["command"]
+        assert program == "postgres"
+        assert set(options[::2]) == {"-c"}
+
+        log = self.refuse_a_duplicate(**dict(option.split("=") for option in options[1::2]))
+
+        assert "duplicate key value violates unique constraint" in log
+        assert self.BARCODE not in log
+        assert self.DEVICE not in log
+
+
+class TestTheUnits:
+    @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd")
+    def test_are_understood_by_systemd(self, tmp_path):
+        for unit in UNITS:
+            here = unit.read_text().replace("/opt/countonme/.venv/bin/gunicorn", shutil.which("true"))
+            here = here.replace("/opt/countonme/.venv/bin/python", shutil.which("true"))
+            (tmp_path / unit.name).write_text(here.replace("/opt/countonme", str(ROOT)))
+
+        verified = run("systemd-analyze", "verify", *sorted(tmp_path.iterdir()), PATH=os.environ["PATH"])
+
+        about_ours = [line for line in verified.stderr.splitlines() if "countonme" in line]
+        assert (verified.returncode, about_ours) == (0, []), verified.stderr
+
+    def test_start_what_there_is_in_the_folder_of_the_page(self):
+        started = re.findall(r"^Exec\w+=(.+)", "".join(unit.read_text() for unit in UNITS), re.M)
+
+        python = "/opt/countonme/.venv/bin/python manage.py"
+        assert started == [
+            "/opt/countonme/deploy/backup.sh",
+            f"{python} erase",
+            f"{python} clearsessions",
+            f"{python} purge_tombstones --older-than 180d --commit",
+            "/opt/countonme/.venv/bin/gunicorn countonme.wsgi",
+        ]
+        assert os.access(DEPLOY / "backup.sh", os.X_OK)
+
+    def test_clear_sessions_even_if_erase_fails(self):
+        unit = (DEPLOY / "systemd/countonme-erase.service").read_text()
+
+        # A second ExecStart would not run after a failure, and with "-" before the first the unit would never fail.
+        assert re.findall(r"^(Exec\w+)=", unit, re.M) == ["ExecStart", "ExecStopPost"]
+
+    def test_erase_before_the_backup(self):
+        erase, backup = (
+            re.search(r"^OnCalendar=\*-\*-\* (\d\d:\d\d):00 UTC$", (DEPLOY / f"systemd/{name}").read_text(), re.M)[1]
+            for name in ("countonme-erase.timer", "countonme-backup.timer")
+        )
+
+        assert erase < backup
+        backup = (DEPLOY / "systemd/countonme-backup.service").read_text()
+        assert re.search(r"^After=.*countonme-erase\.service", backup, re.M)
+
+    @pytest.mark.parametrize("name", ["countonme.service", "countonme-erase.service"])
+    def test_can_write_the_ledger_and_no_one_else_can_read_it(self, name):
+        unit = (DEPLOY / "systemd" / name).read_text()
+
+        assert "\nERASURE_LEDGER=/var/lib/countonme/erasures.txt\n" in PAGE
+        assert "\nStateDirectory=countonme\nStateDirectoryMode=0700\n" in unit  # /var/lib/countonme
+        assert "\nUMask=0077\n" in unit
+
+    def test_keep_backups_for_a_whole_number_of_days(self):
+        timer = (DEPLOY / "systemd/countonme-backup.timer").read_text()
+        service = (DEPLOY / "systemd/countonme-backup.service").read_text()
+
+        assert re.search(r"^OnCalendar=.* UTC$", timer, re.M)  # no night of 23 or 25 hours
+        assert "RandomizedDelaySec" not in timer
+        assert "\nEnvironmentFile=/opt/countonme/.env\n" in service  # BACKUP_RETENTION and ERASURE_LEDGER
+        assert re.findall(r"^Environment=(.*)", service, re.M) == ["BACKUPS=/var/backups/countonme"]
+
+    def test_wait_longer_for_the_service_to_stop_than_it_takes(self):
+        (unit,) = [unit.read_text() for unit in UNITS if unit.name == "countonme.service"]
+
+        graceful = int(re.search(r"^graceful_timeout = (\d+)", (ROOT / "gunicorn.conf.py").read_text(), re.M)[1])
+        assert int(re.search(r"^TimeoutStopSec=(\d+)", unit, re.M)[1]) > graceful
+
+
+@pytest.mark.skipif(not NGINX, reason="needs nginx")
+class TestNginx:
+    @pytest.fixture
+    def certificate(self, tmp_path):
+        asked = "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=api.example.org -keyout key -out cert"
+        subprocess.run(["openssl", *asked.split()], cwd=tmp_path, check=True, capture_output=True)
+        return f"ssl_certificate {tmp_path}/cert; ssl_certificate_key {tmp_path}/key;"
+
+    def configured(self, folder: Path, *, upstream: str, listen: str, redirects: str = "") -> Path:
+        """Write a configuration around deploy/nginx.conf, which listens as certbot would have it."""
+        ours = (DEPLOY / "nginx.conf").read_text()
+        ours = ours.replace("127.0.0.1:8000", upstream).replace("listen 80;", listen).replace("listen [::]:80;", "")
+        ours = ours.replace("/var/log/nginx", str(folder))
+        temporary = "".join(
+            f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        file = folder / "nginx.conf"
+        user = "user root;" if os.geteuid() == 0 else ""
+        main = f"daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/start.log; events {{}}"
+        access_log = f"access_log {folder}/access.log;"  # as Debian's nginx.conf has it
+        # certbot adds a server for the redirect, which has these two directives of ours and no others.
+        redirect = f"server {{ {redirects} server_name api.example.org; return 301 https://$host$request_uri; }}"
+        file.write_text(
+            f"{user} {main}\nhttp {{ {access_log} {temporary}\n{ours}\n{redirect if redirects else ''} }}\n"
+        )
+        return file
+
+    def test_understands_the_file(self, tmp_path):
+        file = self.configured(tmp_path, upstream="127.0.0.1:8000", listen="listen 127.0.0.1:18080;")
+
+        tested = run(NGINX, "-t", "-c", file)
+
+        assert tested.returncode == 0, tested.stderr
+        assert "[warn]" not in tested.stderr
+
+    def test_ends_tls_in_front_of_the_service(self, live_url, tmp_path, certificate):
+        port = free_port()
+        trusting = ssl.create_default_context(cafile=tmp_path / "cert")
+        trusting.check_hostname = False  # it is asked by its address
+
+        def ask(path: str, body: bytes | None = None) -> tuple[int, str]:
+            request = Request(f"https://127.0.0.1:{port}{path}", body, {"Host": "api.example.org"})
+            try:
+                with urlopen(request, context=trusting, timeout=10) as answer:
+                    return answer.status, answer.read().decode()
+            except HTTPError as refused:
+                return refused.code, refused.read().decode()
+
+        safe = {"HTTPS_ONLY": "on", "ALLOWED_HOSTS": "api.example.org", "NUM_PROXIES": "1", "METRICS_TOKEN": "x" * 20}
+        with served(live_url, tmp_path / "log", **safe) as service:
+            listen = f"listen 127.0.0.1:{port} ssl; {certificate}"
+            file = self.configured(tmp_path, upstream=f"127.0.0.1:{service.server.port}", listen=listen)
+            nginx = subprocess.Popen([NGINX, "-c", str(file)], cwd=tmp_path, stderr=subprocess.DEVNULL)
+            try:
+                until(lambda: ask("/healthz")[0] == 200, "nginx does not answer")
+
+                assert ask("/v1/products?search=dumplings")[0] == 401  # and no redirect to HTTPS, which it is
+                assert ask("/metrics")[0] == 404
+                assert ask("/v1/sync", b"x" * (21 * 1024 * 1024)) == (
+                    413,
+                    '{"detail": "The body is larger than 20971520 bytes."}',
+                )
+                assert ask("/v1/products?search=" + "%F0%9F%8D%9E" * 600)[0] == 401  # a long address
+            finally:
+                nginx.terminate()
+                nginx.wait(10)
+            assert service.ask("GET", "/metrics")[0] == 401
+        written = "".join(file.read_text() for file in tmp_path.glob("*.log"))
+        assert "dumplings" not in written + service.server.log.read_text()
+
+    def test_logs_nothing_about_a_client(self, tmp_path):
+        port, plain = free_port(), free_port()
+        file = self.configured(
+            tmp_path, upstream="127.0.0.1:1", listen=f"listen 127.0.0.1:{port};", redirects=f"listen 127.0.0.1:{plain};"
+        )
+
+        def status(port: int, body: bytes | None = None) -> int:
+            client = HTTPConnection("127.0.0.1", port, timeout=10)
+            client.request("POST" if body else "GET", "/v1/sync?search=dumplings", body, {"Host": "api.example.org"})
+            with closing(client):
+                return client.getresponse().status
+
+        nginx = subprocess.Popen([NGINX, "-c", str(file)], cwd=tmp_path, stderr=subprocess.DEVNULL)
+        try:
+            until(lambda: status(plain) == 301, "nginx does not answer")
+            assert status(port) == 502  # the level of the message is "error"
+            shutil.rmtree(tmp_path / "client_body")
+            assert status(port, b"x" * 1_000_000) == 500  # "crit": the body can't be written
+        finally:
+            nginx.terminate()
+            nginx.wait(10)
+
+        assert {log.name: log.read_text() for log in tmp_path.glob("*.log") if log.name != "start.log"} == {
+            "access.log": "",
+            "error.log": "",
+        }
+        assert "dumplings" not in (tmp_path / "start.log").read_text()
+
+
+class TestPrometheus:
+    def test_asks_for_metrics_that_there_are(self, settings, monkeypatch):
+        rules = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())
+        asked = set(re.findall(r"\bcountonme_\w+", str([rule["expr"] for rule in rules["groups"][0]["rules"]])))
+        monkeypatch.setattr(metrics, "instruments", None)
+        metrics.turn_on()
+
+        known = {value._name for value in vars(metrics.instruments).values() if hasattr(value, "_labelnames")}
+
+        assert asked
+        assert {re.sub(r"_(count|sum|bucket|total)$", "", name) for name in asked} <= known
+
+    def test_alerts_if_a_nightly_timer_has_not_run(self):
+        rules = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())["groups"][0]["rules"]
+
+        nightly = {unit.name for unit in UNITS if re.search(r"^OnCalendar=\*", unit.read_text(), re.M)}
+        expressions = [rule["expr"] for rule in rules]
+        assert nightly == {"countonme-backup.timer", "countonme-erase.timer"}
+        for name in nightly:
+            late = f'time() - node_systemd_timer_last_trigger_seconds{{name="{name}"}} > 26 * 3600'
+            assert late in expressions
+
+    def test_scrapes_where_the_service_listens(self):
+        (scrape,) = yaml.safe_load((DEPLOY / "prometheus/scrape.yml").read_text())
+
+        (target,) = scrape["static_configs"][0]["targets"]
+        assert f"ListenStream={target}\n" in (DEPLOY / "systemd/countonme.socket").read_text()
+        assert scrape["authorization"]["credentials_file"] in PAGE
+        assert scrape["job_name"] in (DEPLOY / "prometheus/alerts.yml").read_text()
+
+    @pytest.mark.skipif(not shutil.which("promtool"), reason="needs Prometheus")
+    def test_understands_the_rules(self):
+        assert run(shutil.which("promtool"), "check", "rules", DEPLOY / "prometheus/alerts.yml").returncode == 0

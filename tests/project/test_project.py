@@ -1,0 +1,75 @@
+import re
+import subprocess
+import sys
+from importlib.metadata import distributions
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.harness.our_apps import ROOT, our_apps, sources
+
+TOOLS = {"pip", "setuptools", "wheel"}  # what a new virtual environment has of itself
+
+
+def pins() -> dict[str, str]:
+    """Return the version of each package in the requirement files."""
+    lines = [
+        line for name in ("requirements.txt", "requirements-dev.txt") for line in (ROOT / name).read_text().splitlines()
+    ]
+    requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(requirement.name): str(requirement.specifier) for requirement in requirements}
+
+
+class TestRequirements:
+    def test_pin_each_package_to_one_version(self):
+        assert len(pins()) > 20
+        assert {name: version for name, version in pins().items() if not re.fullmatch(r"==[0-9][0-9.]*", version)} == {}
+
+    def test_pin_whatever_gets_installed(self):
+        installed = {canonicalize_name(found.name): f"=={found.version}" for found in distributions()}
+
+        unpinned = {name: version for name, version in installed.items() if name not in TOOLS}
+        assert {name: version for name, version in unpinned.items() if pins().get(name) != version} == {}
+
+
+class TestApps:
+    def test_import_in_one_direction(self):
+        order = our_apps()
+        wiring = {"settings.py", "urls.py"}
+        backward = []
+
+        assert len(order) >= 9
+        for place, app in enumerate(order):
+            files = sources(app)
+            assert files
+            for file in files:
+                for name in re.findall(r"^\s*(?:from|import) (\w+)", file.read_text(), re.M):
+                    if name in order[place + 1 :] and file.name not in wiring:
+                        backward.append(f"{file.relative_to(ROOT)} imports {name}")
+
+        assert backward == []
+
+
+class TestTheArchitecturePage:
+    def test_names_files_and_functions_that_exist(self):
+        page = (ROOT / "docs/architecture.md").read_text()
+        steps = re.findall(r"`([\w/]+\.py)`: `(\w+)(?:\(\))?`", page)
+
+        assert len(steps) >= 15
+        for file, name in steps:
+            assert re.search(rf"^ *(?:def|class) {name}\b", (ROOT / file).read_text(), re.M), (file, name)
+
+
+class TestTheLinterOfMigrations:
+    def test_refuses_what_old_code_cant_live_with(self):
+        """Shown the first migrations, as if tables had rows by then."""
+        script = (
+            "import runpy, sys; main = runpy.run_path('.ci/lint_migrations.py')['main'];"
+            "main.__globals__['BEFORE_THE_FIRST_RELEASE'].clear(); sys.exit(main())"
+        )
+
+        run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+
+        assert run.returncode == 1, run.stderr
+        found = run.stdout
+        assert all(rule in found for rule in ("adding-required-field", "constraint-missing-not-valid"))

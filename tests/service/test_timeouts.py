@@ -1,0 +1,672 @@
+"""A database that goes away, as a running service meets it, and comes back."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from copy import deepcopy
+from http.client import HTTPConnection, HTTPException
+from uuid import uuid4
+
+import psycopg
+import pytest
+from django.db import OperationalError, ProgrammingError, connection, connections, transaction
+
+from countonme.api.errors import TooSlow
+from countonme.db.postgresql import ask_whether_it_is_there, at_length, base, give_up_after
+from devices.models import Device
+from tests.harness.processes import ROOT, until
+from tests.harness.relay import Relay
+from tests.harness.service import Service, served, url_of
+
+SOON = 2.5  # seconds: the two of the contract, and a busy machine
+BREAD = {"name": "Rye bread", "kcal_100g": 259}
+THREADS = 6
+SLEEP = """
+    CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_sleep({}); RETURN NEW; END $$
+"""
+
+
+@pytest.fixture(scope="module")
+def relay():
+    here = connection.settings_dict
+    relay = Relay(here["HOST"] or "127.0.0.1", int(here["PORT"] or 5432))
+    yield relay
+    relay.close()
+
+
+@pytest.fixture(scope="module")
+def service(live_url, relay, tmp_path_factory):
+    """A service whose way to PostgreSQL is the relay."""
+    name = live_url.rpartition("/")[2]
+    with served(url_of(name, relay.port), tmp_path_factory.mktemp("service") / "log") as service:
+        service.register()
+        yield service
+
+
+@pytest.fixture
+def connected(service):
+    """The service, all of whose threads have a connection to the database."""
+    for _ in range(3):
+        assert is_served_again(service)
+    return service
+
+
+def is_served_again(service) -> bool:
+    """Say whether all are served soon."""
+    end = time.monotonic() + 2 * SOON
+    while time.monotonic() < end:
+        if all_at_once(service, "GET", "/v1/products")[0] == {200}:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def all_at_once(service, *request) -> tuple[set[int], float]:
+    """Ask three times as often as there are threads, at once; return the statuses, and how long the last one took."""
+    with ThreadPoolExecutor(3 * THREADS) as pool:
+        answers = list(pool.map(lambda _: service.timed(*request), range(3 * THREADS)))
+    return {status for status, _ in answers}, max(seconds for _, seconds in answers)
+
+
+@pytest.mark.postgres
+class TestADatabaseThatIsAway:
+    @pytest.mark.parametrize("times", [1, 2])
+    def test_is_told_soon_where_it_does_not_answer_any_more(self, connected, relay, times):
+        relay.flowing.clear()
+        try:
+            for _ in range(times):
+                statuses, seconds = all_at_once(connected, "GET", "/v1/products")
+                assert (statuses, seconds < SOON) == ({503}, True)
+            status, body, headers = connected.ask("GET", "/readyz")
+            assert (status, body, headers["Retry-After"]) == (503, {"detail": "The database cannot be reached"}, "5")
+            assert connected.ask("GET", "/healthz")[0] == 200
+        finally:
+            relay.flowing.set()
+
+        assert is_served_again(connected)
+
+    @pytest.mark.parametrize(
+        ("method", "path", "body"),
+        [
+            ("POST", "/v1/products", BREAD),
+            ("POST", "/v1/sync?last_pulled_at=1", {}),
+            ("GET", "/v1/sync", None),
+            ("POST", "/v1/auth/register", {"device_id": "0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11"}),
+            ("GET", "/admin/login/", None),
+        ],
+    )
+    def test_is_told_soon_whatever_is_asked(self, connected, relay, method, path, body):
+        relay.flowing.clear()
+        try:
+            status, _, headers = connected.ask(method, path, body)
+            statuses, seconds = all_at_once(connected, method, path, body)
+        finally:
+            relay.flowing.set()
+
+        if path != "/admin/login/":  # which has no need of it
+            assert (status, statuses, headers["Retry-After"]) == (503, {503}, "5")
+        assert seconds < SOON
+
+    def test_is_not_noticed_where_it_started_anew_meanwhile(self, connected, relay):
+        relay.cut()
+
+        assert all_at_once(connected, "GET", "/v1/products")[0] == {200}
+
+    def test_is_told_at_once_where_nobody_listens_and_served_from_as_soon_as_it_is_there(self, connected, relay):
+        relay.close()
+        try:
+            status, body, headers = connected.ask("POST", "/v1/products", BREAD)
+            statuses, seconds = all_at_once(connected, "GET", "/v1/products")
+        finally:
+            relay.open(relay.port)
+
+        assert (status, body, headers["Retry-After"]) == (503, {"detail": "Service unavailable"}, "5")
+        assert (statuses, seconds < 1) == ({503}, True)
+        assert all_at_once(connected, "GET", "/v1/products")[0] == {200}
+
+
+@contextmanager
+def lock_of_another_process(live_url, device_id):
+    """Hold the device's row locked inside of this block; on SQLite, which has one lock, everything."""
+    if connection.vendor == "sqlite":
+        holder = sqlite3.connect(live_url.removeprefix("sqlite:///"), isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+    else:
+        holder = psycopg.connect(live_url)
+        holder.execute("SELECT 1 FROM devices WHERE id = %s FOR UPDATE", [device_id])
+    try:
+        yield
+    finally:
+        holder.rollback()
+        holder.close()
+
+
+@pytest.mark.direct
+class TestALockThatSomebodyElseHolds:
+    @pytest.fixture
+    def alone(self, live_url, tmp_path):
+        """A service that gives up after 1.5 seconds, on SQLite after 2: 20 times 0.1."""
+        told = {"DATABASE_TIMEOUT": "0.1"} if connection.vendor == "sqlite" else {}
+        with served(live_url, tmp_path / "log", **told) as service:
+            service.register()
+            yield service
+
+    def test_is_not_waited_for_longer_and_nothing_is_stored_till_it_is_free(self, alone, live_url):
+        device_id = alone.register()
+
+        with lock_of_another_process(live_url, device_id):
+            pushed, pushing = alone.timed("POST", "/v1/sync?last_pulled_at=1", {"products": {"deleted": []}})
+            posted, posting = alone.timed("POST", "/v1/products", BREAD)
+            assert alone.ask("GET", "/v1/products")[:2] == (200, [])
+
+        assert (pushed, pushing < SOON, posted, posting < SOON) == (503, True, 503, True)
+        assert alone.ask("POST", "/v1/products", BREAD)[0] == 201
+        assert [row["name"] for row in alone.ask("GET", "/v1/products")[1]] == ["Rye bread"]
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="is about SQLite's one lock")
+class TestWritersOnSQLite:
+    WRITERS = 16
+
+    @pytest.fixture
+    def service(self, live_url, tmp_path):
+        """A service whose writers wait for 4 seconds: 20 times 0.2."""
+        with served(live_url, tmp_path / "log", DATABASE_TIMEOUT="0.2") as service:
+            service.register()
+            yield service
+
+    def write_until(self, service, end: float) -> list[int]:
+        """Store products over one connection, as a phone does, and return the statuses."""
+        statuses = []
+        client = HTTPConnection("127.0.0.1", service.server.port, timeout=30)
+        with closing(client):
+            while time.monotonic() < end:
+                headers = {"Content-Type": "application/json", **service.authorization}
+                body = json.dumps({"name": f"Food {uuid4()}", "kcal_100g": 250})
+                client.request("POST", "/v1/products", body, headers)
+                answer = client.getresponse()
+                answer.read()
+                statuses.append(answer.status)
+        return statuses
+
+    def test_get_a_fair_share_each_and_no_503(self, service):
+        end = time.monotonic() + 5
+        with ThreadPoolExecutor(self.WRITERS) as pool:
+            found = list(pool.map(lambda _: self.write_until(service, end), range(self.WRITERS)))
+
+        assert {status for statuses in found for status in statuses} == {201}
+        shares = sorted(map(len, found))
+        assert shares[0] > shares[-1] / 2
+
+    def test_wait_for_another_process_longer_than_for_postgresql_and_keep_no_reader_waiting(self, service, live_url):
+        with ThreadPoolExecutor(self.WRITERS) as pool:
+            with lock_of_another_process(live_url, None):
+                writing = [
+                    pool.submit(service.ask, "POST", "/v1/products", BREAD | {"name": f"Bread {n}"}) for n in range(16)
+                ]
+                time.sleep(1)
+                reads = [service.timed("GET", "/v1/products") for _ in range(5)]
+                assert not any(answer.done() for answer in writing)
+
+            assert {answer.result()[0] for answer in writing} == {201}
+        assert [(status, seconds < 0.5) for status, seconds in reads] == [(200, True)] * 5
+
+
+@pytest.mark.postgres
+@pytest.mark.direct
+class TestASlowStatement:
+    """A trigger makes the database sleep for as many seconds as a product has kcal, if its name is `Slow`."""
+
+    SLOW = {"name": "Slow", "kcal_100g": 20}
+
+    @pytest.fixture
+    def slow_url(self, live_url):
+        with psycopg.connect(live_url, autocommit=True) as database:
+            database.execute(SLEEP.format("NEW.kcal_100g"))
+            database.execute(
+                "CREATE TRIGGER slow BEFORE INSERT ON products FOR EACH ROW WHEN (NEW.name = 'Slow')"
+                " EXECUTE FUNCTION slow()"
+            )
+        yield live_url
+        with psycopg.connect(live_url, autocommit=True) as database:
+            database.execute("DROP TRIGGER slow ON products; DROP FUNCTION slow()")
+
+    @pytest.fixture(params=[""], ids=["direct"])
+    def one(self, slow_url, tmp_path, request):
+        """A service whose threads all have a connection to the database, and a device."""
+        settings = {"DATABASE_POOLER": request.param, "LOG_FORMAT": "json"}
+        with served(slow_url, tmp_path / "log", **settings) as service:
+            service.register()
+            for _ in range(3):
+                assert is_served_again(service)
+            yield service
+
+    @pytest.fixture
+    def slow_ones(self, one):
+        """Two devices that keep a thread busy each. Statements of the same device would wait for each other."""
+        devices = [Service(one.server) for _ in range(2)]
+        for device in devices:
+            device.register()
+        return devices
+
+    @pytest.mark.parametrize("one", ["", "transaction"], ids=["direct", "pooled"], indirect=True)
+    def test_fails_alone(self, one, slow_ones, slow_url):
+        before = backends(slow_url).keys()
+        with ThreadPoolExecutor(len(slow_ones)) as pool:
+            slow = [pool.submit(device.ask, "POST", "/v1/products", self.SLOW) for device in 3 * slow_ones]
+            statuses = []
+            while not all(answer.done() for answer in slow):
+                statuses.append(one.ask("GET", "/v1/products")[0])
+                statuses.append(one.ask("POST", "/v1/products", BREAD)[0])
+                time.sleep(0.02)
+
+        assert len(statuses) > 10
+        assert set(statuses) == {200, 201}
+        answers = [answer.result() for answer in slow]
+        assert {(status, body["detail"], headers["Retry-After"]) for status, body, headers in answers} == {
+            (503, TooSlow.default_detail, "5")
+        }
+        assert backends(slow_url).keys() == before
+        assert not is_running(slow_url)
+        assert slow_ones[0].ask("GET", "/v1/products")[:2] == (200, [])
+
+    def test_is_logged_as_slow_and_not_as_an_outage(self, one):
+        assert one.ask("POST", "/v1/products", self.SLOW)[0] == 503
+
+        lines = one.lines()
+        ours = [(line["level"], line["message"]) for line in lines if line["logger"] == "countonme.api.errors"]
+        assert ours == [("WARNING", TooSlow.log_line)]
+        assert not [line for line in lines if "traceback" in line]
+
+    def test_ends_soon_after_its_worker_has_died(self, one, slow_url):
+        body = {"products": {"created": [{"id": str(uuid4()), **self.SLOW}]}}
+        with ThreadPoolExecutor(1) as pool:
+            pushed = pool.submit(one.ask, "POST", "/v1/sync?last_pulled_at=1", body)
+            until(lambda: is_running(slow_url), "it does not run", patience=SOON)
+            time.sleep(1)  # until it has been running for a while
+            for worker in one.workers():
+                os.kill(worker, signal.SIGKILL)
+            assert isinstance(pushed.exception(), OSError | HTTPException)
+
+        until(lambda: not is_running(slow_url), "it still runs", patience=SOON)
+
+
+def backends(url: str) -> dict[int, str]:
+    """Return the states of the processes that serve the service's connections, by their ids."""
+    with psycopg.connect(url) as database:
+        found = database.execute(
+            "SELECT pid, state FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'"
+        )
+        return dict(found)
+
+
+def is_running(url: str) -> bool:
+    return "active" in backends(url).values()
+
+
+@contextmanager
+def short_limits(**options):
+    """Connect this thread to the tests' database as the serving process does, with a limit of a fifth of a second."""
+    here = connections["default"]
+    database = deepcopy(here.settings_dict)
+    database["OPTIONS"] |= options
+    give_up_after(0.2, database)
+    connections["default"] = connections.create_connection("default")
+    del connections["default"]
+    connections.settings["default"], before = database, connections.settings["default"]
+    yield
+    connections["default"].close()
+    connections.settings["default"] = before
+    connections["default"] = here
+
+
+@contextmanager
+def silent_database():
+    """Let the database fall silent: the connection of this thread that is open, and every new one."""
+    connection.close()
+    here = connection.settings_dict
+    relay = Relay(here["HOST"] or "127.0.0.1", int(here["PORT"] or 5432))
+    connection.settings_dict = {**here, "HOST": "127.0.0.1", "PORT": str(relay.port)}
+    connection.ensure_connection()
+    relay.flowing.clear()
+    yield
+    relay.flowing.set()
+    relay.close()
+    connection.settings_dict = here
+
+
+def sleep(seconds: float) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(%s)", [seconds])
+
+
+def shown(name: str) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting(%s)", [name])
+        return cursor.fetchone()[0]
+
+
+def backend() -> int:
+    connection.ensure_connection()
+    return connection.connection.info.backend_pid
+
+
+@pytest.fixture
+def breaker(monkeypatch):
+    """A new circuit breaker, which lets the next one try at once."""
+    monkeypatch.setattr(base, "breaker", base.CircuitBreaker())
+    monkeypatch.setattr(base, "PAUSE", 0)
+    return base.breaker
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+class TestAStatement:
+    """On a connection of either kind. Behind a pooler the server has no limit of its own."""
+
+    @pytest.fixture(
+        autouse=True, params=[pytest.param(2, marks=pytest.mark.direct, id="direct"), None], ids=["", "pooled"]
+    )
+    def _limited(self, breaker, request):
+        with short_limits(prepare_threshold=request.param):
+            yield
+
+    def test_that_is_slow_fails_alone_and_the_connection_stays(self, breaker):
+        before, began = backend(), time.monotonic()
+
+        with pytest.raises(OperationalError) as raised:
+            sleep(5)
+
+        assert isinstance(raised.value.__cause__, psycopg.errors.QueryCanceled)
+        assert time.monotonic() - began < 1
+        assert not breaker.is_open
+        sleep(0)
+        assert backend() == before
+
+    def test_that_is_slow_rolls_back_its_transaction(self):
+        before = backend()
+
+        with pytest.raises(OperationalError), transaction.atomic():
+            Device.objects.create(id=uuid4(), token_hash="x")
+            sleep(5)
+
+        assert not Device.objects.exists()
+        assert backend() == before
+
+    def test_that_is_slow_rolls_back_to_its_savepoint(self):
+        with transaction.atomic():
+            Device.objects.create(id=uuid4(), token_hash="x")
+            with pytest.raises(OperationalError), transaction.atomic():
+                sleep(5)
+
+        assert Device.objects.count() == 1
+
+    def test_on_many_rows_may_take_longer(self):
+        with at_length():
+            sleep(0.5)
+
+        with pytest.raises(OperationalError):
+            sleep(0.5)
+
+    def test_on_many_rows_may_take_longer_in_transactions(self):
+        with at_length(), transaction.atomic():
+            sleep(0.5)
+        with transaction.atomic(), at_length():
+            sleep(0.5)
+
+        with pytest.raises(OperationalError):
+            sleep(0.5)
+
+    def test_gets_no_answer_from_a_silent_database_and_opens_the_circuit_breaker(self, breaker):
+        with silent_database():
+            began = time.monotonic()
+            with pytest.raises(OperationalError, match="does not react") as raised:
+                sleep(0)
+
+            assert time.monotonic() - began < 1.5
+        assert not isinstance(raised.value.__cause__, psycopg.errors.QueryCanceled)
+        assert breaker.is_open
+        connection.close_if_unusable_or_obsolete()
+        sleep(0)
+        assert not breaker.is_open
+
+    def test_too_large_to_be_sent_to_a_silent_database_is_given_up_on(self):
+        with silent_database(), pytest.raises(OperationalError), connection.cursor() as cursor:
+            cursor.execute("SELECT length(%s)", ["x" * 50_000_000])
+
+    def test_keeps_others_from_connecting_for_a_moment_where_the_database_is_silent(self, monkeypatch):
+        monkeypatch.setattr(base, "PAUSE", 60)
+        with silent_database(), pytest.raises(OperationalError):
+            sleep(0)
+        connection.close()
+
+        with pytest.raises(OperationalError, match="did not react a moment ago"):
+            sleep(0)
+
+    def test_that_asks_for_nothing_is_given_up_on_where_the_database_is_silent(self):
+        with silent_database():
+            began = time.monotonic()
+
+            with pytest.raises(OperationalError):
+                ask_whether_it_is_there()
+
+            assert time.monotonic() - began < 1.5
+
+    def test_whose_answer_is_not_the_servers_own_is_given_up_on_with_its_connection(self):
+        """A pooler whose server died tells of it twice, where psycopg expects one answer."""
+        connection.ensure_connection()
+        driver = connection.connection
+
+        def answered_twice():
+            yield from ()
+            raise psycopg.InternalError("received 2 results from command 'BEGIN'")
+
+        with pytest.raises(psycopg.OperationalError, match="received 2 results"):
+            driver.wait(answered_twice())
+
+        assert driver.closed
+
+    def test_that_the_server_could_not_do_is_told_as_it_is(self):
+        connection.ensure_connection()
+
+        def refused():
+            yield from ()
+            raise psycopg.errors.InternalError_("cache lookup failed")
+
+        with pytest.raises(psycopg.InternalError, match="cache lookup failed"):
+            connection.connection.wait(refused())
+
+        assert not connection.connection.closed
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+class TestAStatementThatEndsAfterItsCancel:
+    @pytest.mark.parametrize("is_delivered", [True, False])
+    def test_fails_and_keeps_its_connection_unless_the_cancel_may_still_come(self, breaker, monkeypatch, is_delivered):
+        def cancel_safe(self, **kwargs):
+            if not is_delivered:
+                raise psycopg.errors.CancellationTimeout
+
+        monkeypatch.setattr(base.Connection, "cancel_safe", cancel_safe)
+        with short_limits(prepare_threshold=None):
+            before = backend()
+
+            with pytest.raises(OperationalError, match="too slow"):
+                sleep(0.45)
+
+            assert not breaker.is_open
+            connection.close_if_unusable_or_obsolete()
+            assert (backend() == before) == is_delivered
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+class TestACommit:
+    @pytest.fixture(params=["0.5"])
+    def deferred(self, request):
+        """A trigger that makes the commit of a new device take half a second, or as long as the test says."""
+        with connection.cursor() as cursor:
+            cursor.execute(SLEEP.format(request.param))
+            cursor.execute(
+                "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON devices DEFERRABLE INITIALLY DEFERRED"
+                " FOR EACH ROW EXECUTE FUNCTION slow()"
+            )
+        yield
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TRIGGER slow ON devices; DROP FUNCTION slow()")
+
+    def test_is_never_cancelled_by_the_client(self, breaker, deferred, monkeypatch):
+        cancelled = []
+        monkeypatch.setattr(base.Connection, "cancel_safe", lambda self, **kwargs: cancelled.append(self))
+
+        with short_limits(prepare_threshold=None), transaction.atomic():
+            Device.objects.create(id=uuid4(), token_hash="x")
+
+        assert Device.objects.count() == 1
+        assert cancelled == []
+
+    @pytest.mark.parametrize("deferred", ["3"], indirect=True)
+    def test_that_can_not_be_ended_is_no_outage(self, breaker, deferred):
+        with short_limits(prepare_threshold=None):
+            with pytest.raises(OperationalError, match="does not react"), transaction.atomic():
+                Device.objects.create(id=uuid4(), token_hash="x")
+
+            assert not breaker.is_open
+            connection.close_if_unusable_or_obsolete()
+            sleep(0)
+
+
+@pytest.mark.direct
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+class TestTheServersOwnLimit:
+    @pytest.fixture(autouse=True)
+    def _limited(self, breaker):
+        with short_limits():
+            yield
+
+    def test_ends_what_is_slow_before_the_client_cancels_it(self, monkeypatch):
+        cancelled = []
+        monkeypatch.setattr(base.Connection, "cancel_safe", lambda self, **kwargs: cancelled.append(self))
+
+        with pytest.raises(OperationalError, match="due to statement timeout"):
+            sleep(5)
+
+        assert cancelled == []
+
+    def test_is_set_with_the_connection(self):
+        assert (shown("lock_timeout"), shown("statement_timeout")) == ("100ms", "200ms")
+        assert shown("client_connection_check_interval") == "1s"
+
+    def test_is_higher_for_many_rows_and_the_same_as_before_after_them(self):
+        with at_length():
+            assert shown("statement_timeout") == "4s"
+            with at_length():
+                pass
+            assert (shown("lock_timeout"), shown("statement_timeout")) == ("100ms", "4s")
+
+        assert shown("statement_timeout") == "200ms"
+
+    def test_is_the_same_as_before_after_an_error(self):
+        with pytest.raises(ProgrammingError), at_length(), connection.cursor() as cursor:
+            cursor.execute("SELECT nothing")
+
+        assert shown("statement_timeout") == "200ms"
+
+    @pytest.mark.parametrize("order", [(at_length, transaction.atomic), (transaction.atomic, at_length)])
+    def test_is_the_same_as_before_after_an_error_in_a_transaction(self, order):
+        outer, inner = order
+        with pytest.raises(ProgrammingError), outer(), inner(), connection.cursor() as cursor:
+            cursor.execute("SELECT nothing")
+
+        assert shown("statement_timeout") == "200ms"
+
+    def test_is_the_same_as_before_after_a_connection_was_lost(self):
+        before = backend()
+
+        with pytest.raises(OperationalError), at_length(), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+        assert shown("statement_timeout") == "200ms"
+        assert backend() != before
+
+    def test_goes_with_its_connection_where_it_cannot_be_set_back(self, monkeypatch):
+        before = backend()
+        with at_length():
+            monkeypatch.setattr(connection.connection, "execute", raise_operational_error)
+
+        assert backend() != before
+        assert shown("statement_timeout") == "200ms"
+
+
+def raise_operational_error(*args, **kwargs):
+    raise psycopg.OperationalError
+
+
+class TestWhoWaits:
+    @pytest.mark.parametrize(
+        ("process", "database", "shown"),
+        [
+            ("countonme.wsgi", "sqlite:///x", "countonme.db.sqlite 30.0"),
+            ("countonme.urls", "sqlite:///x", "django.db.backends.sqlite3 10"),
+            ("countonme.wsgi", "postgres://127.0.0.1/x", "countonme.db.postgresql None"),
+            ("countonme.urls", "postgres://127.0.0.1/x", "django.db.backends.postgresql None"),
+        ],
+    )
+    def test_is_a_command_and_not_who_serves(self, process, database, shown):
+        statement = (
+            f"import django; django.setup(); import {process}; from django.db import connection as c;"
+            "print(c.settings_dict['ENGINE'], c.settings_dict['OPTIONS'].get('timeout'))"
+        )
+
+        run = subprocess.run(
+            [sys.executable, "-c", statement],
+            cwd=ROOT,
+            env={**os.environ, "DATABASE_URL": database, "DATABASE_TIMEOUT": "1.5"},
+            capture_output=True,
+            text=True,
+        )
+
+        assert run.stdout.strip() == shown, run.stderr
+
+    def test_is_everybody_where_the_time_out_is_0(self):
+        database = {"ENGINE": "django.db.backends.postgresql", "OPTIONS": {}}
+
+        give_up_after(0, database)
+
+        assert database == {"ENGINE": "django.db.backends.postgresql", "OPTIONS": {}}
+
+    def test_queues_for_sqlite_for_a_day_if_the_timeout_is_0(self):
+        database = {"ENGINE": "django.db.backends.sqlite3", "OPTIONS": {"timeout": 10}}
+
+        give_up_after(0, database)
+
+        assert database == {"ENGINE": "countonme.db.sqlite", "OPTIONS": {"timeout": 86_400}}
+
+    def test_is_the_client_alone_behind_a_pooler(self):
+        database = {"ENGINE": "django.db.backends.postgresql", "OPTIONS": {"prepare_threshold": None}}
+
+        give_up_after(2, database)
+
+        assert database["ENGINE"] == "countonme.db.postgresql"
+        assert "options" not in database["OPTIONS"]
+
+    def test_keeps_what_an_operator_said(self):
+        said = "-c statement_timeout=1s -c deadlock_timeout=2s"
+        database = {
+            "ENGINE": "django.db.backends.postgresql",
+            "OPTIONS": {"prepare_threshold": 2, "options": said},
+        }
+
+        give_up_after(2, database)
+
+        assert database["OPTIONS"]["options"] == f"-c lock_timeout=1000 -c client_connection_check_interval=1000 {said}"

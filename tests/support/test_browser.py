@@ -1,0 +1,174 @@
+"""Support's day in a real browser, and what the phone sees of it."""
+
+import re
+import shutil
+
+import pytest
+from django.contrib.auth.models import User
+from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
+
+from devices.models import Device
+from food_entries.chart import latest_day
+from food_entries.tests.factories import FoodEntryFactory
+from ownership.models import change_set
+from products.tests.factories import PortionFactory, ProductFactory
+from support.tests import entries
+from tests.harness.sync import pulled
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--window-size=1280,900",
+)
+PASSWORD = "a-password-of-hers"
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+class Browser:
+    """Chromium on the pages of a live server."""
+
+    def __init__(self, driver: webdriver.Chrome, address: str):
+        self.driver, self.address = driver, address
+
+    def open(self, path: str) -> None:
+        self.driver.get(self.address + path)
+
+    def find(self, selector: str):
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def fill(self, **fields) -> None:
+        for name, text in fields.items():
+            field = self.find(f"[name={name}]")
+            field.clear()
+            field.send_keys(text)
+
+    def click(self, selector: str) -> None:
+        """Click on what leads to another page, and wait for that."""
+        self.driver.execute_script("window.isThePageBefore = true")
+        self.find(selector).click()
+        # In between, the driver may find no page at all.
+        WebDriverWait(self.driver, 10, ignored_exceptions=[WebDriverException]).until(
+            lambda d: d.execute_script("return !window.isThePageBefore && document.readyState === 'complete'")
+        )
+
+    def do(self, act: str, why: str) -> None:
+        """Go through an act of the row whose page is open."""
+        self.click(f".object-tools a[href$='/{act}/']")
+        self.fill(reason=why)
+        self.click(".submit-row [type=submit]")
+
+    @property
+    def said(self) -> str:
+        return self.find("#container").text
+
+    def complaints(self) -> list[str]:
+        """Return what the browser did not like, such as a script that it refused or an icon that is missing."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+
+@pytest.fixture
+def browser(live_server, tmp_path):
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'chromium'}"):
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
+    yield Browser(driver, live_server.url)
+    driver.quit()
+
+
+@pytest.fixture
+def logged_in(browser, support) -> Browser:
+    member = User.objects.get()
+    member.set_password(PASSWORD)
+    member.save()
+    browser.open("/admin/")
+    browser.fill(username=member.username, password=PASSWORD)
+    browser.click("[type=submit]")
+    return browser
+
+
+@pytest.fixture
+def bread(device):
+    product = ProductFactory(device=device, name="Rye bread")
+    PortionFactory(product=product, name="Slice")
+    return product
+
+
+class TestSupport:
+    def test_finds_a_device_and_restores_what_its_phone_lost(self, logged_in, api, device, bread):
+        with change_set(device):
+            bread.soft_delete()
+        cursor = pulled(api)["timestamp"]
+
+        logged_in.click("a[href='/admin/devices/device/']")
+        logged_in.fill(q=device.pk.hex[:10])
+        logged_in.click("#changelist-search [type=submit]")
+        logged_in.click("#result_list a")
+        assert "Products: 0 live, 1 deleted" in logged_in.said
+        logged_in.click(".field-rows a[href*='/product/']")
+        assert "Rye bread" in logged_in.said
+        logged_in.click("#result_list a")
+        logged_in.do("restore", "Deleted by mistake.")
+
+        assert "Restored." in logged_in.said
+        told = pulled(api, cursor)["changes"]
+        assert [row["name"] for row in told["products"]["updated"]] == ["Rye bread"]
+        assert {row["name"] for row in told["portions"]["updated"]} == {"100g", "Slice"}
+        assert entries.said() == ["Restored. Deleted by mistake."]
+        assert logged_in.complaints() == []
+
+    def test_blocks_and_unblocks_a_phone_and_gives_it_a_new_token(self, logged_in, api, device):
+        logged_in.open(f"/admin/devices/device/{device.pk}/change/")
+        logged_in.do("block", "Stolen.")
+        statuses = [api.get("/v1/products").status_code]
+        logged_in.do("new-token", "Found, but without its token.")
+        token = logged_in.find(".secret").text
+        logged_in.click("#content-main a")
+        logged_in.do("unblock", "Found.")
+        statuses.append(api.get("/v1/products").status_code)
+        api.use(token)
+        statuses.append(api.get("/v1/products").status_code)
+
+        assert statuses == [403, 401, 200]
+        logged_in.click(".historylink")
+        assert [why in logged_in.said for why in ("Stolen.", "Found, but without", "Unblocked. Found.")] == [True] * 3
+        assert logged_in.complaints() == []
+
+    def test_corrects_a_name_and_sees_what_the_phone_changed_meanwhile(self, logged_in, api, bread):
+        logged_in.open(f"/admin/products/product/{bread.pk}/change/")
+        logged_in.fill(name="Wry bread", reason="Her idea.")
+        api.patch(f"/v1/products/{bread.pk}", {"name": "Dark bread"})
+        logged_in.click("[name=_continue]")
+        assert "Nothing was saved." in logged_in.said
+        assert api.get(f"/v1/products/{bread.pk}").json()["name"] == "Dark bread"
+
+        logged_in.fill(name="Wry bread", reason="She insists.")
+        logged_in.click("[name=_continue]")
+
+        assert api.get(f"/v1/products/{bread.pk}").json()["name"] == "Wry bread"
+        assert logged_in.complaints() == []
+
+    def test_sees_the_last_days_as_a_picture(self, logged_in, device, bread):
+        today = latest_day(Device.objects.get().last_seen_at)
+        FoodEntryFactory(product=bread, date=today)
+
+        logged_in.open(f"/admin/devices/device/{device.pk}/change/")
+
+        bars = logged_in.driver.find_elements(By.CSS_SELECTOR, ".kcal .bar")
+        assert [bar.rect["height"] > 50 for bar in bars] == [False] * 29 + [True]
+        assert bars[-1].value_of_css_property("fill") == "rgb(65, 118, 144)"  # the admin's own colour: the styles came
+        assert not re.search(r"\bon\w+=|style=|<script>", logged_in.find(".field-charts").get_attribute("innerHTML"))
+        assert logged_in.complaints() == []

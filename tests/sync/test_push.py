@@ -1,0 +1,566 @@
+from uuid import uuid4
+
+import pytest
+
+from devices.models import Device
+from tests.harness.sync import (
+    ALL_STORED,
+    entry,
+    errors_of,
+    live,
+    portion,
+    product,
+    pulled,
+    push,
+    pushed,
+    revision,
+)
+
+
+@pytest.fixture
+def rye(api) -> dict:
+    """A product that the phone has pushed, with a portion."""
+    row = product(barcode="4006381333931")
+    pushed(api, products={"created": [row]}, portions={"created": [portion(row, is_default=True)]})
+    return row
+
+
+@pytest.fixture
+def rye_slice(api, rye) -> dict:
+    (row,) = live(api, "portions").values()
+    return row
+
+
+@pytest.fixture
+def lunch(api, rye) -> dict:
+    row = entry(rye)
+    pushed(api, revision(api), food_entries={"created": [row]})
+    return live(api, "food_entries")[row["id"]]
+
+
+def changed_elsewhere(api, row: dict, **values) -> None:
+    assert api.patch(f"/v1/products/{row['id']}", values).status_code == 200
+
+
+class TestARow:
+    """Each line of the contract's table, and what is left behind."""
+
+    @pytest.mark.parametrize("name", ["created", "updated"])
+    def test_is_created_where_there_is_nothing(self, api, device, name):
+        row = product()
+
+        assert pushed(api, 1, products={name: [row]}) == ALL_STORED
+        assert live(api, "products") == {row["id"]: row}
+        assert api.get(f"/v1/products/{row['id']}").json()["name"] == "Rye bread"
+        assert revision(api) == 2
+
+    @pytest.mark.parametrize("name", ["created", "updated"])
+    def test_updates_what_the_phone_knew(self, api, rye, name):
+        since = revision(api)
+
+        assert pushed(api, since, products={name: [rye | {"name": "Oats", "fat_100g": 1.5}]}) == ALL_STORED
+        assert live(api, "products")[rye["id"]] == rye | {"name": "Oats", "fat_100g": 1.5}
+        assert revision(api) == since + 1
+
+    def test_that_is_stored_already_changes_nothing(self, api, rye, everything):
+        since = revision(api)
+        changed_elsewhere(api, rye, name="Oats")
+        before = everything()
+
+        assert pushed(api, since, products={"updated": [rye | {"name": " Oats ", "kcal_100g": 259}]}) == ALL_STORED
+        assert everything() == before
+
+    def test_that_differs_from_a_newer_one_is_a_conflict(self, api, rye, everything):
+        since = revision(api)
+        changed_elsewhere(api, rye, name="Oats")
+        before = everything()
+
+        response = push(api, since, products={"updated": [rye | {"name": "Wheat"}, product()]})
+
+        assert response.status_code == 409
+        assert response.json() == {
+            "detail": "Some of these rows have changed since the last pull. Pull, merge, and push again.",
+            "conflicts": {"products": [rye["id"]]},
+        }
+        assert everything() == before
+
+    def test_that_was_deleted_since_is_a_conflict(self, api, rye, everything):
+        since = revision(api)
+        api.delete(f"/v1/products/{rye['id']}")
+        before = everything()
+
+        response = push(api, since, products={"updated": [rye]})
+
+        assert (response.status_code, response.json()["conflicts"]) == (409, {"products": [rye["id"]]})
+        assert everything() == before
+
+    def test_that_the_phone_knew_to_be_deleted_stays_so_and_is_told_again(self, api, rye):
+        api.delete(f"/v1/products/{rye['id']}")
+        since = revision(api)
+
+        assert pushed(api, since, products={"updated": [rye | {"name": "Back"}]}) == ALL_STORED
+        assert live(api, "products") == {}
+        assert pulled(api, since)["changes"]["products"] == {"created": [], "updated": [], "deleted": [rye["id"]]}
+
+    def test_that_is_deleted_too_is_deleted(self, api, rye, rye_slice):
+        assert pushed(api, revision(api), products={"updated": [rye], "deleted": [rye["id"]]}) == ALL_STORED
+        assert live(api, "products") == live(api, "portions") == {}
+
+    def test_that_has_not_changed_is_not_stamped(self, api, rye, everything):
+        since, before = revision(api), everything()
+
+        assert pushed(api, since, products={"updated": [rye]}) == ALL_STORED
+        assert everything() == before
+
+    def test_keeps_the_values_of_columns_that_were_not_sent(self, api, rye):
+        pushed(api, revision(api), products={"updated": [{"id": rye["id"], "name": "Oats"}]})
+
+        assert live(api, "products")[rye["id"]] == rye | {"name": "Oats"}
+
+    def test_may_carry_what_is_not_ours(self, api, rye):
+        strange = {"_status": "updated", "_changed": "name", "colour": "brown", "name": "Oats"}
+
+        assert pushed(api, revision(api), products={"updated": [rye | strange]}) == ALL_STORED
+        assert live(api, "products")[rye["id"]] == rye | {"name": "Oats"}
+
+    @pytest.mark.parametrize(
+        ("values", "stored"),
+        [({"name": " Rye bread "}, {}), ({"protein_100g": 8.504}, {"protein_100g": 8.5})],
+    )
+    def test_that_was_trimmed_or_rounded_is_told_again(self, api, rye, values, stored):
+        since = revision(api)
+
+        pushed(api, since, products={"updated": [rye | values]})
+
+        assert pulled(api, since)["changes"]["products"]["updated"] == [rye | stored]
+
+
+class TestADeletion:
+    @pytest.mark.parametrize("name", ["nothing", "a tombstone"])
+    def test_of_what_is_not_there_does_nothing(self, api, rye, everything, name):
+        api.delete(f"/v1/products/{rye['id']}")
+        since, before = revision(api), everything()
+
+        gone = rye["id"] if name == "a tombstone" else str(uuid4())
+        assert pushed(api, since, products={"deleted": [gone, "nonsense"]}) == ALL_STORED
+        assert everything() == before
+
+    def test_leaves_a_tombstone(self, api, lunch):
+        since = revision(api)
+
+        assert pushed(api, since, food_entries={"deleted": [lunch["id"]]}) == ALL_STORED
+        assert pulled(api, since)["changes"]["food_entries"]["deleted"] == [lunch["id"]]
+        assert api.get(f"/v1/food-entries/{lunch['id']}").status_code == 404
+
+    def test_of_what_has_changed_since_is_a_conflict(self, api, rye, everything):
+        since = revision(api)
+        changed_elsewhere(api, rye, name="Oats")
+        before = everything()
+
+        response = push(api, since, products={"deleted": [rye["id"]]})
+
+        assert (response.status_code, response.json()["conflicts"]) == (409, {"products": [rye["id"]]})
+        assert everything() == before
+
+    def test_of_a_product_takes_its_portions_and_leaves_its_entries(self, api, rye, rye_slice, lunch):
+        since = revision(api)
+
+        pushed(api, since, products={"deleted": [rye["id"]]})
+
+        changes = pulled(api, since)["changes"]
+        assert (changes["products"]["deleted"], changes["portions"]["deleted"]) == ([rye["id"]], [rye_slice["id"]])
+        assert live(api, "food_entries") == {lunch["id"]: lunch}
+
+
+class TestAPushThatKnowsTooLittle:
+    @pytest.mark.parametrize(
+        "tables", [{"products": {"created": [product()]}}, {"portions": {"deleted": [str(uuid4())]}}]
+    )
+    def test_is_a_conflict_where_a_deletion_can_not_be_told(self, api, device, rye, tables):
+        Device.objects.filter(pk=device.pk).update(purged_through=2)
+
+        assert push(api, 1, **tables).status_code == 409
+        assert push(api, 2, **tables).status_code == 200
+
+    @pytest.mark.parametrize("ahead", [1, 10**9])
+    def test_is_a_conflict_where_it_is_ahead(self, api, rye, ahead):
+        assert push(api, revision(api) + ahead, products={"created": [product()]}).status_code == 409
+
+
+class TestARowThatCanNeverBeStored:
+    @pytest.mark.parametrize(
+        ("values", "error"),
+        [
+            ({"kcal_100g": 1001}, ("kcal_100g", "max_value")),
+            ({"kcal_100g": "12"}, ("kcal_100g", "invalid")),
+            ({"name": "  "}, ("name", "blank")),
+            ({"name": "a\x00b"}, ("name", "null_characters_not_allowed")),
+            ({"protein_100g": 100.005}, ("protein_100g", "max_value")),
+            ({"barcode": "4006381333930"}, ("barcode", "invalid")),
+        ],
+    )
+    def test_is_named_beside_those_that_are(self, api, values, error):
+        bad, good = product(**values), product()
+
+        answer = pushed(api, products={"created": [bad, good]})
+
+        assert answer["experimentalRejectedIds"] == {"products": [bad["id"]]}
+        assert [(table, pk, found[0][0]) for table, pk, found in errors_of(answer)] == [
+            ("products", bad["id"], error[0])
+        ]
+        assert list(live(api, "products")) == [good["id"]]
+
+    @pytest.mark.parametrize("row_id", ["", "nonsense", "A" * 36, str(uuid4()).upper(), "😀"])
+    def test_is_named_by_the_text_that_was_sent(self, api, row_id):
+        answer = pushed(api, products={"created": [product(id=row_id)]})
+
+        assert answer["experimentalRejectedIds"] == {"products": [row_id]}
+        assert live(api, "products") == {}
+
+    @pytest.mark.parametrize("missing", ["name", "kcal_100g"])
+    def test_lacks_what_a_new_row_needs(self, api, missing):
+        row = product()
+        del row[missing]
+
+        assert errors_of(pushed(api, products={"created": [row]})) == [("products", row["id"], [(missing, "required")])]
+
+    @pytest.mark.parametrize("table", ["portions", "food_entries"])
+    def test_names_a_product_that_never_was(self, api, table):
+        row = {"portions": portion, "food_entries": entry}[table](product())
+
+        answer = pushed(api, **{table: {"created": [row]}})
+
+        assert errors_of(answer) == [(table, row["id"], [("product_id", "does_not_exist")])]
+        assert live(api, table) == {}
+
+    def test_names_a_product_that_is_refused_itself(self, api):
+        bad = product(kcal_100g=-1)
+        part = portion(bad)
+
+        answer = pushed(api, products={"created": [bad]}, portions={"created": [part]})
+
+        assert answer["experimentalRejectedIds"] == {"products": [bad["id"]], "portions": [part["id"]]}
+
+    @pytest.mark.parametrize("date", ["2026-02-30", "2026-1-5", 20260105, None])
+    def test_has_an_impossible_date(self, api, rye, date):
+        row = entry(rye, date=date)
+
+        answer = pushed(api, food_entries={"created": [row]})
+
+        assert answer["experimentalRejectedIds"] == {"food_entries": [row["id"]]}
+
+    def test_has_a_quantity_of_nothing(self, api, rye):
+        row = entry(rye, quantity=2)
+
+        assert errors_of(pushed(api, food_entries={"created": [row]})) == [
+            ("food_entries", row["id"], [("quantity", "without_portion")])
+        ]
+
+    def test_has_another_products_portion(self, api, rye, rye_slice):
+        oats = product(name="Oats")
+        row = entry(oats, portion_id=rye_slice["id"], quantity=1)
+
+        answer = pushed(api, products={"created": [oats]}, food_entries={"created": [row]})
+
+        assert errors_of(answer) == [("food_entries", row["id"], [("portion_id", "does_not_exist")])]
+
+    def test_moves_a_portion_to_another_product(self, api, rye, rye_slice):
+        oats = product(name="Oats")
+
+        answer = pushed(
+            api,
+            revision(api),
+            products={"created": [oats]},
+            portions={"updated": [rye_slice | {"product_id": oats["id"]}]},
+        )
+
+        assert errors_of(answer) == [("portions", rye_slice["id"], [("product_id", "fixed")])]
+        assert live(api, "portions")[rye_slice["id"]] == rye_slice
+
+
+class TestAnotherDevice:
+    def test_keeps_its_rows_whatever_ids_are_pushed(self, api, stranger, rye, rye_slice, lunch):
+        before = pulled(api)
+        mine = product(id=rye["id"], name="Mine")
+
+        answer = pushed(
+            stranger,
+            products={"created": [mine], "deleted": []},
+            portions={"updated": [rye_slice | {"name": "Mine"}]},
+            food_entries={"deleted": [lunch["id"]]},
+        )
+
+        assert errors_of(answer) == [
+            ("products", rye["id"], [("id", "taken")]),
+            ("portions", rye_slice["id"], [("product_id", "does_not_exist")]),
+        ]
+        assert pulled(api) == before
+        assert all(changes["updated"] == [] for changes in pulled(stranger)["changes"].values())
+
+    def test_does_not_lend_its_products(self, stranger, rye, rye_slice):
+        row = entry(rye, portion_id=rye_slice["id"], quantity=1)
+
+        assert errors_of(pushed(stranger, food_entries={"created": [row]})) == [
+            ("food_entries", row["id"], [("product_id", "does_not_exist")])
+        ]
+
+
+class TestBarcodes:
+    OTHER = "96385074"
+
+    def test_can_be_swapped(self, api, rye):
+        oats = product(name="Oats", barcode=self.OTHER)
+        pushed(api, revision(api), products={"created": [oats]})
+        swapped = [rye | {"barcode": self.OTHER}, oats | {"barcode": rye["barcode"]}]
+
+        assert pushed(api, revision(api), products={"updated": swapped}) == ALL_STORED
+        assert {row["id"]: row["barcode"] for row in live(api, "products").values()} == {
+            rye["id"]: self.OTHER,
+            oats["id"]: rye["barcode"],
+        }
+
+    def test_can_pass_from_one_that_is_deleted_to_a_new_one(self, api, rye):
+        heir = product(name="Heir", barcode=rye["barcode"])
+
+        assert pushed(api, revision(api), products={"created": [heir], "deleted": [rye["id"]]}) == ALL_STORED
+        assert live(api, "products") == {heir["id"]: heir}
+
+    def test_are_the_first_ones_in_the_order_sent(self, api):
+        first, second = product(barcode=self.OTHER), product(barcode=self.OTHER)
+
+        answer = pushed(api, products={"created": [first], "updated": [second]})
+
+        assert errors_of(answer) == [("products", second["id"], [("barcode", "unique")])]
+        assert list(live(api, "products")) == [first["id"]]
+
+    def test_stay_with_who_has_them(self, api, rye):
+        row = product(barcode=rye["barcode"])
+
+        answer = pushed(api, revision(api), products={"created": [row]})
+
+        assert errors_of(answer) == [("products", row["id"], [("barcode", "unique")])]
+
+
+class TestTheDefaultPortion:
+    def defaults(self, api, of: dict) -> list[str]:
+        return [
+            row["name"] for row in live(api, "portions").values() if row["product_id"] == of["id"] and row["is_default"]
+        ]
+
+    def test_is_made_where_a_product_came_without(self, api):
+        row = product()
+
+        pushed(api, products={"created": [row]})
+
+        (made,) = live(api, "portions").values()
+        assert made == {"id": made["id"], "product_id": row["id"], "name": "100g", "grams": 100, "is_default": True}
+
+    def test_is_the_oldest_where_none_claims_it(self, api):
+        row = product()
+
+        pushed(api, products={"created": [row]}, portions={"created": [portion(row, name="A"), portion(row, name="B")]})
+
+        assert self.defaults(api, row) == ["A"]
+
+    def test_is_the_last_that_claims_it(self, api, rye):
+        new = [portion(rye, name=name, is_default=True) for name in ("A", "B")]
+
+        pushed(api, revision(api), portions={"created": new})
+
+        assert self.defaults(api, rye) == ["B"]
+
+    def test_stays_whatever_it_says_now(self, api, rye, rye_slice):
+        since = revision(api)
+
+        assert pushed(api, since, portions={"updated": [rye_slice | {"is_default": False}]}) == ALL_STORED
+        assert self.defaults(api, rye) == ["Slice"]
+        assert pulled(api, since)["changes"]["portions"]["updated"] == [rye_slice]
+
+    def test_passes_to_the_oldest_that_is_left(self, api, rye, rye_slice):
+        new = [portion(rye, name=name) for name in ("A", "B")]
+        pushed(api, revision(api), portions={"created": new})
+
+        pushed(api, revision(api), portions={"deleted": [rye_slice["id"]]})
+
+        assert self.defaults(api, rye) == ["A"]
+
+    def test_is_made_where_the_last_portion_goes(self, api, rye, rye_slice):
+        pushed(api, revision(api), portions={"deleted": [rye_slice["id"]]})
+
+        assert self.defaults(api, rye) == ["100g"]
+
+    def test_passes_on_and_back(self, api, rye, rye_slice):
+        other = portion(rye, name="A", is_default=True)
+        pushed(api, revision(api), portions={"created": [other]})
+        assert self.defaults(api, rye) == ["A"]
+
+        pushed(api, revision(api), portions={"updated": [rye_slice, other | {"is_default": False}]})
+
+        assert self.defaults(api, rye) == ["Slice"]
+
+
+class TestAPortionOfADeletedProduct:
+    def test_becomes_a_tombstone(self, api, rye, rye_slice):
+        api.delete(f"/v1/products/{rye['id']}")
+        since, row = revision(api), portion(rye)
+
+        assert pushed(api, since, portions={"created": [row]}) == ALL_STORED
+        assert pulled(api, since)["changes"]["portions"] == {"created": [], "updated": [], "deleted": [row["id"]]}
+
+    def test_that_is_updated_as_its_product_goes_goes_too(self, api, rye, rye_slice):
+        since = revision(api)
+
+        pushed(api, since, products={"deleted": [rye["id"]]}, portions={"updated": [rye_slice | {"name": "Crumb"}]})
+
+        assert live(api, "portions") == {}
+
+
+class TestAnEntry:
+    def test_takes_the_products_name_and_values_when_it_is_new(self, api, rye):
+        row = entry(rye) | {"product_name": "Lies", "kcal": 1, "protein": 1, "carbs": 1, "fat": 1}
+
+        pushed(api, revision(api), food_entries={"created": [row]})
+
+        totals = {"product_name": "Rye bread", "kcal": 181.3, "protein": 5.95, "carbs": 33.81, "fat": None}
+        assert live(api, "food_entries") == {row["id"]: row | totals}
+
+    def test_keeps_them_when_the_product_changes(self, api, rye, lunch):
+        pushed(api, revision(api), products={"updated": [rye | {"name": "New", "kcal_100g": 1}]})
+
+        pushed(api, revision(api), food_entries={"updated": [lunch | {"grams": 140}]})
+
+        assert live(api, "food_entries")[lunch["id"]]["product_name"] == "Rye bread"
+        assert live(api, "food_entries")[lunch["id"]]["kcal"] == 362.6
+
+    def test_takes_them_anew_with_another_product(self, api, rye, lunch):
+        oats = product(name="Oats", kcal_100g=370)
+
+        pushed(
+            api,
+            revision(api),
+            products={"created": [oats]},
+            food_entries={"updated": [lunch | {"product_id": oats["id"]}]},
+        )
+
+        found = live(api, "food_entries")[lunch["id"]]
+        assert (found["product_name"], found["kcal"]) == ("Oats", 259)
+
+    def test_is_told_again_where_the_phone_had_a_total_wrong(self, api, lunch):
+        since = revision(api)
+
+        pushed(api, since, food_entries={"updated": [lunch | {"kcal": 5}]})
+
+        assert pulled(api, since)["changes"]["food_entries"]["updated"] == [lunch]
+
+    def test_may_be_of_a_deleted_product_and_portion(self, api, rye, rye_slice):
+        api.delete(f"/v1/products/{rye['id']}")
+        row = entry(rye, portion_id=rye_slice["id"], quantity=2, grams=71)
+
+        assert pushed(api, revision(api), food_entries={"created": [row]}) == ALL_STORED
+        assert list(live(api, "food_entries")) == [row["id"]]
+
+    def test_weighs_what_was_eaten_whatever_the_portion_weighs(self, api, rye, rye_slice):
+        row = entry(rye, portion_id=rye_slice["id"], quantity=2, grams=80)
+
+        pushed(api, revision(api), food_entries={"created": [row]})
+
+        assert live(api, "food_entries")[row["id"]]["grams"] == 80
+
+
+class TestTheWholePush:
+    def test_can_be_sent_again(self, api):
+        row = product()
+        body = {
+            "products": {"created": [row]},
+            "portions": {"created": [portion(row, is_default=True), portion(row, name="Loaf", grams=500)]},
+            "food_entries": {"created": [entry(row)]},
+        }
+        pushed(api, 1, **body)
+        before = pulled(api)
+
+        assert pushed(api, 1, **body) == ALL_STORED
+        assert pulled(api) == before
+
+    def test_is_one_revision(self, api):
+        row = product()
+
+        pushed(api, products={"created": [row]}, food_entries={"created": [entry(row), entry(row)]})
+
+        assert revision(api) == 2
+
+    def test_gives_the_rows_times_in_the_order_sent(self, api, rye):
+        rows = [entry(rye, grams=grams) for grams in (1, 2, 3)]
+
+        pushed(api, revision(api), food_entries={"created": rows})
+
+        listed = api.get("/v1/food-entries?date=2026-01-05").json()
+        assert [row["id"] for row in listed] == [row["id"] for row in rows]
+
+    @pytest.mark.parametrize(
+        ("body", "loc"),
+        [
+            ([], []),
+            ({"products": []}, ["products"]),
+            ({"products": {"created": {}}}, ["products", "created"]),
+            ({"products": {"updated": [5]}}, ["products", "updated", 0]),
+            ({"products": {"created": [{}]}}, ["products", "created", 0, "id"]),
+            ({"portions": {"created": [{"id": 7}]}}, ["portions", "created", 0, "id"]),
+            ({"food_entries": {"deleted": [None]}}, ["food_entries", "deleted", 0]),
+            ({"food_entries": {"deleted": "x"}}, ["food_entries", "deleted"]),
+        ],
+    )
+    def test_is_refused_where_it_is_none(self, api, device, everything, body, loc):
+        before = everything()
+
+        response = api.post("/v1/sync", body)
+
+        assert response.status_code == 422
+        assert [error["loc"] for error in response.json()["errors"]] == [loc]
+        assert everything() == before
+
+    def test_needs_no_more_queries_for_more_rows(self, api, rye, django_assert_max_num_queries):
+        since = revision(api)
+        new = [product() for _ in range(300)]
+        with django_assert_max_num_queries(32):
+            answer = pushed(
+                api,
+                since,
+                products={"created": new, "updated": [rye | {"name": "Oats"}]},
+                portions={"created": [portion(row, is_default=True) for row in new for _ in range(2)]},
+                food_entries={"created": [entry(row) for row in new for _ in range(2)]},
+            )
+
+        assert answer == ALL_STORED
+
+    def test_needs_no_more_queries_for_more_edits_and_deletions(self, api, django_assert_max_num_queries):
+        products = [product() for _ in range(500)]
+        portions, entries = [portion(row) for row in products], [entry(row) for row in products]
+        rows = {"products": products, "portions": portions, "food_entries": entries}
+        edited = {name: [row | {"name": "Oats", "grams": 7} for row in each] for name, each in rows.items()}
+        gone = {name: [row["id"] for row in each] for name, each in rows.items()}
+
+        for kind, tables in (("created", rows), ("updated", edited), ("deleted", gone)):
+            since = revision(api)
+            with django_assert_max_num_queries(32):
+                answer = pushed(api, since, **{name: {kind: each} for name, each in tables.items()})
+
+            assert answer == ALL_STORED
+
+    def test_needs_a_token(self, anonymous, db):
+        assert anonymous.post("/v1/sync", {}).status_code == 401
+        assert anonymous.get("/v1/sync").status_code == 401
+
+    def test_may_be_larger_than_other_bodies(self, api, settings):
+        row = product() | {"note": "x" * settings.MAX_BODY}
+
+        assert pushed(api, products={"created": [row]}) == ALL_STORED
+
+    def test_has_a_limit_of_its_own(self, api, settings, everything):
+        settings.SYNC_MAX_BODY = 2000
+        before = everything()
+
+        response = push(api, products={"created": [product() | {"note": "x" * 2000}]})
+
+        assert response.status_code == 413
+        assert response.json() == {"detail": "The body is larger than 2000 bytes."}
+        assert everything() == before
