@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-clients test-schema rehearse-restore faults abuse scaling lint bench key
+.PHONY: run test test-clients test-schema rehearse-restore faults abuse scaling lint nightly indexes bench key
 
 run: .venv/run key
 	$(BIN)/python manage.py migrate --noinput
@@ -67,9 +67,19 @@ lint: .venv/dev key
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
+# All that .ci/run does, with more time for what is random, and the parts that take too long for every change.
+nightly:
+	bash .ci/run nightly
+
+# The environment of the benchmarks has nothing but what production installs.
+OURS := benchmarks/.venv-ours
+
+# Whether each query uses an index, at 1,000,000 entries: benchmarks/indexes.md. Needs PostgreSQL (BENCH_POSTGRES).
+indexes: $(OURS)/run key
+	$(OURS)/bin/python -m benchmarks.indexes
+
 # How fast it is, beside what it replaces and what Python can do. Needs PostgreSQL (BENCH_POSTGRES) and wrk. Serves with
 # what production installs: Django REST framework loads some of what development does.
-OURS := benchmarks/.venv-ours
 PEER := benchmarks/.venv
 TODAY := benchmarks/.venv-today
 

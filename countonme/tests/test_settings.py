@@ -20,8 +20,8 @@ def started(tmp_path, statement: str, **environment) -> subprocess.CompletedProc
     """Run a statement against the settings alone, in a folder of its own, with nothing else in its environment."""
     package = tmp_path / "countonme"
     package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "settings.py").write_text((ROOT / "countonme/settings.py").read_text())
+    for name in ("__init__.py", "uuid_hash.py", "settings.py"):
+        (package / name).write_text((ROOT / "countonme" / name).read_text())
     return subprocess.run(
         [sys.executable, "-c", f"from countonme import settings; {statement}"],
         cwd=tmp_path,

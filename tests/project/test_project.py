@@ -6,6 +6,7 @@ from importlib.metadata import distributions
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from countonme import __version__
 from tests.harness.our_apps import ROOT, our_apps, sources
 
 TOOLS = {"pip", "setuptools", "wheel"}  # what a new virtual environment has of itself
@@ -48,6 +49,18 @@ class TestApps:
                         backward.append(f"{file.relative_to(ROOT)} imports {name}")
 
         assert backward == []
+
+
+class TestTheVersion:
+    def test_is_the_newest_one_of_the_changelog(self):
+        changes = (ROOT / "CHANGELOG.md").read_text()
+
+        newest = re.search(r"^## (\S+)", changes, re.M)[1]
+
+        assert newest == __version__
+
+    def test_is_the_one_of_the_openapi_document(self, client):
+        assert client.get("/v1/schema").json()["info"]["version"] == __version__
 
 
 class TestTheArchitecturePage:
