@@ -7,7 +7,6 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from food_entries.tests.factories import FoodEntryFactory
 from ownership.models import change_set
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
@@ -150,22 +149,6 @@ class TestARestoredProduct:
 
         assert live(product) == {"Slice", "Crust"}
         assert [each.name for each in default_portions(product)] == ["Slice"]
-
-    def test_gets_a_portion_where_all_of_its_own_were_purged(self, support, api, device, product):
-        entry = FoodEntryFactory(product=product)
-        deleted(product)
-        with change_set(device):
-            for model in (Product, Portion):
-                rows = model.all_objects.for_device(device).exclude(deleted_at=None)
-                rows.update(deleted_at=timezone.now() - timedelta(days=200))
-        call_command("purge_tombstones", "--older-than", "180d", "--commit", verbosity=0)
-        assert not Portion.all_objects.filter(product=product).exists()
-
-        act(support, product, "restore")
-
-        (default,) = default_portions(product)
-        assert (default.name, default.grams, live(product)) == ("100g", 100, {"100g"})
-        assert api.get(f"/v1/food-entries/{entry.pk}").json()["product_id"] == str(product.pk)
 
     def test_is_refused_where_its_barcode_is_taken_by_now(self, support, device, product, everything):
         deleted(product)

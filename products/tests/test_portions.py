@@ -4,7 +4,6 @@ from uuid import UUID, uuid4
 import pytest
 from django.utils.dateparse import parse_datetime
 
-from food_entries.tests.factories import FoodEntryFactory
 from ownership.models import change_set
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
@@ -345,17 +344,6 @@ class TestDeletePortion:
         of_100g.refresh_from_db()
         assert defaults(product) == ["100g"]
         assert of_100g.updated_at is None
-
-    def test_leaves_the_food_entries_that_were_logged_with_it(self, api, product):
-        portion = PortionFactory(product=product)
-        entry = FoodEntryFactory(product=product, portion=portion, quantity=Decimal(2), grams=Decimal(80))
-        before = api.get(f"/v1/food-entries/{entry.pk}").json()
-
-        response = api.delete(f"/v1/portions/{portion.pk}")
-
-        assert response.status_code == 204
-        assert before["portion_id"] == str(portion.pk)
-        assert api.get(f"/v1/food-entries/{entry.pk}").json() == before
 
 
 class TestListPortions:

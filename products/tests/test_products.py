@@ -1,12 +1,10 @@
 from datetime import UTC, datetime
-from decimal import Decimal
 from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection
 from django.utils.dateparse import parse_datetime
 
-from food_entries.tests.factories import FoodEntryFactory
 from ownership.models import change_set
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
@@ -326,21 +324,6 @@ class TestDeleteProduct:
         assert response.status_code == 404
         assert response.json() == NOT_FOUND
         assert everything() == before
-
-    def test_leaves_the_food_entries_that_were_logged_with_it(self, api, device):
-        product = ProductFactory(device=device)
-        by_weight = FoodEntryFactory(product=product)
-        by_portion = FoodEntryFactory(
-            product=product, portion=product.portions.get(), quantity=Decimal(2), grams=product.portions.get().grams * 2
-        )
-        entries = [f"/v1/food-entries/{entry.pk}" for entry in (by_weight, by_portion)]
-        before = [api.get(entry).json() for entry in entries]
-
-        api.delete(f"/v1/products/{product.pk}")
-
-        assert [api.get(entry).json() for entry in entries] == before
-        assert [entry["product_id"] for entry in before] == [str(product.pk)] * 2
-        assert len(api.get("/v1/food-entries").json()) == 2
 
 
 class TestListProducts:
