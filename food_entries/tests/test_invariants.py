@@ -81,6 +81,15 @@ class TestTheDatabase:
 
         assert everything() == before
 
+    def test_refuses_the_id_of_another_devices_row(self, rye, other):
+        taken = FoodEntryFactory(device=other)
+
+        with pytest.raises(IntegrityError), transaction.atomic():
+            FoodEntryFactory(id=taken.pk, product=rye)
+
+        taken.refresh_from_db()
+        assert taken.device_id == other.pk
+
     def test_refuses_to_lose_the_portion_of_an_entry(self, by_portion, everything):
         before = everything()
         row_id = FoodEntry._meta.get_field("portion").get_db_prep_value(by_portion.portion_id, connection)

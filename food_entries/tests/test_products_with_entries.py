@@ -3,9 +3,11 @@
 from datetime import timedelta
 from decimal import Decimal
 
+import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
+from countonme.api.errors import Conflict
 from food_entries.tests.factories import FoodEntryFactory
 from ownership.models import change_set
 from products.models import Portion, Product
@@ -43,6 +45,16 @@ class TestADeletedPortion:
 
 
 class TestARestore:
+    def test_is_of_a_tombstone(self, device):
+        entry = FoodEntryFactory(device=device)
+
+        for row in (entry, entry.product, entry.product.portions.get()):
+            with pytest.raises(Conflict, match="not deleted"), change_set(device):
+                row.restore()
+
+        device.refresh_from_db()
+        assert device.revision == 3
+
     def test_adds_a_portion_to_a_product_whose_own_were_purged(self, support, api, device):
         product = ProductFactory(device=device)
         entry = FoodEntryFactory(product=product)

@@ -119,6 +119,19 @@ class TestTheDatabase:
 
         assert everything() == before
 
+    @pytest.mark.parametrize("factory", [ProductFactory, PortionFactory])
+    def test_refuses_the_id_of_another_devices_row(self, device, other, factory):
+        theirs, mine = ProductFactory(device=other), ProductFactory(device=device)
+        of_product = {} if factory is ProductFactory else {"product": theirs}
+        taken = factory(device=other, **of_product)
+
+        of_product = {} if factory is ProductFactory else {"product": mine}
+        with pytest.raises(IntegrityError), transaction.atomic():
+            factory(id=taken.pk, device=device, **of_product)
+
+        taken.refresh_from_db()
+        assert taken.device_id == other.pk
+
     def test_takes_what_the_bounds_include(self, device):
         portion = PortionFactory(product=ProductFactory(device=device))
 

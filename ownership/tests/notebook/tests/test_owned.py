@@ -6,16 +6,14 @@ from django.db import IntegrityError, connection, transaction
 
 from countonme.api.errors import Conflict, InvalidToken
 from devices.models import Device, Erasure
-from food_entries.models import FoodEntry
-from food_entries.tests.factories import FoodEntryFactory
 from ownership.models import OutsideChangeSet, change_set, owned_models
-from products.models import Portion, Product
-from products.tests.factories import PortionFactory, ProductFactory
+from ownership.tests.notebook.models import Line, Note
+from ownership.tests.notebook.tests.factories import LineFactory, NoteFactory
 
 
 class TestDeviceOwnedModels:
     def test_are_found_in_all_apps(self):
-        assert set(owned_models()) >= {Product, Portion, FoodEntry}
+        assert set(owned_models()) > {Note, Line}
 
     @pytest.mark.parametrize("model", owned_models())
     def test_have_no_revision_of_their_own_accord(self, model):
@@ -28,9 +26,9 @@ class TestDeviceOwnedModels:
 
 class TestARestore:
     def test_is_of_a_tombstone(self, device):
-        entry = FoodEntryFactory(device=device)
+        line = LineFactory(device=device)
 
-        for row in (entry, entry.product, entry.product.portions.get()):
+        for row in (line, line.note):
             with pytest.raises(Conflict, match="not deleted"), change_set(device):
                 row.restore()
 
@@ -38,27 +36,27 @@ class TestARestore:
         assert device.revision == 3
 
     def test_needs_a_change_set(self, device):
-        entry = FoodEntryFactory(device=device)
+        line = LineFactory(device=device)
         with change_set(device):
-            entry.soft_delete()
+            line.soft_delete()
 
         with pytest.raises(OutsideChangeSet):
-            entry.restore()
+            line.restore()
 
-        entry.refresh_from_db()
-        assert entry.deleted_at is not None
+        line.refresh_from_db()
+        assert line.deleted_at is not None
 
 
 class TestChangeSet:
     def test_gives_the_first_write_revision_2(self, device):
-        product = ProductFactory(device=device)
+        note = NoteFactory(device=device)
 
         device.refresh_from_db()
-        assert device.revision == product.revision == 2
+        assert device.revision == note.revision == 2
 
     def test_stamps_all_its_rows_with_one_revision_and_growing_times(self, device):
         with change_set(device):
-            rows = [ProductFactory(device=device) for _ in range(3)]
+            rows = [NoteFactory(device=device) for _ in range(3)]
 
         device.refresh_from_db()
         assert {row.revision for row in rows} == {device.revision} == {2}
@@ -66,33 +64,33 @@ class TestChangeSet:
 
     def test_leaves_the_revision_where_nothing_is_written(self, device):
         with change_set(device):
-            list(Product.objects.for_device(device))
+            list(Note.objects.for_device(device))
 
         device.refresh_from_db()
         assert device.revision == 1
 
     def test_leaves_a_row_that_says_the_same_already(self, device):
-        product = ProductFactory(device=device, name="Rye")
+        note = NoteFactory(device=device, title="Party")
 
         with change_set(device):
-            changed = product.change(name="Rye", kcal_100g=product.kcal_100g)
+            changed = note.change(title="Party")
 
         device.refresh_from_db()
-        product.refresh_from_db()
+        note.refresh_from_db()
         assert not changed
-        assert (device.revision, product.revision, product.updated_at) == (2, 2, None)
+        assert (device.revision, note.revision, note.updated_at) == (2, 2, None)
 
     def test_writes_all_or_nothing(self, device):
         class Trouble(Exception):
             pass
 
         with pytest.raises(Trouble), change_set(device):
-            ProductFactory(device=device)
+            NoteFactory(device=device)
             raise Trouble
 
         device.refresh_from_db()
         assert device.revision == 1
-        assert not Product.all_objects.for_device(device).exists()
+        assert not Note.all_objects.for_device(device).exists()
 
     def test_refuses_a_device_that_was_deleted_meanwhile(self, device):
         Erasure.objects.request(device.pk, uuid4())
@@ -105,59 +103,59 @@ class TestChangeSet:
             pass
 
     def test_touches_no_row_of_another_device(self, device, other):
-        theirs = ProductFactory(device=other, name="Theirs")
+        theirs = NoteFactory(device=other, title="Theirs")
 
         with change_set(device):
-            assert Product.objects.filter(pk=theirs.pk).update(name="Mine") == 0
-            assert Product.objects.filter(pk=theirs.pk).soft_delete() == 0
+            assert Note.objects.filter(pk=theirs.pk).update(title="Mine") == 0
+            assert Note.objects.filter(pk=theirs.pk).soft_delete() == 0
             with pytest.raises(OutsideChangeSet):
-                theirs.change(name="Mine")
+                theirs.change(title="Mine")
 
         theirs.refresh_from_db()
-        assert (theirs.name, theirs.revision, theirs.deleted_at) == ("Theirs", 2, None)
+        assert (theirs.title, theirs.revision, theirs.deleted_at) == ("Theirs", 2, None)
 
 
 WRITES = {
     "save": lambda row: row.save(),
-    "change": lambda row: row.change(name="Other"),
+    "change": lambda row: row.change(title="Other"),
     "soft_delete": lambda row: row.soft_delete(),
     "delete": lambda row: row.delete(),
-    "create": lambda row: Product.objects.create(device=row.device, name="New", kcal_100g=1),
-    "bulk_create": lambda row: Product.objects.bulk_create([Product(device=row.device, name="New", kcal_100g=1)]),
-    "update": lambda row: Product.objects.filter(pk=row.pk).update(name="Other"),
-    "update of all": lambda row: Product.all_objects.update(name="Other"),
-    "soft_delete of many": lambda row: Product.objects.filter(pk=row.pk).soft_delete(),
-    "delete of many": lambda row: Product.objects.filter(pk=row.pk).delete(),
-    "related update": lambda row: row.device.products.update(name="Other"),
+    "create": lambda row: Note.objects.create(device=row.device, title="New"),
+    "bulk_create": lambda row: Note.objects.bulk_create([Note(device=row.device, title="New")]),
+    "update": lambda row: Note.objects.filter(pk=row.pk).update(title="Other"),
+    "update of all": lambda row: Note.all_objects.update(title="Other"),
+    "soft_delete of many": lambda row: Note.objects.filter(pk=row.pk).soft_delete(),
+    "delete of many": lambda row: Note.objects.filter(pk=row.pk).delete(),
+    "related update": lambda row: row.device.notes.update(title="Other"),
 }
 
 
 class TestAWriteOutsideOfAChangeSet:
     @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
     def test_fails_loudly(self, device, write):
-        row = ProductFactory(device=device, name="Rye")
+        row = NoteFactory(device=device, title="Party")
 
         with pytest.raises(OutsideChangeSet):
             write(row)
 
-        assert list(Product.all_objects.for_device(device).values_list("name", "deleted_at")) == [("Rye", None)]
+        assert list(Note.all_objects.for_device(device).values_list("title", "deleted_at")) == [("Party", None)]
 
 
 class TestManagers:
     def test_show_live_rows_or_all(self, device):
-        gone, kept = ProductFactory(device=device), ProductFactory(device=device)
+        gone, kept = NoteFactory(device=device), NoteFactory(device=device)
         with change_set(device):
             gone.soft_delete()
 
-        assert list(Product.objects.for_device(device)) == [kept]
-        assert list(device.products.all()) == [kept]
-        assert set(Product.all_objects.for_device(device)) == {gone, kept}
+        assert list(Note.objects.for_device(device)) == [kept]
+        assert list(device.notes.all()) == [kept]
+        assert set(Note.all_objects.for_device(device)) == {gone, kept}
 
 
 class TestRevision:
     def test_is_never_taken_back_by_a_stale_instance(self, device):
         stale = Device.objects.get(pk=device.pk)
-        ProductFactory(device=device)
+        NoteFactory(device=device)
 
         stale.last_seen_at += timedelta(hours=1)
         stale.save()
@@ -169,7 +167,7 @@ class TestRevision:
 
     @pytest.mark.postgres
     def test_cannot_fall_even_by_raw_sql(self, device):
-        ProductFactory(device=device)
+        NoteFactory(device=device)
 
         with (
             pytest.raises(IntegrityError, match="would fall from 2 to 1"),
@@ -183,15 +181,15 @@ class TestRevision:
 
 
 class TestAClientsId:
-    @pytest.mark.parametrize("factory", [ProductFactory, PortionFactory, FoodEntryFactory])
+    @pytest.mark.parametrize("factory", [NoteFactory, LineFactory])
     def test_never_turns_an_insert_into_an_update_of_a_strangers_row(self, device, other, factory):
-        theirs, mine = ProductFactory(device=other), ProductFactory(device=device)
-        of_product = {} if factory is ProductFactory else {"product": theirs}
-        taken = factory(device=other, **of_product)
+        theirs, mine = NoteFactory(device=other), NoteFactory(device=device)
+        of_note = {} if factory is NoteFactory else {"note": theirs}
+        taken = factory(device=other, **of_note)
 
-        of_product = {} if factory is ProductFactory else {"product": mine}
+        of_note = {} if factory is NoteFactory else {"note": mine}
         with pytest.raises(IntegrityError), transaction.atomic():
-            factory(id=taken.pk, device=device, **of_product)
+            factory(id=taken.pk, device=device, **of_note)
 
         taken.refresh_from_db()
         assert taken.device_id == other.pk
