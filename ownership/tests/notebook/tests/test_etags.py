@@ -6,28 +6,27 @@ from django.utils import timezone
 
 from devices import authentication, verdicts
 from devices.models import Attempts, Device
-from food_entries.tests.factories import FoodEntryFactory
 from ownership import etags
-from products.tests.factories import ProductFactory
+from ownership.tests.notebook.tests.factories import LineFactory, NoteFactory
 
-PRODUCTS = "/v1/products"
+NOTES = "/v1/notes"
 
 
 @pytest.fixture
 def known(api) -> str:
-    """What the device's products are called as they are now."""
-    return api.get(PRODUCTS)["ETag"]
+    """What the device's notes are called as they are now."""
+    return api.get(NOTES)["ETag"]
 
 
-def asked(client, etag: str, path=PRODUCTS, **kwargs):
+def asked(client, etag: str, path=NOTES, **kwargs):
     return client.get(path, headers={"If-None-Match": etag, **kwargs})
 
 
 class TestARead:
     def test_is_named_weakly_and_privately(self, api, device):
-        ProductFactory(device=device)
+        NoteFactory(device=device)
 
-        response = api.get(PRODUCTS)
+        response = api.get(NOTES)
 
         assert response.status_code == 200
         assert response["ETag"].startswith('W/"')
@@ -69,21 +68,16 @@ class TestARead:
     @pytest.mark.parametrize(
         "path",
         [
-            "/v1/products",
-            "/v1/products?search=rye&limit=5",
-            "/v1/products/{product}",
-            "/v1/products/{product}/portions",
-            "/v1/portions/{portion}",
-            "/v1/food-entries",
-            "/v1/food-entries?date=2026-01-05",
-            "/v1/food-entries/{entry}",
-            "/v1/food-entries/summary?from=2026-01-01&to=2026-01-31",
+            "/v1/notes",
+            "/v1/notes?limit=5",
+            "/v1/notes/{note}",
+            "/v1/notes/{note}/lines",
+            "/v1/lines/{line}",
         ],
     )
     def test_costs_one_query_where_it_is_a_304(self, api, device, path, django_assert_num_queries):
-        entry = FoodEntryFactory(device=device)
-        portion = entry.product.portions.get()
-        path = path.format(product=entry.product.pk, portion=portion.pk, entry=entry.pk)
+        line = LineFactory(device=device)
+        path = path.format(note=line.note_id, line=line.pk)
         read = api.get(path)
 
         with django_assert_num_queries(1):  # the device, with its revision
@@ -94,7 +88,7 @@ class TestARead:
         assert response.content == b""
 
     def test_gets_304_with_its_name_by_head(self, api, known):
-        response = api.head(PRODUCTS, headers={"If-None-Match": known})
+        response = api.head(NOTES, headers={"If-None-Match": known})
 
         assert (response.status_code, response["ETag"]) == (304, known)
 
@@ -111,7 +105,7 @@ class TestWhoNamesAnAnswer:
     def test_is_refused_as_anybody_is_and_counted_once(self, api, known, sent):
         api.use(f"{api.token.partition('.')[0]}.{'A' * 43}")
 
-        response = api.get(PRODUCTS, headers={"If-None-Match": known if sent == "known" else sent} if sent else {})
+        response = api.get(NOTES, headers={"If-None-Match": known if sent == "known" else sent} if sent else {})
 
         assert response.status_code == 401
         assert response.json() == {"detail": "Invalid or expired token"}
@@ -147,7 +141,7 @@ class TestWhoNamesAnAnswer:
         assert response.json() == {"detail": "Service unavailable"}
 
     def test_is_looked_up_once_where_the_answer_is_another(self, api, device, django_assert_num_queries):
-        with django_assert_num_queries(3):  # the device, its products, and their portions
+        with django_assert_num_queries(2):  # the device and its notes
             response = asked(api, '"another"')
 
         assert response.status_code == 200
@@ -160,15 +154,15 @@ class TestTheName:
         assert response.status_code == 200
         assert response["ETag"] != known
 
-    @pytest.mark.parametrize("path", ["/v1/food-entries", "/v1/products?limit=50", "/v1/products?search=a"])
-    def test_holds_for_one_address(self, api, known, path):
-        response = asked(api, known, path)
+    @pytest.mark.parametrize("path", ["/v1/notes/{id}/lines", "/v1/notes?limit=50", "/v1/notes?search=a"])
+    def test_holds_for_one_address(self, api, note, known, path):
+        response = asked(api, known, path.format(**note))
 
         assert response.status_code == 200
         assert response["ETag"] != known
 
     def test_holds_for_one_order_of_the_query(self, api):
-        first, second = api.get("/v1/products?limit=1&offset=2"), api.get("/v1/products?limit=2&offset=1")
+        first, second = api.get("/v1/notes?limit=1&offset=2"), api.get("/v1/notes?limit=2&offset=1")
 
         assert first["ETag"] != second["ETag"]
 
@@ -186,22 +180,22 @@ class TestTheName:
         assert response["ETag"] != known
 
     def test_holds_until_a_row_is_born(self, api, known):
-        api.post(PRODUCTS, {"name": "Rye", "kcal_100g": 259})
+        api.post(NOTES, {"title": "Party"})
 
         response = asked(api, known)
 
         assert response.status_code == 200
-        assert [product["name"] for product in response.json()] == ["Rye"]
+        assert [note["title"] for note in response.json()] == ["Party"]
         assert response["ETag"] != known
 
     def test_holds_until_a_row_changes_or_goes(self, api, device):
-        product = ProductFactory(device=device)
-        names = [api.get(PRODUCTS)["ETag"]]
+        note = NoteFactory(device=device)
+        names = [api.get(NOTES)["ETag"]]
 
         for write in (
-            lambda: api.patch(f"/v1/products/{product.pk}", {"kcal_100g": 1}),
-            lambda: api.post(f"/v1/products/{product.pk}/portions", {"name": "Slice", "grams": 35}),
-            lambda: api.delete(f"/v1/products/{product.pk}"),
+            lambda: api.patch(f"/v1/notes/{note.pk}", {"title": "Party"}),
+            lambda: api.post(f"/v1/notes/{note.pk}/lines", {"text": "Bread"}),
+            lambda: api.delete(f"/v1/notes/{note.pk}"),
         ):
             assert write().status_code in (200, 201, 204)
             response = asked(api, names[-1])
@@ -211,19 +205,19 @@ class TestTheName:
         assert len(set(names)) == 4
 
     def test_holds_through_writes_that_change_nothing(self, api, device):
-        sent = {"id": str(uuid4()), "name": "Rye", "kcal_100g": 259}
-        api.post(PRODUCTS, sent)
-        known = api.get(PRODUCTS)["ETag"]
+        sent = {"id": str(uuid4()), "title": "Party"}
+        api.post(NOTES, sent)
+        known = api.get(NOTES)["ETag"]
 
-        assert api.post(PRODUCTS, sent).status_code == 200
-        assert api.patch(f"/v1/products/{sent['id']}", sent).status_code == 200
-        assert api.post(PRODUCTS, {"name": ""}).status_code == 422
-        assert api.delete(f"/v1/products/{uuid4()}").status_code == 404
+        assert api.post(NOTES, sent).status_code == 200
+        assert api.patch(f"/v1/notes/{sent['id']}", sent).status_code == 200
+        assert api.post(NOTES, {"title": ""}).status_code == 422
+        assert api.delete(f"/v1/notes/{uuid4()}").status_code == 404
 
         assert asked(api, known).status_code == 304
 
     def test_holds_through_writes_of_another_device(self, api, stranger, known):
-        stranger.post(PRODUCTS, {"name": "Rye", "kcal_100g": 259})
+        stranger.post(NOTES, {"title": "Party"})
 
         assert asked(api, known).status_code == 304
 
@@ -237,16 +231,16 @@ class TestTheName:
         born = []
 
         def write_first(execute, sql, *args):
-            if 'FROM "products"' in sql and not born:
+            if 'FROM "notes"' in sql and not born:
                 born.append(device)
-                ProductFactory(device=device, name="Rye")
+                NoteFactory(device=device, title="Party")
             return execute(sql, *args)
 
         with connection.execute_wrapper(write_first):
-            read = api.get(PRODUCTS)
+            read = api.get(NOTES)
 
         again = asked(api, read["ETag"])
-        assert [product["name"] for product in read.json()] == ["Rye"]
+        assert [note["title"] for note in read.json()] == ["Party"]
         assert again.status_code == 200
         assert again["ETag"] != read["ETag"]
 
@@ -255,13 +249,12 @@ class TestWhatHasNoName:
     @pytest.mark.parametrize(
         ("method", "path", "status"),
         [
-            ("GET", "/v1/products?limit=0", 422),
-            ("GET", "/v1/products/0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11", 404),
-            ("GET", "/v1/products/0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11/portions", 404),
-            ("GET", "/v1/food-entries/summary", 422),
+            ("GET", "/v1/notes?limit=0", 422),
+            ("GET", "/v1/notes/0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11", 404),
+            ("GET", "/v1/notes/0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11/lines", 404),
             ("GET", "/v1/devices/me", 200),
-            ("POST", "/v1/products", 400),
-            ("PUT", "/v1/products", 405),
+            ("POST", "/v1/notes", 400),
+            ("PUT", "/v1/notes", 405),
             ("DELETE", "/v1/devices/me", 204),
         ],
     )
@@ -272,7 +265,7 @@ class TestWhatHasNoName:
         assert "ETag" not in response
 
     def test_is_a_row_that_was_just_written(self, api):
-        response = api.post(PRODUCTS, {"name": "Rye", "kcal_100g": 259})
+        response = api.post(NOTES, {"title": "Party"})
 
         assert response.status_code == 201
         assert "ETag" not in response
@@ -292,18 +285,18 @@ class TestWhatHasNoName:
         assert response.json() == first.json()
 
     def test_is_a_row_that_is_gone(self, api, device):
-        product = ProductFactory(device=device)
-        path = f"/v1/products/{product.pk}"
+        note = NoteFactory(device=device)
+        path = f"/v1/notes/{note.pk}"
         known = api.get(path)["ETag"]
         api.delete(path)
 
         response = asked(api, known, path)
 
         assert response.status_code == 404
-        assert response.json() == {"detail": "Product not found"}
+        assert response.json() == {"detail": "Note not found"}
         assert "ETag" not in response
 
     def test_is_a_write_that_asks_for_none(self, api, known):
-        response = api.post(PRODUCTS, {"name": "Rye", "kcal_100g": 259}, headers={"If-None-Match": known})
+        response = api.post(NOTES, {"title": "Party"}, headers={"If-None-Match": known})
 
         assert response.status_code == 201
