@@ -153,6 +153,12 @@ class TestDevices:
         assert "Products: 0 live, 1 deleted" in page
         assert f"/admin/products/product/?device__id__exact={device.pk}" in page
 
+    def test_show_how_much_of_their_quotas_they_use(self, support, device, product):
+        page = support.get(f"{DEVICES}{device.pk}/change/").content.decode()
+
+        assert "<p>Products: 1 of 20,000</p><p>Portions: 1 of 40,000</p><p>Food entries: 0 of 250,000</p>" in page
+        assert "<p>Rows added today: 2 of 100,000</p>" in page
+
     def test_show_when_they_came_and_how_they_are(self, support, device):
         device.block()
         Device.objects.filter(pk=device.pk).update(

@@ -4,7 +4,7 @@ import pytest
 from django.utils import timezone
 
 from devices.models import Device
-from ownership.tests.test_quotas import counted, counters
+from ownership.tests.counters import counted, counters
 from sync.purge import purge
 from tests.harness.sync import ALL_STORED, entry, errors_of, live, portion, product, pushed, revision
 

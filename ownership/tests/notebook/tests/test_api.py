@@ -72,21 +72,6 @@ class TestARead:
         assert changed["ETag"] != etag
 
 
-class TestAQuota:
-    def test_limits_the_notes(self, api, settings, note):
-        settings.MAX_NOTES = 1
-
-        response = api.post("/v1/notes", {"title": "Another"})
-
-        assert response.status_code == 507
-        assert response.json()["detail"] == "A device can have 1 notes. Deleted ones count until they are purged."
-
-    def test_limits_the_lines(self, api, settings, note, line):
-        settings.MAX_LINES = 1
-
-        assert api.post(f"/v1/notes/{note['id']}/lines", {"text": "Butter"}).status_code == 507
-
-
 class TestTheDocument:
     @pytest.fixture
     def document(self) -> dict:

@@ -1,0 +1,215 @@
+from datetime import timedelta
+from io import StringIO
+from uuid import uuid4
+
+import pytest
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.utils import timezone
+
+from devices.models import Device
+from ownership.models import change_set, owned_models
+from ownership.tests.counters import counted, counters
+from ownership.tests.notebook.models import Note
+from tests.harness.at_once import sent_at_once, statuses
+
+NOTES = "/v1/notes"
+PARTY = {"title": "Party"}
+
+
+@pytest.fixture
+def lines(note) -> str:
+    """The path of the note's lines."""
+    return f"{NOTES}/{note['id']}/lines"
+
+
+@pytest.fixture
+def registered_ago(device):
+    """Return a function that moves the registration into the past."""
+
+    def registered_ago(**ago) -> None:
+        Device.objects.filter(pk=device.pk).update(created_at=timezone.now() - timedelta(**ago))
+
+    return registered_ago
+
+
+class TestTheCounters:
+    def test_are_those_of_the_stored_rows(self, api, device, note, lines):
+        line_id = str(uuid4())
+        api.post(lines, {"id": line_id, "text": "Bread"})
+        api.post(lines, {"text": "Butter"})
+        before = counted(device)
+        assert counters(device) == before == before | {"notes": 1, "lines": 2}
+
+        api.patch(f"{NOTES}/{note['id']}", PARTY)
+        api.delete(f"/v1/lines/{line_id}")
+        api.delete(f"{NOTES}/{note['id']}")
+
+        assert counters(device) == counted(device) == before
+
+    def test_are_not_changed_by_what_is_refused_or_sent_again(self, api, device, note, lines):
+        before = counters(device)
+
+        assert api.post(NOTES, note).status_code == 200
+        assert api.post(NOTES, {"title": ""}).status_code == 422
+        assert api.post(NOTES, PARTY | {"id": str(device.pk)}).status_code == 201
+        assert api.post(lines, {"text": ""}).status_code == 422
+
+        assert counters(device) == counted(device) == before | {"notes": 2}
+
+    def test_are_not_taken_back_by_a_device_that_was_read_before(self, api, device):
+        api.post(NOTES, PARTY)
+
+        device.blocked_at = timezone.now()
+        device.save()
+
+        assert counters(device) == counted(device)
+
+    def test_are_repaired(self, api, device, note, capsys):
+        Device.objects.filter(pk=device.pk).update(row_counts={"notes": 7})
+
+        call_command("recount")
+        call_command("recount")
+
+        assert counters(device) == counted(device)
+        assert capsys.readouterr().out.splitlines() == [
+            "Repaired the counters of 1 devices.",
+            "Repaired the counters of 0 devices.",
+        ]
+
+    @pytest.mark.postgres
+    def test_are_repaired_under_the_devices_lock(self, api, note, django_assert_num_queries):
+        with django_assert_num_queries(4 + len(owned_models())) as queries:
+            call_command("recount", stdout=StringIO())
+
+        assert any("FOR UPDATE" in query["sql"] for query in queries.captured_queries)
+
+    @pytest.mark.postgres
+    @pytest.mark.django_db(transaction=True)
+    def test_count_each_of_many_rows_that_come_at_once(self, api, device, note, lines):
+        requests = [lambda client: client.post(lines, {"text": "Bread"})] * 8
+        requests += [lambda client: client.post(NOTES, PARTY)] * 8
+
+        assert set(statuses(sent_at_once(api, *requests))) == {201}
+
+        assert counters(device) == counted(device) == counted(device) | {"notes": 9, "lines": 8}
+
+
+class TestAQuota:
+    def test_refuses_another_note(self, api, settings, note, everything):
+        settings.MAX_NOTES = 1
+        before = everything()
+
+        response = api.post(NOTES, PARTY)
+
+        assert response.status_code == 507
+        assert response.json() == {"detail": "A device can have 1 notes. Deleted ones count until they are purged."}
+        assert everything() == before
+
+    def test_refuses_another_line(self, api, settings, line, lines):
+        settings.MAX_LINES = 2
+
+        assert api.post(lines, {"text": "Butter"}).status_code == 201
+        assert api.post(lines, {"text": "Jam"}).status_code == 507
+
+    def test_leaves_reads_retries_edits_and_deletions_alone(self, api, settings, note, line):
+        settings.MAX_NOTES = settings.MAX_LINES = 0
+
+        assert api.post(NOTES, note).status_code == 200
+        assert api.patch(f"{NOTES}/{note['id']}", PARTY).status_code == 200
+        assert api.patch(f"/v1/lines/{line['id']}", {"text": "Butter"}).status_code == 200
+        assert api.get(NOTES).status_code == 200
+        assert api.delete(f"/v1/lines/{line['id']}").status_code == 204
+        assert api.delete(f"{NOTES}/{note['id']}").status_code == 204
+
+    def test_counts_deleted_rows(self, api, settings, note):
+        settings.MAX_NOTES = 1
+        api.delete(f"{NOTES}/{note['id']}")
+
+        assert api.post(NOTES, PARTY).status_code == 507
+
+    def test_is_each_devices_own(self, api, stranger, settings, note):
+        settings.MAX_NOTES = 1
+
+        assert stranger.post(NOTES, PARTY).status_code == 201
+        assert api.post(NOTES, PARTY).status_code == 507
+
+    @pytest.mark.postgres
+    @pytest.mark.django_db(transaction=True)
+    def test_is_never_passed_by_requests_at_once(self, api, device, settings):
+        settings.MAX_NOTES = 5
+
+        answers = sent_at_once(api, *[lambda client: client.post(NOTES, PARTY)] * 12)
+
+        assert statuses(answers) == {201: 5, 507: 7}
+        assert counters(device) == counted(device) == counted(device) | {"notes": 5, "lines": 0}
+
+
+class TestTheDailyBudget:
+    @pytest.fixture(autouse=True)
+    def _limits(self, settings):
+        settings.NEW_ROWS_FIRST_DAY, settings.NEW_ROWS_PER_DAY = 3, 2
+
+    def notes_added(self, api) -> int:
+        """Add notes until one is refused; return how many."""
+        for number in range(10):
+            response = api.post(NOTES, PARTY)
+            if response.status_code != 201:
+                assert response.status_code == 429
+                return number
+        raise AssertionError("nothing was refused")
+
+    def test_is_larger_on_the_first_day(self, api, device, registered_ago):
+        assert self.notes_added(api) == 3
+
+        registered_ago(hours=23, minutes=59)
+        assert self.notes_added(api) == 0
+
+        registered_ago(hours=24)
+        assert self.notes_added(api) == 2
+        assert counters(device) == counted(device)
+
+    def test_is_full_again_each_day(self, api, registered_ago):
+        registered_ago(days=9, hours=1)
+        assert self.notes_added(api) == 2
+
+        registered_ago(days=10, hours=1)
+        assert self.notes_added(api) == 2
+
+    def test_says_when_the_next_day_begins(self, api, registered_ago):
+        registered_ago(days=3, hours=23)
+        self.notes_added(api)
+
+        response = api.post(NOTES, PARTY)
+
+        assert response.status_code == 429
+        assert response.json()["detail"].startswith("A device can add 2 rows a day. Expected available in 3")
+        assert 3590 <= int(response["Retry-After"]) <= 3600
+
+    def test_holds_while_the_clock_is_behind(self, api, device):
+        Device.objects.filter(pk=device.pk).update(created_at=timezone.now() + timedelta(hours=1))
+
+        assert self.notes_added(api) == 3
+
+
+class TestEveryModelThatADeviceOwns:
+    def test_has_a_quota(self, settings):
+        for model in owned_models():
+            assert getattr(settings, model.quota_setting) > 0, model
+
+    def test_is_refused_at_the_start_without_a_quota(self, settings, monkeypatch):
+        monkeypatch.delattr(Note, "quota_setting")
+        del settings.MAX_LINES
+
+        faults = [fault.msg for fault in run_checks() if fault.id == "countonme.E014"]
+
+        assert faults == ["notebook.Note has no quota.", "notebook.Line has no quota."]
+
+    def test_is_counted_however_a_row_is_added(self, device):
+        with change_set(device) as changes:
+            for model in owned_models():
+                model.new(device_id=device.pk).stamp()
+                model.new(device_id=device.pk).stamp()
+
+            assert changes.quota.row_counts == {model._meta.db_table: 2 for model in owned_models()}
+            assert changes.quota.new_rows == 2 * len(owned_models())
