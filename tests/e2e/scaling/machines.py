@@ -100,11 +100,11 @@ class Machines:
         return self.process(name, gunicorn, port, **settings_for(database) | environment)
 
 
-def migrated(server: Postgres, database: str) -> str:
+def migrated(server: Postgres, database: str, **environment: str) -> str:
     """Create the service's database and migrate it, without a pooler between; return its address."""
     server.run(f'CREATE DATABASE "{database}" OWNER countonme TEMPLATE template0 LOCALE "C"')
     address = server.url(database, user="countonme")
-    migrate(settings_for(address))
+    migrate(settings_for(address) | environment)
     return address
 
 

@@ -1,7 +1,8 @@
 """Run a command behind PgBouncer, on a PostgreSQL of its own: `python -m tests.e2e.scaling.pooled pytest --reuse-db`.
 
-The command finds the database in DATABASE_URL. The tests' own is made before, by a direct connection, and never
-removed: PgBouncer keeps connections to it, which DROP DATABASE does not like. It goes with its server.
+The command finds the database in DATABASE_URL. The tests' own and the notebook's are made before, by a direct
+connection, and never removed: PgBouncer keeps connections to them, which DROP DATABASE does not like. They go with
+their server.
 """
 
 import os
@@ -16,6 +17,7 @@ def main(command: list[str]) -> int:
         server = started.postgres()
         server.run("CREATE ROLE countonme LOGIN SUPERUSER")  # the tests make databases of their own
         migrated(server, "test_pooled")
+        migrated(server, "test_pooled_notebook", DJANGO_SETTINGS_MODULE="ownership.tests.notebook.settings")
         pooler = started.pgbouncer(server)
         address = server.url("pooled", user="countonme", through=pooler)
         environment = {**os.environ, "DATABASE_URL": address, "DATABASE_POOLER": "transaction"}
