@@ -1,3 +1,5 @@
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from django.conf import settings
@@ -13,3 +15,10 @@ def our_apps() -> list[str]:
 def sources(app: str) -> list[Path]:
     """Return the Python files of an app, without tests and migrations."""
     return [file for file in sorted((ROOT / app).rglob("*.py")) if not {"tests", "migrations"} & set(file.parts)]
+
+
+def python_files() -> Iterator[Path]:
+    """Yield all Python files of the repository, relative to its folder, without virtual environments."""
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "node_modules"]
+        yield from (Path(folder, name).relative_to(ROOT) for name in names if name.endswith(".py"))

@@ -2,12 +2,13 @@ import re
 import subprocess
 import sys
 from importlib.metadata import distributions
+from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from countonme import __version__
-from tests.harness.our_apps import ROOT, our_apps, sources
+from tests.harness.our_apps import ROOT, our_apps, python_files, sources
 
 TOOLS = {"pip", "setuptools", "wheel"}  # what a new virtual environment has of itself
 
@@ -61,6 +62,26 @@ class TestTheVersion:
 
     def test_is_the_one_of_the_openapi_document(self, client):
         assert client.get("/v1/schema").json()["info"]["version"] == __version__
+
+
+def left_out(files: list[Path], testpaths: list[str]) -> list[str]:
+    """Return the test files that lie below none of the paths, and that pytest would never run."""
+    folders = [folder for pattern in testpaths for folder in ROOT.glob(pattern)]
+    return [str(file) for file in files if not any((ROOT / file).is_relative_to(folder) for folder in folders)]
+
+
+class TestEveryTestFile:
+    def test_is_run(self, pytestconfig):
+        """Those in tests/e2e are not: what runs them is in the Makefile."""
+        files = [file for file in python_files() if file.match("test_*.py") and not file.is_relative_to("tests/e2e")]
+
+        assert len(files) > 90
+        assert left_out(files, pytestconfig.getini("testpaths")) == []
+
+    def test_is_missed_if_it_is_not(self):
+        files = [Path("devices/tests/test_rates.py"), Path("tests/devices/test_races.py")]
+
+        assert left_out(files, ["*/tests", "tests/sync"]) == ["tests/devices/test_races.py"]
 
 
 class TestTheArchitecturePage:
