@@ -78,20 +78,18 @@ OURS := benchmarks/.venv-ours
 indexes: $(OURS)/run key
 	$(OURS)/bin/python -m benchmarks.indexes
 
-# How fast it is, beside what it replaces and what Python can do. Needs PostgreSQL (BENCH_POSTGRES) and wrk. Serves with
-# what production installs: Django REST framework loads some of what development does.
+# Compares the service with FastAPI and with a bare WSGI function; docs/speed.md. Needs PostgreSQL (BENCH_POSTGRES) and
+# wrk. Serves with what production installs: Django REST framework loads some of what development does.
 PEER := benchmarks/.venv
-TODAY := benchmarks/.venv-today
 
-bench: $(OURS)/run key $(PEER)/run $(TODAY)/run
+bench: $(OURS)/run key $(PEER)/run
 	$(OURS)/bin/python -m benchmarks.run
 
 # Environments with nothing but what their file names.
 $(OURS)/run: requirements.txt
 $(PEER)/run: benchmarks/requirements.txt
-$(TODAY)/run: benchmarks/requirements-today.txt
 $(SCHEMATHESIS)/.venv/run: $(SCHEMATHESIS)/requirements.txt
-$(OURS)/run $(PEER)/run $(TODAY)/run $(SCHEMATHESIS)/.venv/run:
+$(OURS)/run $(PEER)/run $(SCHEMATHESIS)/.venv/run:
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

@@ -31,7 +31,7 @@ class Call:
     name: str
     requests: Callable[[Data], list[Request]]
     status: int = 200
-    conditional: bool = False  # with the ETag of an answer that is known already; FastAPI sends it again
+    conditional: bool = False  # with the ETag of a known response; FastAPI, which has none, sends it again
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def comparable(body):
 
 
 def same_but_portions(call: Call, body, wanted) -> bool:
-    """The FastAPI service, as its document has it, makes no portion with a product."""
+    """The FastAPI peer makes no portion with a product."""
     return call.name == "create a product" and {**body, "portions": None} == {**wanted, "portions": None}
 
 

@@ -159,7 +159,7 @@ def store_ours(database: str, data: Data) -> None:
 
 
 def store_peer(database: str, data: Data) -> None:
-    """Fill the tables of the FastAPI service, which are created and empty."""
+    """Fill the tables of the FastAPI peer, which are created and empty."""
     now = datetime.now(UTC)
     with psycopg.connect(database) as connection:
         rows = ((one.id, hashlib.sha256(one.token.encode()).hexdigest(), now) for one in data.devices)
@@ -173,21 +173,6 @@ def store_peer(database: str, data: Data) -> None:
         kept = ("revision", "product_name", "kcal_100g", *NUTRIENTS, "kcal", "protein", "carbs", "fat")
         copied_entries(connection, data, leave_out=kept)
     vacuum(database)
-
-
-def store_letter(database: str, caller: Device, devices: int, hashes: tuple[str, str]) -> None:
-    """Leave `devices` devices in the FastAPI service that checks tokens to the letter, the caller in their middle.
-
-    `hashes` are the bcrypt hashes of the caller's token and of another one, which all the others share.
-    """
-    own, others = hashes
-    ids = [caller.id if place == devices // 2 else UUID(int=place + 1) for place in range(devices)]
-    with psycopg.connect(database) as connection:
-        connection.execute("TRUNCATE devices, products, portions, food_entries")
-        rows = [(one, own if one == caller.id else others, datetime.now(UTC)) for one in ids]
-        copied(connection, "devices", ("id", "token_hash", "created_at"), rows)
-        columns = ("id", "device_id", "created_at", "name", "kcal_100g")
-        copied(connection, "products", columns, [(caller.product_ids[0], caller.id, BORN, "Apple 000", 52)])
 
 
 def copied_entries(connection: psycopg.Connection, data: Data, leave_out: Iterable[str]) -> None:

@@ -1,14 +1,12 @@
-"""The service that CountOnMe replaces: FastAPI and SQLAlchemy's async ORM, as its pattern document has it.
+"""The peer: the same calls with FastAPI and SQLAlchemy's async ORM, in one file.
 
-Models, services, schemas, dependencies and routers follow that document, in one file. It answers the same JSON as
-CountOnMe from the same data, so that both do the same work. Where the document says nothing (food entries), its habits
-are kept: relationships that load with `selectin`, whole rows through the ORM, arithmetic in Python.
+It returns the same JSON as CountOnMe from the same data, so that both do the same work. It is written as such services
+usually are: relationships that load with `selectin`, whole rows through the ORM, arithmetic in Python.
 
-Three courtesies make it stronger: tokens are found by the device's id and checked with SHA-256, so that nothing scans;
-the pool holds a connection for every request at once; amounts are floats, which cost less than decimals.
-`PEER_AUTH=letter` takes the first back: a bcrypt check against every device, as the document has it.
+Three courtesies make it stronger: tokens are found by the device's id and checked with SHA-256; the pool holds a
+connection for every request at once; amounts are floats, which cost less than decimals.
 
-`python -m benchmarks.peer_fastapi` creates the tables; uvicorn serves `app`.
+`python -m benchmarks.peer_fastapi` creates the tables; `benchmarks.peer_workers` serves `app`.
 """
 
 import asyncio
@@ -30,7 +28,6 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 Day = date  # in a class that has a field of that name
-LETTER = os.environ.get("PEER_AUTH") == "letter"
 
 engine = create_async_engine(os.environ["PEER_DATABASE_URL"], pool_size=16)
 async_session_factory = async_sessionmaker(engine, expire_on_commit=False)
@@ -215,7 +212,7 @@ class DaySummary(MealSummary):
 
 
 class AuthService:
-    """Tokens as the document would have them if it had thought of an index."""
+    """Tokens that are found by their device's id."""
 
     def __init__(self, session: AsyncSession):
         self.session = session
@@ -236,28 +233,6 @@ class AuthService:
         device = (await self.session.execute(stmt)).scalar_one_or_none()
         if device and hmac.compare_digest(hashlib.sha256(token.encode()).hexdigest(), device.token_hash):
             return device
-        return None
-
-
-class LetterAuthService(AuthService):
-    """Tokens as the document has them."""
-
-    async def register_device(self, device_id: UUID) -> str:
-        from passlib.hash import bcrypt
-
-        token = secrets.token_urlsafe(32)
-        self.session.add(Device(id=device_id, token_hash=bcrypt.hash(token)))
-        await self.session.commit()
-        return token
-
-    async def verify_token(self, token: str) -> Device | None:
-        from passlib.hash import bcrypt
-
-        stmt = select(Device).where(Device.deleted_at.is_(None))
-        result = await self.session.execute(stmt)
-        for device in result.scalars().all():
-            if bcrypt.verify(token, device.token_hash):
-                return device
         return None
 
 
@@ -362,7 +337,7 @@ async def get_current_device_id(
     credentials: HTTPAuthorizationCredentials = Depends(security),
     session: AsyncSession = Depends(get_session),
 ) -> UUID:
-    service = LetterAuthService(session) if LETTER else AuthService(session)
+    service = AuthService(session)
     device = await service.verify_token(credentials.credentials)
     if not device:
         raise HTTPException(status_code=status.HTTP_401_UNAUTHORIZED, detail="Invalid or expired token")
@@ -380,7 +355,7 @@ food_entries = APIRouter(prefix="/v1/food-entries", tags=["food entries"])
 
 @auth.post("/register", response_model=RegisterResponse)
 async def register_device(data: RegisterRequest, session: AsyncSession = Depends(get_session)):
-    service = LetterAuthService(session) if LETTER else AuthService(session)
+    service = AuthService(session)
     try:
         return RegisterResponse(token=await service.register_device(data.device_id))
     except Exception as error:

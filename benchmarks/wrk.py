@@ -18,7 +18,10 @@ CONNECTIONS = 16
 
 @dataclass(frozen=True)
 class Load:
-    """What a run gave: requests a second, milliseconds, CPU milliseconds a request, megabytes."""
+    """The result of a run: requests a second, milliseconds, CPU milliseconds a request, megabytes.
+
+    `busier` is the share of the workers' CPU that the busier of them used: 0.5 if two share the load equally.
+    """
 
     requests: int
     rate: float
@@ -26,6 +29,7 @@ class Load:
     p99: float
     cpu: float
     database_cpu: float
+    busier: float
     rss: float
 
     @property
@@ -40,9 +44,9 @@ def required() -> None:
 
 def loaded(server: Server, requests: Iterable[Request], seconds: int) -> Load:
     """Send the requests in turn for so many seconds; every one must succeed."""
-    cpu, database_cpu = cpu_of(server.workers), cpu_of(database_processes(server.database))
+    before, database_cpu = cpu_of_each(server), cpu_of(database_processes(server.database))
     said = wrk(server, requests, seconds)
-    cpu = cpu_of(server.workers) - cpu
+    cpu = [after - start for start, after in zip(before, cpu_of_each(server), strict=True)]
     database_cpu = cpu_of(database_processes(server.database)) - database_cpu
     if not said["requests"] or said["refused"] or said["broken"]:
         raise SystemExit(f"{server.name} failed under load: {said}")
@@ -51,10 +55,15 @@ def loaded(server: Server, requests: Iterable[Request], seconds: int) -> Load:
         rate=said["requests"] / said["seconds"],
         p50=said["p50"],
         p99=said["p99"],
-        cpu=1000 * cpu / said["requests"],
+        cpu=1000 * sum(cpu) / said["requests"],
         database_cpu=max(0.0, 1000 * database_cpu / said["requests"]),
+        busier=max(cpu) / (sum(cpu) or 1),
         rss=max(rss_of(pid) for pid in server.workers),
     )
+
+
+def cpu_of_each(server: Server) -> list[float]:
+    return [cpu_of([worker]) for worker in server.workers]
 
 
 def wrk(server: Server, requests: Iterable[Request], seconds: int) -> dict:
