@@ -31,7 +31,7 @@ class Call:
     name: str
     requests: Callable[[Data], list[Request]]
     status: int = 200
-    conditional: bool = False  # with the ETag of a known response; FastAPI, which has none, sends it again
+    conditional: bool = False  # with the ETag of a known response; FastAPI has no ETags and sends the response again
 
 
 @dataclass(frozen=True)

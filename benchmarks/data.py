@@ -162,8 +162,8 @@ def store_peer(database: str, data: Data) -> None:
     """Fill the tables of the FastAPI peer, which are created and empty."""
     now = datetime.now(UTC)
     with psycopg.connect(database) as connection:
-        rows = ((one.id, hashlib.sha256(one.token.encode()).hexdigest(), now) for one in data.devices)
-        copied(connection, "devices", ("id", "token_hash", "created_at"), rows)
+        rows = ((one.id, hashlib.sha256(one.token.encode()).hexdigest(), now, now) for one in data.devices)
+        copied(connection, "devices", ("id", "token_hash", "created_at", "last_seen_at"), rows)
         columns = ("id", "device_id", "created_at", "name", "kcal_100g", *NUTRIENTS)
         rows = ((one.id, one.device.id, one.created_at, one.name, one.kcal, *one.nutrients) for one in data.products)
         copied(connection, "products", columns, rows)

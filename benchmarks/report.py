@@ -25,7 +25,7 @@ the median of the rounds. All return the same JSON, which is checked first.
 - **CountOnMe**: `gunicorn countonme.wsgi` with production settings.
 - **{PEER}**: the same calls with FastAPI, SQLAlchemy's async ORM and asyncpg, under uvicorn with uvloop and
   httptools. It reads rows through the ORM and sums them in Python. It checks tokens with SHA-256, so that its
-  registration needs no bcrypt. It has no `304` and sends the list again, and it makes no portion with a product.
+  registration needs no bcrypt. It has no `304` and sends the list again.
 - **the limit**: one bare WSGI function under the same gunicorn, with the same queries, psycopg and orjson. Its
   registration counts no attempts.
 
