@@ -14,7 +14,6 @@ NAMED = ("Django", "djangorestframework", "gunicorn", "orjson", "psycopg")
 OF_PEER = ("fastapi", "SQLAlchemy", "asyncpg", "uvicorn", "uvloop")
 PEER = "FastAPI (uvloop)"
 SHOWN = {"ours": "CountOnMe", PEER: PEER, "limit": "the limit: bare WSGI"}
-COLOURS = {"ours": "#1f7a4d", PEER: "#c2703d", "limit": "#9aa5b1"}
 
 SETTING = f"""\
 Each server has 2 worker processes and the same data in PostgreSQL on the same machine: 1,000 devices of 100 products
@@ -104,42 +103,74 @@ def times(ratio: float) -> str:
 
 # --- the chart ------------------------------------------------------------------------------------
 
-WIDTH, LEFT, RIGHT, TOP = 760, 190, 70, 56
-BAR, GAP = 13, 16
-FONT = 'font-family="system-ui, sans-serif" font-size="12"'
+WIDTH, LEFT, RIGHT, TOP = 830, 215, 160, 76
+BAR, ROW = 14, 66
+CLASSES = {"ours": "ours", PEER: "peer", "limit": "limit"}
+STYLE = """\
+<style>
+  text { font: 12px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328 }
+  .back { fill: #ffffff; stroke: #d1d9e0 }
+  .title { font-size: 16px; font-weight: 600 }
+  .call { font-size: 13px }
+  .quiet { fill: #59636e }
+  .value { font-size: 11px; fill: #59636e }
+  .strong { font-weight: 600; fill: #1a7f37 }
+  .line { stroke: #d1d9e0 }
+  .ours { fill: #1f883d } .peer { fill: #e08a3c } .limit { fill: #b1bac4 }
+  @media (prefers-color-scheme: dark) {
+    text { fill: #f0f6fc }
+    .back { fill: #0d1117; stroke: #3d444d }
+    .quiet, .value { fill: #9198a1 }
+    .strong { fill: #3fb950 }
+    .line { stroke: #3d444d }
+    .ours { fill: #2ea043 } .peer { fill: #d9822b } .limit { fill: #656c76 }
+  }
+</style>"""
 
 
 def chart(results: list) -> str:
-    """Return a bar for each call and server, as long as it answers requests in a second."""
+    """Return a bar for each call and server, whose length is the number of requests a second."""
     most = max(load.rate for result in results for load in result.of_server.values())
-    height = TOP + len(results) * (len(SHOWN) * BAR + GAP) + 8
+    height = TOP + len(results) * ROW
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" {FONT} role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',
         "<title>Requests a second: CountOnMe, FastAPI under uvloop, and a bare WSGI function</title>",
-        '<rect width="100%" height="100%" rx="6" fill="#ffffff"/>',
-        '<text x="16" y="24" font-size="14" font-weight="600" fill="#1b1f24">Requests a second</text>',
+        STYLE,
+        f'<rect class="back" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="6"/>',
+        '<text class="title" x="20" y="32">Requests a second</text>',
         *legend(),
+        text(WIDTH - 20, 56, "CountOnMe ÷ FastAPI", "quiet", "end"),
     ]
     for number, result in enumerate(results):
-        parts += bars(result, TOP + number * (len(SHOWN) * BAR + GAP), (WIDTH - LEFT - RIGHT) / most)
+        parts += bars(result, TOP + number * ROW, (WIDTH - LEFT - RIGHT) / most)
     return "\n".join([*parts, "</svg>", ""])
 
 
 def legend() -> list[str]:
     parts = []
-    for name, x in zip(COLOURS, (LEFT, LEFT + 105, LEFT + 265), strict=True):
-        parts.append(f'<rect x="{x}" y="14" width="12" height="12" rx="2" fill="{COLOURS[name]}"/>')
-        parts.append(f'<text x="{x + 18}" y="24" fill="#1b1f24">{SHOWN[name]}</text>')
+    for name, x in zip(SHOWN, (20, 130, 270), strict=True):
+        parts.append(f'<rect class="{CLASSES[name]}" x="{x}" y="46" width="12" height="12" rx="2"/>')
+        parts.append(text(x + 18, 56, SHOWN[name]))
     return parts
 
 
 def bars(result, top: int, scale: float) -> list[str]:
-    middle = top + len(SHOWN) / 2 * BAR + 4
-    parts = [f'<text x="{LEFT - 10}" y="{middle}" text-anchor="end" fill="#1b1f24">{escape(result.call.name)}</text>']
-    for row, (name, load) in enumerate(result.of_server.items()):
-        y, width = top + row * BAR, max(1.0, load.rate * scale)
+    middle = top + ROW / 2 + 4
+    ratio = result.of_server["ours"].rate / result.of_server[PEER].rate
+    parts = [
+        f'<path class="line" d="M20 {top}.5H{WIDTH - 20}"/>',
+        text(20, middle, result.call.name, "call"),
+        text(WIDTH - 20, middle, f"{times(ratio)} ×", "call strong" if ratio >= 1 else "call quiet", "end"),
+    ]
+    for row, name in enumerate(SHOWN):
+        rate = result.of_server[name].rate
+        y, width = top + (ROW - len(SHOWN) * (BAR + 2)) / 2 + row * (BAR + 2) + 1, max(2.0, rate * scale)
         parts.append(
-            f'<rect x="{LEFT}" y="{y}" width="{width:.1f}" height="{BAR - 2}" rx="2" fill="{COLOURS[name]}"/>'
-            f'<text x="{LEFT + width + 5:.1f}" y="{y + BAR - 3}" font-size="10" fill="#57606a">{load.rate:,.0f}</text>'
+            f'<rect class="{CLASSES[name]}" x="{LEFT}" y="{y:.0f}" width="{width:.1f}" height="{BAR}" rx="2"/>'
+            + text(LEFT + width + 6, y + BAR - 3, f"{rate:,.0f}", "value strong" if name == "ours" else "value")
         )
     return parts
+
+
+def text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
+    return f'<text class="{kind}" x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{escape(words)}</text>'
