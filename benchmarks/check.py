@@ -23,9 +23,9 @@ def agreed(ours: Server, others: Iterable[Server], data: Data) -> None:
 
 
 def compare(call: Call, other: Server, body: object, wanted: object) -> None:
-    """Compare a body with that of CountOnMe. FastAPI has no 304, and sends it again."""
+    """Compare a body with that of CountOnMe. An earlier checkout may have another API; FastAPI has no 304."""
     resent = call.conditional and body is not None
-    if body != wanted and not resent:
+    if body != wanted and not resent and other.name != "before":
         raise SystemExit(f"{call.name}: {other.name} returns {shown(body)}\ninstead of {shown(wanted)}")
 
 

@@ -81,6 +81,18 @@ def summary(results: list) -> list[str]:
     return lines
 
 
+def comparison(results: list) -> list[str]:
+    """Compare this checkout with an earlier one. A ratio above 1 means that this one is faster."""
+    lines = head("call", "now", "before", *(SHOWN[name] for name in (PEER, "limit")), "now ÷ before", "by CPU")
+    for result in results:
+        ours, before, peer, limit = (result.of_server[name] for name in ("ours", "before", PEER, "limit"))
+        lines.append(
+            f"| {result.call.name} | {ours.rate:,.0f} | {before.rate:,.0f} | {peer.rate:,.0f} | {limit.rate:,.0f} "
+            f"| {ours.rate / before.rate:.2f} | {before.whole_cpu / ours.whole_cpu:.2f} |"
+        )
+    return lines
+
+
 def table(result) -> list[str]:
     columns = ("requests a second", "p50, ms", "p99, ms", "of the limit", "CPU a request, ms", "PostgreSQL's, ms")
     lines = [f"## {result.call.name}", "", *head("", *columns, "busier worker", "RSS a worker, MB")]

@@ -1,7 +1,8 @@
 """Compare CountOnMe with FastAPI and with a bare WSGI function: `make bench`.
 
 BENCH_ROUNDS and BENCH_SECONDS say how often and how long each call is timed on each server. BENCH_POSTGRES is
-PostgreSQL's address without a database.
+PostgreSQL's address without a database. BENCH_BEFORE is the folder of an earlier checkout, which is served too; then
+the results are printed instead of written.
 """
 
 import os
@@ -10,6 +11,7 @@ import statistics
 import subprocess
 import sys
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import psycopg
 
@@ -19,10 +21,14 @@ from benchmarks.check import agreed
 from benchmarks.peers import PEER_BIN, create_peer, fastapi, limit
 from benchmarks.profiled import profiled
 from benchmarks.wrk import Load
+from tests.harness.processes import ROOT
 from tests.harness.servers import Server, databases, migrate_ours, ours, running, say, url_of
 
 ROUNDS = min(int(os.environ.get("BENCH_ROUNDS", "5")), 20)
 SECONDS = min(int(os.environ.get("BENCH_SECONDS", "3")), 30)
+FOLDERS = {"ours": ROOT}
+if before := os.environ.get("BENCH_BEFORE"):
+    FOLDERS["before"] = Path(before).resolve(strict=True)
 
 
 @dataclass(frozen=True)
@@ -37,14 +43,18 @@ def main() -> None:
     if not (PEER_BIN / "python").exists():
         raise SystemExit("The FastAPI peer is not installed. `make bench` does it.")
     results, said = compared()
-    report.write(results, profiled(), said, ROUNDS, SECONDS)
+    if "before" in FOLDERS:
+        say("\n".join(report.comparison(results)))
+    else:
+        report.write(results, profiled(), said, ROUNDS, SECONDS)
 
 
 def compared() -> tuple[list[Result], dict[str, str]]:
-    with databases("bench_ours", "bench_fastapi"):
+    with databases(*(f"bench_{name}" for name in FOLDERS), "bench_fastapi"):
         say("Filling the databases")
         made = filled()
-        servers = (ours("bench_ours"), fastapi("bench_fastapi"), limit("bench_ours"))
+        checkouts = (ours(f"bench_{name}", folder, name) for name, folder in FOLDERS.items())
+        servers = (*checkouts, fastapi("bench_fastapi"), limit("bench_ours"))
         with running(*servers):
             agreed(servers[0], servers[1:], made)
             say("The bodies are the same. Warming up")
@@ -55,8 +65,9 @@ def compared() -> tuple[list[Result], dict[str, str]]:
 
 def filled() -> data.Data:
     made = data.made()
-    migrate_ours("bench_ours")
-    data.store_ours(url_of("bench_ours"), made)
+    for name, folder in FOLDERS.items():
+        migrate_ours(f"bench_{name}", folder)
+        data.store_ours(url_of(f"bench_{name}"), made)
     create_peer("bench_fastapi")
     data.store_peer(url_of("bench_fastapi"), made)
     return made

@@ -77,6 +77,7 @@ class Process:
     environment: dict[str, str] = field(default_factory=dict)
     port: int = 0
     log: Path = Path(os.devnull)
+    folder: Path = ROOT
     process: subprocess.Popen | None = None
 
     @property
@@ -88,7 +89,7 @@ class Process:
         environment = {**os.environ, **self.environment, "PORT": str(self.port)}
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
+                command, cwd=self.folder, env=environment, stdout=log, stderr=log, start_new_session=True
             )
         with suppress(TimeoutError):
             until(lambda: self.has_ended() or self.is_ready(), self.name)

@@ -56,9 +56,10 @@ def running(*servers: Server) -> Iterator[None]:
         yield
 
 
-def ours(database: str) -> Server:
+def ours(database: str, folder: Path = ROOT, name: str = "ours") -> Server:
+    """Return the service, or that of another checkout."""
     command = [str(OURS_BIN / "gunicorn"), "countonme.wsgi"]
-    return Server("ours", command, our_environment(database), database=database)
+    return Server(name, command, our_environment(database), folder=folder, database=database)
 
 
 SECRET_KEY = secrets.token_urlsafe(50)
@@ -128,14 +129,14 @@ def on_server(statement: str) -> None:
         raise SystemExit(f"PostgreSQL does not answer; BENCH_POSTGRES says where it is.\n{error}") from error
 
 
-def migrate_ours(database: str) -> None:
-    migrate(our_environment(database))
+def migrate_ours(database: str, folder: Path = ROOT) -> None:
+    migrate(our_environment(database), folder)
 
 
-def migrate(environment: dict[str, str]) -> None:
-    manage(environment, "migrate", "--noinput", "--verbosity", "0")
+def migrate(environment: dict[str, str], folder: Path = ROOT) -> None:
+    manage(environment, "migrate", "--noinput", "--verbosity", "0", folder=folder)
 
 
-def manage(environment: dict[str, str], *command: str) -> None:
+def manage(environment: dict[str, str], *command: str, folder: Path = ROOT) -> None:
     """Run manage.py in an environment."""
-    subprocess.run([sys.executable, "manage.py", *command], cwd=ROOT, env={**os.environ, **environment}, check=True)
+    subprocess.run([sys.executable, "manage.py", *command], cwd=folder, env={**os.environ, **environment}, check=True)
