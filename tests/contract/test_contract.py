@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from countonme.tests.contract import FIELDS, TIME, Device, Refused
 from devices import models
+from tests.contract.model import FIELDS, TIME, Device, Refused
 
 FEW = 40
 EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES", FEW))
