@@ -1,4 +1,4 @@
-"""What holds when several requests of one phone meet at the same moment. Each has its own connection."""
+"""Several requests of one device at the same moment, each with its own connection: the rules of food entries hold."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -9,7 +9,7 @@ import pytest
 from food_entries.models import FoodEntry
 from food_entries.tests.factories import FoodEntryFactory
 from products.tests.factories import ProductFactory
-from tests.harness.at_once import sent_at_once, statuses
+from tests.harness.at_once import at_once, call, statuses
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
@@ -37,7 +37,7 @@ class TestCreatesWithOneId:
         body = {"id": ID, "product_id": str(rye.pk), "grams": 71, "date": "2026-01-05"}
         before = revision()
 
-        responses = sent_at_once(api, *[lambda phone: phone.post(ENTRIES, body)] * 16)
+        responses = at_once(*(call(api, "POST", ENTRIES, body) for _ in range(16)))
 
         assert statuses(responses) == {201: 1, 200: 15}
         assert len({response.content for response in responses}) == 1
@@ -50,10 +50,9 @@ class TestCreatesWithOneId:
         batch = [{"id": str(uuid4()), **eaten} for _ in range(20)]
         before = revision()
 
-        responses = sent_at_once(
-            api,
-            *[lambda phone: phone.post(ENTRIES, batch)] * 2,
-            *[lambda phone: phone.post(ENTRIES, batch[::-1])] * 2,
+        responses = at_once(
+            *(call(api, "POST", ENTRIES, batch) for _ in range(2)),
+            *(call(api, "POST", ENTRIES, batch[::-1]) for _ in range(2)),
         )
 
         assert statuses(responses) == {201: 1, 200: 3}
@@ -66,10 +65,9 @@ class TestCreatesWithOneId:
         mine = {"id": ID, "product_id": str(rye.pk), "grams": 71, "date": "2026-01-05"}
         theirs = mine | {"product_id": str(ProductFactory(device=other).pk)}
 
-        responses = sent_at_once(
-            api,
-            *[lambda phone: phone.post(ENTRIES, mine)] * 3,
-            *[lambda phone: type(phone)(stranger.token).post(ENTRIES, theirs)] * 3,
+        responses = at_once(
+            *(call(api, "POST", ENTRIES, mine) for _ in range(3)),
+            *(call(stranger, "POST", ENTRIES, theirs) for _ in range(3)),
         )
 
         assert statuses(responses) == {201: 1, 200: 2, 409: 3}
@@ -85,11 +83,7 @@ class TestBatchesOfTwoDevicesWithTheSameIds:
             forwards = [{"id": one, "product_id": str(rye.pk), **eaten} for one in ids]
             backwards = [{"id": one, "product_id": str(theirs.pk), **eaten} for one in reversed(ids)]
 
-            responses = sent_at_once(
-                api,
-                lambda phone, batch=forwards: phone.post(ENTRIES, batch),
-                lambda phone, batch=backwards: type(phone)(stranger.token).post(ENTRIES, batch),
-            )
+            responses = at_once(call(api, "POST", ENTRIES, forwards), call(stranger, "POST", ENTRIES, backwards))
 
             assert statuses(responses) == {201: 1, 409: 1}
             stored = next(response.json() for response in responses if response.status_code == 201)
@@ -103,15 +97,14 @@ class TestADeletionOfAProduct:
             body = {"product_id": str(product.pk), "grams": 71, "date": "2026-01-05"}
             before = revision()
 
-            first, second, third, deleted, *rest = sent_at_once(
-                api,
-                *[lambda phone, body=body: phone.post(ENTRIES, body)] * 3,
-                lambda phone, pk=product.pk: phone.delete(f"/v1/products/{pk}"),
-                *[lambda phone, body=body: phone.post(ENTRIES, body)] * 3,
-            )
+            calls = [call(api, "POST", ENTRIES, body) for _ in range(6)]
+            calls.insert(3, call(api, "DELETE", f"/v1/products/{product.pk}"))
 
-            logged = [response for response in (first, second, third, *rest) if response.status_code != 422]
-            refused = [response for response in (first, second, third, *rest) if response.status_code == 422]
+            responses = at_once(*calls)
+
+            deleted = responses.pop(3)
+            logged = [response for response in responses if response.status_code != 422]
+            refused = [response for response in responses if response.status_code == 422]
             product.refresh_from_db()
             entries = device.food_entries.filter(product=product)
             assert deleted.status_code == 204
@@ -128,12 +121,9 @@ class TestAnEditOfAProduct:
         product = ProductFactory(device=device, name="Old", kcal_100g=100, protein_100g=1)
         body = {"product_id": str(product.pk), "grams": 100, "date": "2026-01-05"}
 
-        changed, *logged = sent_at_once(
-            api,
-            lambda phone: phone.patch(
-                f"/v1/products/{product.pk}", {"name": "New", "kcal_100g": 200, "protein_100g": 2}
-            ),
-            *[lambda phone: phone.post(ENTRIES, body)] * 5,
+        changed, *logged = at_once(
+            call(api, "PATCH", f"/v1/products/{product.pk}", {"name": "New", "kcal_100g": 200, "protein_100g": 2}),
+            *(call(api, "POST", ENTRIES, body) for _ in range(5)),
         )
 
         product.refresh_from_db()
@@ -151,11 +141,7 @@ class TestAnEditAndADeletion:
             path = f"{ENTRIES}/{entry.pk}"
             before = revision()
 
-            edited, deleted = sent_at_once(
-                api,
-                lambda phone, path=path: phone.patch(path, {"grams": 100}),
-                lambda phone, path=path: phone.delete(path),
-            )
+            edited, deleted = at_once(call(api, "PATCH", path, {"grams": 100}), call(api, "DELETE", path))
 
             gone = FoodEntry.all_objects.for_device(device).get(pk=entry.pk)
             assert (edited.status_code, deleted.status_code, gone.grams, revision() - before) in [
@@ -174,10 +160,9 @@ class TestTwoEdits:
             path = f"{ENTRIES}/{entry.pk}"
             before = revision()
 
-            responses = sent_at_once(
-                api,
-                lambda phone, path=path: phone.patch(path, {"grams": 100}),
-                lambda phone, path=path: phone.patch(path, {"meal_type": "dinner"}),
+            responses = at_once(
+                call(api, "PATCH", path, {"grams": 100}),
+                call(api, "PATCH", path, {"meal_type": "dinner"}),
             )
 
             after = api.get(path).json()
@@ -187,16 +172,15 @@ class TestTwoEdits:
             assert revision() == before + 2
 
     def test_of_the_amount_come_one_after_the_other(self, api, rye, rye_slice, revision):
-        """Where the grams come first, there is no portion any more that a quantity could be of."""
+        """If the grams are changed first, the entry has no portion any more, and a quantity is refused."""
         for _ in range(5):
             entry = FoodEntryFactory(product=rye, portion=rye_slice, quantity=Decimal(2), grams=Decimal(71))
             path = f"{ENTRIES}/{entry.pk}"
             before = revision()
 
-            counted, weighed = sent_at_once(
-                api,
-                lambda phone, path=path: phone.patch(path, {"quantity": 4}),
-                lambda phone, path=path: phone.patch(path, {"grams": 100}),
+            counted, weighed = at_once(
+                call(api, "PATCH", path, {"quantity": 4}),
+                call(api, "PATCH", path, {"grams": 100}),
             )
 
             after = api.get(path).json()
@@ -207,12 +191,8 @@ class TestTwoEdits:
     def test_of_the_quantity_leave_the_grams_of_the_last(self, api, device, rye, rye_slice):
         entry = FoodEntryFactory(product=rye, portion=rye_slice, quantity=Decimal(2), grams=Decimal(71))
 
-        responses = sent_at_once(
-            api,
-            *[
-                lambda phone, count=count: phone.patch(f"{ENTRIES}/{entry.pk}", {"quantity": count})
-                for count in (1, 3, 4, 5, 6, 8)
-            ],
+        responses = at_once(
+            *(call(api, "PATCH", f"{ENTRIES}/{entry.pk}", {"quantity": count}) for count in (1, 3, 4, 5, 6, 8))
         )
 
         after = device.food_entries.get()

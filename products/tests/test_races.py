@@ -1,10 +1,10 @@
-"""What holds when several requests of one phone meet at the same moment. Each has its own connection."""
+"""Several requests of one device at the same moment, each with its own connection: the rules of products hold."""
 
 import pytest
 
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
-from tests.harness.at_once import sent_at_once, statuses
+from tests.harness.at_once import at_once, call, statuses
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
@@ -12,14 +12,19 @@ ID = "7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10"
 
 
 def defaults(product: Product) -> int:
+    """Return how many default portions the product has."""
     return Portion.objects.for_device(product.device_id).filter(product=product, is_default=True).count()
+
+
+def details(responses: list, status: int) -> set[str]:
+    return {response.json()["detail"] for response in responses if response.status_code == status}
 
 
 class TestCreatesWithOneId:
     def test_store_one_product_with_one_default_portion(self, api, device):
         body = {"id": ID, "name": "Rye", "kcal_100g": 250}
 
-        responses = sent_at_once(api, *[lambda phone: phone.post("/v1/products", body)] * 16)
+        responses = at_once(*(call(api, "POST", "/v1/products", body) for _ in range(16)))
 
         device.refresh_from_db()
         assert statuses(responses) == {201: 1, 200: 15}
@@ -30,9 +35,10 @@ class TestCreatesWithOneId:
 
     def test_store_one_portion(self, api, device):
         product = ProductFactory(device=device)
+        path = f"/v1/products/{product.pk}/portions"
         body = {"id": ID, "name": "Slice", "grams": 40, "is_default": True}
 
-        responses = sent_at_once(api, *[lambda phone: phone.post(f"/v1/products/{product.pk}/portions", body)] * 8)
+        responses = at_once(*(call(api, "POST", path, body) for _ in range(8)))
 
         assert statuses(responses) == {201: 1, 200: 7}
         assert Portion.all_objects.for_device(device).count() == 2
@@ -41,16 +47,13 @@ class TestCreatesWithOneId:
     def test_of_two_devices_store_one_product(self, api, device, stranger, other):
         body = {"id": ID, "name": "Rye", "kcal_100g": 250}
 
-        responses = sent_at_once(
-            api,
-            *[lambda phone: phone.post("/v1/products", body)] * 4,
-            *[lambda phone: type(phone)(stranger.token).post("/v1/products", body)] * 4,
+        responses = at_once(
+            *(call(api, "POST", "/v1/products", body) for _ in range(4)),
+            *(call(stranger, "POST", "/v1/products", body) for _ in range(4)),
         )
 
         assert statuses(responses) == {201: 1, 200: 3, 409: 4}
-        assert {response.json()["detail"] for response in responses if response.status_code == 409} == {
-            "This id is taken"
-        }
+        assert details(responses, 409) == {"This id is taken"}
         assert sorted([device.products.count(), other.products.count()]) == [0, 1]
         assert sorted([device.portions.count(), other.portions.count()]) == [0, 1]
 
@@ -59,13 +62,11 @@ class TestCreatesWithOneBarcode:
     def test_store_one_product(self, api, device):
         body = {"name": "Rye", "kcal_100g": 250, "barcode": "4006381333931"}
 
-        responses = sent_at_once(api, *[lambda phone: phone.post("/v1/products", body)] * 8)
+        responses = at_once(*(call(api, "POST", "/v1/products", body) for _ in range(8)))
 
         device.refresh_from_db()
         assert statuses(responses) == {201: 1, 409: 7}
-        assert {response.json()["detail"] for response in responses if response.status_code == 409} == {
-            "Another product has this barcode."
-        }
+        assert details(responses, 409) == {"Another product has this barcode."}
         assert Product.all_objects.for_device(device).count() == Portion.all_objects.for_device(device).count() == 1
         assert device.revision == 2
 
@@ -75,12 +76,8 @@ class TestMovesOfTheDefault:
         product = ProductFactory(device=device)
         portions = [PortionFactory(product=product) for _ in range(8)]
 
-        responses = sent_at_once(
-            api,
-            *[
-                lambda phone, pk=portion.pk: phone.patch(f"/v1/portions/{pk}", {"is_default": True})
-                for portion in portions
-            ],
+        responses = at_once(
+            *(call(api, "PATCH", f"/v1/portions/{portion.pk}", {"is_default": True}) for portion in portions)
         )
 
         assert statuses(responses) == {200: 8}
@@ -90,14 +87,13 @@ class TestMovesOfTheDefault:
 
     def test_leave_exactly_one_while_defaults_are_made_and_deleted(self, api, device):
         product = ProductFactory(device=device)
-        kept, gone = PortionFactory(product=product), product.portions.get(is_default=True)
-        new = {"name": "Slice", "grams": 40, "is_default": True}
+        new_default, old_default = PortionFactory(product=product), product.portions.get(is_default=True)
+        body = {"name": "Slice", "grams": 40, "is_default": True}
 
-        responses = sent_at_once(
-            api,
-            *[lambda phone: phone.post(f"/v1/products/{product.pk}/portions", new)] * 3,
-            *[lambda phone: phone.patch(f"/v1/portions/{kept.pk}", {"is_default": True})] * 2,
-            lambda phone: phone.delete(f"/v1/portions/{gone.pk}"),
+        responses = at_once(
+            *(call(api, "POST", f"/v1/products/{product.pk}/portions", body) for _ in range(3)),
+            *(call(api, "PATCH", f"/v1/portions/{new_default.pk}", {"is_default": True}) for _ in range(2)),
+            call(api, "DELETE", f"/v1/portions/{old_default.pk}"),
         )
 
         assert statuses(responses) == {201: 3, 200: 2, 204: 1}
@@ -109,11 +105,13 @@ class TestADeletionOfAProduct:
         outcomes = set()
         for _ in range(5):
             product = ProductFactory(device=device)
-            deleted, added = sent_at_once(
-                api,
-                lambda phone, pk=product.pk: phone.delete(f"/v1/products/{pk}"),
-                lambda phone, pk=product.pk: phone.post(f"/v1/products/{pk}/portions", {"name": "Slice", "grams": 40}),
+            path = f"/v1/products/{product.pk}"
+
+            deleted, added = at_once(
+                call(api, "DELETE", path),
+                call(api, "POST", f"{path}/portions", {"name": "Slice", "grams": 40}),
             )
+
             stored = Portion.all_objects.for_device(device).filter(product=product).count()
             outcomes.add((deleted.status_code, added.status_code, stored))
 
@@ -124,7 +122,7 @@ class TestADeletionOfAProduct:
     def test_happens_once(self, api, device):
         product = ProductFactory(device=device)
 
-        responses = sent_at_once(api, *[lambda phone: phone.delete(f"/v1/products/{product.pk}")] * 4)
+        responses = at_once(*(call(api, "DELETE", f"/v1/products/{product.pk}") for _ in range(4)))
 
         device.refresh_from_db()
         assert statuses(responses) == {204: 1, 404: 3}
@@ -135,15 +133,9 @@ class TestDeletionsOfBothPortions:
     def test_leave_one_of_them_as_the_default(self, api, device):
         for _ in range(5):
             product = ProductFactory(device=device)
-            PortionFactory(product=product)
+            portions = [product.portions.get(), PortionFactory(product=product)]
 
-            responses = sent_at_once(
-                api,
-                *[
-                    lambda phone, pk=pk: phone.delete(f"/v1/portions/{pk}")
-                    for pk in product.portions.values_list("pk", flat=True)
-                ],
-            )
+            responses = at_once(*(call(api, "DELETE", f"/v1/portions/{portion.pk}") for portion in portions))
 
             assert statuses(responses) == {204: 1, 409: 1}
             assert product.portions.filter(deleted_at=None).count() == defaults(product) == 1
@@ -152,14 +144,9 @@ class TestDeletionsOfBothPortions:
 class TestChangesOfOneProduct:
     def test_all_get_a_revision_of_their_own(self, api, device):
         product = ProductFactory(device=device)
+        path = f"/v1/products/{product.pk}"
 
-        responses = sent_at_once(
-            api,
-            *[
-                lambda phone, kcal=kcal: phone.patch(f"/v1/products/{product.pk}", {"kcal_100g": kcal})
-                for kcal in range(8)
-            ],
-        )
+        responses = at_once(*(call(api, "PATCH", path, {"kcal_100g": kcal}) for kcal in range(8)))
 
         device.refresh_from_db()
         product.refresh_from_db()
@@ -170,17 +157,12 @@ class TestChangesOfOneProduct:
 
     def test_keep_what_each_of_them_sent(self, api, device):
         product = ProductFactory(device=device)
-        sent = {"name": "Rye", "kcal_100g": 1, "protein_100g": 2.0, "carbs_100g": 3.0, "fat_100g": 4.0}
-        sent["barcode"] = "96385074"
+        path = f"/v1/products/{product.pk}"
+        nutrients = {"kcal_100g": 1, "protein_100g": 2.0, "carbs_100g": 3.0, "fat_100g": 4.0}
+        values = {"name": "Rye", **nutrients, "barcode": "96385074"}
 
-        responses = sent_at_once(
-            api,
-            *[
-                lambda phone, field=field: phone.patch(f"/v1/products/{product.pk}", {field: sent[field]})
-                for field in sent
-            ],
-        )
+        responses = at_once(*(call(api, "PATCH", path, {field: value}) for field, value in values.items()))
 
-        stored = api.get(f"/v1/products/{product.pk}").json()
-        assert statuses(responses) == {200: len(sent)}
-        assert {field: stored[field] for field in sent} == sent
+        stored = api.get(path).json()
+        assert statuses(responses) == {200: len(values)}
+        assert {field: stored[field] for field in values} == values

@@ -10,7 +10,7 @@ from django.conf import settings
 
 from sync import turns as module
 from sync.turns import LARGE_BODY, Busy, Turns, places_for
-from tests.harness.at_once import at_once
+from tests.harness.at_once import at_once, call
 from tests.harness.sync import portion, product
 
 ONE, OTHER, THIRD = uuid4(), uuid4(), uuid4()
@@ -196,7 +196,7 @@ class TestTheTwoCalls:
 
         monkeypatch.setattr("sync.views.push", slow_push)
 
-        answers = at_once(*[lambda: type(api)(api.token).post("/v1/sync", {}) for _ in range(2)])
+        answers = at_once(*(call(api, "POST", "/v1/sync", {}) for _ in range(2)))
 
         assert [answer.status_code for answer in answers] == [200] * 2
         assert max(most) == 1

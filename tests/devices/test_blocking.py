@@ -1,5 +1,4 @@
 from datetime import timedelta
-from functools import partial
 from secrets import token_urlsafe
 from uuid import uuid4
 
@@ -11,7 +10,7 @@ from devices import tokens, verdicts
 from devices.models import Device, Erasure
 from ownership.models import change_set
 from products.tests.factories import ProductFactory
-from tests.harness.at_once import at_once
+from tests.harness.at_once import at_once, call
 from tests.harness.sync import product, pulled, push, pushed
 
 REQUESTS = [
@@ -258,7 +257,7 @@ class TestAnIssuedToken:
         for _ in range(5):
             rotated = type(api)(api.post("/v1/auth/rotate").json()["token"])
 
-            _, new = at_once(partial(rotated.get, "/v1/devices/me"), Device.objects.get().issue_token)
+            _, new = at_once(call(rotated, "GET", "/v1/devices/me"), Device.objects.get().issue_token)
 
             assert [client.get("/v1/devices/me").status_code for client in (api, rotated)] == [401, 401]
             api.use(new)

@@ -4,6 +4,8 @@ import json
 import os
 import random
 import time
+from copy import copy
+from functools import partial
 from threading import Event
 
 import pytest
@@ -80,7 +82,6 @@ def pulls(api, done: Event) -> Puller:
 
 def under_load(api) -> list[Puller]:
     """Return the pullers, each of which has pulled once more after the last write."""
-    clients = [type(api)(api.token) for _ in range(9)]
     until, done, writing = time.monotonic() + SECONDS, Event(), list(range(6))
 
     def written(client, number):
@@ -91,9 +92,9 @@ def under_load(api) -> list[Puller]:
             if not writing:
                 done.set()
 
-    calls = [lambda client=client, n=n: written(client, n) for n, client in enumerate(clients[:6])]
-    calls += [lambda client=client: pulls(client, done) for client in clients[6:]]
-    return at_once(*calls)[6:]
+    writers = [partial(written, copy(api), number) for number in writing]
+    pullers = [partial(pulls, copy(api), done) for _ in range(3)]
+    return at_once(*writers, *pullers)[6:]
 
 
 def missed(api, pullers: list[Puller]) -> list[str]:
