@@ -1,7 +1,23 @@
-"""Whatever two calls meet, what comes of it is what one after the other would have left.
+"""Every pair of calls at once leaves what one after the other would have left: the calls are linearisable.
 
-The service itself says what that is, asked in turn. "At once" is the worst there is: the device's row is held until
-both calls have been let in and wait for it, one behind the other, or have been answered without it.
+Linearisable means here: for two calls at the same moment there is an order, one first and then the other, that
+explains both responses and everything that is stored afterwards. No pair may have a result of its own, such as a
+product without a default portion, a lost change, or a revision that is given twice.
+
+The test has no list of right results. It makes both calls one after the other, in both orders, each time on a new
+device in the same state. Then it makes them at once, and looks for that outcome among the serial ones.
+
+"At once" is the worst case, and not left to luck: the test holds the lock of the device's row until each call waits for
+that lock, or has returned without it. Then it lets go. The calls have read whatever they read before the lock, and get
+the lock in the order in which they came.
+
+How to read a failure: `outcome` is that of the two calls at once, `serial` those of the two orders. An outcome has four
+parts: the responses; the rows of all tables; the device; and the status that each token gets afterwards. Compare the
+responses first: they say which order the calls took. What then differs from that order's outcome is the mistake. Ids
+are replaced with labels, revisions count from the device's state before, and times are left out. To repeat one call
+with all others, and see outcomes in full: `pytest -vv sync/tests/test_pairs.py -k edit_product`, on PostgreSQL.
+
+To add a call, write a function of a scenario and a phone, and add it to CALLS.
 """
 
 import time
@@ -32,23 +48,25 @@ pytestmark = [
 ]
 
 BARCODE = "96385074"
-PASSING = {"created_at", "updated_at", "last_seen_at", "deleted_at", "token", "token_hash", "next_token_hash"}
-COUNTED = {"revision", "timestamp", "purged_through"}
-PATIENCE = 20  # seconds
-
+LEFT_OUT = {"created_at", "updated_at", "last_seen_at", "deleted_at", "token", "token_hash", "next_token_hash"}
+REVISIONS = {"revision", "timestamp", "purged_through"}
+TIMEOUT = 20  # seconds
 
 HANDLER = DeviceClient("").handler
 
 
-def phone(token: str) -> DeviceClient:
-    """Return a client that shares its middleware with the others: to load that takes longer than most calls."""
-    client = DeviceClient(token)
-    client.handler = HANDLER
-    return client
+def phone_with(token: str) -> DeviceClient:
+    """Return a phone that shares its middleware with the others: loading it takes longer than most calls."""
+    phone = DeviceClient(token)
+    phone.handler = HANDLER
+    return phone
 
 
-class Scene:
-    """A device with a product of three portions and an entry, and a deleted product."""
+class Scenario:
+    """A device with a product of three portions and an entry, and with a deleted product.
+
+    Rows have labels, by which the outcomes of two scenarios can be compared.
+    """
 
     def __init__(self):
         self.token = Device.objects.register(uuid4())
@@ -61,162 +79,233 @@ class Scene:
                 Portion.objects.add(rye, id=self.id(name), name=name, grams=Decimal(40))
             by_slice = Portion.objects.for_device(self.device).get(name="slice")
             amount = {"portion": by_slice, "quantity": Decimal(2), "grams": Decimal(80)}
-            FoodEntry.draft(self.device, id=self.id("eaten"), product=rye, date=date(2026, 1, 5), **amount).save()
+            FoodEntry.draft(self.device, id=self.id("entry"), product=rye, date=date(2026, 1, 5), **amount).save()
         with change_set(self.device):
             gone.soft_delete()
         self.labels[rye.portions.get(is_default=True).pk] = "100g"
         self.device.refresh_from_db()
-        self.start, self.made_at = self.device.revision, timezone.now()
+        self.start, self.ready_at = self.device.revision, timezone.now()
 
     def id(self, label: str) -> str:
-        """Return the id of what has this label, a new one the first time."""
-        known = {name: row_id for row_id, name in self.labels.items()}
-        if label not in known:
-            known[label] = uuid4()
-            self.labels[known[label]] = label
-        return str(known[label])
+        """Return the id of the row with this label; a label that is not known yet gets a new id."""
+        ids = {name: row_id for row_id, name in self.labels.items()}
+        if label not in ids:
+            ids[label] = uuid4()
+            self.labels[ids[label]] = label
+        return str(ids[label])
 
-    def path(self, kind: str, label: str) -> str:
-        return f"/v1/{kind}/{self.id(label)}"
+    def path(self, resource: str, label: str) -> str:
+        return f"/v1/{resource}/{self.id(label)}"
 
-    def eaten(self, label: str, of="rye", **amount) -> dict:
-        return entry({"id": self.id(of)}, id=self.id(label), **amount)
+    def entry(self, label: str, product="rye", **amount) -> dict:
+        return entry({"id": self.id(product)}, id=self.id(label), **amount)
 
-    def kept(self, phone: DeviceClient, label: str):
-        return phone.post("/v1/products", product(id=self.id(label), barcode=BARCODE))
+    # --- the outcome -------------------------------------------------------------------------------
 
-    def pushed(self, phone: DeviceClient):
-        """Change the product, add a default portion and an entry by it, and delete the entry there is."""
-        row = product(id=self.id("rye"), name="Pushed", kcal_100g=300, barcode=BARCODE)
-        part = portion(row, id=self.id("pushed slice"), name="Pushed slice", is_default=True)
-        new = self.eaten("pushed entry", portion_id=part["id"], quantity=2)
-        entries = {"created": [new], "deleted": [self.id("eaten")]}
-        return push(phone, self.start, products={"updated": [row]}, portions={"created": [part]}, food_entries=entries)
-
-    def pushed_late(self, phone: DeviceClient):
-        """Eat of the product that is deleted, and delete the other one."""
-        late = {"created": [self.eaten("late", of="gone")]}
-        return push(phone, self.start, products={"deleted": [self.id("rye")]}, food_entries=late)
-
-    def purged(self, phone: DeviceClient) -> None:
-        with transaction.atomic():
-            purge_device(self.device.pk, self.made_at)
-
-    # --- what comes of it --------------------------------------------------------------------------
-
-    def outcome(self, names: tuple[str, ...], answers: list) -> tuple:
-        """Return who was told what, and all that is left."""
-        said = [
-            (name, answer.status_code, self.told(answer))
-            for name, answer in zip(names, answers, strict=True)
-            if answer is not None
+    def outcome(self, calls: tuple[Callable, ...], responses: list) -> tuple:
+        """Return the responses, and everything that is stored afterwards, in a form that can be compared."""
+        returned = [
+            (call.__name__, response.status_code, self.comparable(response.json()) if response.content else None)
+            for call, response in zip(calls, responses, strict=True)
+            if response is not None
         ]
         rows = [
-            self.plain(row) for model in owned_models() for row in model.all_objects.for_device(self.device).values()
+            self.comparable(row)
+            for model in owned_models()
+            for row in model.all_objects.for_device(self.device).values()
         ]
-        device = self.plain(Device.objects.filter(pk=self.device.pk).values().get())
-        return sorted(said, key=repr), sorted(rows, key=repr), device, self.let_in(answers)
+        device = self.comparable(Device.objects.filter(pk=self.device.pk).values().get())
+        return sorted(returned, key=repr), sorted(rows, key=repr), device, self.token_statuses(responses)
 
-    def told(self, answer):
-        return self.plain(answer.json()) if answer.content else None
+    def token_statuses(self, responses: list) -> list[int]:
+        """Use each token, the first one first, because the use of a new one ends it; return the statuses."""
+        new = [response.json()["token"] for response in responses if response and b'"token"' in response.content]
+        first, *others = [phone_with(token).get("/v1/devices/me").status_code for token in (self.token, *new)]
+        return [first, *sorted(others)]
 
-    def let_in(self, answers: list) -> list[int]:
-        """Say what becomes of each token that there is, the first one first: another one's first use ends it."""
-        given = [answer.json()["token"] for answer in answers if answer is not None and b'"token"' in answer.content]
-        first, *rest = [phone(one).get("/v1/devices/me").status_code for one in (self.token, *given)]
-        return [first, *sorted(rest)]
-
-    def plain(self, value):
-        """Return a value without what is different each time: ids by their labels, numbers from the start."""
+    def comparable(self, value):
+        """Return a value without what differs between two runs: ids become labels, revisions count from the start."""
         if isinstance(value, dict):
-            kept = {name: self.plain(one) for name, one in value.items() if name not in PASSING}
-            kept |= {name: kept[name] - self.start for name in COUNTED & kept.keys()}
-            return kept | ({"deleted": value["deleted_at"] is not None} if "deleted_at" in value else {})
+            result = {name: self.comparable(each) for name, each in value.items() if name not in LEFT_OUT}
+            result |= {name: result[name] - self.start for name in REVISIONS & result.keys()}
+            return result | ({"deleted": value["deleted_at"] is not None} if "deleted_at" in value else {})
         if isinstance(value, list):
-            return [self.plain(one) for one in value]
+            return [self.comparable(each) for each in value]
         row_id = value if isinstance(value, UUID) else parse_uuid(value)
         return self.labels.get(row_id, "new") if row_id else value
 
 
-CALLS: dict[str, Callable[[Scene, DeviceClient], object]] = {
-    "edit the product": lambda s, phone: phone.patch(s.path("products", "rye"), {"name": "Edited"}),
-    "give it the barcode": lambda s, phone: phone.put(s.path("products", "rye"), {"barcode": BARCODE}),
-    "delete the product": lambda s, phone: phone.delete(s.path("products", "rye")),
-    "keep a product with the barcode": lambda s, phone: phone.post(
-        "/v1/products", product(id=s.id("oats"), barcode=BARCODE)
-    ),
-    "keep another one with it": lambda s, phone: phone.post("/v1/products", product(id=s.id("egg"), barcode=BARCODE)),
-    "add a default portion": lambda s, phone: phone.post(
-        f"{s.path('products', 'rye')}/portions", {"id": s.id("cup"), "name": "cup", "grams": 9, "is_default": True}
-    ),
-    "make a portion the default": lambda s, phone: phone.patch(s.path("portions", "slice"), {"is_default": True}),
-    "make another one the default": lambda s, phone: phone.patch(s.path("portions", "loaf"), {"is_default": True}),
-    "delete the default": lambda s, phone: phone.delete(s.path("portions", "100g")),
-    "delete a portion": lambda s, phone: phone.delete(s.path("portions", "slice")),
-    "log an entry": lambda s, phone: phone.post(
-        "/v1/food-entries", {**s.eaten("new"), "portion_id": s.id("slice"), "quantity": 3, "grams": None}
-    ),
-    "log a batch": lambda s, phone: phone.post(
-        "/v1/food-entries", [s.eaten("new"), s.eaten("eaten"), s.eaten("newer")]
-    ),
-    "edit the entry": lambda s, phone: phone.patch(s.path("food-entries", "eaten"), {"quantity": 5}),
-    "delete the entry": lambda s, phone: phone.delete(s.path("food-entries", "eaten")),
-    "push": Scene.pushed,
-    "push of the deleted": Scene.pushed_late,
-    "purge": Scene.purged,
-    "rotate": lambda s, phone: phone.post("/v1/auth/rotate"),
-    "delete the device": lambda s, phone: phone.delete("/v1/devices/me"),
-    "pull": lambda s, phone: phone.get(f"/v1/sync?last_pulled_at={s.start - 1}"),
-}
+# --- the calls -------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def pool():
-    """Two threads that stay, each with its connection: what it compiles and prepares is kept."""
-    with ThreadPoolExecutor(2) as pool:
-        yield pool
-        both = Barrier(2)
-        list(pool.map(lambda _: (both.wait(PATIENCE), connections.close_all()), range(2)))
+def edit_product(scenario, phone):
+    return phone.patch(scenario.path("products", "rye"), {"name": "Edited"})
 
 
-def in_turn(*names: str) -> tuple:
-    scene = Scene()
-    return scene.outcome(names, [CALLS[name](scene, phone(scene.token)) for name in names])
+def give_product_the_barcode(scenario, phone):
+    return phone.put(scenario.path("products", "rye"), {"barcode": BARCODE})
 
 
-def at_once(pool: ThreadPoolExecutor, *names: str) -> tuple:
-    """Make both calls while the device's row is held, the first one first, and let go when both have come to it."""
-    scene = Scene()
+def delete_product(scenario, phone):
+    return phone.delete(scenario.path("products", "rye"))
+
+
+def create_product_with_the_barcode(scenario, phone):
+    return phone.post("/v1/products", product(id=scenario.id("oats"), barcode=BARCODE))
+
+
+def create_another_product_with_the_barcode(scenario, phone):
+    return phone.post("/v1/products", product(id=scenario.id("egg"), barcode=BARCODE))
+
+
+def create_default_portion(scenario, phone):
+    body = {"id": scenario.id("cup"), "name": "cup", "grams": 9, "is_default": True}
+    return phone.post(f"{scenario.path('products', 'rye')}/portions", body)
+
+
+def make_portion_default(scenario, phone):
+    return phone.patch(scenario.path("portions", "slice"), {"is_default": True})
+
+
+def make_another_portion_default(scenario, phone):
+    return phone.patch(scenario.path("portions", "loaf"), {"is_default": True})
+
+
+def delete_default_portion(scenario, phone):
+    return phone.delete(scenario.path("portions", "100g"))
+
+
+def delete_portion(scenario, phone):
+    return phone.delete(scenario.path("portions", "slice"))
+
+
+def create_entry(scenario, phone):
+    body = scenario.entry("new") | {"portion_id": scenario.id("slice"), "quantity": 3, "grams": None}
+    return phone.post("/v1/food-entries", body)
+
+
+def create_entries(scenario, phone):
+    return phone.post("/v1/food-entries", [scenario.entry(label) for label in ("new", "entry", "newer")])
+
+
+def edit_entry(scenario, phone):
+    return phone.patch(scenario.path("food-entries", "entry"), {"quantity": 5})
+
+
+def delete_entry(scenario, phone):
+    return phone.delete(scenario.path("food-entries", "entry"))
+
+
+def push_changes(scenario, phone):
+    """Change the product, add a default portion and an entry with it, and delete the first entry."""
+    row = product(id=scenario.id("rye"), name="Pushed", kcal_100g=300, barcode=BARCODE)
+    part = portion(row, id=scenario.id("pushed slice"), name="Pushed slice", is_default=True)
+    new = scenario.entry("pushed entry", portion_id=part["id"], quantity=2)
+    entries = {"created": [new], "deleted": [scenario.id("entry")]}
+    changes = {"products": {"updated": [row]}, "portions": {"created": [part]}, "food_entries": entries}
+    return push(phone, scenario.start, **changes)
+
+
+def push_entry_of_deleted_product(scenario, phone):
+    """Add an entry of the product that is deleted, and delete the other product."""
+    late = {"created": [scenario.entry("late", product="gone")]}
+    return push(phone, scenario.start, products={"deleted": [scenario.id("rye")]}, food_entries=late)
+
+
+def purge(scenario, phone):
     with transaction.atomic():
-        Device.objects.select_for_update().get(pk=scene.device.pk)
-        calls = []
-        for name in names:
-            calls.append(pool.submit(CALLS[name], scene, phone(scene.token)))
-            wait_for(calls)
-    return scene.outcome(names, [call.result(PATIENCE) for call in calls])
+        purge_device(scenario.device.pk, scenario.ready_at)
 
 
-def wait_for(calls: list[Future]) -> None:
-    """Return when each call has been answered, or waits for the device's row."""
-    until = time.monotonic() + PATIENCE
+def rotate(scenario, phone):
+    return phone.post("/v1/auth/rotate")
+
+
+def delete_device(scenario, phone):
+    return phone.delete("/v1/devices/me")
+
+
+def pull(scenario, phone):
+    return phone.get(f"/v1/sync?last_pulled_at={scenario.start - 1}")
+
+
+CALLS = [
+    edit_product,
+    give_product_the_barcode,
+    delete_product,
+    create_product_with_the_barcode,
+    create_another_product_with_the_barcode,
+    create_default_portion,
+    make_portion_default,
+    make_another_portion_default,
+    delete_default_portion,
+    delete_portion,
+    create_entry,
+    create_entries,
+    edit_entry,
+    delete_entry,
+    push_changes,
+    push_entry_of_deleted_product,
+    purge,
+    rotate,
+    delete_device,
+    pull,
+]
+
+
+# --- serial and concurrent -------------------------------------------------------------------------
+
+
+def serial_outcome(*calls: Callable) -> tuple:
+    """Make the calls one after the other, on a new device."""
+    scenario = Scenario()
+    return scenario.outcome(calls, [call(scenario, phone_with(scenario.token)) for call in calls])
+
+
+def concurrent_outcome(pool: ThreadPoolExecutor, *calls: Callable) -> tuple:
+    """Make the calls while the device's row is locked, on a new device, and unlock it when all of them wait for it."""
+    scenario = Scenario()
+    with transaction.atomic():
+        Device.objects.select_for_update().get(pk=scenario.device.pk)
+        running = []
+        for call in calls:
+            running.append(pool.submit(call, scenario, phone_with(scenario.token)))
+            wait_until_done_or_blocked(running)
+    return scenario.outcome(calls, [future.result(TIMEOUT) for future in running])
+
+
+def wait_until_done_or_blocked(running: list[Future]) -> None:
+    """Return when each call has returned, or waits for a lock of the database."""
+    deadline = time.monotonic() + TIMEOUT
     with connection.cursor() as cursor:
-        while time.monotonic() < until:
+        while time.monotonic() < deadline:
             cursor.execute("SELECT pg_stat_clear_snapshot()")
             cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pg_blocking_pids(pid) <> '{}'"
             )
-            if cursor.fetchone()[0] + sum(call.done() for call in calls) == len(calls):
+            if cursor.fetchone()[0] + sum(future.done() for future in running) == len(running):
                 return
             time.sleep(0.002)
-    raise TimeoutError("a call neither ends nor waits")
+    raise TimeoutError("a call neither ends nor waits for a lock")
 
 
-@pytest.mark.parametrize("one", CALLS)
-def test_two_calls_at_once_come_one_after_the_other(pool, one):
-    for other in list(CALLS)[list(CALLS).index(one) :]:
-        orders = {(one, other), (other, one)}
-        explained = [in_turn(*order) for order in orders]
+@pytest.fixture(scope="module")
+def pool():
+    """Two threads for all tests, each with a connection that is kept: its queries stay compiled and prepared."""
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+        both = Barrier(2)
+        list(pool.map(lambda _: (both.wait(TIMEOUT), connections.close_all()), range(2)))
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
+def test_two_calls_at_once_come_one_after_the_other(pool, call):
+    for other in CALLS[CALLS.index(call) :]:
+        orders = {(call, other), (other, call)}
+        serial = [serial_outcome(*order) for order in orders]
 
         for order in orders:
-            assert at_once(pool, *order) in explained, f"{order} at once"
+            outcome = concurrent_outcome(pool, *order)
+
+            assert outcome in serial, f"{order[0].__name__} and {order[1].__name__} at once"
