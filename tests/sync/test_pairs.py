@@ -15,7 +15,7 @@ How to read a failure: `outcome` is that of the two calls at once, `serial` thos
 parts: the responses; the rows of all tables; the device; and the status that each token gets afterwards. Compare the
 responses first: they say which order the calls took. What then differs from that order's outcome is the mistake. Ids
 are replaced with labels, revisions count from the device's state before, and times are left out. To repeat one call
-with all others, and see outcomes in full: `pytest -vv sync/tests/test_pairs.py -k edit_product`, on PostgreSQL.
+with all others, and see outcomes in full: `pytest -vv tests/sync/test_pairs.py -k edit_product`, on PostgreSQL.
 
 To add a call, write a function of a scenario and a phone, and add it to CALLS.
 """

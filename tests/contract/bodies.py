@@ -1,0 +1,85 @@
+"""Hypothesis strategies for bodies and queries: mostly valid, some not."""
+
+from hypothesis import strategies as st
+
+NAMES = st.sampled_from(["Rye", "rye ", "  Oats", "Éclair", "ECLAIR", "Straße", "麦", "x" * 100, "100g", "%_\\"])
+GRAMS = st.sampled_from([0.01, 1, 35.5, 99.995, 250, 1000, 0.30000000000000004])
+QUANTITIES = st.sampled_from([0.5, 1, 2, 2.675, 1000, 0.01])
+NUTRIENTS = st.sampled_from([None, 0, 0.01, 8.5, 33.335, 99.999, 100])
+BARCODES = st.sampled_from([None, "96385074", "012345678905", "4006381333931", "14006381333938"])
+DAYS = st.sampled_from(["2026-01-05", "2026-01-06", "2024-02-29"])
+MEAL_TYPES = st.sampled_from(["breakfast", "lunch", "dinner", "snacks"])
+INVALID = {
+    "id": [7, "x", ""],
+    "name": ["", "   ", "x" * 101, 5, None, "a\0b", "\ud800"],
+    "kcal_100g": [-1, 1001, 2.5, "52", None, True, 10**400],
+    "protein_100g": [-0.01, 100.005, "8", False],
+    "barcode": ["", "4006381333932", "123", 96385074, "9638507４"],
+    "grams": [0, 0.004, -1, 10**9, "70", True],
+    "quantity": [0, 0.004, 1000.005, "2"],
+    "is_default": [1, "true", None],
+    "date": ["2026-02-30", "20260105", "2026-1-5", 5, None],
+    "meal_type": ["", "brunch", "LUNCH", 1, None],
+}
+IGNORED = {"unknown": st.just([1])}  # a field that the API doesn't have
+
+
+def chance(times: int):
+    """Return booleans that are true this many times in ten."""
+    return st.integers(0, 9).map(lambda number: number < times)
+
+
+def bodies(required: dict, optional: dict, *may_be_invalid: str):
+    """Return bodies with all `required` fields and some `optional` ones.
+
+    One in twelve has an invalid value in one of the fields that `may_be_invalid`. One in twelve lacks a required field.
+    """
+    valid = st.fixed_dictionaries(required, optional=optional | IGNORED)
+    invalid_values = st.sampled_from(may_be_invalid).flatmap(
+        lambda name: st.fixed_dictionaries({name: st.sampled_from(INVALID[name])})
+    )
+    missing = st.sampled_from([*required, "unknown"])
+    return st.one_of(
+        *[valid] * 10,
+        st.builds(lambda body, value: body | value, valid, invalid_values),
+        st.builds(lambda body, name: {key: value for key, value in body.items() if key != name}, valid, missing),
+    )
+
+
+PRODUCT_REQUIRED = {"name": NAMES, "kcal_100g": st.sampled_from([0, 52, 259, 1000])}
+PRODUCT_OPTIONAL = {
+    "protein_100g": NUTRIENTS,
+    "carbs_100g": NUTRIENTS,
+    "fat_100g": NUTRIENTS,
+    "barcode": BARCODES,
+}
+PRODUCT_INVALID = ("name", "kcal_100g", "protein_100g", "barcode")
+NEW_PRODUCTS = bodies(PRODUCT_REQUIRED, PRODUCT_OPTIONAL, *PRODUCT_INVALID)
+PRODUCT_CHANGES = bodies({}, PRODUCT_REQUIRED | PRODUCT_OPTIONAL, *PRODUCT_INVALID)
+
+PORTION_REQUIRED = {"name": NAMES, "grams": GRAMS}
+PORTION_OPTIONAL = {"is_default": st.booleans()}
+PORTION_INVALID = ("name", "grams", "is_default")
+NEW_PORTIONS = bodies(PORTION_REQUIRED, PORTION_OPTIONAL, *PORTION_INVALID)
+PORTION_CHANGES = bodies({}, PORTION_REQUIRED | PORTION_OPTIONAL, *PORTION_INVALID)
+
+ENTRY_INVALID = ("date", "meal_type", "grams", "quantity")
+ENTRIES_BY_WEIGHT = bodies({"grams": GRAMS, "date": DAYS}, {"meal_type": MEAL_TYPES}, *ENTRY_INVALID)
+ENTRIES_BY_PORTION = bodies({"date": DAYS}, {"meal_type": MEAL_TYPES, "quantity": QUANTITIES}, *ENTRY_INVALID)
+ENTRY_CHANGES = bodies(
+    {}, {"grams": GRAMS, "quantity": QUANTITIES, "date": DAYS, "meal_type": MEAL_TYPES}, *ENTRY_INVALID
+)
+
+PAGES = st.fixed_dictionaries(
+    {}, optional={"limit": st.sampled_from([1, 2, 3, 200, 0, 201]), "offset": st.sampled_from([0, 1, 4, -1])}
+)
+SEARCHES = st.sampled_from(["rye", "É", "ss", "X", "%", "麦", "", "zz"])
+PRODUCT_FILTERS = st.builds(
+    lambda search, barcode: search | barcode,
+    st.one_of(st.just({}), st.fixed_dictionaries({"search": SEARCHES})),
+    st.one_of(*[st.just({})] * 4, st.fixed_dictionaries({"barcode": BARCODES.filter(bool)})),
+)
+ENTRY_FILTERS = st.one_of(
+    st.fixed_dictionaries({}, optional={"from": DAYS, "to": DAYS, "meal_type": MEAL_TYPES}),
+    st.fixed_dictionaries({"date": DAYS}),
+)

@@ -1,0 +1,338 @@
+"""The random calls: three devices, each rule one kind of call.
+
+Hypothesis draws the rules and their arguments. Nothing else is random, so a seed always gives the same calls. (Ids and
+tokens differ from run to run, but no choice depends on them.)
+"""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import partial
+from uuid import uuid4
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from devices import models
+from tests.contract import devices, food_entries, portions, products, sync
+from tests.contract.bodies import (
+    DAYS,
+    ENTRIES_BY_PORTION,
+    ENTRIES_BY_WEIGHT,
+    ENTRY_CHANGES,
+    ENTRY_FILTERS,
+    INVALID,
+    MEAL_TYPES,
+    NEW_PORTIONS,
+    NEW_PRODUCTS,
+    PAGES,
+    PORTION_CHANGES,
+    PRODUCT_CHANGES,
+    PRODUCT_FILTERS,
+    chance,
+)
+from tests.contract.comparison import Comparison
+from tests.contract.model import Device, Service
+
+INDEXES = st.integers(0, 99)
+
+
+@dataclass
+class RowChoice:
+    """Which row a call names: one of the device's `own` live rows, or else any row, another device's or deleted."""
+
+    own: bool
+    index: int
+
+
+@dataclass
+class IdChoice:
+    """The id of a new row: "none" is sent, a "new" one, the one of a "used" row, or an "invalid" value."""
+
+    kind: str
+    used: RowChoice
+
+
+@dataclass
+class FoodChoice:
+    """Product and portion of a food entry: "matching" ones of the device, or two "own" ones, or two of "any" device."""
+
+    kind: str
+    portion: int
+    product: int
+
+
+@dataclass
+class NewEntry:
+    body: dict
+    by_portion: bool
+    food: FoodChoice
+    id: IdChoice
+
+
+ROWS = st.builds(RowChoice, own=chance(8), index=INDEXES)
+IDS = st.builds(
+    IdChoice,
+    kind=st.sampled_from(["none"] * 4 + ["new"] * 4 + ["used", "invalid"]),
+    used=st.builds(RowChoice, own=chance(3), index=INDEXES),
+)
+FOODS = st.builds(
+    FoodChoice,
+    kind=st.sampled_from(["matching"] * 6 + ["own"] * 2 + ["any"] * 2),
+    portion=INDEXES,
+    product=INDEXES,
+)
+NEW_ENTRIES = st.one_of(
+    st.builds(NewEntry, body=ENTRIES_BY_WEIGHT, by_portion=st.just(False), food=FOODS, id=IDS),
+    st.builds(NewEntry, body=ENTRIES_BY_PORTION, by_portion=st.just(True), food=FOODS, id=IDS),
+)
+DEVICES = st.integers(0, 2)
+UPDATES = st.sampled_from(["PUT", "PATCH"])
+
+
+class RandomCalls(RuleBasedStateMachine):
+    command = "pytest tests/contract"  # repeats the sequence
+
+    def __init__(self):
+        super().__init__()
+        self.service = Service()
+        self.ids_without_row = [str(uuid4()), "no-id"]
+        self.comparison = Comparison(self.command)
+        self.call, self.read = self.comparison.call, self.comparison.read
+        self.devices = [self.register() for _ in range(3)]
+        for device in self.devices:
+            self.add_first_rows(device)
+
+    def register(self) -> Device:
+        device_id = uuid4()
+        return Device(self.service, str(device_id), models.Device.objects.register(device_id))
+
+    def add_first_rows(self, device: Device) -> None:
+        """Add a product with three portions, another product and an entry: most calls need a row to name."""
+        for name in ("Rye", "Oats"):
+            body = {"name": name, "kcal_100g": 259, "protein_100g": 8.5}
+            self.call(device, "POST", "products", body, partial(products.create, device, body))
+        oats = device.rows("products", name="Oats")[0]["id"]
+        for name, grams in (("Slice", 35.5), ("Cup", 90)):
+            body = {"name": name, "grams": grams}
+            self.call(device, "POST", f"products/{oats}/portions", body, partial(portions.create, device, oats, body))
+        (portion,) = device.rows("portions", name="Slice")
+        body = {"product_id": oats, "portion_id": portion["id"], "quantity": 2, "date": "2026-01-05"}
+        self.call(device, "POST", "food-entries", body, partial(food_entries.create, device, body))
+
+    # --- what a call names -------------------------------------------------------------------------
+
+    def row_id(self, device: Device, table: str, choice: RowChoice) -> str:
+        own = [row["id"] for row in device.rows(table)]
+        ids = own if choice.own and own else [*self.service.used_ids(table), *self.ids_without_row]
+        return ids[choice.index % len(ids)]
+
+    def with_id(self, device: Device, table: str, body: dict, choice: IdChoice) -> dict:
+        match choice.kind:
+            case "new":
+                return body | {"id": str(uuid4())}
+            case "used":
+                return body | {"id": self.row_id(device, table, choice.used)}
+            case "invalid":
+                return body | {"id": INVALID["id"][choice.used.index % len(INVALID["id"])]}
+        return body
+
+    def food(self, device: Device, choice: FoodChoice) -> dict:
+        own = choice.kind != "any"
+        portion_id = self.row_id(device, "portions", RowChoice(own, choice.portion))
+        portion = device.find("portions", portion_id)
+        if portion and choice.kind == "matching":
+            return {"product_id": portion["product_id"], "portion_id": portion_id}
+        return {"product_id": self.row_id(device, "products", RowChoice(own, choice.product)), "portion_id": portion_id}
+
+    def entry_body(self, device: Device, new: NewEntry) -> dict:
+        food = self.food(device, new.food)
+        body = new.body | (food if new.by_portion else {"product_id": food["product_id"]})
+        return self.with_id(device, "food_entries", body, new.id)
+
+    # --- devices -----------------------------------------------------------------------------------
+
+    @rule(number=DEVICES, happens=chance(2))
+    def register_again(self, number, happens):
+        device = self.devices[number]
+        known_ids = [device.id, *self.service.erased_devices[-1:]]
+        for device_id in known_ids if happens else ():
+            body = {"device_id": device_id}
+            self.call(device, "POST", "auth/register", body, devices.register_again, token="")
+
+    @rule(number=DEVICES)
+    def read_device(self, number):
+        device = self.devices[number]
+        self.call(device, "GET", "devices/me", None, partial(devices.read, device))
+
+    @rule(number=DEVICES)
+    def rotate(self, number):
+        device = self.devices[number]
+        self.call(device, "POST", "auth/rotate", None, partial(devices.rotate, device))
+
+    @rule(number=DEVICES)
+    def use_next_token(self, number):
+        device = self.devices[number]
+        if device.next_token:
+            respond = partial(devices.use_next_token, device)
+            self.call(device, "GET", "devices/me", None, respond, token=device.next_token)
+
+    @rule(index=INDEXES)
+    def use_invalid_token(self, index):
+        tokens = [*self.service.invalid_tokens, "nonsense"]
+        token = tokens[index % len(tokens)]
+        for method, path in (("GET", "products"), ("GET", "sync"), ("POST", "auth/rotate"), ("DELETE", "devices/me")):
+            self.call(None, method, path, None, devices.use_invalid_token, token=token)
+
+    @rule(number=DEVICES, happens=chance(2))
+    def erase_device(self, number, happens):
+        if happens:
+            device = self.devices[number]
+            self.call(device, "DELETE", "devices/me", None, partial(devices.erase, device))
+            self.devices[number] = self.register()
+
+    # --- products ----------------------------------------------------------------------------------
+
+    @rule(number=DEVICES, body=NEW_PRODUCTS, choice=IDS)
+    def create_product(self, number, body, choice):
+        device = self.devices[number]
+        body = self.with_id(device, "products", body, choice)
+        self.call(device, "POST", "products", body, partial(products.create, device, body))
+
+    @rule(number=DEVICES, method=UPDATES, row=ROWS, body=PRODUCT_CHANGES)
+    def change_product(self, number, method, row, body):
+        device = self.devices[number]
+        row_id = self.row_id(device, "products", row)
+        self.call(device, method, f"products/{row_id}", body, partial(products.change, device, row_id, body))
+
+    @rule(number=DEVICES, row=ROWS)
+    def delete_product(self, number, row):
+        device = self.devices[number]
+        row_id = self.row_id(device, "products", row)
+        self.call(device, "DELETE", f"products/{row_id}", None, partial(products.delete, device, row_id))
+
+    @rule(number=DEVICES, query=PAGES, filters=PRODUCT_FILTERS, conditional=st.booleans())
+    def list_products(self, number, query, filters, conditional):
+        device, query = self.devices[number], query | filters
+        self.read(device, "products", query, partial(products.list_all, device, query), conditional=conditional)
+
+    # --- portions ----------------------------------------------------------------------------------
+
+    @rule(number=DEVICES, product=ROWS, body=NEW_PORTIONS, choice=IDS)
+    def create_portion(self, number, product, body, choice):
+        device = self.devices[number]
+        product_id = self.row_id(device, "products", product)
+        body = self.with_id(device, "portions", body, choice)
+        respond = partial(portions.create, device, product_id, body)
+        self.call(device, "POST", f"products/{product_id}/portions", body, respond)
+
+    @rule(number=DEVICES, method=UPDATES, row=ROWS, body=PORTION_CHANGES)
+    def change_portion(self, number, method, row, body):
+        device = self.devices[number]
+        row_id = self.row_id(device, "portions", row)
+        self.call(device, method, f"portions/{row_id}", body, partial(portions.change, device, row_id, body))
+
+    @rule(number=DEVICES, row=ROWS)
+    def delete_portion(self, number, row):
+        device = self.devices[number]
+        row_id = self.row_id(device, "portions", row)
+        self.call(device, "DELETE", f"portions/{row_id}", None, partial(portions.delete, device, row_id))
+
+    @rule(number=DEVICES, product=ROWS, query=PAGES, conditional=st.booleans())
+    def list_portions(self, number, product, query, conditional):
+        device = self.devices[number]
+        product_id = self.row_id(device, "products", product)
+        respond = partial(portions.list_all, device, product_id, query)
+        self.read(device, f"products/{product_id}/portions", query, respond, conditional=conditional)
+
+    # --- food entries ------------------------------------------------------------------------------
+
+    @rule(number=DEVICES, new=NEW_ENTRIES)
+    def create_entry(self, number, new):
+        device = self.devices[number]
+        body = self.entry_body(device, new)
+        self.call(device, "POST", "food-entries", body, partial(food_entries.create, device, body))
+
+    @rule(number=DEVICES, new=st.lists(NEW_ENTRIES, min_size=1, max_size=4))
+    def create_entries(self, number, new):
+        device = self.devices[number]
+        body = [self.entry_body(device, each) for each in new]
+        self.call(device, "POST", "food-entries", body, partial(food_entries.create_batch, device, body))
+
+    @rule(
+        number=DEVICES,
+        row=ROWS,
+        body=ENTRY_CHANGES,
+        food=FOODS,
+        columns=st.sets(st.sampled_from(["product_id", "portion_id"])),
+        without_portion=chance(1),
+    )
+    def change_entry(self, number, row, body, food, columns, without_portion):
+        device = self.devices[number]
+        row_id = self.row_id(device, "food_entries", row)
+        food = self.food(device, food) | ({"portion_id": None} if without_portion else {})
+        body = body | {column: food[column] for column in sorted(columns)}
+        self.call(device, "PATCH", f"food-entries/{row_id}", body, partial(food_entries.change, device, row_id, body))
+
+    @rule(number=DEVICES, index=INDEXES, meal_type=MEAL_TYPES)
+    def send_back_an_entry(self, number, index, meal_type):
+        """Send all that the service returns of an entry, with another meal type."""
+        device = self.devices[number]
+        row_id = self.row_id(device, "food_entries", RowChoice(own=True, index=index))
+        row = device.find("food_entries", row_id)
+        body = (row.to_json() if row else {}) | {"meal_type": meal_type}
+        self.call(device, "PUT", f"food-entries/{row_id}", body, partial(food_entries.change, device, row_id, body))
+
+    @rule(number=DEVICES, row=ROWS)
+    def delete_entry(self, number, row):
+        device = self.devices[number]
+        row_id = self.row_id(device, "food_entries", row)
+        self.call(device, "DELETE", f"food-entries/{row_id}", None, partial(food_entries.delete, device, row_id))
+
+    @rule(number=DEVICES, query=PAGES, filters=ENTRY_FILTERS, conditional=st.booleans())
+    def list_entries(self, number, query, filters, conditional):
+        device, query = self.devices[number], query | filters
+        self.read(device, "food-entries", query, partial(food_entries.list_all, device, query), conditional=conditional)
+
+    @rule(number=DEVICES, first=DAYS, days=st.sampled_from([0, 1, 2, 365, 366, -1]), conditional=st.booleans())
+    def summarise_entries(self, number, first, days, conditional):
+        device, last = self.devices[number], str(date.fromisoformat(first) + timedelta(days=days))
+        query, respond = {"from": first, "to": last}, partial(food_entries.summarise, device, first, last)
+        self.read(device, "food-entries/summary", query, respond, conditional=conditional)
+
+    # --- reads of any table ------------------------------------------------------------------------
+
+    @rule(
+        number=DEVICES,
+        resource=st.sampled_from([("products", products), ("portions", portions), ("food_entries", food_entries)]),
+        row=ROWS,
+        conditional=st.booleans(),
+    )
+    def read_row(self, number, resource, row, conditional):
+        device, (table, module) = self.devices[number], resource
+        row_id = self.row_id(device, table, row)
+        path = f"{table.replace('_', '-')}/{row_id}"
+        self.read(device, path, {}, partial(module.read, device, row_id), conditional=conditional)
+
+    @rule(number=DEVICES, index=INDEXES)
+    def pull(self, number, index):
+        device = self.devices[number]
+        since = index % (device.revision + 1)
+        self.call(device, "GET", f"sync?last_pulled_at={since}", None, partial(sync.pull, device, since))
+
+    # --- always and at the end ---------------------------------------------------------------------
+
+    @invariant()
+    def each_product_has_one_default_portion(self):
+        for device in self.devices:
+            for product in device.rows("products"):
+                assert len(device.rows("portions", product_id=product["id"], is_default=True)) == 1
+
+    def teardown(self):
+        """List everything once more. Hypothesis also calls this after a failure, which it must not hide."""
+        for device in self.devices if not self.comparison.failed else ():
+            for limit in (1, 200):
+                query = {"limit": limit}
+                respond = partial(products.list_all, device, query)
+                self.read(device, "products", query, respond, conditional=False)
+                respond = partial(food_entries.list_all, device, query)
+                self.read(device, "food-entries", query, respond, conditional=False)

@@ -1,0 +1,84 @@
+"""Which values the API accepts. A check returns the form in which a value is stored, or raises ValueError."""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from datetime import date
+from decimal import ROUND_HALF_UP, Decimal
+
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]{6})?Z")
+MEAL_TYPES = ("breakfast", "lunch", "dinner", "snacks")
+
+
+def round_half_up(value) -> Decimal:
+    return Decimal(str(value)).quantize(Decimal("0.01"), ROUND_HALF_UP)
+
+
+def require(condition: bool) -> None:
+    if not condition:
+        raise ValueError
+
+
+def row_id(value) -> str:
+    require(isinstance(value, str) and UUID.fullmatch(value) is not None)
+    return value
+
+
+def name(value) -> str:
+    require(isinstance(value, str) and not re.search("[\0\ud800-\udfff]", value) and 1 <= len(value.strip()) <= 100)
+    return value.strip()
+
+
+def integer(least: int, most: int) -> Callable:
+    def check(value) -> int:
+        require(type(value) is int and least <= value <= most)
+        return value
+
+    return check
+
+
+def amount(least: str, most: int) -> Callable:
+    def check(value) -> Decimal:
+        require(type(value) in (int, float))
+        require(Decimal(least) <= round_half_up(value) <= most)
+        return round_half_up(value)
+
+    return check
+
+
+def boolean(value) -> bool:
+    require(isinstance(value, bool))
+    return value
+
+
+def day(value) -> str:
+    require(isinstance(value, str) and len(value) == 10)
+    return str(date.fromisoformat(value))
+
+
+def meal_type(value) -> str:
+    require(value in MEAL_TYPES)
+    return value
+
+
+def gtin(value) -> str:
+    require(isinstance(value, str) and re.fullmatch("[0-9]{8}|[0-9]{12,14}", value) is not None)
+    require(sum(int(digit) * (1, 3)[index % 2] for index, digit in enumerate(reversed(value))) % 10 == 0)
+    return value
+
+
+def nullable(check: Callable) -> Callable:
+    return lambda value: None if value is None else check(value)
+
+
+def to_json(value):
+    """Return a value as JSON has it: decimals are numbers."""
+    if isinstance(value, dict):
+        return {key: to_json(each) for key, each in value.items()}
+    return float(value) if isinstance(value, Decimal) else value
+
+
+def fold(text: str) -> str:
+    """Return a text without case and accents, by which names are searched and sorted."""
+    return "".join(each for each in unicodedata.normalize("NFD", text.casefold()) if not unicodedata.combining(each))
