@@ -29,7 +29,7 @@ import psycopg
 from benchmarks import scale
 from benchmarks.data import copied, vacuum
 from tests.e2e.abuse.attacks import Caller
-from tests.e2e.abuse.honest import PAUSE, Phone, Sample
+from tests.e2e.abuse.honest import PAUSE, HonestDevice, Sample
 from tests.e2e.abuse.preparation import ENTRIES, PORTIONS, PRODUCTS, Preparation
 from tests.harness.machine import description
 from tests.harness.processes import ROOT, Postgres, folder_of_owner, postgres
@@ -192,7 +192,7 @@ def measured(
 ) -> list[tuple[Phase, Phase]]:
     """Erase each device; return what was measured before and during that."""
     callers = [people.with_product(people.device()) for _ in range(PHONES)]
-    phones = [Phone(service.port, caller) for caller in callers]
+    phones = [HonestDevice(service.port, caller) for caller in callers]
     for phone in phones:
         phone.warm_up()
     ended = Event()
@@ -218,7 +218,7 @@ def measured(
     return rounds
 
 
-def live(phone: Phone, ended: Event) -> None:
+def live(phone: HonestDevice, ended: Event) -> None:
     day = phone.day()
     while not ended.wait(PAUSE):
         next(day)
@@ -228,13 +228,13 @@ def delete(service: Server, callers: dict[str, list[Caller]], phase: Phase) -> N
     """Request the erasure of devices whose tokens the workers know, and note how long each request took."""
     for kind, of_kind in callers.items():
         for caller in of_kind:
-            phone = Phone(service.port, caller)
+            phone = HonestDevice(service.port, caller)
             for _ in range(4):
                 phone.ask("GET", "/v1/devices/me", "200")
             if phone.ask("DELETE", "/v1/devices/me", "204").status != "204":
                 raise SystemExit(f"DELETE /v1/devices/me: {phone.samples[-1]}")
             phase.requests[kind].append(phone.samples[-1].seconds)
-            phone.connection.close()
+            phone.phone.close()
 
 
 def erase(service: Server, phase: Phase) -> None:
@@ -245,7 +245,7 @@ def erase(service: Server, phase: Phase) -> None:
 
 
 @contextmanager
-def phase(phones: list[Phone], url: str) -> Iterator[Phase]:
+def phase(phones: list[HonestDevice], url: str) -> Iterator[Phase]:
     """Measure inside of this block."""
     measured, starts = Phase(), [len(phone.samples) for phone in phones]
     if url:

@@ -17,7 +17,7 @@ from benchmarks.calls import CALLS, Call, every_token
 from benchmarks.run import median, requests_for
 from benchmarks.wrk import Load
 from tests.e2e.scaling.machines import Machines, machines, migrated
-from tests.e2e.scaling.phone import Phone, living
+from tests.e2e.scaling.writing_phone import WritingPhone, living
 from tests.harness.machine import database_processes, description
 from tests.harness.processes import Postgres, Process
 from tests.harness.servers import OURS_BIN, Server, our_environment, running, say
@@ -71,7 +71,7 @@ def held(started: Machines, server: Postgres, name: str, through: Process | None
         for number in range(COPIES):
             copy = started.copy(f"{name}-{number}", address, **environment(address, through))
             copies.callback(copy.stop)
-            phones += [lines.enter_context(Phone(copy.port)) for _ in range(THREADS)]
+            phones += [lines.enter_context(WritingPhone(copy.port)) for _ in range(THREADS)]
         with living(phones):
             time.sleep(BUSY)
             processes = database_processes(database)

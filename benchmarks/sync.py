@@ -10,14 +10,13 @@ import signal
 import statistics
 import sys
 import time
-import urllib.error
-import urllib.request
 from datetime import date, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 from tests.harness.machine import description
-from tests.harness.servers import Server, databases, migrate_ours, ours, running, say
+from tests.harness.phone import Phone
+from tests.harness.servers import databases, migrate_ours, ours, running, say
 
 RESULTS = Path(__file__).with_name("sync.md")
 DATABASE = "bench_sync"
@@ -25,23 +24,15 @@ PRODUCTS, PORTIONS, ENTRIES, NEW = 400, 800, 27_000, 1_500
 TIMES = 5
 
 
-class Phone:
-    def __init__(self, server: Server):
-        self.url, self.token = f"{server.url}/v1", ""
-        self.token = json.loads(self.asked("POST", "/auth/register", {"device_id": str(uuid4())})[0])["token"]
+class MeasuringPhone(Phone):
+    """A phone that returns the content of each response, and expects no error."""
 
     def asked(self, method: str, path: str, body=None, **headers) -> tuple[bytes, str]:
         """Return the answer's body and its ETag."""
-        headers |= {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
-        sent = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, sent, headers, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=600) as answer:
-                return answer.read(), answer.headers.get("ETag") or ""
-        except urllib.error.HTTPError as error:
-            if error.code != 304:
-                raise
-            return b"", ""
+        response = self.send(method, path, body, headers)
+        if response.status_code >= 400:
+            raise SystemExit(f"{method} {path}: {response}")
+        return response.content, response.headers.get("ETag") or ""
 
 
 def main() -> None:
@@ -50,7 +41,9 @@ def main() -> None:
         migrate_ours(DATABASE)
         server = ours(DATABASE)
         with running(server):
-            rows = measured(Phone(server))
+            phone = MeasuringPhone(server.port, timeout=600)
+            phone.register()
+            rows = measured(phone)
     RESULTS.write_text(page(rows))
     say("Written: benchmarks/sync.md")
 
@@ -73,15 +66,15 @@ def entry(product: dict, number: int) -> dict:
     return {"id": str(uuid4()), "product_id": product["id"], "date": str(day), "meal_type": "lunch", "grams": 70.5}
 
 
-def measured(phone: Phone) -> list[tuple]:
+def measured(phone: MeasuringPhone) -> list[tuple]:
     """Return for each measurement its name, seconds, and bytes, raw and compressed."""
     made = diary()
     first = made["products"]["created"][0]
-    rows = [timed("push five years", lambda: phone.asked("POST", "/sync?last_pulled_at=1", made), 1)]
-    rows.append(timed("first sync of five years", lambda: phone.asked("GET", "/sync")))
+    rows = [timed("push five years", lambda: phone.asked("POST", "/v1/sync?last_pulled_at=1", made), 1)]
+    rows.append(timed("first sync of five years", lambda: phone.asked("GET", "/v1/sync")))
     rows.append(timed("the same through REST, pages of 200", lambda: through_rest(phone)))
-    body, _ = phone.asked("GET", "/sync")
-    path = f"/sync?last_pulled_at={json.loads(body)['timestamp']}"
+    body, _ = phone.asked("GET", "/v1/sync")
+    path = f"/v1/sync?last_pulled_at={json.loads(body)['timestamp']}"
     rows.append(timed("pull with nothing new", lambda: phone.asked("GET", path)))
     _, etag = phone.asked("GET", path)
     rows.append(timed("the same with If-None-Match", lambda: phone.asked("GET", path, **{"If-None-Match": etag})))
@@ -90,15 +83,15 @@ def measured(phone: Phone) -> list[tuple]:
     singles = [entry(first, n) for n in range(NEW)]
     one_by_one = timed(
         "the same through REST, one by one",
-        lambda: (b"".join(phone.asked("POST", "/food-entries", one)[0] for one in singles), ""),
+        lambda: (b"".join(phone.asked("POST", "/v1/food-entries", one)[0] for one in singles), ""),
         1,
     )
     return [*rows, one_by_one]
 
 
-def through_rest(phone: Phone) -> tuple[bytes, str]:
-    pages = [f"/products?limit=200&offset={start}" for start in range(0, PRODUCTS, 200)]
-    pages += [f"/food-entries?limit=200&offset={start}" for start in range(0, ENTRIES, 200)]
+def through_rest(phone: MeasuringPhone) -> tuple[bytes, str]:
+    pages = [f"/v1/products?limit=200&offset={start}" for start in range(0, PRODUCTS, 200)]
+    pages += [f"/v1/food-entries?limit=200&offset={start}" for start in range(0, ENTRIES, 200)]
     return b"".join(phone.asked("GET", page)[0] for page in pages), ""
 
 

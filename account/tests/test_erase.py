@@ -246,10 +246,10 @@ class TestTheFiles:
         with served(url, tmp_path / "log", ERASURE_LEDGER=str(tmp_path / "ledger.txt")) as service:
             device_id = service.register()
             for _ in range(300):
-                assert service.ask("POST", "/v1/products", {"name": "Insulin shake", "kcal_100g": 1})[0] == 201
-            assert service.ask("DELETE", "/v1/devices/me")[0] == 204
+                assert service.phone.post("/v1/products", {"name": "Insulin shake", "kcal_100g": 1}).status_code == 201
+            assert service.phone.send("DELETE", "/v1/devices/me").status_code == 204
             empty_id = service.register()
-            assert service.ask("DELETE", "/v1/devices/me")[0] == 204
+            assert service.phone.send("DELETE", "/v1/devices/me").status_code == 204
             before = contents(tmp_path)
 
             manage({**our_environment(""), "DATABASE_URL": url}, "erase")

@@ -259,7 +259,7 @@ def service(live_url, tmp_path_factory):
 
 def raw(service, sent: bytes, *, hang_up: bool = False) -> list[int]:
     """Send bytes as they are; return the statuses of what comes back till the server hangs up."""
-    head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {service.token}\r\nContent-Type: application/json\r\n"
+    head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {service.phone.token}\r\nContent-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", service.server.port), timeout=20) as client:
         client.sendall(sent.replace(b"HEAD\r\n", head.encode()))
         if hang_up:
@@ -314,14 +314,14 @@ class TestOnTheWire:
 
         assert time.monotonic() - began < SOON
         assert all(400 <= status < 500 or status in (501, 505) for status in statuses), statuses
-        assert service.ask("GET", "/v1/products")[:2] == (200, [])
+        assert service.phone.get("/v1/products").json() == []
 
     @pytest.mark.parametrize("row", [ROW % b"1", b"{}"])
     def test_a_push_that_breaks_off_stores_nothing(self, service, row):
         head = b"POST /v1/sync?last_pulled_at=1 HTTP/1.1\r\nHEAD\r\nConnection: close\r\n"
 
         assert raw(service, head + b"Content-Length: 9000\r\n\r\n" + row, hang_up=True) == [400]
-        assert service.ask("GET", "/v1/products")[:2] == (200, [])
+        assert service.phone.get("/v1/products").json() == []
 
     @pytest.mark.parametrize(
         "sent",
@@ -337,7 +337,7 @@ class TestOnTheWire:
         statuses = raw(service, sent, hang_up=True)
 
         assert statuses in ([], [400])
-        assert service.ask("GET", "/v1/products")[:2] == (200, [])
+        assert service.phone.get("/v1/products").json() == []
 
     def test_one_body_is_not_taken_for_two_requests(self, service):
         hidden = b"DELETE /v1/devices/me HTTP/1.1\r\nHEAD\r\n\r\n"
@@ -346,7 +346,7 @@ class TestOnTheWire:
         statuses = raw(service, b"GET /v1/nothing HTTP/1.1\r\nHEAD\r\nConnection: close\r\n" + length + hidden)
 
         assert statuses in ([404], [400])
-        assert service.ask("GET", "/v1/devices/me")[0] == 200
+        assert service.phone.get("/v1/devices/me").status_code == 200
 
     def test_a_large_body_to_a_stranger_is_read_and_refused(self, service):
         client = http.client.HTTPConnection("127.0.0.1", service.server.port, timeout=20)

@@ -1,6 +1,5 @@
 """Processes that are told to stop, or are killed, and clients that never finish what they send."""
 
-import http.client
 import os
 import signal
 import socket
@@ -14,8 +13,10 @@ import psycopg
 import pytest
 from django.db import connection
 
+from tests.harness.phone import NoResponse
 from tests.harness.processes import until
 from tests.harness.service import served
+from tests.harness.sync import pulled
 
 BREAD = {"name": "Rye bread", "kcal_100g": 259}
 
@@ -65,7 +66,7 @@ def pushed(count: int) -> dict:
 
 
 def stored(service) -> dict[str, int]:
-    changes = service.ask("GET", "/v1/sync")[1]["changes"]
+    changes = pulled(service.phone)["changes"]
     return {table: len(changes[table]["updated"]) for table in ("products", "portions")}
 
 
@@ -74,7 +75,7 @@ class TestATermination:
     def test_finishes_what_is_under_way(self, ending, live_url, times):
         with ThreadPoolExecutor(4) as pool:
             with no_writes(live_url):
-                answers = [pool.submit(ending.ask, "POST", "/v1/products", BREAD) for _ in range(2)]
+                answers = [pool.submit(ending.phone.post, "/v1/products", BREAD) for _ in range(2)]
                 time.sleep(1)
                 for _ in range(times):
                     ending.process.send_signal(signal.SIGTERM)
@@ -82,7 +83,7 @@ class TestATermination:
                 assert not any(answer.done() for answer in answers)
                 assert ending.process.poll() is None
 
-            assert [answer.result()[0] for answer in answers] == [201, 201]
+            assert [answer.result().status_code for answer in answers] == [201, 201]
         assert ending.process.wait(10) == 0
         assert {line["logger"] for line in ending.lines()} == {"gunicorn.error", "countonme.requests"}
 
@@ -91,15 +92,15 @@ class TestATermination:
 
         with ThreadPoolExecutor(1) as pool:
             with no_writes(live_url):
-                answer = pool.submit(service.ask, "POST", "/v1/products", BREAD)
+                answer = pool.submit(service.phone.post, "/v1/products", BREAD)
                 time.sleep(1)
                 for worker in workers:
                     os.kill(worker, signal.SIGTERM)
                 time.sleep(0.5)
 
-            assert answer.result()[0] == 201
+            assert answer.result().status_code == 201
         service.wait_for_others(workers)
-        assert service.ask("GET", "/v1/products")[0] == 200
+        assert service.phone.get("/v1/products").status_code == 200
 
 
 class TestAKill:
@@ -108,16 +109,16 @@ class TestAKill:
         body = pushed(3_000)
 
         with ThreadPoolExecutor(1) as pool:
-            answer = pool.submit(service.ask, "POST", "/v1/sync?last_pulled_at=1", body)
+            answer = pool.submit(service.phone.post, "/v1/sync?last_pulled_at=1", body)
             time.sleep(after)
             for worker in service.workers():
                 os.kill(worker, signal.SIGKILL)
-            with suppress(OSError, http.client.HTTPException):
+            with suppress(NoResponse):
                 answer.result()
 
-        until(lambda: service.ask("GET", "/readyz")[0] == 200, "nobody serves")
+        until(lambda: service.phone.get("/readyz").status_code == 200, "nobody serves")
         assert stored(service) in ({"products": 0, "portions": 0}, {"products": 3_000, "portions": 3_000})
-        assert service.ask("POST", "/v1/sync?last_pulled_at=1", body)[0] == 200
+        assert service.phone.post("/v1/sync?last_pulled_at=1", body).status_code == 200
         assert stored(service) == {"products": 3_000, "portions": 3_000}
 
     @pytest.mark.postgres
@@ -127,17 +128,17 @@ class TestAKill:
         body["food_entries"] = {"created": [entry | {"grams": 1, "meal_type": "lunch"}]}
         with psycopg.connect(live_url) as other, ThreadPoolExecutor(1) as pool:
             other.execute("LOCK TABLE food_entries IN EXCLUSIVE MODE")
-            answer = pool.submit(service.ask, "POST", "/v1/sync?last_pulled_at=1", body)
+            answer = pool.submit(service.phone.post, "/v1/sync?last_pulled_at=1", body)
             until(lambda: waits_to_insert_entries(live_url), "nothing waits")
             for worker in service.workers():
                 os.kill(worker, signal.SIGKILL)
-            with pytest.raises((OSError, http.client.HTTPException)):
+            with pytest.raises(NoResponse):
                 answer.result()
 
-        until(lambda: service.ask("GET", "/readyz")[0] == 200, "nobody serves")
+        until(lambda: service.phone.get("/readyz").status_code == 200, "nobody serves")
         until(lambda: not waits_to_insert_entries(live_url), "it waits for ever")
         assert stored(service) == {"products": 0, "portions": 0}
-        assert service.ask("POST", "/v1/sync?last_pulled_at=1", body)[0] == 200
+        assert service.phone.post("/v1/sync?last_pulled_at=1", body).status_code == 200
 
 
 def waits_to_insert_entries(live_url) -> bool:
@@ -177,16 +178,16 @@ class TestAClientThatNeverFinishes:
     )
     def test_is_hung_up_on_and_has_stored_nothing(self, service, sent):
         with ThreadPoolExecutor(6) as pool:
-            answers = list(pool.map(lambda _: answer_to(service, sent.format(service.token)), range(6)))
+            answers = list(pool.map(lambda _: answer_to(service, sent.format(service.phone.token)), range(6)))
 
         assert all(answer == b"" or answer.startswith(b"HTTP/1.1 400 ") for answer, _ in answers)
         assert max(seconds for _, seconds in answers) < 10
-        assert service.ask("GET", "/v1/products")[:2] == (200, [])
+        assert service.phone.get("/v1/products").json() == []
 
     def test_keeps_nobody_waiting_before_it_has_sent_anything(self, service):
         clients = [socket.create_connection(("127.0.0.1", service.server.port)) for _ in range(4)]
         time.sleep(6)  # a thread has waited 5 seconds for each and gone on
 
-        assert all(service.timed("GET", "/healthz")[1] < 2 for _ in range(5))
+        assert all(service.phone.get("/healthz").seconds < 2 for _ in range(5))
         for client in clients:
             client.close()

@@ -4,21 +4,19 @@ Nothing here is the service's code: the files are read, the values multiplied, r
 """
 
 import csv
-import json
 import random
 import re
 import sys
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
-from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 
+from tests.harness.phone import Phone, Response
 from tests.harness.service import served
 
 SR28 = Path(__file__).parent / "usda_sr28"
@@ -129,54 +127,35 @@ def phone(live_url, tmp_path):
     log = tmp_path / "log"
     try:
         with served(live_url, log) as service:
-            yield Phone(service.server.port)
+            yield DiaryPhone(service.server.port)
     finally:
         sys.stdout.write(log.read_text(errors="replace"))
 
 
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    link: str | None
-    body: dict | list
+class DiaryPhone(Phone):
+    """A phone that reads amounts as decimals. Each request may get another worker."""
 
+    def created(self, path: str, body):
+        response = self.post(path, body)
+        assert response.status_code == 201, (body, response)
+        return content_of(response)
 
-class Phone:
-    """A client of plain HTTP. Each request has a connection of its own, so that both workers get their share."""
+    def read(self, path: str):
+        response = self.get(path)
+        assert response.status_code == 200, response
+        return content_of(response)
 
-    def __init__(self, port: int):
-        self.port = port
-        self.headers = {"Content-Type": "application/json"}
-
-    def register(self) -> None:
-        answer = self.post("/v1/auth/register", {"device_id": str(uuid4())})
-        assert answer.status == 200, answer
-        self.headers["Authorization"] = f"Bearer {answer.body['token']}"
-
-    def get(self, url: str) -> Answer:
-        return self.send("GET", url)
-
-    def post(self, url: str, body) -> Answer:
-        return self.send("POST", url, json.dumps(body, default=float))
-
-    def created(self, url: str, body):
-        answer = self.post(url, body)
-        assert answer.status == 201, (body, answer)
-        return answer.body
-
-    def walk(self, url: str):
+    def walk(self, path: str):
         """Yield every row of a list, page after page, as its `Link` headers lead."""
-        while url:
-            answer = self.get(url)
-            assert answer.status == 200, answer
-            yield from answer.body
-            url = next_page(answer.link)
+        while path:
+            response = self.get(path)
+            assert response.status_code == 200, response
+            yield from content_of(response)
+            path = next_page(response.headers["Link"])
 
-    def send(self, method: str, url: str, body: str | None = None) -> Answer:
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
-            connection.request(method, url, body, self.headers)
-            response = connection.getresponse()
-            return Answer(response.status, response.headers["Link"], json.loads(response.read(), parse_float=Decimal))
+
+def content_of(response: Response):
+    return response.json(parse_float=Decimal)
 
 
 def next_page(link: str | None) -> str | None:
@@ -197,7 +176,7 @@ class Kept:
     portion_ids: dict[Portion, str]
 
 
-def keep(phone: Phone, food: Food) -> Kept:
+def keep(phone: DiaryPhone, food: Food) -> Kept:
     values = {f"{nutrient}_100g": value for nutrient, value in food.per_100g.items()}
     values["kcal_100g"] = int(values["kcal_100g"])
     product_id = phone.created("/v1/products", {"name": food.name, **values})["id"]
@@ -213,29 +192,31 @@ def as_sent(eaten: Eaten, kept: Kept) -> dict:
     return entry | {"grams": eaten.amount}
 
 
-def log_one_by_one(phone: Phone, entries: list[dict]) -> None:
+def log_one_by_one(phone: DiaryPhone, entries: list[dict]) -> None:
     for entry in entries:
         phone.created("/v1/food-entries", entry)
 
 
-def log_in_one_batch(phone: Phone, entries: list[dict]) -> None:
+def log_in_one_batch(phone: DiaryPhone, entries: list[dict]) -> None:
     phone.created("/v1/food-entries", entries)
 
 
-def log_each_twice(phone: Phone, entries: list[dict]) -> None:
+def log_each_twice(phone: DiaryPhone, entries: list[dict]) -> None:
     """Log as after answers that got lost: every request is made again."""
     for entry in with_ids(entries):
         stored = phone.created("/v1/food-entries", entry)
-        assert phone.post("/v1/food-entries", entry) == Answer(200, None, stored)
+        again = phone.post("/v1/food-entries", entry)
+        assert (again.status_code, content_of(again)) == (200, stored)
 
 
-def log_in_batches_that_overlap(phone: Phone, entries: list[dict]) -> None:
+def log_in_batches_that_overlap(phone: DiaryPhone, entries: list[dict]) -> None:
     """Log some, then all, then all again: only what is new is stored."""
     entries = with_ids(entries)
     some = phone.created("/v1/food-entries", entries[:4])
     every = phone.created("/v1/food-entries", entries)
     assert every[:4] == some
-    assert phone.post("/v1/food-entries", entries) == Answer(200, None, every)
+    again = phone.post("/v1/food-entries", entries)
+    assert (again.status_code, content_of(again)) == (200, every)
 
 
 def with_ids(entries: list[dict]) -> list[dict]:
@@ -262,7 +243,6 @@ def test_a_month_of_real_food_adds_up_to_what_usda_says(phone):
     assert len(foods) == 200
     products = list(phone.walk("/v1/products?limit=30"))
     assert [product["name"] for product in products] == sorted((food.name for food in foods), key=str.casefold)
-    summary = phone.get(f"/v1/food-entries/summary?from={DAYS[0]}&to={DAYS[-1]}")
-    assert summary.status == 200
-    for shown, day in zip(summary.body, DAYS, strict=True):
+    summary = phone.read(f"/v1/food-entries/summary?from={DAYS[0]}&to={DAYS[-1]}")
+    for shown, day in zip(summary, DAYS, strict=True):
         assert shown == summary_of(day, by_day[day])

@@ -10,13 +10,15 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psycopg
+
+from tests.harness.phone import Phone
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60  # seconds for a process to answer
@@ -103,9 +105,7 @@ class Process:
 
     def status(self, path: str) -> int:
         """Return the status of the answer to a GET."""
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)) as connection:
-            connection.request("GET", path)
-            return connection.getresponse().status
+        return Phone(self.port, timeout=PATIENCE).get(path).status_code
 
     def has_ended(self) -> bool:
         return self.process is None or self.process.poll() is not None

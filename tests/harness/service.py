@@ -1,19 +1,18 @@
 """The service as `make run` serves it: gunicorn, its workers, and a database of its own."""
 
-import http.client
 import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
-from uuid import uuid4
 
 import psycopg
 from django.db import connection
 
 from countonme.serving.sizing import threads_for, workers_for
 from tests.harness.machine import workers_of
+from tests.harness.phone import Phone
 from tests.harness.processes import free_port, until
 from tests.harness.servers import Server, migrate, ours
 
@@ -22,7 +21,7 @@ class Service:
     """A running service, and a phone that calls it."""
 
     def __init__(self, server: Server):
-        self.server, self.process, self.token = server, server.process, ""
+        self.server, self.process, self.phone = server, server.process, Phone(server.port)
 
     def workers(self) -> set[int]:
         return set(workers_of(self.process.pid))
@@ -36,35 +35,11 @@ class Service:
         """Return the log, which is JSON."""
         return [json.loads(line) for line in self.server.log.read_text().splitlines()]
 
-    def ask(self, method: str, path: str, body=None, timeout: float = 30):
-        """Return the answer's status, its body and its headers."""
-        client = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=timeout)
-        headers = {"Content-Type": "application/json"} | self.authorization
-        try:
-            client.request(method, path, None if body is None else json.dumps(body), headers)
-            answer = client.getresponse()
-            text = answer.read().decode()
-            is_json = answer.headers.get_content_type() == "application/json"
-            return answer.status, json.loads(text) if is_json else text, answer.headers
-        finally:
-            client.close()
-
-    def timed(self, *request) -> tuple[int, float]:
-        """Return the answer's status and how long it took."""
-        began = time.monotonic()
-        status, _, _ = self.ask(*request)
-        return status, time.monotonic() - began
-
-    @property
-    def authorization(self) -> dict:
-        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
-
     def register(self) -> str:
-        """Become a new phone; return its id."""
-        self.token = ""
-        device_id = str(uuid4())
-        self.token = self.ask("POST", "/v1/auth/register", {"device_id": device_id})[1]["token"]
-        return device_id
+        """Call the service with a new phone from now on; return the phone's id."""
+        self.phone = Phone(self.server.port)
+        self.phone.register()
+        return self.phone.device_id
 
 
 @contextmanager

@@ -342,12 +342,12 @@ class TestBackupOfPostgreSQL:
             bread = product(name=food, barcode="4006040055556")
             rows = {"products": [bread], "portions": [portion(bread)], "food_entries": [entry(bread)]}
             pushed = {table: {"created": created, "updated": [], "deleted": []} for table, created in rows.items()}
-            assert service.ask("POST", "/v1/sync", pushed)[0] == 200
-            assert service.ask("POST", "/v1/products", product(barcode=bread["barcode"]))[0] == 409
-            assert service.ask("GET", "/v1/products?search=Insulin%20shake")[0] == 200
+            assert service.phone.post("/v1/sync", pushed).status_code == 200
+            assert service.phone.post("/v1/products", product(barcode=bread["barcode"])).status_code == 409
+            assert service.phone.get("/v1/products?search=Insulin%20shake").status_code == 200
             assert traces(back_up(first)) == [device_id, food.lower()]
 
-            assert service.ask("DELETE", "/v1/devices/me")[0] == 204
+            assert service.phone.send("DELETE", "/v1/devices/me").status_code == 204
             manage(here, "erase")
 
             assert traces(back_up(second)) == []
@@ -949,7 +949,7 @@ class TestNginx:
             finally:
                 nginx.terminate()
                 nginx.wait(10)
-            assert service.ask("GET", "/metrics")[0] == 401
+            assert service.phone.get("/metrics").status_code == 401
         written = "".join(file.read_text() for file in tmp_path.glob("*.log"))
         assert "dumplings" not in written + service.server.log.read_text()
 

@@ -286,13 +286,13 @@ class TestWorkers:
         with served(live_url, tmp_path / "log", METRICS_TOKEN=TOKEN) as service, ThreadPoolExecutor(6) as pool:
 
             def healthy() -> float:
-                return sample(service.ask("GET", "/metrics")[1], **requests("/healthz", 200))
+                return sample(service.phone.get("/metrics").content.decode(), **requests("/healthz", 200))
 
             def ask_60_times() -> None:
-                list(pool.map(lambda _: service.ask("GET", "/healthz"), range(60)))
+                list(pool.map(lambda _: service.phone.get("/healthz"), range(60)))
 
-            assert service.ask("GET", "/metrics")[0] == 401
-            service.token = TOKEN
+            assert service.phone.get("/metrics").status_code == 401
+            service.phone.token = TOKEN
             before, asked = healthy(), 0
             for how in (signal.SIGTERM, signal.SIGKILL):
                 ask_60_times()

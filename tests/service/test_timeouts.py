@@ -1,6 +1,5 @@
 """A database that goes away, as a running service meets it, and comes back."""
 
-import json
 import os
 import signal
 import sqlite3
@@ -8,9 +7,8 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from copy import deepcopy
-from http.client import HTTPConnection, HTTPException
 from uuid import uuid4
 
 import psycopg
@@ -20,9 +18,10 @@ from django.db import OperationalError, ProgrammingError, connection, connection
 from countonme.api.errors import TooSlow
 from countonme.db.postgresql import ask_whether_it_is_there, at_length, base, give_up_after
 from devices.models import Device
+from tests.harness.phone import NoResponse, Phone, Response
 from tests.harness.processes import ROOT, until
 from tests.harness.relay import Relay
-from tests.harness.service import Service, served, url_of
+from tests.harness.service import served, url_of
 
 SOON = 2.5  # seconds: the two of the contract, and a busy machine
 BREAD = {"name": "Rye bread", "kcal_100g": 259}
@@ -71,8 +70,12 @@ def is_served_again(service) -> bool:
 def all_at_once(service, *request) -> tuple[set[int], float]:
     """Ask three times as often as there are threads, at once; return the statuses, and how long the last one took."""
     with ThreadPoolExecutor(3 * THREADS) as pool:
-        answers = list(pool.map(lambda _: service.timed(*request), range(3 * THREADS)))
-    return {status for status, _ in answers}, max(seconds for _, seconds in answers)
+        responses = list(pool.map(lambda _: service.phone.send(*request), range(3 * THREADS)))
+    return {response.status_code for response in responses}, max(response.seconds for response in responses)
+
+
+def refusal(response: Response) -> tuple[int, str, str]:
+    return response.status_code, response.json()["detail"], response.headers["Retry-After"]
 
 
 @pytest.mark.postgres
@@ -84,9 +87,8 @@ class TestADatabaseThatIsAway:
             for _ in range(times):
                 statuses, seconds = all_at_once(connected, "GET", "/v1/products")
                 assert (statuses, seconds < SOON) == ({503}, True)
-            status, body, headers = connected.ask("GET", "/readyz")
-            assert (status, body, headers["Retry-After"]) == (503, {"detail": "The database cannot be reached"}, "5")
-            assert connected.ask("GET", "/healthz")[0] == 200
+            assert refusal(connected.phone.get("/readyz")) == (503, "The database cannot be reached", "5")
+            assert connected.phone.get("/healthz").status_code == 200
         finally:
             relay.flowing.set()
 
@@ -105,13 +107,13 @@ class TestADatabaseThatIsAway:
     def test_is_told_soon_whatever_is_asked(self, connected, relay, method, path, body):
         relay.flowing.clear()
         try:
-            status, _, headers = connected.ask(method, path, body)
+            response = connected.phone.send(method, path, body)
             statuses, seconds = all_at_once(connected, method, path, body)
         finally:
             relay.flowing.set()
 
         if path != "/admin/login/":  # which has no need of it
-            assert (status, statuses, headers["Retry-After"]) == (503, {503}, "5")
+            assert (response.status_code, statuses, response.headers["Retry-After"]) == (503, {503}, "5")
         assert seconds < SOON
 
     def test_is_not_noticed_where_it_started_anew_meanwhile(self, connected, relay):
@@ -122,12 +124,12 @@ class TestADatabaseThatIsAway:
     def test_is_told_at_once_where_nobody_listens_and_served_from_as_soon_as_it_is_there(self, connected, relay):
         relay.close()
         try:
-            status, body, headers = connected.ask("POST", "/v1/products", BREAD)
+            response = connected.phone.post("/v1/products", BREAD)
             statuses, seconds = all_at_once(connected, "GET", "/v1/products")
         finally:
             relay.open(relay.port)
 
-        assert (status, body, headers["Retry-After"]) == (503, {"detail": "Service unavailable"}, "5")
+        assert refusal(response) == (503, "Service unavailable", "5")
         assert (statuses, seconds < 1) == ({503}, True)
         assert all_at_once(connected, "GET", "/v1/products")[0] == {200}
 
@@ -162,13 +164,15 @@ class TestALockThatSomebodyElseHolds:
         device_id = alone.register()
 
         with lock_of_another_process(live_url, device_id):
-            pushed, pushing = alone.timed("POST", "/v1/sync?last_pulled_at=1", {"products": {"deleted": []}})
-            posted, posting = alone.timed("POST", "/v1/products", BREAD)
-            assert alone.ask("GET", "/v1/products")[:2] == (200, [])
+            refused = [
+                alone.phone.post("/v1/sync?last_pulled_at=1", {"products": {"deleted": []}}),
+                alone.phone.post("/v1/products", BREAD),
+            ]
+            assert alone.phone.get("/v1/products").json() == []
 
-        assert (pushed, pushing < SOON, posted, posting < SOON) == (503, True, 503, True)
-        assert alone.ask("POST", "/v1/products", BREAD)[0] == 201
-        assert [row["name"] for row in alone.ask("GET", "/v1/products")[1]] == ["Rye bread"]
+        assert [(response.status_code, response.seconds < SOON) for response in refused] == [(503, True)] * 2
+        assert alone.phone.post("/v1/products", BREAD).status_code == 201
+        assert [row["name"] for row in alone.phone.get("/v1/products").json()] == ["Rye bread"]
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="is about SQLite's one lock")
@@ -185,15 +189,10 @@ class TestWritersOnSQLite:
     def write_until(self, service, end: float) -> list[int]:
         """Store products over one connection, as a phone does, and return the statuses."""
         statuses = []
-        client = HTTPConnection("127.0.0.1", service.server.port, timeout=30)
-        with closing(client):
+        with Phone(service.server.port, token=service.phone.token, keeps_connection=True) as phone:
             while time.monotonic() < end:
-                headers = {"Content-Type": "application/json", **service.authorization}
-                body = json.dumps({"name": f"Food {uuid4()}", "kcal_100g": 250})
-                client.request("POST", "/v1/products", body, headers)
-                answer = client.getresponse()
-                answer.read()
-                statuses.append(answer.status)
+                body = {"name": f"Food {uuid4()}", "kcal_100g": 250}
+                statuses.append(phone.post("/v1/products", body).status_code)
         return statuses
 
     def test_get_a_fair_share_each_and_no_503(self, service):
@@ -209,14 +208,14 @@ class TestWritersOnSQLite:
         with ThreadPoolExecutor(self.WRITERS) as pool:
             with lock_of_another_process(live_url, None):
                 writing = [
-                    pool.submit(service.ask, "POST", "/v1/products", BREAD | {"name": f"Bread {n}"}) for n in range(16)
+                    pool.submit(service.phone.post, "/v1/products", BREAD | {"name": f"Bread {n}"}) for n in range(16)
                 ]
                 time.sleep(1)
-                reads = [service.timed("GET", "/v1/products") for _ in range(5)]
+                reads = [service.phone.get("/v1/products") for _ in range(5)]
                 assert not any(answer.done() for answer in writing)
 
-            assert {answer.result()[0] for answer in writing} == {201}
-        assert [(status, seconds < 0.5) for status, seconds in reads] == [(200, True)] * 5
+            assert {answer.result().status_code for answer in writing} == {201}
+        assert [(read.status_code, read.seconds < 0.5) for read in reads] == [(200, True)] * 5
 
 
 @pytest.mark.postgres
@@ -251,34 +250,31 @@ class TestASlowStatement:
     @pytest.fixture
     def slow_ones(self, one):
         """Two devices that keep a thread busy each. Statements of the same device would wait for each other."""
-        devices = [Service(one.server) for _ in range(2)]
-        for device in devices:
-            device.register()
-        return devices
+        phones = [Phone(one.server.port) for _ in range(2)]
+        for phone in phones:
+            phone.register()
+        return phones
 
     @pytest.mark.parametrize("one", ["", "transaction"], ids=["direct", "pooled"], indirect=True)
     def test_fails_alone(self, one, slow_ones, slow_url):
         before = backends(slow_url).keys()
         with ThreadPoolExecutor(len(slow_ones)) as pool:
-            slow = [pool.submit(device.ask, "POST", "/v1/products", self.SLOW) for device in 3 * slow_ones]
+            slow = [pool.submit(phone.post, "/v1/products", self.SLOW) for phone in 3 * slow_ones]
             statuses = []
             while not all(answer.done() for answer in slow):
-                statuses.append(one.ask("GET", "/v1/products")[0])
-                statuses.append(one.ask("POST", "/v1/products", BREAD)[0])
+                statuses.append(one.phone.get("/v1/products").status_code)
+                statuses.append(one.phone.post("/v1/products", BREAD).status_code)
                 time.sleep(0.02)
 
         assert len(statuses) > 10
         assert set(statuses) == {200, 201}
-        answers = [answer.result() for answer in slow]
-        assert {(status, body["detail"], headers["Retry-After"]) for status, body, headers in answers} == {
-            (503, TooSlow.default_detail, "5")
-        }
+        assert {refusal(answer.result()) for answer in slow} == {(503, TooSlow.default_detail, "5")}
         assert backends(slow_url).keys() == before
         assert not is_running(slow_url)
-        assert slow_ones[0].ask("GET", "/v1/products")[:2] == (200, [])
+        assert slow_ones[0].get("/v1/products").json() == []
 
     def test_is_logged_as_slow_and_not_as_an_outage(self, one):
-        assert one.ask("POST", "/v1/products", self.SLOW)[0] == 503
+        assert one.phone.post("/v1/products", self.SLOW).status_code == 503
 
         lines = one.lines()
         ours = [(line["level"], line["message"]) for line in lines if line["logger"] == "countonme.api.errors"]
@@ -288,12 +284,12 @@ class TestASlowStatement:
     def test_ends_soon_after_its_worker_has_died(self, one, slow_url):
         body = {"products": {"created": [{"id": str(uuid4()), **self.SLOW}]}}
         with ThreadPoolExecutor(1) as pool:
-            pushed = pool.submit(one.ask, "POST", "/v1/sync?last_pulled_at=1", body)
+            pushed = pool.submit(one.phone.post, "/v1/sync?last_pulled_at=1", body)
             until(lambda: is_running(slow_url), "it does not run", patience=SOON)
             time.sleep(1)  # until it has been running for a while
             for worker in one.workers():
                 os.kill(worker, signal.SIGKILL)
-            assert isinstance(pushed.exception(), OSError | HTTPException)
+            assert isinstance(pushed.exception(), NoResponse)
 
         until(lambda: not is_running(slow_url), "it still runs", patience=SOON)
 

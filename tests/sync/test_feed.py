@@ -219,15 +219,12 @@ def test_a_pull_and_a_writer_on_sqlite_do_not_wait_for_each_other(live_url, tmp_
         closing(sqlite3.connect(live_url.removeprefix("sqlite:///"), isolation_level=None)) as writer,
     ):
         service.register()
-        assert service.ask("POST", "/v1/products", product())[0] == 201
+        assert service.phone.post("/v1/products", product()).status_code == 201
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("UPDATE products SET name = 'Not yet'")
 
-        status, answer, _ = service.ask("GET", "/v1/sync")
+        answer = pulled(service.phone)
         writer.execute("COMMIT")
 
-        assert status == 200
         assert answer["changes"]["products"]["updated"][0]["name"] == product()["name"]
-        assert (
-            service.ask("GET", "/v1/sync?last_pulled_at=1")[1]["changes"]["products"]["updated"][0]["name"] == "Not yet"
-        )
+        assert pulled(service.phone, since=1)["changes"]["products"]["updated"][0]["name"] == "Not yet"

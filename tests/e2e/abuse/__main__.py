@@ -21,7 +21,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from tests.e2e.abuse.attacks import ATTACKS, BY_NAME, CONNECTIONS, SHARED_ADDRESS
-from tests.e2e.abuse.honest import Newcomers, Phone
+from tests.e2e.abuse.honest import HonestDevice, Newcomers
 from tests.e2e.abuse.hostile import hostile
 from tests.e2e.abuse.preparation import Preparation, World
 from tests.e2e.abuse.report import Row, exit_code, failed, table
@@ -82,9 +82,9 @@ def measured(phase: str, seconds: float, service: Server, database: Postgres, wo
     callers = [replace(each, address=SHARED_ADDRESS) if shared else each for each in world.honest]
     with hostile(attacks, world.hostile) as attackers, running(service), memory_of(service) as memory:
         until(lambda: service.status("/readyz") == 200, "the service is not ready")
-        honest = [Phone(service.port, caller) for caller in callers]
-        for phone in honest:
-            phone.warm_up()
+        honest = [HonestDevice(service.port, caller) for caller in callers]
+        for device in honest:
+            device.warm_up()
         if shared:
             honest.append(Newcomers(service.port, world.newcomers))
         if attackers:

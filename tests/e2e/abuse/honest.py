@@ -1,13 +1,12 @@
 """The honest devices: phones that call the service a few times a second, one request at a time."""
 
-import http.client
-import json
 import time
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import uuid4
 
 from tests.e2e.abuse.attacks import Caller
+from tests.harness.phone import NoResponse, Phone, Response
 
 PAUSE = 0.2  # seconds between two requests: five a second, 300 a minute
 WARM_UP = 40  # requests before the attack begins
@@ -29,12 +28,12 @@ class Answer:
     etag: str = ""
 
 
-class Phone:
-    """An honest device, with a connection that it keeps."""
+class HonestDevice:
+    """A phone that keeps its connection, and measures each request."""
 
     def __init__(self, port: int, caller: Caller):
-        self.caller, self.since, self.logged = caller, caller.revision, ""
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        self.caller, self.since = caller, caller.revision
+        self.phone = phone_of(caller, port, keeps_connection=True, timeout=PATIENCE)
         self.samples: list[Sample] = []
 
     def run(self, until: float) -> list[Sample]:
@@ -43,7 +42,7 @@ class Phone:
         while time.monotonic() < until:
             next(day)
             time.sleep(PAUSE)
-        self.connection.close()
+        self.phone.close()
         return self.samples
 
     def warm_up(self) -> None:
@@ -98,36 +97,28 @@ class Phone:
 
     def answer(self, method: str, path: str, body, headers: dict) -> Answer:
         """Send a request. If a connection that was kept proves to be closed, send it once more, as all clients do."""
-        was_kept = self.connection.sock is not None
+        was_kept = self.phone.is_connected
         try:
             try:
-                return self.exchange(method, path, body, headers)
-            except TimeoutError:
-                raise
-            except (OSError, http.client.HTTPException):
-                self.connection.close()
-                if not was_kept:
+                return answer_of(self.phone.send(method, path, body, headers))
+            except NoResponse as failure:
+                if failure.timed_out or not was_kept:
                     raise
-                answer = self.exchange(method, path, body, headers)
+                answer = answer_of(self.phone.send(method, path, body, headers))
                 # The first try may have stored the row.
                 return Answer("201", answer.body) if method == "POST" and answer.status == "200" else answer
-        except TimeoutError:
-            self.connection.close()
-            return Answer(TIMEOUT)
-        except (OSError, http.client.HTTPException):
-            self.connection.close()
-            return Answer(CLOSED)
+        except NoResponse as failure:
+            return Answer(TIMEOUT if failure.timed_out else CLOSED)
 
-    def exchange(self, method: str, path: str, body, headers: dict) -> Answer:
-        headers = headers | {"X-Forwarded-For": self.caller.address, "Authorization": f"Bearer {self.caller.token}"}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        self.connection.request(method, path, None if body is None else json.dumps(body), headers)
-        response = self.connection.getresponse()
-        content = response.read()
-        is_json = response.headers.get_content_type() == "application/json"
-        body = json.loads(content) if content and is_json else None
-        return Answer(str(response.status), body, response.headers.get("ETag") or "")
+
+def answer_of(response: Response) -> Answer:
+    is_json = response.content and response.headers.get_content_type() == "application/json"
+    return Answer(str(response.status_code), response.json() if is_json else None, response.headers.get("ETag") or "")
+
+
+def phone_of(caller: Caller, port: int, **options) -> Phone:
+    """Return a phone that sends requests as this caller, from its address."""
+    return Phone(port, token=caller.token, headers={"X-Forwarded-For": caller.address}, **options)
 
 
 class Newcomers:
@@ -141,9 +132,9 @@ class Newcomers:
         for caller in self.callers:
             if time.monotonic() >= until:
                 break
-            phone = Phone(self.port, caller)
-            phone.ask("GET", "/v1/products", "200")
-            phone.connection.close()
-            samples += phone.samples
+            device = HonestDevice(self.port, caller)
+            device.ask("GET", "/v1/products", "200")
+            device.phone.close()
+            samples += device.samples
             time.sleep(pause)
         return samples

@@ -7,7 +7,7 @@ from uuid import uuid4
 import psycopg
 
 from tests.e2e.abuse.attacks import LONG_NAME, SHARED_ADDRESS, Caller
-from tests.e2e.abuse.honest import DAY, Phone
+from tests.e2e.abuse.honest import DAY, phone_of
 from tests.harness.servers import Server
 
 HONEST = 2
@@ -91,10 +91,10 @@ class Preparation:
         copy(connection, "food_entries", entry["id"], numbered(entries))
 
     def call(self, caller: Caller, method: str, path: str, body=None):
-        answer = Phone(self.port, caller).exchange(method, path, body, {})
-        if answer.status not in ("200", "201"):
-            raise SystemExit(f"{method} {path}: {answer}")
-        return answer.body
+        response = phone_of(caller, self.port).send(method, path, body)
+        if response.status_code not in (200, 201):
+            raise SystemExit(f"{method} {path}: {response}")
+        return response.json()
 
 
 def numbered(rows: int) -> str:

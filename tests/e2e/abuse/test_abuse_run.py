@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from tests.e2e.abuse.attacks import ATTACKS, CONNECTIONS, MAX_BODY, Caller, colliding_ids, in_turn, scripts_of
-from tests.e2e.abuse.honest import CLOSED, REJECTED, Phone, Sample
+from tests.e2e.abuse.honest import CLOSED, REJECTED, HonestDevice, Sample
 from tests.e2e.abuse.hostile import attack
 from tests.e2e.abuse.report import HEADINGS, Row, counts, exit_code, failed, percentile, table
 from tests.e2e.abuse.wire import CHUNK, Client, Reply, Request, request
@@ -224,14 +224,14 @@ class TestAHostileClient:
         assert statuses == ["left", "200"]
 
 
-class TestAnHonestPhone:
+class TestAnHonestDevice:
     def ask(self, port: int, *, times=1, expected="200", method="GET", body=None) -> list[str]:
         """Return what was wrong each time."""
-        phone = Phone(port, CALLER)
+        device = HonestDevice(port, CALLER)
         for _ in range(times):
-            phone.ask(method, "/v1/sync", expected, body)
-        phone.connection.close()
-        return [sample.wrong for sample in phone.samples]
+            device.ask(method, "/v1/sync", expected, body)
+        device.phone.close()
+        return [sample.wrong for sample in device.samples]
 
     @pytest.mark.parametrize("status", ["201", "304", "429", "500", "503"])
     def test_notes_a_status_that_is_not_the_expected_one(self, stub, status):
@@ -255,12 +255,12 @@ class TestAnHonestPhone:
         named = OK.replace(b"\r\n\r\n", b'\r\nETag: W/"1"\r\n\r\n')
         pulled = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"timestamp": 7}'
         end = b"HTTP/1.1 %s\r\n\r\n"
-        phone = Phone(stub([named, end % b"304", stored, OK, OK, pulled, OK, end % b"204"]), CALLER)
-        day = phone.day()
+        device = HonestDevice(stub([named, end % b"304", stored, OK, OK, pulled, OK, end % b"204"]), CALLER)
+        day = device.day()
 
         for _ in range(8):
             next(day)
 
-        phone.connection.close()
-        assert [sample.wrong for sample in phone.samples] == [""] * 8
-        assert phone.since == 7
+        device.phone.close()
+        assert [sample.wrong for sample in device.samples] == [""] * 8
+        assert device.since == 7

@@ -26,7 +26,7 @@ from pathlib import Path
 import psycopg
 
 from tests.e2e.faults.audit import faults_of
-from tests.e2e.faults.phones import PATIENCE, Phone
+from tests.e2e.faults.phones import PATIENCE, JournalingPhone
 from tests.harness.machine import workers_of
 from tests.harness.processes import ROOT, Postgres, folder_of_owner, postgres, until
 from tests.harness.servers import Server, manage, migrate, ours, running, say
@@ -49,8 +49,8 @@ def main() -> int:
         service = served_from(database)
         ledger = Path(service.environment["ERASURE_LEDGER"])
         with running(service), ThreadPoolExecutor(PHONES + ERASES) as pool:
-            phones = [Phone(service.port, arguments.seed + n, erases=bool(n % 2)) for n in range(PHONES)]
-            list(pool.map(Phone.register, phones))
+            phones = [JournalingPhone(service.port, arguments.seed + n, erases=bool(n % 2)) for n in range(PHONES)]
+            list(pool.map(JournalingPhone.register, phones))
             end = time.monotonic() + arguments.seconds
             calls = [pool.submit(phone.run, end) for phone in phones]
             erases = [pool.submit(killed_erases, f"erase {n}", service, database, end) for n in range(ERASES)]
@@ -168,7 +168,7 @@ def serves(service: Server) -> None:
     until(lambda: service.status("/readyz") == 200, "the service does not serve", PATIENCE)
 
 
-def told(phones: list[Phone], injected: Counter, found: dict[str, list[str]]) -> int:
+def told(phones: list[JournalingPhone], injected: Counter, found: dict[str, list[str]]) -> int:
     """Print the figures and return the exit code."""
     for kind, lines in found.items():
         for line in lines[:SHOWN]:

@@ -11,12 +11,12 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from tests.e2e.faults.phones import TABLES, Erased, Phone
+from tests.e2e.faults.phones import TABLES, Erased, JournalingPhone
 
 TICK = timedelta(microseconds=1)  # by which the rows of one change set follow each other
 
 
-def faults_of(url: str, phones: list[Phone], ledger: Path) -> dict[str, list[str]]:
+def faults_of(url: str, phones: list[JournalingPhone], ledger: Path) -> dict[str, list[str]]:
     """Return what is lost, what is torn, and what is wrong with erasures, each in a line."""
     erased = [each for phone in phones for each in phone.erased]
     with psycopg.connect(url, row_factory=dict_row) as connection:
@@ -38,7 +38,7 @@ def stored(connection: psycopg.Connection, table: str) -> dict[str, dict]:
     return {str(row["id"]): row for row in connection.execute(f"SELECT * FROM {table}")}
 
 
-def lost(phone: Phone, rows: dict, revision: int | None) -> list[str]:
+def lost(phone: JournalingPhone, rows: dict, revision: int | None) -> list[str]:
     """Return what the phone was promised and the database does not hold, or holds more than once."""
     journal, missing = phone.journal, []
     for table in TABLES:
@@ -59,7 +59,7 @@ def says(row: dict, promised: dict) -> bool:
     return all(str(row[name]) == str(value) or row[name] == value for name, value in promised.items() if name in row)
 
 
-def torn_writes(phone: Phone, rows: dict) -> list[str]:
+def torn_writes(phone: JournalingPhone, rows: dict) -> list[str]:
     """Return the writes whose rows did not come into being as one: all of them, and each a tick after another one."""
     born = {row_id: row["created_at"] for table in TABLES for row_id, row in rows[table].items()}
     torn = []
@@ -130,7 +130,11 @@ def not_in_the_ledger(erased: list[Erased], ledger: Path) -> list[str]:
 
 
 def wrongly_erased(
-    phones: list[Phone], erased: list[Erased], devices: dict[str, dict], receipts: dict[str, dict], ledger: Path
+    phones: list[JournalingPhone],
+    erased: list[Erased],
+    devices: dict[str, dict],
+    receipts: dict[str, dict],
+    ledger: Path,
 ) -> list[str]:
     """Return the devices that are marked, and the receipts and lines of the ledger, that nobody asked for."""
     wanted, ids = {each.device_hash for each in erased}, {each.device_id for each in erased}

@@ -1,8 +1,6 @@
 """Phones that write, and send again until they are answered. Each keeps a journal of what it was promised."""
 
 import hashlib
-import http.client
-import json
 import random
 import time
 from dataclasses import dataclass, field
@@ -10,14 +8,12 @@ from datetime import date, timedelta
 from itertools import count
 from uuid import uuid4
 
+from tests.harness.phone import NoResponse, Phone
+
 PATIENCE = 60  # seconds that a phone sends one thing again
 BATCH = 10
 ERASED = 0.15  # how likely a phone that erases devices does so after a write
 BEFORE = 8  # writes of a device before it may be erased
-
-
-class Unanswered(Exception):
-    """Nobody knows whether it happened: no answer, half of one, or an apology."""
 
 
 class Broken(Exception):
@@ -70,11 +66,16 @@ class Erased:
         return {row_id for table in TABLES for row_id in (*self.journal.live[table], *self.journal.deleted[table])}
 
 
-class Phone:
+class JournalingPhone(Phone):
+    """A phone that writes, and keeps a journal of what it was promised."""
+
+    unavailable = range(500, 600)  # after a 500, nobody knows whether the request was carried out
+    patience = PATIENCE
+
     def __init__(self, port: int, seed: int, *, erases: bool):
-        self.port, self.chance, self.journal, self.erases = port, random.Random(seed), Journal(), erases
-        self.token, self.device_id, self.since = "", "", 1
-        self.numbers = count(1)
+        super().__init__(port, timeout=15)
+        self.chance, self.journal, self.erases = random.Random(seed), Journal(), erases
+        self.since, self.numbers = 1, count(1)
         self.erased: list[Erased] = []
 
     def run(self, until: float) -> None:
@@ -92,13 +93,13 @@ class Phone:
         while not self.token:
             self.device_id = str(uuid4())
             try:
-                self.token = self.asked("POST", "/auth/register", {"device_id": self.device_id})[1]["token"]
-            except Unanswered:
+                super().register()
+            except NoResponse:
                 time.sleep(0.1)
 
     def keep_product(self) -> None:
         row = {"id": str(uuid4()), "name": f"Food {next(self.numbers)}", "kcal_100g": 100}
-        stored = self.written("POST", "/products", row)
+        stored = self.written("POST", "/v1/products", row)
         (portion,) = stored["portions"]
         self.journal.keep("products", row)
         self.journal.keep("portions", {name: portion[name] for name in ("id", "product_id", "grams", "is_default")})
@@ -107,42 +108,42 @@ class Phone:
     def keep_portion(self) -> None:
         if product := self.one_of("products"):
             row = {"id": str(uuid4()), "name": "Slice", "grams": 35.5, "is_default": self.chance.random() < 0.5}
-            self.written("POST", f"/products/{product['id']}/portions", row)
+            self.written("POST", f"/v1/products/{product['id']}/portions", row)
             self.journal.keep("portions", row | {"product_id": product["id"]})
 
     def eat(self) -> None:
         if entry := self.entry():
-            self.written("POST", "/food-entries", entry)
+            self.written("POST", "/v1/food-entries", entry)
             self.journal.keep("food_entries", entry)
 
     def eat_many(self) -> None:
         if entries := [entry for _ in range(BATCH) if (entry := self.entry())]:
-            self.written("POST", "/food-entries", entries)
+            self.written("POST", "/v1/food-entries", entries)
             self.kept_together(entries)
 
     def edit(self) -> None:
-        self.change("products", "/products", kcal_100g=next(self.numbers) % 1000)
+        self.change("products", "/v1/products", kcal_100g=next(self.numbers) % 1000)
 
     def weigh(self) -> None:
-        self.change("food_entries", "/food-entries", grams=next(self.numbers) % 1000 + 1)
+        self.change("food_entries", "/v1/food-entries", grams=next(self.numbers) % 1000 + 1)
 
     def move_default(self) -> None:
-        if changed := self.change("portions", "/portions", is_default=True):
+        if changed := self.change("portions", "/v1/portions", is_default=True):
             self.journal.keep("portions", changed)
 
     def delete_entry(self) -> None:
         if entry := self.one_of("food_entries"):
-            self.written("DELETE", f"/food-entries/{entry['id']}")
+            self.written("DELETE", f"/v1/food-entries/{entry['id']}")
             self.journal.drop("food_entries", entry["id"])
 
     def delete_product(self) -> None:
         if len(self.journal.live["products"]) > 5 and (product := self.one_of("products")):
-            self.written("DELETE", f"/products/{product['id']}")
+            self.written("DELETE", f"/v1/products/{product['id']}")
             self.journal.drop("products", product["id"])
 
     def push(self) -> None:
         """Push a product with its portion and what was eaten of it, and take back another entry."""
-        self.since = self.tried("GET", f"/sync?last_pulled_at={self.since}")["timestamp"]
+        self.since = self.tried("GET", f"/v1/sync?last_pulled_at={self.since}")["timestamp"]
         product = {"id": str(uuid4()), "name": f"Pushed {next(self.numbers)}", "kcal_100g": 200}
         portion = {"id": str(uuid4()), "product_id": product["id"], "name": "Cup", "grams": 9.5, "is_default": True}
         entries = [self.entry(product) for _ in range(BATCH)]
@@ -153,7 +154,7 @@ class Phone:
             "portions": {"created": [portion]},
             "food_entries": {"created": entries, "deleted": deleted},
         }
-        answer = self.written("POST", f"/sync?last_pulled_at={self.since}", sent)
+        answer = self.written("POST", f"/v1/sync?last_pulled_at={self.since}", sent)
         if answer["rejected"]:
             raise Broken(f"push: {answer}")
         self.journal.keep("products", product)
@@ -169,8 +170,8 @@ class Phone:
         while not self.has_erased(erasure_id, times):
             times += 1
             if time.monotonic() > until:
-                raise Unanswered
-        self.refused(401, "GET", "/devices/me")
+                raise NoResponse(f"erasure {erasure_id}")
+        self.refused(401, "GET", "/v1/devices/me")
         self.erased.append(Erased(self.device_id, erasure_id, self.journal, by_receipt=bool(times)))
         self.journal, self.token, self.since = Journal(), "", 1
         self.register()
@@ -178,25 +179,25 @@ class Phone:
     def has_erased(self, erasure_id: str, times: int) -> bool:
         """Request the erasure; without an answer to that, let the receipt decide."""
         try:
-            status, answer = self.asked("DELETE", f"/devices/me?erasure_id={erasure_id}")
-        except Unanswered:
-            status, answer, _ = self.answered("GET", f"/erasures/{erasure_id}")
-            if status not in (200, 404):
-                raise Broken(f"receipt {erasure_id}: {status} {answer}") from None
-            return status == 200
-        if status == 401 and times:  # the request that got no answer was carried out after the receipt was read
-            self.tried("GET", f"/erasures/{erasure_id}")
+            response = self.attempt("DELETE", f"/v1/devices/me?erasure_id={erasure_id}")
+        except NoResponse:
+            receipt, _ = self.retry("GET", f"/v1/erasures/{erasure_id}")
+            if receipt.status_code not in (200, 404):
+                raise Broken(f"receipt {erasure_id}: {receipt}") from None
+            return receipt.status_code == 200
+        if response.status_code == 401 and times:  # the request without a response was carried out after the receipt
+            self.tried("GET", f"/v1/erasures/{erasure_id}")
             return True
-        if status != 204:
-            raise Broken(f"DELETE /devices/me: {status} {answer}")
+        if response.status_code != 204:
+            raise Broken(f"DELETE /v1/devices/me: {response}")
         self.journal.answered += 1
         return True
 
     def return_as_erased(self) -> None:
         """Try to register each erased device again."""
         for erased in self.erased:
-            self.refused(409, "POST", "/auth/register", {"device_id": erased.device_id})
-            receipt = self.tried("GET", f"/erasures/{erased.erasure_id}")
+            self.refused(409, "POST", "/v1/auth/register", {"device_id": erased.device_id})
+            receipt = self.tried("GET", f"/v1/erasures/{erased.erasure_id}")
             if not receipt["erased_at"]:
                 raise Broken(f"receipt {erased.erasure_id}: {receipt}")
 
@@ -226,7 +227,7 @@ class Phone:
             self.journal.keep("food_entries", entry)
         self.journal.together.append([*with_ids, *(entry["id"] for entry in entries)])
 
-    # --- the line ----------------------------------------------------------------------------------
+    # --- requests ----------------------------------------------------------------------------------
 
     def written(self, method: str, path: str, body=None):
         """Send what changes something until it is answered."""
@@ -235,43 +236,19 @@ class Phone:
         return answer
 
     def tried(self, method: str, path: str, body=None):
-        """Send until there is an answer, as a phone does; raise Broken where it says that something is gone."""
-        status, answer, times = self.answered(method, path, body)
+        """Send until there is a response; return its content. Raise Broken if it says that something is gone."""
+        response, failures = self.retry(method, path, body)
         self.journal.answered += 1
-        self.journal.again += bool(times)
-        if status < 300 or (status == 404 and method == "DELETE" and times):
-            return answer
-        raise Broken(f"{method} {path}: {status} {answer}")
+        self.journal.again += bool(failures)
+        if response.status_code < 300 or (response.status_code == 404 and method == "DELETE" and failures):
+            return response.json() if response.content else None
+        raise Broken(f"{method} {path}: {response}")
 
     def refused(self, expected: int, method: str, path: str, body=None) -> None:
-        """Send until there is an answer; raise Broken if its status is not the expected one."""
-        status, answer, _ = self.answered(method, path, body)
-        if status != expected:
-            raise Broken(f"{method} {path}: {status} instead of {expected}: {answer}")
+        """Send until there is a response; raise Broken if its status is not the expected one."""
+        response, _ = self.retry(method, path, body)
+        if response.status_code != expected:
+            raise Broken(f"{method} {path}: {expected} expected, but {response}")
 
-    def answered(self, method: str, path: str, body=None) -> tuple[int, object, int]:
-        """Send until there is an answer; return its status, its content, and how many times there was none."""
-        until, times = time.monotonic() + PATIENCE, 0
-        while True:
-            try:
-                return *self.asked(method, path, body), times
-            except Unanswered:
-                times += 1
-                if time.monotonic() > until:
-                    raise
-                time.sleep(self.chance.uniform(0.02, 0.2))
-
-    def asked(self, method: str, path: str, body=None) -> tuple[int, object]:
-        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
-        try:
-            line.request(method, f"/v1{path}", None if body is None else json.dumps(body), headers)
-            response = line.getresponse()
-            content = response.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise Unanswered from error
-        finally:
-            line.close()
-        if response.status >= 500:
-            raise Unanswered
-        return response.status, json.loads(content) if content else None
+    def pause(self) -> float:
+        return self.chance.uniform(0.02, 0.2)

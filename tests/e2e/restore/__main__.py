@@ -5,7 +5,6 @@ runs, deploy/backup.sh and deploy/restore.sh, while gunicorn serves. It ends wit
 restore has brought an erased device back.
 """
 
-import json
 import os
 import secrets
 import shutil
@@ -14,12 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -28,6 +23,7 @@ from psycopg.rows import dict_row
 
 from tests.e2e.faults.audit import traces
 from tests.harness.install import TABLES, Install
+from tests.harness.phone import Phone
 from tests.harness.servers import ROOT, databases, migrate_ours, our_environment, ours, running, say, url_of
 from tests.harness.sync import entry, portion, product, pulled
 
@@ -36,45 +32,11 @@ class Failed(Exception):
     pass
 
 
-@dataclass
-class Answer:
-    status_code: int
-    content: bytes
-
-    def json(self):
-        return json.loads(self.content)
-
-
-class Api:
-    """What `tests/harness/sync.py` asks of a client, over HTTP."""
-
-    def __init__(self, device_id: str):
-        self.device_id, self.url, self.token = device_id, "", ""
-
-    def register(self) -> None:
-        self.token = self.post("/v1/auth/register", {"device_id": self.device_id}).json()["token"]
-
-    def get(self, path: str, query: dict) -> Answer:
-        return self.ask("GET", f"{path}?{urllib.parse.urlencode(query)}")
-
-    def post(self, path: str, body: dict) -> Answer:
-        return self.ask("POST", path, json.dumps(body).encode())
-
-    def ask(self, method: str, path: str, body: bytes | None = None) -> Answer:
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
-        request = urllib.request.Request(self.url + path, body, headers, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as response:
-                return Answer(response.status, response.read())
-        except urllib.error.HTTPError as refused:
-            return Answer(refused.code, refused.read())
-
-
-class Phone(Install):
+class RestoringInstall(Install):
     """An install that does after a restore what docs/sync.md says a client has to do."""
 
     def __init__(self, name: str):
-        super().__init__(Api(str(uuid4())))
+        super().__init__(Phone(0))  # the port is that of the service that runs
         self.name, self.was_told, self.erasure_id = name, False, str(uuid4())
 
     def pull(self) -> None:
@@ -117,7 +79,7 @@ class Phone(Install):
 
     def erase(self) -> None:
         """Erase the device, as a user does who leaves."""
-        if self.api.ask("DELETE", f"/v1/devices/me?erasure_id={self.erasure_id}").status_code != 204:
+        if self.api.send("DELETE", f"/v1/devices/me?erasure_id={self.erasure_id}").status_code != 204:
             raise Failed(f"{self.name}: the erasure was refused")
 
     def known(self) -> dict:
@@ -145,7 +107,7 @@ WRITTEN = {
 }
 
 
-def before_the_backup(phones: list[Phone]) -> None:
+def before_the_backup(phones: list[RestoringInstall]) -> None:
     for phone in phones:
         phone.api.register()
         phone.eat("Rye bread")
@@ -154,7 +116,9 @@ def before_the_backup(phones: list[Phone]) -> None:
         settle(phone)
 
 
-def after_it(pushes: Phone, syncs: Phone, rests: Phone, late: Phone) -> None:
+def after_it(
+    pushes: RestoringInstall, syncs: RestoringInstall, rests: RestoringInstall, late: RestoringInstall
+) -> None:
     """Let one phone push without a pull, one do all it can, one do nothing, and a new one come."""
     for phone in (pushes, syncs):
         first, _ = list(phone.records["products"])
@@ -172,14 +136,14 @@ def after_it(pushes: Phone, syncs: Phone, rests: Phone, late: Phone) -> None:
     settle(late)
 
 
-def settle(phone: Phone) -> None:
+def settle(phone: RestoringInstall) -> None:
     if not phone.sync():
         raise Failed(f"{phone.name}: the sync found no end")
 
 
-def afterwards(phones: list[Phone], late: Phone) -> None:
+def afterwards(phones: list[RestoringInstall], late: RestoringInstall) -> None:
     """Let each phone sync against the restored service, and compare what it has with what the service has."""
-    if late.api.get("/v1/sync", {}).status_code != 401:
+    if late.api.get("/v1/sync").status_code != 401:
         raise Failed("a device that the backup does not have was let in")
     late.api.register()
     for phone in (*phones, late):
@@ -195,15 +159,15 @@ def afterwards(phones: list[Phone], late: Phone) -> None:
         say(f"{phone.name}: told, and all of its {sum(map(len, before.values()))} rows are there")
 
 
-def stay_erased(phones: list[Phone], database: str) -> None:
+def stay_erased(phones: list[RestoringInstall], database: str) -> None:
     """Raise Failed if the restored service or its database knows an erased device, or lacks its receipt."""
     for phone in phones:
-        if phone.api.get("/v1/devices/me", {}).status_code != 401:
+        if phone.api.get("/v1/devices/me").status_code != 401:
             raise Failed(f"{phone.name}: the token is accepted")
         if phone.api.post("/v1/auth/register", {"device_id": phone.api.device_id}).status_code != 409:
             raise Failed(f"{phone.name}: the id can be registered")
         phone.api.token = ""
-        receipt = phone.api.get(f"/v1/erasures/{phone.erasure_id}", {})
+        receipt = phone.api.get(f"/v1/erasures/{phone.erasure_id}")
         if receipt.status_code != 200 or not receipt.json()["erased_at"]:
             raise Failed(f"{phone.name}: the receipt is {receipt}")
         ids = [phone.api.device_id, *(row_id for records in phone.records.values() for row_id in records)]
@@ -235,9 +199,13 @@ def script(name: str, database: str, *arguments: str, **environment: str) -> str
 def rehearse() -> None:
     old, new, elsewhere = (f"countonme_{which}_{secrets.token_hex(4)}" for which in ("lost", "restored", "elsewhere"))
     pushes, syncs, rests, late = stay = [
-        Phone(name) for name in ("pushed after the backup", "pulled after it", "did neither", "came after it")
+        RestoringInstall(name)
+        for name in ("pushed after the backup", "pulled after it", "did neither", "came after it")
     ]
-    early, last = leave = [Phone("erased before the next backup"), Phone("erased after the last backup")]
+    early, last = leave = [
+        RestoringInstall("erased before the next backup"),
+        RestoringInstall("erased after the last backup"),
+    ]
     with (
         databases(old, new, elsewhere),
         tempfile.TemporaryDirectory() as backups,
@@ -267,13 +235,13 @@ def rehearse() -> None:
 
 
 @contextmanager
-def serving(database: str, settings: dict[str, str], phones: list[Phone]) -> Iterator[None]:
+def serving(database: str, settings: dict[str, str], phones: list[RestoringInstall]) -> Iterator[None]:
     """Serve a database inside of this block, for these phones."""
     server = ours(database)
     server.environment |= settings
     with running(server):
         for phone in phones:
-            phone.api.url = server.url
+            phone.api.port = server.port
         yield
 
 

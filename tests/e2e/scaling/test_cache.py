@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from tests.e2e.scaling.machines import migrated
-from tests.e2e.scaling.phone import Phone
+from tests.e2e.scaling.writing_phone import WritingPhone
 from tests.harness.processes import until
 
 
@@ -23,30 +23,25 @@ def service(started, postgres) -> Iterator[SimpleNamespace]:
 
 
 @pytest.fixture
-def phone(service) -> Iterator[Phone]:
-    with Phone(service.one.port) as phone:
+def phone(service) -> Iterator[WritingPhone]:
+    with WritingPhone(service.one.port) as phone:
         yield phone
 
 
-def calls(phone: Phone, times: int = 30) -> float:
+def calls(phone: WritingPhone, times: int = 30) -> float:
     """Return the seconds that some calls of a phone take, all of them answered."""
     began = time.monotonic()
     for _ in range(times):
-        assert phone.once("GET", "/devices/me")[0] == 200
+        assert phone.get("/v1/devices/me").status_code == 200
     return time.monotonic() - began
-
-
-def moved_to(phone: Phone, copy) -> Phone:
-    phone.hang_up()
-    phone.port = copy.port
-    return phone
 
 
 class TestASharedCache:
     def test_tells_a_copy_what_the_other_one_found_out(self, service, phone):
         calls(phone)
         hits = service.asked.info()["keyspace_hits"]
-        calls(moved_to(phone, service.two))
+        phone.move_to(service.two.port)
+        calls(phone)
 
         # Each worker of two asks once, and never again.
         assert 1 <= service.asked.info()["keyspace_hits"] - hits <= 2
@@ -56,7 +51,8 @@ class TestASharedCache:
         service.redis.signal(signal.SIGSTOP)
         try:
             known = calls(phone)
-            assert calls(moved_to(phone, service.two)) < 30 * 0.25  # who would wait at each call
+            phone.move_to(service.two.port)
+            assert calls(phone) < 30 * 0.25  # who would wait at each call
             assert known < 30 * 0.25
         finally:
             service.redis.signal(signal.SIGCONT)
@@ -64,13 +60,14 @@ class TestASharedCache:
     def test_may_go_and_come_back_empty(self, service, phone):
         calls(phone)
         service.redis.kill()
-        calls(moved_to(phone, service.two))
+        phone.move_to(service.two.port)
+        calls(phone)
         service.redis.start()
 
         until(lambda: remembers_a_new_phone(service), "the cache is not used any more")
 
 
 def remembers_a_new_phone(service) -> bool:
-    with Phone(service.one.port) as phone:
+    with WritingPhone(service.one.port) as phone:
         calls(phone, 1)
         return service.asked.dbsize() > 0

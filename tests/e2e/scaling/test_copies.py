@@ -10,7 +10,8 @@ import pytest
 from psycopg.rows import dict_row
 
 from tests.e2e.scaling.machines import migrated
-from tests.e2e.scaling.phone import Line, Phone, living
+from tests.e2e.scaling.writing_phone import WritingPhone, living
+from tests.harness.phone import Phone
 from tests.harness.processes import until
 
 PHONES = 6
@@ -28,9 +29,9 @@ def service(started, postgres, pooler):
 
 
 @pytest.fixture
-def phones(service) -> Iterator[list[Phone]]:
+def phones(service) -> Iterator[list[WritingPhone]]:
     with ExitStack() as open_lines:
-        yield [open_lines.enter_context(Phone(service.nginx.port, seed)) for seed in range(PHONES)]
+        yield [open_lines.enter_context(WritingPhone(service.nginx.port, seed)) for seed in range(PHONES)]
 
 
 def answered(service, since: int = 0) -> dict[str, int]:
@@ -74,10 +75,10 @@ class TestTwoCopies:
         phone, ports = phones[0], [copy.port for copy in service.copies]
         old = phone.token
 
-        phone.token = new = phone.asked("POST", "/auth/rotate", accepted={200})["token"]
+        phone.token = new = phone.asked("POST", "/v1/auth/rotate", accepted={200})["token"]
         assert [status_at(port, token) for token in (old, new, old) for port in ports] == [200] * 4 + [401] * 2
 
-        phone.asked("DELETE", "/devices/me", accepted={204})
+        phone.asked("DELETE", "/v1/devices/me", accepted={204})
         assert [status_at(port, new) for port in ports] == [401] * 2
 
     def test_hold_few_connections_of_postgresql(self, service, phones, postgres, pooler):
@@ -102,9 +103,7 @@ class TestTwoCopies:
 
 
 def status_at(port: int, token: str) -> int:
-    with Line(port) as line:
-        line.token = token
-        return line.once("GET", "/devices/me")[0]
+    return Phone(port, token=token).get("/v1/devices/me").status_code
 
 
 def connections_to(pooler, database: str) -> int:

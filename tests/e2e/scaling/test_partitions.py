@@ -11,7 +11,8 @@ import pytest
 
 from deploy.scaling.partitions import TABLES, partition
 from tests.e2e.scaling.machines import migrated, settings_for
-from tests.e2e.scaling.phone import Line, Phone
+from tests.e2e.scaling.writing_phone import WritingPhone
+from tests.harness.phone import Phone, Response
 from tests.harness.servers import manage
 
 PARTITIONS = 8
@@ -40,21 +41,21 @@ def service(started, postgres) -> Iterator[SimpleNamespace]:
     return SimpleNamespace(copy=copy, address=address, postgres=postgres, log=postgres.data.parent / "server.json")
 
 
-class Caller(Phone):
+class Caller(WritingPhone):
     """A phone that takes note of the calls that it makes, by method and path."""
 
     def __init__(self, port: int, called: set):
         self.called = called
         super().__init__(port)
 
-    def once(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, object]:
-        self.called.add((method, UUID.sub("{}", f"/v1{path.partition('?')[0]}")))
-        return super().once(method, path, body, **headers)
+    def send(self, method: str, path: str, *body_and_headers) -> Response:
+        self.called.add((method, UUID.sub("{}", path.partition("?")[0])))
+        return super().send(method, path, *body_and_headers)
 
     def call(self, method: str, path: str, body: object = None, status: int = 200) -> object:
-        found, answer = self.once(method, path, body)
-        assert found == status, (method, path, found, answer)
-        return answer
+        response = self.send(method, path, body)
+        assert response.status_code == status, (method, path, response)
+        return response.json() if response.content else None
 
 
 def day_of(phone: Caller) -> None:
@@ -62,31 +63,31 @@ def day_of(phone: Caller) -> None:
     product, portion, entry, other = (str(uuid4()) for _ in range(4))
     rye = {"id": product, "name": "Rye bread", "kcal_100g": 259, "barcode": "4006381333931"}
     for status in (201, 200):
-        phone.call("POST", "/products", rye, status)
-    phone.call("POST", "/products", rye | {"id": other}, 409)  # the barcode
-    phone.call("POST", "/products", rye | {"id": other, "barcode": None}, 201)
-    phone.call("GET", "/products?search=rye")
-    phone.call("GET", "/products?barcode=4006381333931")
-    phone.call("GET", f"/products/{product}")
-    phone.call("PUT", f"/products/{product}", {"kcal_100g": 260})
-    phone.call("PATCH", f"/products/{product}", {"kcal_100g": 261})
-    phone.call("POST", f"/products/{product}/portions", {"id": portion, "name": "Slice", "grams": 35}, 201)
-    phone.call("GET", f"/products/{product}/portions")
-    phone.call("GET", f"/portions/{portion}")
-    phone.call("PUT", f"/portions/{portion}", {"is_default": True})
-    phone.call("PATCH", f"/portions/{portion}", {"grams": 36})
+        phone.call("POST", "/v1/products", rye, status)
+    phone.call("POST", "/v1/products", rye | {"id": other}, 409)  # the barcode
+    phone.call("POST", "/v1/products", rye | {"id": other, "barcode": None}, 201)
+    phone.call("GET", "/v1/products?search=rye")
+    phone.call("GET", "/v1/products?barcode=4006381333931")
+    phone.call("GET", f"/v1/products/{product}")
+    phone.call("PUT", f"/v1/products/{product}", {"kcal_100g": 260})
+    phone.call("PATCH", f"/v1/products/{product}", {"kcal_100g": 261})
+    phone.call("POST", f"/v1/products/{product}/portions", {"id": portion, "name": "Slice", "grams": 35}, 201)
+    phone.call("GET", f"/v1/products/{product}/portions")
+    phone.call("GET", f"/v1/portions/{portion}")
+    phone.call("PUT", f"/v1/portions/{portion}", {"is_default": True})
+    phone.call("PATCH", f"/v1/portions/{portion}", {"grams": 36})
     eaten = {"product_id": product, "date": "2026-01-05"}
-    phone.call("POST", "/food-entries", {"id": entry, "portion_id": portion, "quantity": 2, **eaten}, 201)
-    phone.call("POST", "/food-entries", [{"grams": 70, **eaten} for _ in range(3)], 201)
-    phone.call("GET", "/food-entries?date=2026-01-05")
-    phone.call("GET", f"/food-entries/{entry}")
-    phone.call("PUT", f"/food-entries/{entry}", {"quantity": 3})
-    phone.call("PATCH", f"/food-entries/{entry}", {"product_id": other, "grams": 70})
-    phone.call("GET", "/food-entries/summary?from=2026-01-01&to=2026-01-31")
+    phone.call("POST", "/v1/food-entries", {"id": entry, "portion_id": portion, "quantity": 2, **eaten}, 201)
+    phone.call("POST", "/v1/food-entries", [{"grams": 70, **eaten} for _ in range(3)], 201)
+    phone.call("GET", "/v1/food-entries?date=2026-01-05")
+    phone.call("GET", f"/v1/food-entries/{entry}")
+    phone.call("PUT", f"/v1/food-entries/{entry}", {"quantity": 3})
+    phone.call("PATCH", f"/v1/food-entries/{entry}", {"product_id": other, "grams": 70})
+    phone.call("GET", "/v1/food-entries/summary?from=2026-01-01&to=2026-01-31")
     sync_of(phone)
-    phone.call("DELETE", f"/portions/{portion}", status=204)
-    phone.call("DELETE", f"/food-entries/{entry}", status=204)
-    phone.call("DELETE", f"/products/{product}", status=204)
+    phone.call("DELETE", f"/v1/portions/{portion}", status=204)
+    phone.call("DELETE", f"/v1/food-entries/{entry}", status=204)
+    phone.call("DELETE", f"/v1/products/{product}", status=204)
     phone.pull()
 
 
@@ -97,12 +98,12 @@ def sync_of(phone: Caller) -> None:
     rows = {name: changes["updated"] for name, changes in whole["changes"].items()}
     changed = {name: {"updated": [row | {"grams": 5} for row in rows[name]]} for name in ("portions", "food_entries")}
     changed["products"] = {"updated": [row | {"name": "Bread", "barcode": None} for row in rows["products"]]}
-    answer = phone.call("POST", f"/sync?last_pulled_at={whole['timestamp']}", changed)
+    answer = phone.call("POST", f"/v1/sync?last_pulled_at={whole['timestamp']}", changed)
     assert answer["rejected"] == []
     deletion = {"products": {"deleted": [rows["products"][0]["id"]]}}
-    phone.call("POST", f"/sync?last_pulled_at={whole['timestamp']}", deletion, 409)
+    phone.call("POST", f"/v1/sync?last_pulled_at={whole['timestamp']}", deletion, 409)
     whole = phone.pull()
-    phone.call("POST", f"/sync?last_pulled_at={whole['timestamp']}", {"products": {"deleted": [phone.last]}})
+    phone.call("POST", f"/v1/sync?last_pulled_at={whole['timestamp']}", {"products": {"deleted": [phone.last]}})
 
 
 @pytest.fixture(scope="module")
@@ -113,12 +114,12 @@ def called(service) -> set[tuple[str, str]]:
         with Caller(service.copy.port, called) as phone:
             service.postgres.run("UPDATE devices SET last_seen_at = now() - interval '1 day'", database="partitioned")
             day_of(phone)
-            phone.token = phone.call("POST", "/auth/rotate")["token"]
-            phone.call("GET", "/devices/me")
+            phone.token = phone.call("POST", "/v1/auth/rotate")["token"]
+            phone.call("GET", "/v1/devices/me")
             if number == 0:
                 erasure = uuid4()
-                phone.call("DELETE", f"/devices/me?erasure_id={erasure}", status=204)
-                phone.call("GET", f"/erasures/{erasure}")
+                phone.call("DELETE", f"/v1/devices/me?erasure_id={erasure}", status=204)
+                phone.call("GET", f"/v1/erasures/{erasure}")
     return called
 
 
@@ -143,8 +144,7 @@ def touched(plan: dict) -> set[str]:
 
 class TestEachQuery:
     def test_is_one_of_every_call(self, service, called):
-        with Line(service.copy.port) as line:
-            _, document = line.once("GET", "/schema")
+        document = Phone(service.copy.port).get("/v1/schema").json()
         every = {
             (method.upper(), re.sub("{.+?}", "{}", path))
             for path, methods in document["paths"].items()
@@ -188,7 +188,7 @@ class TestTheRest:
         row = {"id": str(uuid4()), "name": "Rye bread", "kcal_100g": 259}
         with Caller(service.copy.port, set()) as one, Caller(service.copy.port, set()) as other:
             for phone, kcal in ((one, 1), (other, 2)):
-                phone.call("POST", "/products", row | {"kcal_100g": kcal}, 201)
+                phone.call("POST", "/v1/products", row | {"kcal_100g": kcal}, 201)
 
-            assert one.call("GET", f"/products/{row['id']}")["kcal_100g"] == 1
-            assert other.call("GET", f"/products/{row['id']}")["kcal_100g"] == 2
+            assert one.call("GET", f"/v1/products/{row['id']}")["kcal_100g"] == 1
+            assert other.call("GET", f"/v1/products/{row['id']}")["kcal_100g"] == 2

@@ -9,7 +9,7 @@ import pytest
 
 from countonme.api.errors import TooSlow
 from tests.e2e.scaling.machines import migrated
-from tests.e2e.scaling.phone import Phone
+from tests.e2e.scaling.writing_phone import WritingPhone
 
 SLEEP = """
     CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(20); RETURN NEW; END $$;
@@ -131,15 +131,15 @@ class TestASlowStatement:
         address = postgres.url("slow", user="countonme", through=pooler)
         copy = started.copy("slow", address, DATABASE_POOLER="transaction", WEB_CONCURRENCY="1")
 
-        with Phone(copy.port) as one, Phone(copy.port) as other, ThreadPoolExecutor(1) as pool:
+        with WritingPhone(copy.port) as one, WritingPhone(copy.port) as other, ThreadPoolExecutor(1) as pool:
             statuses = []
             for _ in range(3):
-                slow = pool.submit(one.once, "POST", "/products", {"name": "Slow", "kcal_100g": 1})
+                slow = pool.submit(one.post, "/v1/products", {"name": "Slow", "kcal_100g": 1})
                 while not slow.done():
-                    statuses.append(other.once("GET", "/products")[0])
+                    statuses.append(other.get("/v1/products").status_code)
                     time.sleep(0.02)
-                assert slow.result()[0] == 503
-            assert one.once("GET", "/products") == (200, [])
+                assert slow.result().status_code == 503
+            assert one.get("/v1/products").json() == []
 
         assert len(statuses) > 10
         assert set(statuses) == {200}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.scaling.machines import migrated, settings_for
-from tests.e2e.scaling.phone import Phone
+from tests.e2e.scaling.writing_phone import WritingPhone
 from tests.harness.processes import Postgres, Process
 from tests.harness.servers import manage
 
@@ -16,9 +16,9 @@ def copy(started, postgres) -> Process:
 
 
 @pytest.fixture
-def phone(copy) -> Iterator[Phone]:
+def phone(copy) -> Iterator[WritingPhone]:
     """A phone with one product, which it has pulled."""
-    with Phone(copy.port) as phone:
+    with WritingPhone(copy.port) as phone:
         phone.add_product()
         assert phone.pull()["timestamp"] == 2
         yield phone
@@ -30,11 +30,10 @@ def replica(started, postgres, phone) -> Postgres:
     return started.replica_of(postgres, recovery_min_apply_delay="1h")
 
 
-def answered_by(phone: Phone, started, replica: Postgres) -> Phone:
+def answered_by(phone: WritingPhone, started, replica: Postgres) -> WritingPhone:
     """Return the phone, which from now on asks a copy of the service on the replica."""
     copy = started.copy(f"on-{replica.port}", replica.url("followed", user="countonme"))
-    phone.hang_up()
-    phone.port = copy.port
+    phone.move_to(copy.port)
     return phone
 
 
@@ -71,7 +70,7 @@ class TestAReplicaThatTakesOver:
 
         assert "restored" not in answer
         assert answer["changes"]["products"]["updated"] == []
-        assert phone.once("GET", f"/products/{lost}")[0] == 404
+        assert phone.get(f"/v1/products/{lost}").status_code == 404
 
     def test_loses_nothing_after_after_restore(self, started, phone, replica, lost):
         manage(settings_for(replica.url("followed", user="countonme")), "after_restore", "--without-ledger")
@@ -82,7 +81,7 @@ class TestAReplicaThatTakesOver:
         known = {row["id"] for row in answer["changes"]["products"]["updated"]}
         assert phone.products.keys() - known == {lost}
         back = {"products": {"created": [{"id": lost, "name": "Rye bread", "kcal_100g": 1}]}}
-        phone.asked("POST", f"/sync?last_pulled_at={answer['timestamp']}", back, accepted={200})
+        phone.asked("POST", f"/v1/sync?last_pulled_at={answer['timestamp']}", back, accepted={200})
 
         changes = phone.pull(since=0)["changes"]
         assert {row["id"] for row in changes["products"]["updated"]} == phone.products.keys()

@@ -3,14 +3,14 @@
 COUNTONME_URL holds the service's address; `python -m tests.e2e.clients.live` sets it. All arguments are passed on.
 """
 
-import json
 import os
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from uuid import uuid4
+from urllib.parse import urlsplit
+
+from tests.harness.phone import Phone
 
 HERE = Path(__file__).resolve().parent
 # The device that deletes itself has no token afterwards: it is another one, in a run of its own.
@@ -32,10 +32,9 @@ def tried(api: str, arguments: list[str]) -> int:
 
 
 def registered(api: str) -> str:
-    body = json.dumps({"device_id": str(uuid4())}).encode()
-    request = urllib.request.Request(f"{api}/auth/register", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request) as answer:
-        return json.load(answer)["token"]
+    phone = Phone(urlsplit(api).port)
+    phone.register()
+    return phone.token
 
 
 if __name__ == "__main__":

@@ -1,80 +1,37 @@
-"""A phone that writes down what the service has confirmed, and asks again where it got no answer."""
+"""A phone that writes down what the service has confirmed, and sends again what got no response."""
 
-import http.client
-import json
 import random
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Event
-from typing import Self
 from uuid import uuid4
 
-NOT_NOW = {502, 503, 504}
-PATIENCE = 30  # seconds
+from tests.harness.phone import Phone
 
 
-class Line:
-    """A connection that is kept, as `with Line(port) as line:`."""
-
-    def __init__(self, port: int):
-        self.port, self.connection, self.token = port, None, ""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised) -> None:
-        self.hang_up()
-
-    def once(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, object]:
-        if self.connection is None:
-            self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        headers |= {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
-        try:
-            self.connection.request(method, f"/v1{path}", None if body is None else json.dumps(body), headers)
-            answer = self.connection.getresponse()
-            content = answer.read()
-        except (OSError, http.client.HTTPException):
-            self.hang_up()
-            raise
-        return answer.status, json.loads(content) if content and answer.status not in NOT_NOW else None
-
-    def hang_up(self) -> None:
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = None
-
-
-class Phone(Line):
+class WritingPhone(Phone):
     """One device. What it was told is stored is in `products` (id: kcal) and `entries`, after `writes` changes."""
 
     def __init__(self, port: int, seed: int = 0):
-        super().__init__(port)
+        super().__init__(port, keeps_connection=True)
         self.random = random.Random(seed)
         self.cursor, self.writes, self.unanswered = 0, 0, 0
         self.products: dict[str, int] = {}
         self.entries: set[str] = set()
         self.register()
 
-    def asked(self, method: str, path: str, body: object = None, *, accepted: set[int]) -> object:
-        """Return the answer's body. The same is asked again, as by any phone, until there is an answer."""
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            try:
-                status, answer = self.once(method, path, body)
-            except (OSError, http.client.HTTPException):
-                status = None
-            if status not in {None, *NOT_NOW}:
-                assert status in accepted, (method, path, status, answer)
-                return answer
-            self.unanswered += 1
-            time.sleep(0.05)
-        raise TimeoutError(f"{method} {path} had no answer")
+    def move_to(self, port: int) -> None:
+        """Call another copy of the service from now on."""
+        self.close()
+        self.port = port
 
-    def register(self) -> None:
-        answer = self.asked("POST", "/auth/register", {"device_id": str(uuid4())}, accepted={200})
-        self.token = answer["token"]
+    def asked(self, method: str, path: str, body: object = None, *, accepted: set[int]) -> object:
+        """Send until there is a response, as any phone does; return its body."""
+        response, failures = self.retry(method, path, body)
+        self.unanswered += failures
+        assert response.status_code in accepted, (method, path, response)
+        return response.json() if response.content else None
 
     # --- a day -------------------------------------------------------------------------------------
 
@@ -84,7 +41,7 @@ class Phone(Line):
 
     def add_product(self) -> None:
         row = {"id": str(uuid4()), "name": "Rye bread", "kcal_100g": 1}
-        self.asked("POST", "/products", row, accepted={201, 200})  # 200: it was stored when no answer came
+        self.asked("POST", "/v1/products", row, accepted={201, 200})  # 200: it was stored when no answer came
         self.products[row["id"]] = 1
         self.writes += 1
 
@@ -92,21 +49,21 @@ class Phone(Line):
         if self.products:
             row_id = self.random.choice(list(self.products))
             kcal = self.products[row_id] % 999 + 1
-            self.asked("PATCH", f"/products/{row_id}", {"kcal_100g": kcal}, accepted={200})
+            self.asked("PATCH", f"/v1/products/{row_id}", {"kcal_100g": kcal}, accepted={200})
             self.products[row_id] = kcal
             self.writes += 1
 
     def log_entry(self) -> None:
         if self.products:
             row = {"id": str(uuid4()), "product_id": self.random.choice(list(self.products)), "grams": 70}
-            self.asked("POST", "/food-entries", row | {"date": "2026-01-05"}, accepted={201, 200})
+            self.asked("POST", "/v1/food-entries", row | {"date": "2026-01-05"}, accepted={201, 200})
             self.entries.add(row["id"])
             self.writes += 1
 
     def delete_entry(self) -> None:
         if self.entries:
             row_id = self.entries.pop()
-            self.asked("DELETE", f"/food-entries/{row_id}", accepted={204, 404})
+            self.asked("DELETE", f"/v1/food-entries/{row_id}", accepted={204, 404})
             self.writes += 1
 
     def sync(self) -> None:
@@ -121,7 +78,7 @@ class Phone(Line):
             },
             "food_entries": {"created": [{"id": entry, **eaten, "date": "2026-01-05", "meal_type": "lunch"}]},
         }
-        answer = self.asked("POST", f"/sync?last_pulled_at={self.cursor}", new, accepted={200})
+        answer = self.asked("POST", f"/v1/sync?last_pulled_at={self.cursor}", new, accepted={200})
         assert answer["rejected"] == []
         self.products[product] = 370
         self.last = product
@@ -130,7 +87,7 @@ class Phone(Line):
 
     def pull(self, since: int | None = None) -> dict:
         query = f"?last_pulled_at={self.cursor if since is None else since}"
-        answer = self.asked("GET", f"/sync{query}", accepted={200})
+        answer = self.asked("GET", f"/v1/sync{query}", accepted={200})
         self.cursor = answer["timestamp"]
         return answer
 
@@ -144,7 +101,7 @@ class Phone(Line):
 
 
 @contextmanager
-def living(phones: list[Phone]) -> Iterator[None]:
+def living(phones: list[WritingPhone]) -> Iterator[None]:
     """Let all phones write and sync inside of this block."""
     over = Event()
     with ThreadPoolExecutor(len(phones)) as pool:
