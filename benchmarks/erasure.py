@@ -33,7 +33,7 @@ from tests.e2e.abuse.honest import PAUSE, HonestDevice, Sample
 from tests.e2e.abuse.preparation import ENTRIES, PORTIONS, PRODUCTS, Preparation
 from tests.harness.machine import description
 from tests.harness.processes import ROOT, Postgres, folder_of_owner, postgres
-from tests.harness.servers import Server, migrate, ours, running, say
+from tests.harness.servers import Server, migrate, our_server, run_servers, say
 
 RESULTS = Path(__file__).with_name("erasure.md")
 DATABASE = "countonme"
@@ -92,13 +92,13 @@ def on_postgres(database: Postgres, arguments: argparse.Namespace) -> tuple[list
     """Return what was measured in each round, and what soft deletion in one transaction costs."""
     database.run(f"CREATE DATABASE {DATABASE}")
     url = database.url(DATABASE)
-    service = served(url)
+    service = server_on(url)
     with psycopg.connect(url) as connection:
         connection.execute("SET session_replication_role = replica")  # foreign keys aren't checked row by row
         for statement in (scale.DEVICES, scale.PRODUCTS, scale.PORTIONS, scale.FOOD_ENTRIES):
             values = {"first": 1, "last": OTHERS, "entries": OF_OTHERS}
             psycopg.ClientCursor(connection).execute(statement, values)
-    with running(service):
+    with run_servers(service):
         people = Preparation(service, url)
         large = [people.device() for _ in range(arguments.rounds + 1)]
         for caller in large:
@@ -113,9 +113,8 @@ def on_postgres(database: Postgres, arguments: argparse.Namespace) -> tuple[list
 
 
 def on_sqlite(file: Path, arguments: argparse.Namespace) -> list[tuple[Phase, Phase]]:
-    service = served(f"sqlite:///{file}", WEB_CONCURRENCY="1")
-    service.count = 1
-    with running(service):
+    service = server_on(f"sqlite:///{file}", WEB_CONCURRENCY="1")
+    with run_servers(service):
         people = Preparation(service, "")
         large = [people.device() for _ in range(arguments.rounds + 1)]
         with closing(sqlite3.connect(file)) as connection:
@@ -129,11 +128,9 @@ def on_sqlite(file: Path, arguments: argparse.Namespace) -> list[tuple[Phase, Ph
         return measured(service, people, large[:-1], arguments.seconds)
 
 
-def served(url: str, **environment: str) -> Server:
-    service = ours(DATABASE)
-    service.environment |= {"DATABASE_URL": url, **environment}
-    migrate(service.environment)
-    return service
+def server_on(url: str, **environment: str) -> Server:
+    migrate(url)
+    return our_server(url, **environment)
 
 
 def as_sqlite(value):

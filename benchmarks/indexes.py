@@ -18,8 +18,9 @@ import psycopg
 
 from benchmarks import data
 from benchmarks.scale import fill
+from tests.harness.databases import create_databases, url_of
 from tests.harness.machine import description
-from tests.harness.servers import OURS_BIN, ROOT, databases, migrate_ours, our_environment, say, url_of
+from tests.harness.servers import OURS_BIN, ROOT, migrate, our_environment, say
 
 RESULTS = Path(__file__).with_name("indexes.md")
 DATABASE = "bench_indexes"
@@ -71,7 +72,7 @@ def main() -> int:
     parser.add_argument("--devices", type=int, default=2_000)
     parser.add_argument("--entries", type=int, default=1_000, help="of each device that does not call")
     arguments = parser.parse_args()
-    with databases(DATABASE):
+    with create_databases(DATABASE):
         filled(arguments.devices - data.DEVICES, arguments.entries)
         asked = calls()
         with psycopg.connect(url_of(DATABASE)) as connection:
@@ -87,7 +88,7 @@ def main() -> int:
 
 def filled(others: int, entries: int) -> None:
     made = data.made()
-    migrate_ours(DATABASE)
+    migrate(url_of(DATABASE))
     data.store_ours(url_of(DATABASE), made)
     fill(DATABASE, others, entries)
     with psycopg.connect(url_of(DATABASE), autocommit=True) as connection:
@@ -100,7 +101,7 @@ def filled(others: int, entries: int) -> None:
 
 def calls() -> dict[str, list[dict]]:
     command = [str(OURS_BIN / "python"), "-m", "benchmarks.asked"]
-    environment = {**os.environ, **our_environment(DATABASE)}
+    environment = {**os.environ, **our_environment(url_of(DATABASE))}
     return json.loads(subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True).stdout)
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from benchmarks import data, wrk
 from benchmarks.calls import every_token, mixed
+from tests.harness.databases import create_databases, url_of
 from tests.harness.machine import description, rss_of
-from tests.harness.servers import Server, databases, migrate_ours, ours, running, say, url_of
+from tests.harness.servers import Server, migrate, our_server, run_servers, say
 
 RESULTS = Path(__file__).with_name("memory.md")
 DATABASE = "bench_memory"
@@ -27,11 +28,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is started is stopped
     wrk.required()
     made = data.made()
-    with databases(DATABASE):
-        migrate_ours(DATABASE)
+    with create_databases(DATABASE):
+        migrate(url_of(DATABASE))
         data.store_ours(url_of(DATABASE), made)
-        server = ours(DATABASE)
-        with running(server):
+        server = our_server(url_of(DATABASE))
+        with run_servers(server):
             rows = grown(server, made, arguments.requests, arguments.step)
     RESULTS.write_text(page(rows))
     say("Written: benchmarks/memory.md")

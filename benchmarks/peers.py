@@ -3,15 +3,16 @@
 import os
 import subprocess
 
+from tests.harness.databases import url_of
 from tests.harness.processes import ROOT
-from tests.harness.servers import OURS_BIN, WORKERS, Server, our_environment, url_of
+from tests.harness.servers import OURS_BIN, WORKERS, Server, our_environment
 
 PEER_BIN = ROOT / "benchmarks/.venv/bin"
 
 
 def limit(database: str) -> Server:
     command = [str(OURS_BIN / "gunicorn"), "benchmarks.peer_raw:application"]
-    return Server("limit", command, our_environment(database), database=database)
+    return Server("limit", command, our_environment(url_of(database)), database=database)
 
 
 def fastapi(database: str) -> Server:

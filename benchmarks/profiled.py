@@ -14,7 +14,8 @@ from contextlib import redirect_stderr
 
 from benchmarks import data
 from benchmarks.calls import CALLS, Call, Request
-from tests.harness.servers import ROOT, databases, migrate_ours, our_environment, say, url_of
+from tests.harness.databases import create_databases, url_of
+from tests.harness.servers import ROOT, migrate, our_environment, say
 
 DATABASE = "bench_profile"
 PROFILED = ("304", "product list of 50", "create an entry")
@@ -44,10 +45,12 @@ def main() -> None:
 def profiled() -> dict[str, Counter]:
     """Return the shares of each call that is looked at."""
     made = data.made()
-    with databases(DATABASE), open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):  # the log
-        migrate_ours(DATABASE)
+    with create_databases(DATABASE), open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):  # the log
+        migrate(url_of(DATABASE))
         data.store_ours(url_of(DATABASE), made)
-        os.environ.update(our_environment(DATABASE), DJANGO_SETTINGS_MODULE="countonme.settings", LOG_FORMAT="json")
+        os.environ.update(
+            our_environment(url_of(DATABASE)), DJANGO_SETTINGS_MODULE="countonme.settings", LOG_FORMAT="json"
+        )
         shares = {call.name: shares_of(call, made) for call in CALLS if call.name in PROFILED}
         disconnect()
     return shares

@@ -21,8 +21,9 @@ from benchmarks.check import agreed
 from benchmarks.peers import PEER_BIN, create_peer, fastapi, limit
 from benchmarks.profiled import profiled
 from benchmarks.wrk import Load
+from tests.harness.databases import create_databases, url_of
 from tests.harness.processes import ROOT
-from tests.harness.servers import Server, databases, migrate_ours, ours, running, say, url_of
+from tests.harness.servers import Server, migrate, our_server, run_servers, say
 
 ROUNDS = min(int(os.environ.get("BENCH_ROUNDS", "5")), 20)
 SECONDS = min(int(os.environ.get("BENCH_SECONDS", "3")), 30)
@@ -50,12 +51,12 @@ def main() -> None:
 
 
 def compared() -> tuple[list[Result], dict[str, str]]:
-    with databases(*(f"bench_{name}" for name in FOLDERS), "bench_fastapi"):
+    with create_databases(*(f"bench_{name}" for name in FOLDERS), "bench_fastapi"):
         say("Filling the databases")
         made = filled()
-        checkouts = (ours(f"bench_{name}", folder, name) for name, folder in FOLDERS.items())
+        checkouts = (our_server(url_of(f"bench_{name}"), folder=folder, name=name) for name, folder in FOLDERS.items())
         servers = (*checkouts, fastapi("bench_fastapi"), limit("bench_ours"))
-        with running(*servers):
+        with run_servers(*servers):
             agreed(servers[0], servers[1:], made)
             say("The bodies are the same. Warming up")
             for server in servers:
@@ -66,7 +67,7 @@ def compared() -> tuple[list[Result], dict[str, str]]:
 def filled() -> data.Data:
     made = data.made()
     for name, folder in FOLDERS.items():
-        migrate_ours(f"bench_{name}", folder)
+        migrate(url_of(f"bench_{name}"), folder=folder)
         data.store_ours(url_of(f"bench_{name}"), made)
     create_peer("bench_fastapi")
     data.store_peer(url_of("bench_fastapi"), made)

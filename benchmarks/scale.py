@@ -19,19 +19,9 @@ import psycopg
 from benchmarks import data, wrk
 from benchmarks.calls import CALLS, Call, Request, conditional, every_token, registration
 from benchmarks.wrk import Load
+from tests.harness.databases import create_databases, url_of
 from tests.harness.machine import description
-from tests.harness.servers import (
-    OURS_BIN,
-    ROOT,
-    Server,
-    databases,
-    migrate_ours,
-    our_environment,
-    ours,
-    running,
-    say,
-    url_of,
-)
+from tests.harness.servers import OURS_BIN, ROOT, Server, migrate, our_environment, our_server, run_servers, say
 
 RESULTS = Path(__file__).with_name("scale.md")
 SMALL, LARGE = "bench_scale_small", "bench_scale_large"
@@ -71,9 +61,9 @@ def main() -> None:
     others = max(0, arguments.devices - data.DEVICES)
     room(others)
     made = data.made()
-    with databases(SMALL, LARGE):
+    with create_databases(SMALL, LARGE):
         for database in (SMALL, LARGE):
-            migrate_ours(database)
+            migrate(url_of(database))
             data.store_ours(url_of(database), made)
         fill(LARGE, others, arguments.entries)
         plans = {database: planned(database) for database in (SMALL, LARGE)}
@@ -126,15 +116,15 @@ def fill(database: str, others: int, entries: int) -> None:
 def planned(database: str) -> dict[str, list[dict]]:
     command = [str(OURS_BIN / "python"), "-m", "benchmarks.plans"]
     done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **our_environment(database)}, stdout=subprocess.PIPE, check=True
+        command, cwd=ROOT, env={**os.environ, **our_environment(url_of(database))}, stdout=subprocess.PIPE, check=True
     )
     return json.loads(done.stdout)
 
 
 def measured(made: data.Data, rounds: int, seconds: int) -> dict[str, dict[str, list[Load]]]:
     """Return the loads of the read calls, by call and database; the databases take turns."""
-    servers = (ours(SMALL), ours(LARGE))
-    with running(*servers):
+    servers = (our_server(url_of(SMALL)), our_server(url_of(LARGE)))
+    with run_servers(*servers):
         for server in servers:
             wrk.loaded(server, every_token(made), seconds=max(2, seconds))
         return {call.name: timed(call, servers, made, rounds, seconds) for call in CALLS if reads(call)}

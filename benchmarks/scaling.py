@@ -20,7 +20,7 @@ from tests.e2e.scaling.machines import Machines, machines, migrated
 from tests.e2e.scaling.writing_phone import WritingPhone, living
 from tests.harness.machine import database_processes, description
 from tests.harness.processes import Postgres, Process
-from tests.harness.servers import OURS_BIN, Server, our_environment, running, say
+from tests.harness.servers import Server, our_server, run_servers, say
 
 ROUNDS = min(int(os.environ.get("BENCH_ROUNDS", "5")), 20)
 SECONDS = min(int(os.environ.get("BENCH_SECONDS", "3")), 30)
@@ -96,9 +96,10 @@ def ratios(server: Postgres, pooler: Process) -> dict[str, list[Load]]:
     servers = []
     for name, through in ways(pooler):
         address = server.url("rates", user="countonme", through=through)
-        settings = our_environment("rates") | environment(address, through)
-        servers.append(Server(name, [str(OURS_BIN / "gunicorn"), "countonme.wsgi"], settings, database="rates"))
-    with running(*servers):
+        server = our_server(address, **environment(address, through))
+        server.name = name
+        servers.append(server)
+    with run_servers(*servers):
         for one in servers:
             wrk.loaded(one, every_token(made), seconds=max(2, SECONDS))
         return {call.name: timed(call, servers, made) for call in CALLS if call.name in TIMED}

@@ -14,9 +14,10 @@ from datetime import date, timedelta
 from pathlib import Path
 from uuid import uuid4
 
+from tests.harness.databases import create_databases, url_of
 from tests.harness.machine import description
 from tests.harness.phone import Phone
-from tests.harness.servers import databases, migrate_ours, ours, running, say
+from tests.harness.servers import migrate, our_server, run_servers, say
 
 RESULTS = Path(__file__).with_name("sync.md")
 DATABASE = "bench_sync"
@@ -37,10 +38,10 @@ class MeasuringPhone(Phone):
 
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is started is stopped
-    with databases(DATABASE):
-        migrate_ours(DATABASE)
-        server = ours(DATABASE)
-        with running(server):
+    with create_databases(DATABASE):
+        migrate(url_of(DATABASE))
+        server = our_server(url_of(DATABASE))
+        with run_servers(server):
             phone = MeasuringPhone(server.port, timeout=600)
             phone.register()
             rows = measured(phone)

@@ -19,7 +19,7 @@ from ownership.models import OwnedQuerySet, change_set, owned_models
 from products.models import Product
 from tests.harness.at_once import at_once
 from tests.harness.servers import manage, migrate, our_environment
-from tests.harness.service import served
+from tests.harness.service import serve
 
 LONG_AGO = timedelta(days=800)
 
@@ -242,8 +242,8 @@ class TestTheFiles:
     @pytest.mark.skipif(connection.vendor != "sqlite", reason="looks into SQLite's files")
     def test_hold_no_trace_of_removed_rows(self, tmp_path):
         url = f"sqlite:///{tmp_path / 'db.sqlite3'}"
-        migrate({"DATABASE_URL": url})
-        with served(url, tmp_path / "log", ERASURE_LEDGER=str(tmp_path / "ledger.txt")) as service:
+        migrate(url)
+        with serve(url, tmp_path / "log", ERASURE_LEDGER=str(tmp_path / "ledger.txt")) as service:
             device_id = service.register()
             for _ in range(300):
                 assert service.phone.post("/v1/products", {"name": "Insulin shake", "kcal_100g": 1}).status_code == 201
@@ -252,7 +252,7 @@ class TestTheFiles:
             assert service.phone.send("DELETE", "/v1/devices/me").status_code == 204
             before = contents(tmp_path)
 
-            manage({**our_environment(""), "DATABASE_URL": url}, "erase")
+            manage(our_environment(url), "erase")
 
             after = contents(tmp_path)
         for trace in (b"Insulin shake", *(UUID(pk).hex.encode() for pk in (device_id, empty_id))):

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.harness.service import served
+from tests.harness.service import serve
 
 SOON = 3  # seconds
 PUSH = "/v1/sync?last_pulled_at=0"
@@ -252,7 +252,7 @@ class TestAHeader:
 
 @pytest.fixture(scope="module")
 def service(live_url, tmp_path_factory):
-    with served(live_url, tmp_path_factory.mktemp("abuse") / "log") as service:
+    with serve(live_url, tmp_path_factory.mktemp("abuse") / "log") as service:
         service.register()
         yield service
 

@@ -15,7 +15,7 @@ from django.db import connection
 
 from tests.harness.phone import NoResponse
 from tests.harness.processes import until
-from tests.harness.service import served
+from tests.harness.service import serve
 from tests.harness.sync import pulled
 
 BREAD = {"name": "Rye bread", "kcal_100g": 259}
@@ -26,7 +26,7 @@ PATIENT = {"DATABASE_TIMEOUT": "20", "CLIENT_TIMEOUT": "1"}
 
 @pytest.fixture(scope="module")
 def lasting(live_url, tmp_path_factory):
-    with served(live_url, tmp_path_factory.mktemp("lasting") / "log", **PATIENT) as service:
+    with serve(live_url, tmp_path_factory.mktemp("lasting") / "log", **PATIENT) as service:
         yield service
 
 
@@ -40,7 +40,7 @@ def service(lasting):
 @pytest.fixture
 def ending(live_url, tmp_path):
     """A service that is to end."""
-    with served(live_url, tmp_path / "log", LOG_FORMAT="json", **PATIENT) as service:
+    with serve(live_url, tmp_path / "log", LOG_FORMAT="json", **PATIENT) as service:
         service.register()
         yield service
 

@@ -11,7 +11,7 @@ import yaml
 from django.conf import settings
 
 from countonme.serving import sizing
-from tests.harness.service import served
+from tests.harness.service import serve
 
 ROOT = Path(settings.BASE_DIR)
 POSTGRES, SQLITE = "django.db.backends.postgresql", "django.db.backends.sqlite3"
@@ -133,7 +133,7 @@ class TestGunicorn:
 class TestAService:
     def test_replaces_a_worker_after_its_share_of_requests_and_drops_none(self, live_url, tmp_path):
         told = {"LOG_FORMAT": "json", "GUNICORN_CMD_ARGS": "--max-requests 20 --max-requests-jitter 0"}
-        with served(live_url, tmp_path / "log", **told) as service, ThreadPoolExecutor(4) as pool:
+        with serve(live_url, tmp_path / "log", **told) as service, ThreadPoolExecutor(4) as pool:
             responses = list(pool.map(lambda _: service.phone.get("/healthz"), range(100)))
 
             assert [response.json() for response in responses] == [{"status": "ok"}] * 100

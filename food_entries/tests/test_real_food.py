@@ -17,7 +17,7 @@ from uuid import uuid4
 import pytest
 
 from tests.harness.phone import Phone, Response
-from tests.harness.service import served
+from tests.harness.service import serve
 
 SR28 = Path(__file__).parent / "usda_sr28"
 
@@ -126,7 +126,7 @@ def phone(live_url, tmp_path):
     """A phone without a token yet, in reach of a server of its own. If the test fails, the server's log is shown."""
     log = tmp_path / "log"
     try:
-        with served(live_url, log) as service:
+        with serve(live_url, log) as service:
             yield DiaryPhone(service.server.port)
     finally:
         sys.stdout.write(log.read_text(errors="replace"))

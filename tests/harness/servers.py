@@ -1,6 +1,7 @@
-"""The services that are compared: their databases, how they are started, and that they are stopped."""
+"""Start the service, or another HTTP server, with its workers, and stop it."""
 
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -11,14 +12,20 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psycopg
-
 from tests.harness.machine import workers_of
 from tests.harness.processes import ROOT, Process, free_port
 
 OURS_BIN = Path(sys.executable).parent
-POSTGRES = os.environ.get("BENCH_POSTGRES", "postgres://postgres@127.0.0.1:5432").rstrip("/")
 WORKERS = 2
+SECRET_KEY = secrets.token_urlsafe(50)
+FOLDER = tempfile.TemporaryDirectory(prefix="countonme.")  # of what a service writes outside of its database
+
+UNLIMITED = str(10**9)
+LIMITS = re.compile(r"^(\w+_RATE|MAX_\w+|NEW_ROWS_\w+) = env\.", re.MULTILINE)
+NO_LIMITS = {
+    name: f"{UNLIMITED}/min" if name.endswith("_RATE") else UNLIMITED
+    for name in LIMITS.findall((ROOT / "countonme/settings.py").read_text())
+}
 
 
 def say(text: str) -> None:
@@ -28,7 +35,7 @@ def say(text: str) -> None:
 
 @dataclass
 class Server(Process):
-    database: str = ""
+    database: str = ""  # its name, by which its connections are found
     workers: list[int] = field(default_factory=list)
     count: int = WORKERS
 
@@ -46,47 +53,40 @@ class Server(Process):
 
 
 @contextmanager
-def running(*servers: Server) -> Iterator[None]:
-    """Serve inside of this block, and stop whatever happens."""
+def run_servers(*servers: Server, log: Path | None = None) -> Iterator[None]:
+    """Run servers on free ports inside of this block, and stop them whatever happens."""
     with ExitStack() as started, tempfile.TemporaryDirectory() as logs:
         for server in servers:
-            server.port, server.log = free_port(), Path(logs, f"{server.name}.log")
+            server.port, server.log = free_port(), log or Path(logs, f"{server.name}.log")
             started.callback(server.stop)
             server.start()
         yield
 
 
-def ours(database: str, folder: Path = ROOT, name: str = "ours") -> Server:
+# --- our service ----------------------------------------------------------------------------------
+
+
+def our_server(database_url: str, *, folder: Path = ROOT, name: str = "ours", **environment: str) -> Server:
     """Return the service, or that of another checkout."""
-    command = [str(OURS_BIN / "gunicorn"), "countonme.wsgi"]
-    return Server(name, command, our_environment(database), folder=folder, database=database)
+    environment = our_environment(database_url, **environment)
+    return Server(
+        name,
+        [str(OURS_BIN / "gunicorn"), "countonme.wsgi"],
+        environment,
+        folder=folder,
+        database=database_url.rpartition("/")[2],
+        count=int(environment["WEB_CONCURRENCY"]),
+    )
 
 
-SECRET_KEY = secrets.token_urlsafe(50)
-FOLDER = tempfile.TemporaryDirectory(prefix="countonme.")  # of what a service writes outside of its database
-
-UNLIMITED = str(10**9)
-NO_LIMITS = {  # on what one device may do
-    "REGISTER_RATE": f"{UNLIMITED}/min",
-    "ROTATE_RATE": f"{UNLIMITED}/h",
-    "DEVICE_RATE": f"{UNLIMITED}/min",
-    "MAX_PRODUCTS": UNLIMITED,
-    "MAX_PORTIONS": UNLIMITED,
-    "MAX_PORTIONS_PER_PRODUCT": UNLIMITED,
-    "MAX_FOOD_ENTRIES": UNLIMITED,
-    "NEW_ROWS_FIRST_DAY": UNLIMITED,
-    "NEW_ROWS_PER_DAY": UNLIMITED,
-}
-
-
-def our_environment(database: str) -> dict[str, str]:
+def our_environment(database_url: str, **environment: str) -> dict[str, str]:
     """Return production settings, with plain HTTP on this machine alone, and no limit on what one phone may do."""
     return {
         "SECRET_KEY": SECRET_KEY,
         "DEBUG": "off",
         "ALLOWED_HOSTS": "127.0.0.1",
         "HTTPS_ONLY": "off",
-        "DATABASE_URL": url_of(database),
+        "DATABASE_URL": database_url,
         "ERASURE_LEDGER": f"{FOLDER.name}/erasures.txt",
         **NO_LIMITS,
         "BCRYPT_ROUNDS": "4",
@@ -94,47 +94,12 @@ def our_environment(database: str) -> dict[str, str]:
         "WEB_CONCURRENCY": str(WORKERS),
         "MALLOC_ARENA_MAX": "1",  # as in the Makefile
         "GUNICORN_CMD_ARGS": "--max-requests=0",  # whose worker is replaced meanwhile can't be measured
+        **environment,
     }
 
 
-# --- databases ------------------------------------------------------------------------------------
-
-
-def url_of(database: str) -> str:
-    return f"{POSTGRES}/{database}"
-
-
-@contextmanager
-def databases(*names: str) -> Iterator[None]:
-    """Have new, empty databases of these names inside of this block; ones that a broken run left are replaced."""
-    for name in names:
-        drop(name)
-        on_server(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'")
-    try:
-        yield
-    finally:
-        for name in names:
-            drop(name)
-
-
-def drop(name: str) -> None:
-    on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-
-
-def on_server(statement: str) -> None:
-    try:
-        with psycopg.connect(url_of("postgres"), autocommit=True, connect_timeout=5) as connection:
-            connection.execute(statement)
-    except psycopg.OperationalError as error:
-        raise SystemExit(f"PostgreSQL does not answer; BENCH_POSTGRES says where it is.\n{error}") from error
-
-
-def migrate_ours(database: str, folder: Path = ROOT) -> None:
-    migrate(our_environment(database), folder)
-
-
-def migrate(environment: dict[str, str], folder: Path = ROOT) -> None:
-    manage(environment, "migrate", "--noinput", "--verbosity", "0", folder=folder)
+def migrate(database_url: str, *, folder: Path = ROOT, **environment: str) -> None:
+    manage(our_environment(database_url, **environment), "migrate", "--noinput", "--verbosity", "0", folder=folder)
 
 
 def manage(environment: dict[str, str], *command: str, folder: Path = ROOT) -> None:

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-import psycopg
 from django.db import connection
 
 from countonme.serving.sizing import threads_for, workers_for
+from tests.harness.databases import create_databases, url_of
 from tests.harness.machine import workers_of
 from tests.harness.phone import Phone
-from tests.harness.processes import free_port, until
-from tests.harness.servers import Server, migrate, ours
+from tests.harness.processes import until
+from tests.harness.servers import Server, migrate, our_server, run_servers
 
 
 class Service:
@@ -43,47 +43,33 @@ class Service:
 
 
 @contextmanager
-def served(database_url: str, log: Path, **environment: str) -> Iterator[Service]:
+def serve(database_url: str, log: Path, **environment: str) -> Iterator[Service]:
     """Serve the database inside of this block. SQLite is served by as many workers and threads as it is by default."""
-    server = ours("")
-    server.port, server.log = free_port(), log
-    server.environment |= {"BCRYPT_ROUNDS": "4", "DATABASE_URL": database_url, **environment}
     if database_url.startswith("sqlite"):
-        server.count = workers_for("sqlite")
-        server.environment |= {"WEB_CONCURRENCY": str(server.count), "WEB_THREADS": str(threads_for("sqlite"))}
-    try:
-        server.start()
+        by_default = {"WEB_CONCURRENCY": str(workers_for("sqlite")), "WEB_THREADS": str(threads_for("sqlite"))}
+        environment = by_default | environment
+    server = our_server(database_url, **environment)
+    with run_servers(server, log=log):
         yield Service(server)
-    finally:
-        server.stop()
 
 
 @contextmanager
 def live_database(folder: Path) -> Iterator[str]:
-    """Have a new, migrated database inside of this block, of the kind that the tests run on; yield its URL."""
-    name = f"{connection.settings_dict['NAME']}_live"
+    """Create a migrated database of the kind that the tests run on, for this block; yield its URL."""
     if connection.vendor == "sqlite":
         url = f"sqlite:///{folder / 'db.sqlite3'}"
-        migrate({"DATABASE_URL": url})
+        migrate(url)
         yield url
         return
-    on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-    on_server(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
-    try:
-        migrate({"DATABASE_URL": url_of(name)})
-        yield url_of(name)
-    finally:
-        on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    name, server = f"{connection.settings_dict['NAME']}_live", server_of_tests()
+    with create_databases(name, server=server):
+        migrate(url_of(name, server))
+        yield url_of(name, server)
 
 
-def url_of(name: str, port: int | None = None) -> str:
-    """Return the URL of a database on the tests' server, or of one that a port of this machine leads to."""
+def server_of_tests(port: int | None = None) -> str:
+    """Return the URL of the PostgreSQL server that the tests run on. A port is one of this machine that leads to it."""
     here = connection.settings_dict
     user = quote(here["USER"], safe="") + (f":{quote(here['PASSWORD'], safe='')}" if here["PASSWORD"] else "")
     host, own = ("127.0.0.1", port) if port else (here["HOST"] or "127.0.0.1", here["PORT"] or 5432)
-    return f"postgres://{user}@{host}:{own}/{name}"
-
-
-def on_server(statement: str) -> None:
-    with psycopg.connect(url_of("postgres"), autocommit=True) as server:
-        server.execute(statement)
+    return f"postgres://{user}@{host}:{own}"

@@ -29,9 +29,10 @@ from django.core.management import get_commands
 
 from countonme.observability import metrics
 from devices.models import hash_of
+from tests.harness.databases import create_databases, url_of
 from tests.harness.processes import PLACES, folder_of_owner, free_port, postgres, until
 from tests.harness.servers import manage
-from tests.harness.service import on_server, served, url_of
+from tests.harness.service import serve, server_of_tests
 from tests.harness.sync import entry, portion, product
 
 ROOT = Path(settings.BASE_DIR)
@@ -91,7 +92,7 @@ class TestFilesWithData:
     def test_are_private_while_the_service_writes(self, tmp_path):
         url = self.migrated(tmp_path)
 
-        with served(url, tmp_path / "log") as service:
+        with serve(url, tmp_path / "log") as service:
             service.register()
 
             assert modes(tmp_path, "db.*") == {"db.sqlite3": 0o600, "db.sqlite3-wal": 0o600, "db.sqlite3-shm": 0o600}
@@ -292,9 +293,8 @@ class TestBackupOfPostgreSQL:
     def empty_url(self, live_url):
         """The URL of a new, empty database."""
         name = f"{live_url.rpartition('/')[2]}_restored"
-        on_server(f"CREATE DATABASE {name}")
-        yield url_of(name)
-        on_server(f"DROP DATABASE {name} WITH (FORCE)")
+        with create_databases(name, server=server_of_tests()):
+            yield url_of(name, server_of_tests())
 
     def test_can_be_restored_with_its_ledger(self, live_url, empty_url, tmp_path):
         ledger, backups, calls = tmp_path / "ledger", tmp_path / "back ups", tmp_path / "calls"
@@ -336,7 +336,7 @@ class TestBackupOfPostgreSQL:
         def traces(text: str) -> list[str]:
             return [trace for trace in (device_id, UUID(device_id).hex, food.lower()) if trace in text.lower()]
 
-        with served(live_url, tmp_path / "log", LOG_FORMAT="json", **here) as service:
+        with serve(live_url, tmp_path / "log", LOG_FORMAT="json", **here) as service:
             device_id = service.register()
             ledger.touch()
             bread = product(name=food, barcode="4006040055556")
@@ -932,7 +932,7 @@ class TestNginx:
                 return refused.code, refused.read().decode()
 
         safe = {"HTTPS_ONLY": "on", "ALLOWED_HOSTS": "api.example.org", "NUM_PROXIES": "1", "METRICS_TOKEN": "x" * 20}
-        with served(live_url, tmp_path / "log", **safe) as service:
+        with serve(live_url, tmp_path / "log", **safe) as service:
             listen = f"listen 127.0.0.1:{port} ssl; {certificate}"
             file = self.configured(tmp_path, upstream=f"127.0.0.1:{service.server.port}", listen=listen)
             nginx = subprocess.Popen([NGINX, "-c", str(file)], cwd=tmp_path, stderr=subprocess.DEVNULL)

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from countonme.observability import metrics
 from countonme.observability.worker_slots import Slot
 from devices import verdicts
-from tests.harness.service import served
+from tests.harness.service import serve
 from tests.harness.sync import product, pulled, push, pushed
 
 TOKEN = "a-token-of-the-operator"
@@ -283,7 +283,7 @@ class TestASlot:
 
 class TestWorkers:
     def test_are_counted_together_the_dead_ones_too(self, live_url, tmp_path):
-        with served(live_url, tmp_path / "log", METRICS_TOKEN=TOKEN) as service, ThreadPoolExecutor(6) as pool:
+        with serve(live_url, tmp_path / "log", METRICS_TOKEN=TOKEN) as service, ThreadPoolExecutor(6) as pool:
 
             def healthy() -> float:
                 return sample(service.phone.get("/metrics").content.decode(), **requests("/healthz", 200))

@@ -18,10 +18,11 @@ from django.db import OperationalError, ProgrammingError, connection, connection
 from countonme.api.errors import TooSlow
 from countonme.db.postgresql import ask_whether_it_is_there, at_length, base, give_up_after
 from devices.models import Device
+from tests.harness.databases import url_of
 from tests.harness.phone import NoResponse, Phone, Response
 from tests.harness.processes import ROOT, until
 from tests.harness.relay import Relay
-from tests.harness.service import served, url_of
+from tests.harness.service import serve, server_of_tests
 
 SOON = 2.5  # seconds: the two of the contract, and a busy machine
 BREAD = {"name": "Rye bread", "kcal_100g": 259}
@@ -44,7 +45,7 @@ def relay():
 def service(live_url, relay, tmp_path_factory):
     """A service whose way to PostgreSQL is the relay."""
     name = live_url.rpartition("/")[2]
-    with served(url_of(name, relay.port), tmp_path_factory.mktemp("service") / "log") as service:
+    with serve(url_of(name, server_of_tests(relay.port)), tmp_path_factory.mktemp("service") / "log") as service:
         service.register()
         yield service
 
@@ -156,7 +157,7 @@ class TestALockThatSomebodyElseHolds:
     def alone(self, live_url, tmp_path):
         """A service that gives up after 1.5 seconds, on SQLite after 2: 20 times 0.1."""
         told = {"DATABASE_TIMEOUT": "0.1"} if connection.vendor == "sqlite" else {}
-        with served(live_url, tmp_path / "log", **told) as service:
+        with serve(live_url, tmp_path / "log", **told) as service:
             service.register()
             yield service
 
@@ -182,7 +183,7 @@ class TestWritersOnSQLite:
     @pytest.fixture
     def service(self, live_url, tmp_path):
         """A service whose writers wait for 4 seconds: 20 times 0.2."""
-        with served(live_url, tmp_path / "log", DATABASE_TIMEOUT="0.2") as service:
+        with serve(live_url, tmp_path / "log", DATABASE_TIMEOUT="0.2") as service:
             service.register()
             yield service
 
@@ -241,7 +242,7 @@ class TestASlowStatement:
     def one(self, slow_url, tmp_path, request):
         """A service whose threads all have a connection to the database, and a device."""
         settings = {"DATABASE_POOLER": request.param, "LOG_FORMAT": "json"}
-        with served(slow_url, tmp_path / "log", **settings) as service:
+        with serve(slow_url, tmp_path / "log", **settings) as service:
             service.register()
             for _ in range(3):
                 assert is_served_again(service)

@@ -15,7 +15,7 @@ from countonme.api.compression import Body
 from sync import feed
 from sync.feed import pull
 from tests.harness.at_once import at_once
-from tests.harness.service import served
+from tests.harness.service import serve
 from tests.harness.sync import entry, portion, product, pulled, pushed, revision
 
 own_transactions = pytest.mark.django_db(transaction=True)
@@ -215,7 +215,7 @@ def test_a_pull_and_a_writer_on_sqlite_do_not_wait_for_each_other(live_url, tmp_
     if connection.vendor != "sqlite":
         pytest.skip("PostgreSQL locks rows, not the file")
     with (
-        served(live_url, tmp_path / "log") as service,
+        serve(live_url, tmp_path / "log") as service,
         closing(sqlite3.connect(live_url.removeprefix("sqlite:///"), isolation_level=None)) as writer,
     ):
         service.register()

@@ -27,7 +27,7 @@ from tests.e2e.abuse.preparation import Preparation, World
 from tests.e2e.abuse.report import Row, exit_code, failed, table
 from tests.harness.machine import rss_of, workers_of
 from tests.harness.processes import Postgres, folder_of_owner, postgres, until
-from tests.harness.servers import NO_LIMITS, Server, migrate, ours, running, say
+from tests.harness.servers import NO_LIMITS, Server, migrate, our_server, run_servers, say
 
 DATABASE = "countonme"
 NOTHING, ALL = "nothing", "all"
@@ -43,8 +43,8 @@ def main() -> int:
     second = arguments.seconds / sum(SHARES[phase] for phase in phases)
     rows = []
     with folder_of_owner() as folder, postgres(folder / "data") as database:
-        service = served_from(database)
-        with running(service):
+        service = server_on(database)
+        with run_servers(service):
             world = Preparation(service, database.url(DATABASE)).world(attacks, arguments.devices)
         for phase in phases:
             rows.append(measured(phase, second * SHARES[phase], service, database, world))
@@ -64,15 +64,14 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def served_from(database: Postgres) -> Server:
+def server_on(database: Postgres) -> Server:
     """Return the service on a new database, which is migrated. Its settings are the defaults, behind one proxy."""
     database.run(f"CREATE DATABASE {DATABASE}")
-    service = ours(DATABASE)
+    migrate(database.url(DATABASE))
+    server = our_server(database.url(DATABASE), NUM_PROXIES="1")
     for setting in (*NO_LIMITS, "BCRYPT_ROUNDS"):
-        del service.environment[setting]
-    service.environment |= {"DATABASE_URL": database.url(DATABASE), "NUM_PROXIES": "1"}
-    migrate(service.environment)
-    return service
+        del server.environment[setting]
+    return server
 
 
 def measured(phase: str, seconds: float, service: Server, database: Postgres, world: World) -> Row:
@@ -80,7 +79,7 @@ def measured(phase: str, seconds: float, service: Server, database: Postgres, wo
     attacks = {NOTHING: [], ALL: list(BY_NAME)}.get(phase, [phase])
     shared = any(BY_NAME[name].shares_address for name in attacks)
     callers = [replace(each, address=SHARED_ADDRESS) if shared else each for each in world.honest]
-    with hostile(attacks, world.hostile) as attackers, running(service), memory_of(service) as memory:
+    with hostile(attacks, world.hostile) as attackers, run_servers(service), memory_of(service) as memory:
         until(lambda: service.status("/readyz") == 200, "the service is not ready")
         honest = [HonestDevice(service.port, caller) for caller in callers]
         for device in honest:

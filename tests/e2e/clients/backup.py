@@ -7,7 +7,7 @@ service keeps running, and must not get requests meanwhile.
 import os
 import sys
 
-from tests.harness.servers import drop, on_server
+from tests.harness.databases import drop_database, run_on_server
 
 
 def backup_of(database: str) -> str:
@@ -15,15 +15,15 @@ def backup_of(database: str) -> str:
 
 
 def take(database: str) -> None:
-    drop(backup_of(database))
+    drop_database(backup_of(database))
     # A database is copied while nobody is connected to it; the workers connect again at the next request.
-    on_server(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
-    on_server(f"CREATE DATABASE {backup_of(database)} TEMPLATE {database}")
+    run_on_server(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
+    run_on_server(f"CREATE DATABASE {backup_of(database)} TEMPLATE {database}")
 
 
 def restore(database: str) -> None:
-    drop(database)
-    on_server(f"ALTER DATABASE {backup_of(database)} RENAME TO {database}")
+    drop_database(database)
+    run_on_server(f"ALTER DATABASE {backup_of(database)} RENAME TO {database}")
 
 
 if __name__ == "__main__":

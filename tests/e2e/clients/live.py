@@ -13,17 +13,18 @@ import subprocess
 import sys
 
 from tests.e2e.clients.backup import backup_of
-from tests.harness.servers import databases, migrate_ours, our_environment, ours, running
+from tests.harness.databases import create_databases, url_of
+from tests.harness.servers import migrate, our_server, run_servers
 
 
 def main(command: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is started is stopped
     database = f"countonme_clients_{secrets.token_hex(4)}"  # two runs at once don't meet
-    with databases(database, backup_of(database)):
-        migrate_ours(database)
-        server = ours(database)
-        with running(server):
-            environment = {**os.environ, **our_environment(database), "COUNTONME_URL": f"{server.url}/v1"}
+    with create_databases(database, backup_of(database)):
+        migrate(url_of(database))
+        server = our_server(url_of(database))
+        with run_servers(server):
+            environment = {**os.environ, **server.environment, "COUNTONME_URL": f"{server.url}/v1"}
             return subprocess.run(command, env=environment, check=False).returncode
 
 

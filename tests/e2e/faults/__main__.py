@@ -29,7 +29,7 @@ from tests.e2e.faults.audit import faults_of
 from tests.e2e.faults.phones import PATIENCE, JournalingPhone
 from tests.harness.machine import workers_of
 from tests.harness.processes import ROOT, Postgres, folder_of_owner, postgres, until
-from tests.harness.servers import Server, manage, migrate, ours, running, say
+from tests.harness.servers import Server, manage, migrate, our_server, run_servers, say
 
 DATABASE = "countonme"
 PHONES = 8
@@ -46,9 +46,9 @@ def main() -> int:
     say(f"seed {arguments.seed}, {arguments.seconds:g} seconds")
     settings = {"synchronous_commit": arguments.synchronous_commit, "wal_writer_delay": "10s"}
     with folder_of_owner() as folder, postgres(folder / "data", **settings) as database:
-        service = served_from(database)
+        service = server_on(database)
         ledger = Path(service.environment["ERASURE_LEDGER"])
-        with running(service), ThreadPoolExecutor(PHONES + ERASES) as pool:
+        with run_servers(service), ThreadPoolExecutor(PHONES + ERASES) as pool:
             phones = [JournalingPhone(service.port, arguments.seed + n, erases=bool(n % 2)) for n in range(PHONES)]
             list(pool.map(JournalingPhone.register, phones))
             end = time.monotonic() + arguments.seconds
@@ -75,14 +75,11 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def served_from(database: Postgres) -> Server:
+def server_on(database: Postgres) -> Server:
     """Return the service on a new database, which is migrated."""
     database.run(f"CREATE DATABASE {DATABASE}")
-    service = ours(DATABASE)
-    # A cheap hash: after each death of a worker all tokens are checked anew, which is no part of this.
-    service.environment |= {"DATABASE_URL": database.url(DATABASE), "BCRYPT_ROUNDS": "4"}
-    migrate(service.environment)
-    return service
+    migrate(database.url(DATABASE))
+    return our_server(database.url(DATABASE))
 
 
 # --- faults ---------------------------------------------------------------------------------------

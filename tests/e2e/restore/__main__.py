@@ -22,9 +22,10 @@ import psycopg
 from psycopg.rows import dict_row
 
 from tests.e2e.faults.audit import traces
+from tests.harness.databases import create_databases, url_of
 from tests.harness.install import TABLES, Install
 from tests.harness.phone import Phone
-from tests.harness.servers import ROOT, databases, migrate_ours, our_environment, ours, running, say, url_of
+from tests.harness.servers import ROOT, migrate, our_environment, our_server, run_servers, say
 from tests.harness.sync import entry, portion, product, pulled
 
 
@@ -189,7 +190,7 @@ def differences(wanted: dict, found: dict) -> list:
 def script(name: str, database: str, *arguments: str, **environment: str) -> str:
     """Run a script of deploy/ on a database, with the service's settings, and return what it said."""
     command = [str(ROOT / "deploy" / name), *arguments]
-    environment = {**os.environ, **our_environment(database), **environment}
+    environment = {**os.environ, **our_environment(url_of(database), **environment)}
     run = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, check=False)
     if run.returncode:
         raise Failed(f"{name}: {run.stderr.strip()}")
@@ -207,12 +208,12 @@ def rehearse() -> None:
         RestoringInstall("erased after the last backup"),
     ]
     with (
-        databases(old, new, elsewhere),
+        create_databases(old, new, elsewhere),
         tempfile.TemporaryDirectory() as backups,
         tempfile.TemporaryDirectory() as machine,
     ):
         ledger = {"ERASURE_LEDGER": f"{machine}/erasures.txt"}
-        migrate_ours(old)
+        migrate(url_of(old))
         with serving(old, ledger, [*stay, *leave]):
             before_the_backup([pushes, syncs, rests, *leave])
             backup = script("backup.sh", old, BACKUPS=backups, **ledger)
@@ -237,9 +238,8 @@ def rehearse() -> None:
 @contextmanager
 def serving(database: str, settings: dict[str, str], phones: list[RestoringInstall]) -> Iterator[None]:
     """Serve a database inside of this block, for these phones."""
-    server = ours(database)
-    server.environment |= settings
-    with running(server):
+    server = our_server(url_of(database), **settings)
+    with run_servers(server):
         for phone in phones:
             phone.api.port = server.port
         yield

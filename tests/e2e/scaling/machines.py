@@ -5,7 +5,6 @@ less their addresses.
 """
 
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,9 +20,15 @@ from tests.harness.processes import (
     program,
     run_as_owner,
 )
-from tests.harness.servers import migrate, our_environment
+from tests.harness.servers import migrate, our_environment, our_server
 
 CONFIGURATION = ROOT / "deploy/scaling"
+SETTINGS = {
+    "CACHE_URL": "locmemcache://",
+    "DATABASE_POOLER": "",
+    "GUNICORN_CMD_ARGS": "--graceful-timeout=1",
+    "NUM_PROXIES": "1",
+}
 USERS = """SELECT format('"%s" "%s"', rolname, rolpassword) FROM pg_authid WHERE rolcanlogin"""
 
 
@@ -39,8 +44,11 @@ class Machines:
         path.write_text(text)
         return path
 
-    def process(self, name: str, command: list[str], port: int, **environment: str) -> Process:
-        process = Process(name, command, environment, port, self.folder / f"{name}.log")
+    def process(self, name: str, command: list[str], port: int) -> Process:
+        return self.start(Process(name, command, port=port))
+
+    def start(self, process: Process) -> Process:
+        process.log = self.folder / f"{process.name}.log"
         self.running.callback(process.stop)
         process.start()
         return process
@@ -95,28 +103,21 @@ class Machines:
 
     def copy(self, name: str, database: str, **environment: str) -> Process:
         """Start a copy of the service, with production's settings but for TLS, on two workers."""
-        port = free_port()
-        gunicorn = [sys.executable, "-m", "gunicorn", "countonme.wsgi"]
-        return self.process(name, gunicorn, port, **settings_for(database) | environment)
+        server = our_server(database, **SETTINGS | environment)
+        server.name, server.port = name, free_port()
+        return self.start(server)
 
 
 def migrated(server: Postgres, database: str, **environment: str) -> str:
     """Create the service's database and migrate it, without a pooler between; return its address."""
     server.run(f'CREATE DATABASE "{database}" OWNER countonme TEMPLATE template0 LOCALE "C"')
     address = server.url(database, user="countonme")
-    migrate(settings_for(address) | environment)
+    migrate(address, **SETTINGS | environment)
     return address
 
 
 def settings_for(database: str) -> dict[str, str]:
-    return our_environment("") | {
-        "BCRYPT_ROUNDS": "4",
-        "CACHE_URL": "locmemcache://",
-        "DATABASE_POOLER": "",
-        "DATABASE_URL": database,
-        "GUNICORN_CMD_ARGS": "--graceful-timeout=1",
-        "NUM_PROXIES": "1",
-    }
+    return our_environment(database, **SETTINGS)
 
 
 @contextmanager
