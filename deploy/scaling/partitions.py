@@ -4,11 +4,21 @@ The primary keys become (device_id, id), which alone a partition can keep: it kn
 Each partition has a schema of its own, so that its constraints keep the names by which the service words a refusal.
 """
 
+from graphlib import TopologicalSorter
+
 import psycopg
 
-# Each table with the column that says whose its rows are; what refers to others comes after them.
-TABLES = {"devices": "id", "gaps": "device_id", "products": "device_id", "portions": "device_id"}
-TABLES["food_entries"] = "device_id"
+# Foreign keys of whole tables: a partition's have a parent. A row that may outlive its device, as a receipt of its
+# erasure does, is in no partition: its device_id may be null.
+OWNED = """
+    SELECT conrelid::regclass::text, attname FROM pg_constraint
+    JOIN pg_attribute ON attrelid = conrelid AND attnum = conkey[1]
+    WHERE contype = 'f' AND confrelid = 'devices'::regclass AND conparentid = 0 AND attnotnull
+"""
+REFERENCES = """
+    SELECT conrelid::regclass::text, array_agg(confrelid::regclass::text) FROM pg_constraint
+    WHERE contype = 'f' AND conparentid = 0 GROUP BY conrelid
+"""
 
 # The indexes that are more than the new primary key, and of the foreign keys those that say whose a row is.
 INDEXES = """
@@ -29,12 +39,13 @@ NAMES = """
 
 def partition(database: psycopg.Connection, count: int) -> None:
     """Put partitioned tables in the place of the migrated ones, with all that those hold."""
-    rules = {table: rules_of(database, table) for table in TABLES}
+    tables = tables_of_devices(database)
+    rules = {table: rules_of(database, table) for table in tables}
     for schema in ("migrated", *(f"p{number}" for number in range(count))):
         database.execute(f"CREATE SCHEMA {schema}")
-    for table in TABLES:
+    for table in tables:
         database.execute(f"ALTER TABLE {table} SET SCHEMA migrated")
-    for table, key in TABLES.items():
+    for table, key in tables.items():
         columns = f"LIKE migrated.{table} INCLUDING CONSTRAINTS INCLUDING DEFAULTS INCLUDING IDENTITY"
         primary = ", ".join(dict.fromkeys((key, "id")))
         database.execute(f"CREATE TABLE {table} ({columns}, PRIMARY KEY ({primary})) PARTITION BY HASH ({key})")
@@ -47,6 +58,13 @@ def partition(database: psycopg.Connection, count: int) -> None:
     database.execute("DROP SCHEMA migrated CASCADE")
     for index, name in database.execute(NAMES).fetchall():
         database.execute(f"ALTER INDEX {index} RENAME TO {name}")
+
+
+def tables_of_devices(database: psycopg.Connection) -> dict[str, str]:
+    """Return the tables of devices and of their rows, referenced ones first, with the column of the device's id."""
+    keys = {"devices": "id", **dict(database.execute(OWNED).fetchall())}
+    ordered = TopologicalSorter(dict(database.execute(REFERENCES).fetchall())).static_order()
+    return {table: keys[table] for table in ordered if table in keys}
 
 
 def rules_of(database: psycopg.Connection, table: str) -> list[str]:

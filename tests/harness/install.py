@@ -3,11 +3,10 @@
 Rows that were changed here and not pushed yet keep the changed columns when a newer row comes, and the rest of it.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from tests.harness.sync import NOTHING, pulled, push
-
-TABLES = {"products": (), "portions": ("product_id",), "food_entries": ("product_id", "portion_id")}
 
 
 @dataclass
@@ -24,8 +23,8 @@ class Record:
 class Install:
     def __init__(self, api):
         self.api = api
-        self.records: dict[str, dict[str, Record]] = {table: {} for table in TABLES}
-        self.doomed: dict[str, set[str]] = {table: set() for table in TABLES}
+        self.records: dict[str, dict[str, Record]] = defaultdict(dict)  # by table
+        self.doomed: dict[str, set[str]] = defaultdict(set)
         self.cursor = None
         self.acknowledged: set[str] = set()  # ids of rows that the server said it has
 

@@ -166,8 +166,9 @@ class TwoInstalls(RuleBasedStateMachine):
 
         for install in self.installs:
             refused = {pk for records in install.records.values() for pk, one in records.items() if one.pending}
+            synced = install.synced()
             for table, rows in tables.items():
-                assert install.synced()[table] == {pk: row for pk, row in rows.items() if pk not in refused}
+                assert synced.get(table, {}) == {pk: row for pk, row in rows.items() if pk not in refused}
             assert install.acknowledged - everywhere <= self.unwanted | self.deleted | self.purged
         assert self.deleted & everywhere <= self.purged
         for product_id in tables["products"]:

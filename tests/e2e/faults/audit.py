@@ -11,8 +11,12 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from tests.e2e.faults.phones import TABLES, Erased, JournalingPhone
+from tests.e2e.faults.phones import Erased, JournalingPhone
 
+OWNED = """
+    SELECT table_name FROM information_schema.columns WHERE column_name IN ('device_id', 'revision')
+    GROUP BY table_name HAVING count(*) = 2
+"""
 TICK = timedelta(microseconds=1)  # by which the rows of one change set follow each other
 
 
@@ -20,7 +24,7 @@ def faults_of(url: str, phones: list[JournalingPhone], ledger: Path) -> dict[str
     """Return what is lost, what is torn, and what is wrong with erasures, each in a line."""
     erased = [each for phone in phones for each in phone.erased]
     with psycopg.connect(url, row_factory=dict_row) as connection:
-        rows = {table: stored(connection, table) for table in TABLES}
+        rows = {found["table_name"]: stored(connection, found["table_name"]) for found in connection.execute(OWNED)}
         devices = stored(connection, "devices")
         found = {"lost": [], "torn": [], "not erased": traces(connection, ids_of(erased))}
         receipts = stored(connection, "erasures")
@@ -41,12 +45,13 @@ def stored(connection: psycopg.Connection, table: str) -> dict[str, dict]:
 def lost(phone: JournalingPhone, rows: dict, revision: int | None) -> list[str]:
     """Return what the phone was promised and the database does not hold, or holds more than once."""
     journal, missing = phone.journal, []
-    for table in TABLES:
-        for row_id, promised in journal.live[table].items():
+    for table, promises in journal.live.items():
+        for row_id, promised in promises.items():
             row = rows[table].get(row_id)
             if row is None or row["deleted_at"] is not None or not says(row, promised):
                 missing.append(f"{table} {row_id}: {promised} is {row}")
-        for row_id in journal.deleted[table]:
+    for table, deleted in journal.deleted.items():
+        for row_id in deleted:
             row = rows[table].get(row_id)
             if row is None or row["deleted_at"] is None:
                 missing.append(f"{table} {row_id} is deleted, but {row}")
@@ -61,7 +66,7 @@ def says(row: dict, promised: dict) -> bool:
 
 def torn_writes(phone: JournalingPhone, rows: dict) -> list[str]:
     """Return the writes whose rows did not come into being as one: all of them, and each a tick after another one."""
-    born = {row_id: row["created_at"] for table in TABLES for row_id, row in rows[table].items()}
+    born = {row_id: row["created_at"] for of_table in rows.values() for row_id, row in of_table.items()}
     torn = []
     for ids in phone.journal.together:
         times = sorted(born[row_id] for row_id in ids if row_id in born)
@@ -82,8 +87,8 @@ def without_one_default(rows: dict) -> list[str]:
 def above_their_device(rows: dict, revisions: dict[str, int]) -> list[str]:
     return [
         f"{table} {row_id} has revision {row['revision']}, its device {revisions[str(row['device_id'])]}"
-        for table in TABLES
-        for row_id, row in rows[table].items()
+        for table, of_table in rows.items()
+        for row_id, row in of_table.items()
         if row["revision"] > revisions[str(row["device_id"])]
     ]
 

@@ -3,6 +3,7 @@
 import hashlib
 import random
 import time
+from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import count
@@ -20,15 +21,12 @@ class Broken(Exception):
     """An answer that can only mean that something is gone which was promised."""
 
 
-TABLES = ("products", "portions", "food_entries")
-
-
 @dataclass
 class Journal:
     """What the service has said yes to."""
 
-    live: dict[str, dict[str, dict]] = field(default_factory=lambda: {table: {} for table in TABLES})
-    deleted: dict[str, set[str]] = field(default_factory=lambda: {table: set() for table in TABLES})
+    live: dict[str, dict[str, dict]] = field(default_factory=lambda: defaultdict(dict))
+    deleted: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     together: list[list[str]] = field(default_factory=list)  # ids of rows that came in one write
     answered: int = 0
     again: int = 0  # answers that took more than one try
@@ -63,7 +61,8 @@ class Erased:
 
     @property
     def row_ids(self) -> set[str]:
-        return {row_id for table in TABLES for row_id in (*self.journal.live[table], *self.journal.deleted[table])}
+        tables = (*self.journal.live.values(), *self.journal.deleted.values())
+        return {row_id for rows in tables for row_id in rows}
 
 
 class JournalingPhone(Phone):

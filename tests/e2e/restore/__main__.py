@@ -23,7 +23,7 @@ from psycopg.rows import dict_row
 
 from tests.e2e.faults.audit import traces
 from tests.harness.databases import create_databases, url_of
-from tests.harness.install import TABLES, Install
+from tests.harness.install import Install
 from tests.harness.phone import Phone
 from tests.harness.servers import ROOT, migrate, our_environment, our_server, run_servers, say
 from tests.harness.sync import entry, portion, product, pulled
@@ -46,8 +46,8 @@ class RestoringInstall(Install):
             super().pull()
             return
         self.was_told = True
-        for table in TABLES:
-            self.reclaim(table, answer["changes"][table], set(answer.get("newer", {}).get(table, ())))
+        for table, changes in answer["changes"].items():
+            self.reclaim(table, changes, set(answer.get("newer", {}).get(table, ())))
         self.cursor = answer["timestamp"]
 
     def reclaim(self, table: str, changes: dict, newer: set[str]) -> None:
@@ -97,7 +97,7 @@ class RestoringInstall(Install):
         changes = pulled(self.api)["changes"]
         return {
             table: {row["id"]: {name: row[name] for name in WRITTEN[table]} for row in changes[table]["updated"]}
-            for table in TABLES
+            for table in WRITTEN
         }
 
 
