@@ -27,10 +27,6 @@ def bread_of(size: int) -> bytes:
     return head + b"x" * (size - len(head) - len(tail)) + tail
 
 
-def refusal(loc: list, message: str, code: str) -> dict:
-    return {"detail": "Validation error", "errors": [{"loc": loc, "msg": message, "type": code}]}
-
-
 def stores_nothing(device) -> bool:
     device.refresh_from_db()
     return device.revision == 1 and not device.products.exists()

@@ -9,23 +9,15 @@ from django.db import connection
 from food_entries.models import FoodEntry
 from food_entries.tests.factories import FoodEntryFactory
 from products.tests.factories import PortionFactory, ProductFactory
+from tests.harness.errors import ID_TAKEN, NO_PRODUCT, refusal
 
 ENTRIES = "/v1/food-entries"
-ID_TAKEN = {"detail": "This id is taken"}
-NO_PRODUCT = ("product_id", "There is no such product.", "does_not_exist")
 
 
 @pytest.fixture
 def bite(rye) -> dict:
     """An entry as it is sent."""
     return {"product_id": str(rye.pk), "grams": 71, "date": "2026-01-05"}
-
-
-def refused(*errors: tuple) -> dict:
-    return {
-        "detail": "Validation error",
-        "errors": [{"loc": [index, field], "msg": msg, "type": kind} for index, field, msg, kind in errors],
-    }
 
 
 def with_ids(*entries: dict) -> list[dict]:
@@ -139,7 +131,7 @@ class TestARefusedBatch:
         response = api.post(ENTRIES, sent)
 
         assert response.status_code == 422
-        assert response.json() == refused(
+        assert response.json() == refusal(
             (position, "grams", "Ensure this value is greater than or equal to 0.01.", "min_value")
         )
         assert everything() == before
@@ -160,7 +152,7 @@ class TestARefusedBatch:
         )
 
         assert response.status_code == 422
-        assert response.json() == refused(
+        assert response.json() == refusal(
             (0, "product_id", "This field is required.", "required"),
             (0, "date", "A date has the form YYYY-MM-DD.", "invalid"),
             (2, "quantity", "Only with a portion.", "without_portion"),
@@ -181,7 +173,7 @@ class TestARefusedBatch:
 
         assert {response.status_code for response in responses} == {422}
         assert len({response.content for response in responses}) == 1
-        assert responses[0].json() == refused((1, *NO_PRODUCT))
+        assert responses[0].json() == refusal((1, *NO_PRODUCT))
         assert everything() == before
 
     @pytest.mark.parametrize("whose", ["mine, deleted", "theirs", "theirs, deleted"])

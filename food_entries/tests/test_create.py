@@ -7,19 +7,12 @@ from django.utils.dateparse import parse_datetime
 
 from food_entries.tests.factories import FoodEntryFactory
 from products.tests.factories import PortionFactory, ProductFactory
+from tests.harness.errors import ID_TAKEN, NO_PORTION, NO_PRODUCT, refusal
 
 ENTRIES = "/v1/food-entries"
 ID = "c2a4e8f0-5d1b-4a7e-9c3f-8b6d0e2f4a19"
-ID_TAKEN = {"detail": "This id is taken"}
 DAY = "2026-01-05"
-
-
-def refused(field: str, msg: str, kind: str) -> dict:
-    return {"detail": "Validation error", "errors": [{"loc": [field], "msg": msg, "type": kind}]}
-
-
-NO_PRODUCT = refused("product_id", "There is no such product.", "does_not_exist")
-NO_PORTION = refused("portion_id", "There is no such portion.", "does_not_exist")
+RYE_71_G = {"product_name": "Rye bread", "kcal": 183.89, "protein": 6.04, "carbs": 34.29, "fat": 2.34}
 
 
 class TestLogFood:
@@ -38,13 +31,9 @@ class TestLogFood:
             "grams": 71.0,
             "date": DAY,
             "meal_type": "lunch",
-            "product_name": "Rye bread",
-            "kcal": 183.89,
-            "protein": 6.04,
-            "carbs": 34.29,
-            "fat": 2.34,
             "created_at": response.json()["created_at"],
             "updated_at": None,
+            **RYE_71_G,
         }
         assert response.json()["created_at"].endswith("Z")
         assert before <= parse_datetime(response.json()["created_at"]) == entry.created_at <= datetime.now(UTC)
@@ -73,13 +62,9 @@ class TestLogFood:
             "grams": 71.0,
             "date": DAY,
             "meal_type": "breakfast",
-            "product_name": "Rye bread",
-            "kcal": 183.89,
-            "protein": 6.04,
-            "carbs": 34.29,
-            "fat": 2.34,
             "created_at": response.json()["created_at"],
             "updated_at": None,
+            **RYE_71_G,
         }
         assert api.get(f"{ENTRIES}/{entry.pk}").json() == response.json()
 
@@ -409,7 +394,7 @@ class TestWhatAnEntryNames:
 
         assert {response.status_code for response in responses} == {422}
         assert len({response.content for response in responses}) == 1
-        assert responses[0].json() == NO_PRODUCT
+        assert responses[0].json() == refusal(NO_PRODUCT)
         assert everything() == before
 
     def test_is_refused_alike_for_every_portion_that_is_not_the_products(
@@ -430,7 +415,7 @@ class TestWhatAnEntryNames:
 
         assert {response.status_code for response in responses} == {422}
         assert len({response.content for response in responses}) == 1
-        assert responses[0].json() == NO_PORTION
+        assert responses[0].json() == refusal(NO_PORTION)
         assert everything() == before
 
     def test_is_refused_both_where_both_are_unknown(self, api, everything):
@@ -439,7 +424,7 @@ class TestWhatAnEntryNames:
         response = api.post(ENTRIES, {"product_id": str(uuid4()), "portion_id": str(uuid4()), "date": DAY})
 
         assert response.status_code == 422
-        assert response.json()["errors"] == NO_PRODUCT["errors"] + NO_PORTION["errors"]
+        assert response.json() == refusal(NO_PRODUCT, NO_PORTION)
         assert everything() == before
 
 
@@ -483,7 +468,7 @@ class TestAnAmount:
         response = api.post(ENTRIES, {"product_id": str(rye.pk), "date": DAY, **amount})
 
         assert response.status_code == 422
-        assert response.json() == refused(*error)
+        assert response.json() == refusal(error)
         assert everything() == before
 
     @pytest.mark.parametrize(
@@ -499,7 +484,7 @@ class TestAnAmount:
         )
 
         assert response.status_code == 422
-        assert response.json() == refused("quantity", "That is not between 0.01 and 100000 g.", "grams_out_of_bounds")
+        assert response.json() == refusal(("quantity", "That is not between 0.01 and 100000 g.", "grams_out_of_bounds"))
         assert everything() == before
 
     def test_says_all_that_is_wrong(self, api, everything):

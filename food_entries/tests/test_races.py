@@ -10,15 +10,12 @@ from food_entries.models import FoodEntry
 from food_entries.tests.factories import FoodEntryFactory
 from products.tests.factories import ProductFactory
 from tests.harness.at_once import at_once, call, statuses
+from tests.harness.errors import NO_PRODUCT, refusal
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
 ENTRIES = "/v1/food-entries"
 ID = "c2a4e8f0-5d1b-4a7e-9c3f-8b6d0e2f4a19"
-NO_PRODUCT = {
-    "detail": "Validation error",
-    "errors": [{"loc": ["product_id"], "msg": "There is no such product.", "type": "does_not_exist"}],
-}
 
 
 @pytest.fixture
@@ -109,7 +106,7 @@ class TestADeletionOfAProduct:
             entries = device.food_entries.filter(product=product)
             assert deleted.status_code == 204
             assert {response.status_code for response in logged} <= {201}
-            assert all(response.json() == NO_PRODUCT for response in refused)
+            assert all(response.json() == refusal(NO_PRODUCT) for response in refused)
             assert {str(entry.pk) for entry in entries} == {response.json()["id"] for response in logged}
             assert sorted(entry.revision for entry in entries) == list(range(before + 1, before + 1 + len(logged)))
             assert product.deleted_at is not None

@@ -10,6 +10,7 @@ from food_entries.models import FoodEntry
 from food_entries.tests.factories import FoodEntryFactory
 from products.models import Portion
 from products.tests.factories import PortionFactory, ProductFactory
+from tests.harness.errors import NO_PORTION, NO_PRODUCT, refusal
 
 ENTRIES = "/v1/food-entries"
 
@@ -140,8 +141,6 @@ CHANGES = [
 MISSING = "This field may not be null."
 WITHOUT_PORTION = ("quantity", "Only with a portion.", "without_portion")
 WITH_PORTION = ("grams", "Not with a portion: its quantity says how much.", "with_portion")
-NO_PORTION = ("portion_id", "There is no such portion.", "does_not_exist")
-NO_PRODUCT = ("product_id", "There is no such product.", "does_not_exist")
 OUT_OF_BOUNDS = ("quantity", "That is not between 0.01 and 100000 g.", "grams_out_of_bounds")
 
 REFUSALS = [
@@ -187,10 +186,6 @@ def entry(request, ids, by_weight, by_portion) -> str:
 
 def spelt(values: dict, ids: dict) -> dict:
     return {name: ids.get(value, value) if isinstance(value, str) else value for name, value in values.items()}
-
-
-def refused(field: str, msg: str, kind: str) -> dict:
-    return {"detail": "Validation error", "errors": [{"loc": [field], "msg": msg, "type": kind}]}
 
 
 def changes(rows):
@@ -249,7 +244,7 @@ class TestAChange:
         response = api.patch(entry, (read if as_read else {}) | spelt(sent, ids))
 
         assert response.status_code == 422
-        assert response.json() == refused(*error)
+        assert response.json() == refusal(error)
         assert everything() == before
 
     def test_is_not_touched_by_its_id_or_by_what_is_read_only(self, api, by_weight, by_portion):
@@ -390,7 +385,7 @@ class TestAQuantity:
         response = api.patch(f"{ENTRIES}/{entry.pk}", {"quantity": new, "meal_type": "dinner"})
 
         assert response.status_code == 422
-        assert response.json() == refused(*OUT_OF_BOUNDS)
+        assert response.json() == refusal(OUT_OF_BOUNDS)
         assert everything() == before
 
 
@@ -437,7 +432,7 @@ class TestANewProduct:
 
         assert {response.status_code for response in responses} == {422}
         assert len({response.content for response in responses}) == 1
-        assert responses[0].json() == refused(*NO_PRODUCT)
+        assert responses[0].json() == refusal(NO_PRODUCT)
         assert everything() == before
 
 
@@ -474,7 +469,7 @@ class TestANewPortion:
 
         assert {response.status_code for response in responses} == {422}
         assert len({response.content for response in responses}) == 1
-        assert responses[0].json() == refused(*NO_PORTION)
+        assert responses[0].json() == refusal(NO_PORTION)
         assert everything() == before
 
     @pytest.mark.parametrize("entry", ["by_portion", "by_weight"], indirect=True)
@@ -486,5 +481,5 @@ class TestANewPortion:
         response = api.patch(entry, {"portion_id": ids["rye_loaf"]})
 
         assert response.status_code == 422
-        assert response.json() == refused(*NO_PORTION)
+        assert response.json() == refusal(NO_PORTION)
         assert everything() == before

@@ -7,10 +7,10 @@ from django.utils.dateparse import parse_datetime
 from ownership.models import change_set
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
+from tests.harness.errors import ID_TAKEN
 
 ID = "5b0f7c7a-0c57-4b9c-8d0a-2f5d6c3a9b21"
 
-ID_TAKEN = {"detail": "This id is taken"}
 PRODUCT_NOT_FOUND = {"detail": "Product not found"}
 NOT_FOUND = {"detail": "Portion not found"}
 DEFAULT_STAYS = {"detail": "A product needs a default portion. Make another one the default instead."}

@@ -8,13 +8,13 @@ from django.utils.dateparse import parse_datetime
 from ownership.models import change_set
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
+from tests.harness.errors import ID_TAKEN
 
 EAN = "4006381333931"
 OTHER_EAN = "96385074"
 ID = "7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10"
 
 BARCODE_TAKEN = {"detail": "Another product has this barcode."}
-ID_TAKEN = {"detail": "This id is taken"}
 NOT_FOUND = {"detail": "Product not found"}
 
 

@@ -1,0 +1,47 @@
+"""Tables of what a field takes and refuses. The values are JSON as it comes over the wire."""
+
+import pytest
+
+# What Django REST framework says, and with which type.
+REQUIRED = ("This field is required.", "required")
+NULL = ("This field may not be null.", "null")
+BLANK = ("This field may not be blank.", "blank")
+NO_TEXT = ("Not a valid string.", "invalid")
+NO_NUMBER = ("A valid number is required.", "invalid")
+NO_INTEGER = ("A valid integer is required.", "invalid")
+NO_BOOLEAN = ("Must be a valid boolean.", "invalid")
+NO_UUID = ("Must be a valid UUID.", "invalid")
+
+NO_UUIDS = [
+    *["7", "true", "[]", "{}", '""', '"rye"', '"7f1c2f6e61a54a6a9d550a3f0c5f8e10"'],
+    *['"{7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10}"', '"urn:uuid:7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10"'],
+    *[r'"7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10\u0000"', r'"\ud83c"', '"7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e1g"'],
+]
+
+
+def below(limit) -> tuple:
+    return f"Ensure this value is greater than or equal to {limit}.", "min_value"
+
+
+def above(limit) -> tuple:
+    return f"Ensure this value is less than or equal to {limit}.", "max_value"
+
+
+def no_object(kind: str) -> tuple:
+    return f"Invalid data. Expected a dictionary, but got {kind}.", "invalid"
+
+
+EMPTY_LIST = ("[]", no_object("list"))
+NO_OBJECTS = [("null", NULL), ('"Rye"', no_object("str")), ("7", no_object("int")), ("true", no_object("bool"))]
+
+
+def table(rows):
+    """Parametrize with the rows of a table; each is named for its field and value."""
+    named = [f"{field}={value if len(value) < 40 else f'{value[:12]}…{len(value)}'}" for field, value, _ in rows]
+    return pytest.mark.parametrize(("field", "value", "expected"), rows, ids=[ascii(name) for name in named])
+
+
+def send(api, method: str, path: str, fields: dict[str, str] | str):
+    if isinstance(fields, dict):
+        fields = "{" + ", ".join(f'"{name}": {value}' for name, value in fields.items()) + "}"
+    return api.generic(method, path, fields, content_type="application/json")

@@ -1,0 +1,13 @@
+"""Error bodies of the API. An error is a tuple: the way to the value in the body, the message, and the type."""
+
+ID_TAKEN = {"detail": "This id is taken"}
+NO_PRODUCT = ("product_id", "There is no such product.", "does_not_exist")
+NO_PORTION = ("portion_id", "There is no such portion.", "does_not_exist")
+
+
+def refusal(*errors: tuple) -> dict:
+    """Return the body of a 422 with these errors."""
+    return {
+        "detail": "Validation error",
+        "errors": [{"loc": loc, "msg": message, "type": kind} for *loc, message, kind in errors],
+    }
