@@ -28,7 +28,7 @@ TIMES = 5
 class MeasuringPhone(Phone):
     """A phone that returns the content of each response, and expects no error."""
 
-    def asked(self, method: str, path: str, body=None, **headers) -> tuple[bytes, str]:
+    def fetch(self, method: str, path: str, body=None, **headers) -> tuple[bytes, str]:
         """Return the answer's body and its ETag."""
         response = self.send(method, path, body, headers)
         if response.status_code >= 400:
@@ -71,20 +71,20 @@ def measured(phone: MeasuringPhone) -> list[tuple]:
     """Return for each measurement its name, seconds, and bytes, raw and compressed."""
     made = diary()
     first = made["products"]["created"][0]
-    rows = [timed("push five years", lambda: phone.asked("POST", "/v1/sync?last_pulled_at=1", made), 1)]
-    rows.append(timed("first sync of five years", lambda: phone.asked("GET", "/v1/sync")))
+    rows = [timed("push five years", lambda: phone.fetch("POST", "/v1/sync?last_pulled_at=1", made), 1)]
+    rows.append(timed("first sync of five years", lambda: phone.fetch("GET", "/v1/sync")))
     rows.append(timed("the same through REST, pages of 200", lambda: through_rest(phone)))
-    body, _ = phone.asked("GET", "/v1/sync")
+    body, _ = phone.fetch("GET", "/v1/sync")
     path = f"/v1/sync?last_pulled_at={json.loads(body)['timestamp']}"
-    rows.append(timed("pull with nothing new", lambda: phone.asked("GET", path)))
-    _, etag = phone.asked("GET", path)
-    rows.append(timed("the same with If-None-Match", lambda: phone.asked("GET", path, **{"If-None-Match": etag})))
+    rows.append(timed("pull with nothing new", lambda: phone.fetch("GET", path)))
+    _, etag = phone.fetch("GET", path)
+    rows.append(timed("the same with If-None-Match", lambda: phone.fetch("GET", path, **{"If-None-Match": etag})))
     new = {"food_entries": {"created": [entry(first, n) for n in range(NEW)]}}
-    rows.append(timed(f"push {NEW:,} entries", lambda: phone.asked("POST", path, new), 1))
+    rows.append(timed(f"push {NEW:,} entries", lambda: phone.fetch("POST", path, new), 1))
     singles = [entry(first, n) for n in range(NEW)]
     one_by_one = timed(
         "the same through REST, one by one",
-        lambda: (b"".join(phone.asked("POST", "/v1/food-entries", one)[0] for one in singles), ""),
+        lambda: (b"".join(phone.fetch("POST", "/v1/food-entries", one)[0] for one in singles), ""),
         1,
     )
     return [*rows, one_by_one]
@@ -93,7 +93,7 @@ def measured(phone: MeasuringPhone) -> list[tuple]:
 def through_rest(phone: MeasuringPhone) -> tuple[bytes, str]:
     pages = [f"/v1/products?limit=200&offset={start}" for start in range(0, PRODUCTS, 200)]
     pages += [f"/v1/food-entries?limit=200&offset={start}" for start in range(0, ENTRIES, 200)]
-    return b"".join(phone.asked("GET", page)[0] for page in pages), ""
+    return b"".join(phone.fetch("GET", page)[0] for page in pages), ""
 
 
 def timed(name: str, call, times: int = TIMES) -> tuple:

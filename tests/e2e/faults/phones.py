@@ -98,7 +98,7 @@ class JournalingPhone(Phone):
 
     def keep_product(self) -> None:
         row = {"id": str(uuid4()), "name": f"Food {next(self.numbers)}", "kcal_100g": 100}
-        stored = self.written("POST", "/v1/products", row)
+        stored = self.write("POST", "/v1/products", row)
         (portion,) = stored["portions"]
         self.journal.keep("products", row)
         self.journal.keep("portions", {name: portion[name] for name in ("id", "product_id", "grams", "is_default")})
@@ -107,17 +107,17 @@ class JournalingPhone(Phone):
     def keep_portion(self) -> None:
         if product := self.one_of("products"):
             row = {"id": str(uuid4()), "name": "Slice", "grams": 35.5, "is_default": self.chance.random() < 0.5}
-            self.written("POST", f"/v1/products/{product['id']}/portions", row)
+            self.write("POST", f"/v1/products/{product['id']}/portions", row)
             self.journal.keep("portions", row | {"product_id": product["id"]})
 
     def eat(self) -> None:
         if entry := self.entry():
-            self.written("POST", "/v1/food-entries", entry)
+            self.write("POST", "/v1/food-entries", entry)
             self.journal.keep("food_entries", entry)
 
     def eat_many(self) -> None:
         if entries := [entry for _ in range(BATCH) if (entry := self.entry())]:
-            self.written("POST", "/v1/food-entries", entries)
+            self.write("POST", "/v1/food-entries", entries)
             self.kept_together(entries)
 
     def edit(self) -> None:
@@ -132,17 +132,17 @@ class JournalingPhone(Phone):
 
     def delete_entry(self) -> None:
         if entry := self.one_of("food_entries"):
-            self.written("DELETE", f"/v1/food-entries/{entry['id']}")
+            self.write("DELETE", f"/v1/food-entries/{entry['id']}")
             self.journal.drop("food_entries", entry["id"])
 
     def delete_product(self) -> None:
         if len(self.journal.live["products"]) > 5 and (product := self.one_of("products")):
-            self.written("DELETE", f"/v1/products/{product['id']}")
+            self.write("DELETE", f"/v1/products/{product['id']}")
             self.journal.drop("products", product["id"])
 
     def push(self) -> None:
         """Push a product with its portion and what was eaten of it, and take back another entry."""
-        self.since = self.tried("GET", f"/v1/sync?last_pulled_at={self.since}")["timestamp"]
+        self.since = self.call("GET", f"/v1/sync?last_pulled_at={self.since}")["timestamp"]
         product = {"id": str(uuid4()), "name": f"Pushed {next(self.numbers)}", "kcal_100g": 200}
         portion = {"id": str(uuid4()), "product_id": product["id"], "name": "Cup", "grams": 9.5, "is_default": True}
         entries = [self.entry(product) for _ in range(BATCH)]
@@ -153,7 +153,7 @@ class JournalingPhone(Phone):
             "portions": {"created": [portion]},
             "food_entries": {"created": entries, "deleted": deleted},
         }
-        answer = self.written("POST", f"/v1/sync?last_pulled_at={self.since}", sent)
+        answer = self.write("POST", f"/v1/sync?last_pulled_at={self.since}", sent)
         if answer["rejected"]:
             raise Broken(f"push: {answer}")
         self.journal.keep("products", product)
@@ -170,7 +170,7 @@ class JournalingPhone(Phone):
             times += 1
             if time.monotonic() > until:
                 raise NoResponse(f"erasure {erasure_id}")
-        self.refused(401, "GET", "/v1/devices/me")
+        self.expect(401, "GET", "/v1/devices/me")
         self.erased.append(Erased(self.device_id, erasure_id, self.journal, by_receipt=bool(times)))
         self.journal, self.token, self.since = Journal(), "", 1
         self.register()
@@ -185,7 +185,7 @@ class JournalingPhone(Phone):
                 raise Broken(f"receipt {erasure_id}: {receipt}") from None
             return receipt.status_code == 200
         if response.status_code == 401 and times:  # the request without a response was carried out after the receipt
-            self.tried("GET", f"/v1/erasures/{erasure_id}")
+            self.call("GET", f"/v1/erasures/{erasure_id}")
             return True
         if response.status_code != 204:
             raise Broken(f"DELETE /v1/devices/me: {response}")
@@ -195,17 +195,17 @@ class JournalingPhone(Phone):
     def return_as_erased(self) -> None:
         """Try to register each erased device again."""
         for erased in self.erased:
-            self.refused(409, "POST", "/v1/auth/register", {"device_id": erased.device_id})
-            receipt = self.tried("GET", f"/v1/erasures/{erased.erasure_id}")
+            self.expect(409, "POST", "/v1/auth/register", {"device_id": erased.device_id})
+            receipt = self.call("GET", f"/v1/erasures/{erased.erasure_id}")
             if not receipt["erased_at"]:
                 raise Broken(f"receipt {erased.erasure_id}: {receipt}")
 
     def change(self, table: str, path: str, **values) -> dict | None:
         row = self.one_of(table)
         if row and row | values == row:
-            self.tried("PATCH", f"{path}/{row['id']}", values)
+            self.call("PATCH", f"{path}/{row['id']}", values)
         elif row:
-            self.written("PATCH", f"{path}/{row['id']}", values)
+            self.write("PATCH", f"{path}/{row['id']}", values)
             row |= values
         return row
 
@@ -228,13 +228,13 @@ class JournalingPhone(Phone):
 
     # --- requests ----------------------------------------------------------------------------------
 
-    def written(self, method: str, path: str, body=None):
+    def write(self, method: str, path: str, body=None):
         """Send what changes something until it is answered."""
-        answer = self.tried(method, path, body)
+        answer = self.call(method, path, body)
         self.journal.changes += 1
         return answer
 
-    def tried(self, method: str, path: str, body=None):
+    def call(self, method: str, path: str, body=None):
         """Send until there is a response; return its content. Raise Broken if it says that something is gone."""
         response, failures = self.retry(method, path, body)
         self.journal.answered += 1
@@ -243,7 +243,7 @@ class JournalingPhone(Phone):
             return response.json() if response.content else None
         raise Broken(f"{method} {path}: {response}")
 
-    def refused(self, expected: int, method: str, path: str, body=None) -> None:
+    def expect(self, expected: int, method: str, path: str, body=None) -> None:
         """Send until there is a response; raise Broken if its status is not the expected one."""
         response, _ = self.retry(method, path, body)
         if response.status_code != expected:

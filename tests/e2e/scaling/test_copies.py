@@ -75,10 +75,10 @@ class TestTwoCopies:
         phone, ports = phones[0], [copy.port for copy in service.copies]
         old = phone.token
 
-        phone.token = new = phone.asked("POST", "/v1/auth/rotate", accepted={200})["token"]
+        phone.token = new = phone.request("POST", "/v1/auth/rotate", accepted={200})["token"]
         assert [status_at(port, token) for token in (old, new, old) for port in ports] == [200] * 4 + [401] * 2
 
-        phone.asked("DELETE", "/v1/devices/me", accepted={204})
+        phone.request("DELETE", "/v1/devices/me", accepted={204})
         assert [status_at(port, new) for port in ports] == [401] * 2
 
     def test_hold_few_connections_of_postgresql(self, service, phones, postgres, pooler):

@@ -81,7 +81,7 @@ class TestAReplicaThatTakesOver:
         known = {row["id"] for row in answer["changes"]["products"]["updated"]}
         assert phone.products.keys() - known == {lost}
         back = {"products": {"created": [{"id": lost, "name": "Rye bread", "kcal_100g": 1}]}}
-        phone.asked("POST", f"/v1/sync?last_pulled_at={answer['timestamp']}", back, accepted={200})
+        phone.request("POST", f"/v1/sync?last_pulled_at={answer['timestamp']}", back, accepted={200})
 
         changes = phone.pull(since=0)["changes"]
         assert {row["id"] for row in changes["products"]["updated"]} == phone.products.keys()

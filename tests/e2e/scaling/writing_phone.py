@@ -26,7 +26,7 @@ class WritingPhone(Phone):
         self.close()
         self.port = port
 
-    def asked(self, method: str, path: str, body: object = None, *, accepted: set[int]) -> object:
+    def request(self, method: str, path: str, body: object = None, *, accepted: set[int]) -> object:
         """Send until there is a response, as any phone does; return its body."""
         response, failures = self.retry(method, path, body)
         self.unanswered += failures
@@ -41,7 +41,7 @@ class WritingPhone(Phone):
 
     def add_product(self) -> None:
         row = {"id": str(uuid4()), "name": "Rye bread", "kcal_100g": 1}
-        self.asked("POST", "/v1/products", row, accepted={201, 200})  # 200: it was stored when no answer came
+        self.request("POST", "/v1/products", row, accepted={201, 200})  # 200: it was stored when no answer came
         self.products[row["id"]] = 1
         self.writes += 1
 
@@ -49,21 +49,21 @@ class WritingPhone(Phone):
         if self.products:
             row_id = self.random.choice(list(self.products))
             kcal = self.products[row_id] % 999 + 1
-            self.asked("PATCH", f"/v1/products/{row_id}", {"kcal_100g": kcal}, accepted={200})
+            self.request("PATCH", f"/v1/products/{row_id}", {"kcal_100g": kcal}, accepted={200})
             self.products[row_id] = kcal
             self.writes += 1
 
     def log_entry(self) -> None:
         if self.products:
             row = {"id": str(uuid4()), "product_id": self.random.choice(list(self.products)), "grams": 70}
-            self.asked("POST", "/v1/food-entries", row | {"date": "2026-01-05"}, accepted={201, 200})
+            self.request("POST", "/v1/food-entries", row | {"date": "2026-01-05"}, accepted={201, 200})
             self.entries.add(row["id"])
             self.writes += 1
 
     def delete_entry(self) -> None:
         if self.entries:
             row_id = self.entries.pop()
-            self.asked("DELETE", f"/v1/food-entries/{row_id}", accepted={204, 404})
+            self.request("DELETE", f"/v1/food-entries/{row_id}", accepted={204, 404})
             self.writes += 1
 
     def sync(self) -> None:
@@ -78,7 +78,7 @@ class WritingPhone(Phone):
             },
             "food_entries": {"created": [{"id": entry, **eaten, "date": "2026-01-05", "meal_type": "lunch"}]},
         }
-        answer = self.asked("POST", f"/v1/sync?last_pulled_at={self.cursor}", new, accepted={200})
+        answer = self.request("POST", f"/v1/sync?last_pulled_at={self.cursor}", new, accepted={200})
         assert answer["rejected"] == []
         self.products[product] = 370
         self.last = product
@@ -87,7 +87,7 @@ class WritingPhone(Phone):
 
     def pull(self, since: int | None = None) -> dict:
         query = f"?last_pulled_at={self.cursor if since is None else since}"
-        answer = self.asked("GET", f"/v1/sync{query}", accepted={200})
+        answer = self.request("GET", f"/v1/sync{query}", accepted={200})
         self.cursor = answer["timestamp"]
         return answer
 
