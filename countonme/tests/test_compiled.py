@@ -11,7 +11,6 @@ from django.db.models import F
 from django.db.models.sql.compiler import SQLCompiler
 
 from countonme.api.renderers import JSONRenderer
-from countonme.db import compiled
 from countonme.db.compiled import Prepared, among, applied, update
 from food_entries.models import FoodEntry
 from food_entries.tests.factories import FoodEntryFactory
@@ -92,7 +91,7 @@ class TestAPreparedQuery:
     @pytest.mark.postgres
     @pytest.mark.parametrize(("rows", "keeps"), [(2, True), (3, False)])
     def test_lets_go_of_an_answer_of_many_rows(self, device, monkeypatch, rows, keeps):
-        monkeypatch.setattr(compiled, "REMEMBERED", 2)
+        monkeypatch.setattr("countonme.db.compiled.query.REMEMBERED", 2)
         ProductFactory.create_batch(rows, device=device)
         query = Prepared(lambda device: Product.objects.for_device(device))
 
