@@ -92,7 +92,7 @@ def check_metrics_token(app_configs, **kwargs) -> list:
 
 @register(Tags.security, deploy=True)
 def check_database(app_configs, **kwargs) -> list:
-    if settings.DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    if settings.DATABASES["default"]["ENGINE"] == "countonme.db.postgresql":
         return []
     return [
         Warning(

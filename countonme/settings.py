@@ -101,6 +101,7 @@ DATABASES = {
 _database = DATABASES["default"]
 _database["CONN_MAX_AGE"] = None  # a new connection a request costs more than the request itself
 if _database["ENGINE"] == "django.db.backends.sqlite3":
+    _database["ENGINE"] = "countonme.db.sqlite"
     # Readers don't wait for the writer, and a writer takes its lock at BEGIN: one that upgrades later can only fail.
     # What is deleted is overwritten in the file.
     _database["OPTIONS"] = {
@@ -109,6 +110,7 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
         "timeout": 10,
     }
 elif _database["ENGINE"] == "django.db.backends.postgresql":
+    _database["ENGINE"] = "countonme.db.postgresql"
     # Behind a pooler that lends a connection for one transaction, nothing may outlive the transaction.
     _pooled = {"": False, "transaction": True}.get(env.str("DATABASE_POOLER", default=""))
     if _pooled is None:

@@ -33,7 +33,7 @@ def threads_for(engine: str) -> int:
 
 
 def is_sqlite(engine: str) -> bool:
-    return "sqlite" in engine  # Django's backend, or after a reload, when the service is loaded, our own
+    return "sqlite" in engine
 
 
 def connections_for(workers: int, threads: int) -> int:

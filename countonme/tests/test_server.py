@@ -14,8 +14,7 @@ from countonme.serving import sizing
 from tests.harness.service import serve
 
 ROOT = Path(settings.BASE_DIR)
-POSTGRES, SQLITE = "django.db.backends.postgresql", "django.db.backends.sqlite3"
-SERVED_SQLITE = "countonme.db.sqlite"  # what the engine is when gunicorn reads its configuration again
+POSTGRES, SQLITE = "countonme.db.postgresql", "countonme.db.sqlite"
 
 
 def configured() -> dict:
@@ -89,7 +88,6 @@ class TestGunicorn:
             (POSTGRES, 64, 16),
             (SQLITE, 1, 1),
             (SQLITE, 64, 1),
-            (SERVED_SQLITE, 64, 1),
         ],
     )
     def test_has_a_worker_a_core_unless_told(self, monkeypatch, engine, cores, workers):
@@ -99,7 +97,7 @@ class TestGunicorn:
 
         assert configured()["workers"] == workers
 
-    @pytest.mark.parametrize(("engine", "threads"), [(POSTGRES, 3), (SQLITE, 20), (SERVED_SQLITE, 20)])
+    @pytest.mark.parametrize(("engine", "threads"), [(POSTGRES, 3), (SQLITE, 20)])
     def test_has_threads_for_the_writers_of_sqlite(self, monkeypatch, engine, threads):
         monkeypatch.delenv("WEB_THREADS")
         monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", engine)

@@ -57,7 +57,7 @@ class TestSettings:
             ("BACKUP_RETENTION", "14"),
             ("REST_FRAMEWORK['NUM_PROXIES']", "0"),
             ("CORS_ALLOW_ALL_ORIGINS", "True"),
-            ("DATABASES['default']['ENGINE']", "django.db.backends.sqlite3"),
+            ("DATABASES['default']['ENGINE']", "countonme.db.sqlite"),
         ],
     )
     def test_default_to_what_is_safe(self, tmp_path, name, default):
@@ -178,9 +178,9 @@ class TestSystemChecks:
 
         assert faults[found].hint
 
-    @pytest.mark.parametrize(("engine", "warned"), [("sqlite3", True), ("postgresql", False)])
+    @pytest.mark.parametrize(("engine", "warned"), [("sqlite", True), ("postgresql", False)])
     def test_warn_of_a_database_that_serves_one_writer(self, settings, monkeypatch, engine, warned):
-        monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", f"django.db.backends.{engine}")
+        monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", f"countonme.db.{engine}")
 
         assert bool(check_database(None)) == warned
 

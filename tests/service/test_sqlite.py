@@ -274,6 +274,7 @@ class TestTheBackend:
         """Have a database in a file as the default one, with writers that wait for half a second."""
         monkeypatch.setattr(base, "queue", WriteQueue())
         options = {"transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL", "timeout": 0.5}
+        options["queue_writers"] = True
         database = {"ENGINE": "countonme.db.sqlite", "NAME": file, "CONN_MAX_AGE": None, "OPTIONS": options}
         (settings,) = connections.configure_settings({"default": database}).values()
         here, before = connections["default"], connections.settings["default"]

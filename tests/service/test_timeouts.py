@@ -613,16 +613,16 @@ class TestWhoWaits:
     @pytest.mark.parametrize(
         ("process", "database", "shown"),
         [
-            ("countonme.wsgi", "sqlite:///x", "countonme.db.sqlite 30.0"),
-            ("countonme.urls", "sqlite:///x", "django.db.backends.sqlite3 10"),
-            ("countonme.wsgi", "postgres://127.0.0.1/x", "countonme.db.postgresql None"),
-            ("countonme.urls", "postgres://127.0.0.1/x", "django.db.backends.postgresql None"),
+            ("countonme.wsgi", "sqlite:///x", "None 30.0"),
+            ("countonme.urls", "sqlite:///x", "None 10"),
+            ("countonme.wsgi", "postgres://127.0.0.1/x", "1.5 None"),
+            ("countonme.urls", "postgres://127.0.0.1/x", "None None"),
         ],
     )
     def test_is_a_command_and_not_who_serves(self, process, database, shown):
         statement = (
             f"import django; django.setup(); import {process}; from django.db import connection as c;"
-            "print(c.settings_dict['ENGINE'], c.settings_dict['OPTIONS'].get('timeout'))"
+            "print(*(c.settings_dict['OPTIONS'].get(name) for name in ('give_up_after', 'timeout')))"
         )
 
         run = subprocess.run(
@@ -636,31 +636,31 @@ class TestWhoWaits:
         assert run.stdout.strip() == shown, run.stderr
 
     def test_is_everybody_where_the_time_out_is_0(self):
-        database = {"ENGINE": "django.db.backends.postgresql", "OPTIONS": {}}
+        database = {"ENGINE": "countonme.db.postgresql", "OPTIONS": {}}
 
         give_up_after(0, database)
 
-        assert database == {"ENGINE": "django.db.backends.postgresql", "OPTIONS": {}}
+        assert database == {"ENGINE": "countonme.db.postgresql", "OPTIONS": {}}
 
     def test_queues_for_sqlite_for_a_day_if_the_timeout_is_0(self):
-        database = {"ENGINE": "django.db.backends.sqlite3", "OPTIONS": {"timeout": 10}}
+        database = {"ENGINE": "countonme.db.sqlite", "OPTIONS": {"timeout": 10}}
 
         give_up_after(0, database)
 
-        assert database == {"ENGINE": "countonme.db.sqlite", "OPTIONS": {"timeout": 86_400}}
+        assert database == {"ENGINE": "countonme.db.sqlite", "OPTIONS": {"queue_writers": True, "timeout": 86_400}}
 
     def test_is_the_client_alone_behind_a_pooler(self):
-        database = {"ENGINE": "django.db.backends.postgresql", "OPTIONS": {"prepare_threshold": None}}
+        database = {"ENGINE": "countonme.db.postgresql", "OPTIONS": {"prepare_threshold": None}}
 
         give_up_after(2, database)
 
-        assert database["ENGINE"] == "countonme.db.postgresql"
+        assert database["OPTIONS"]["give_up_after"] == 2
         assert "options" not in database["OPTIONS"]
 
     def test_keeps_what_an_operator_said(self):
         said = "-c statement_timeout=1s -c deadlock_timeout=2s"
         database = {
-            "ENGINE": "django.db.backends.postgresql",
+            "ENGINE": "countonme.db.postgresql",
             "OPTIONS": {"prepare_threshold": 2, "options": said},
         }
 

@@ -27,11 +27,9 @@ def give_up_after(seconds: float, database: dict) -> None:
     `database` is its entry in DATABASES. Connections that are open already keep what they have.
     """
     options = database.setdefault("OPTIONS", {})
-    if database["ENGINE"] == "django.db.backends.sqlite3":
-        database["ENGINE"] = "countonme.db.sqlite"
-        options["timeout"] = LONG * seconds or A_DAY  # for other writers; a file always answers
-    elif seconds and database["ENGINE"] == "django.db.backends.postgresql":
-        database["ENGINE"] = __name__
+    if database["ENGINE"] == "countonme.db.sqlite":
+        options |= {"queue_writers": True, "timeout": LONG * seconds or A_DAY}  # for others; a file always answers
+    elif seconds:
         options |= {"give_up_after": seconds, **whether_the_host_is_there(seconds)}
         if options.get("prepare_threshold") is not None:  # a pooler refuses settings of a connection
             options["options"] = with_limits(options.get("options", ""), seconds)
@@ -64,6 +62,11 @@ def with_limits(options: str, seconds: float) -> str:
     return " ".join([*ours, options]).strip()
 
 
+def gives_up() -> bool:
+    """Return whether this process limits its statements on PostgreSQL."""
+    return "give_up_after" in connection.settings_dict["OPTIONS"]
+
+
 @contextmanager
 def at_length() -> Iterator[None]:
     """Let a statement take LONG times as long inside of this block, because it reads or writes many rows.
@@ -84,7 +87,7 @@ def at_length() -> Iterator[None]:
 @contextmanager
 def longer_limit() -> Iterator[None]:
     """Raise the server's limit for this thread's connection inside of this block, if the server has one."""
-    if connection.settings_dict["ENGINE"] != __name__:
+    if not gives_up():
         yield
         return
     connection.ensure_connection()
@@ -104,7 +107,7 @@ def longer_limit() -> Iterator[None]:
 
 def ask_whether_it_is_there() -> None:
     """Give up on a database that is away, where this process gives up at all."""
-    if connection.settings_dict["ENGINE"] == __name__:
+    if gives_up():
         once_more(is_there)
 
 

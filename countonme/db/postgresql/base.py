@@ -181,5 +181,12 @@ def resumed(gen):
         return done.value
 
 
+def connect(*, give_up_after: float | None = None, **params) -> psycopg.Connection:
+    """Connect with timeouts where this process has any."""
+    if give_up_after is None:
+        return psycopg.connect(**params)
+    return Connection.connect(give_up_after=give_up_after, **params)
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
-    Database = SimpleNamespace(**{**vars(base.DatabaseWrapper.Database), "connect": Connection.connect})
+    Database = SimpleNamespace(**{**vars(base.DatabaseWrapper.Database), "connect": connect})

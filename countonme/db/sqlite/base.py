@@ -61,13 +61,19 @@ class Cursor(base.SQLiteCursorWrapper):
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """A connection that gets its turn before it takes the write lock, and gives it back with the lock.
+    """With the option `queue_writers`, a connection gets its turn before it takes the write lock.
 
-    A transaction begins with a statement, but it doesn't always end with one: hence the methods below.
+    It gives the turn back with the lock. A transaction begins with a statement, but it doesn't always end with one:
+    hence the methods below.
     """
 
+    def get_connection_params(self) -> dict:
+        params = super().get_connection_params()
+        self.cursor_class = Cursor if params.pop("queue_writers", False) else base.SQLiteCursorWrapper
+        return params
+
     def create_cursor(self, name=None):
-        return self.connection.cursor(factory=Cursor)
+        return self.connection.cursor(factory=self.cursor_class)
 
     def _commit(self):
         try:

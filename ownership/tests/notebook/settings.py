@@ -9,5 +9,5 @@ MAX_NOTES = 1000
 MAX_LINES = 10_000
 
 # The run that starts this one is still using its own test database.
-if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+if DATABASES["default"]["ENGINE"] == "countonme.db.postgresql":
     DATABASES["default"]["TEST"] = {"NAME": f"test_{DATABASES['default']['NAME']}_notebook"}
