@@ -7,7 +7,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import Throttled
 
 from countonme.api.errors import DeviceBlocked, InvalidToken
-from countonme.db.availability import once_more
+from countonme.db.availability import retry_if_connection_died
 from countonme.db.compiled import Prepared
 from countonme.observability import metrics
 from devices import tokens
@@ -83,7 +83,7 @@ def check_token(request: HttpRequest, token: str, device: Device) -> Device:
 
 def existing_device(device_id: UUID) -> Device:
     """Return the device; raise InvalidToken, at no other cost, if it is unknown or deleted."""
-    found = once_more(lambda: devices_by_id(pk=device_id))
+    found = retry_if_connection_died(lambda: devices_by_id(pk=device_id))
     if not found or found[0].deleted_at is not None:
         metrics.token_checked("unknown")
         raise InvalidToken

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.utils.crypto import salted_hmac
 from rest_framework.throttling import BaseThrottle
 
-from countonme.db.availability import once_more
+from countonme.db.availability import retry_if_connection_died
 from countonme.db.compiled import Prepared
 from devices.models import Attempts
 from devices.rates import parse_rate
@@ -59,7 +59,7 @@ class Limit:
     def wait(self, caller: Sequence[str]) -> float | None:
         """Return the seconds until the caller may do it again; None if that is now. One read for each tier."""
         tiers = self.tiers(caller)
-        found = once_more(lambda: [moments_of(key=tier.key) for tier in tiers])
+        found = retry_if_connection_died(lambda: [moments_of(key=tier.key) for tier in tiers])
         now = time.time()
         return longest(tier.wait(rows[0][0], now) for tier, rows in zip(tiers, found, strict=True) if rows)
 

@@ -7,7 +7,7 @@ from rest_framework.views import APIView
 
 from countonme.api.errors import Unavailable, ended
 from countonme.api.openapi import ErrorSerializer
-from countonme.db.availability import DATABASE_AWAY, once_more
+from countonme.db.availability import DATABASE_AWAY, retry_if_connection_died
 from countonme.db.postgresql import is_there
 
 
@@ -40,7 +40,7 @@ class ReadyView(ProbeView):
     def get(self, request) -> Response:
         """The database can be reached, and has every migration that this code knows."""
         try:
-            missing = once_more(self.missing_migrations)
+            missing = retry_if_connection_died(self.missing_migrations)
         except DATABASE_AWAY as error:
             if ended(error):
                 raise

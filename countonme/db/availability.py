@@ -25,10 +25,10 @@ def is_away(error: BaseException | None) -> bool:
     )
 
 
-def once_more(read: Callable):
-    """Return what `read()` returns; where a kept connection has died with its server, ask once more on a new one.
+def retry_if_connection_died(read: Callable):
+    """Return what `read()` returns. If a kept connection has died with its server, call it again on a new one.
 
-    For what comes first in a request, outside of any transaction.
+    This is for the first query of a request, outside of any transaction.
     """
     connection = connections[DEFAULT_DB_ALIAS]  # `django.db.connection` would look it up at every use
     kept = connection.connection

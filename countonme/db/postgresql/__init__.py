@@ -11,7 +11,7 @@ from contextvars import ContextVar
 
 from django.db import connection
 
-from countonme.db.availability import once_more
+from countonme.db.availability import retry_if_connection_died
 
 LONG = 20  # times as long, for a statement on very many rows, and for SQLite's writers, which wait for each other
 A_DAY = 24 * 60 * 60  # seconds
@@ -108,7 +108,7 @@ def longer_limit() -> Iterator[None]:
 def ask_whether_it_is_there() -> None:
     """Give up on a database that is away, where this process gives up at all."""
     if gives_up():
-        once_more(is_there)
+        retry_if_connection_died(is_there)
 
 
 def is_there() -> None:
