@@ -6,7 +6,10 @@ import shutil
 import pytest
 from django.db import connection
 
+from tests.harness import verification
+
 pytest_plugins = ["tests.harness.fixtures"]
+verification.turn_on_if_wanted()
 
 
 def pytest_collection_modifyitems(items):

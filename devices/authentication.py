@@ -8,7 +8,7 @@ from rest_framework.exceptions import Throttled
 
 from countonme.api.errors import DeviceBlocked, InvalidToken
 from countonme.db.availability import retry_if_connection_died
-from countonme.db.compiled import Prepared
+from countonme.db.compiled import compiled_query
 from countonme.observability import metrics
 from devices import tokens
 from devices.models import Device
@@ -83,14 +83,14 @@ def check_token(request: HttpRequest, token: str, device: Device) -> Device:
 
 def existing_device(device_id: UUID) -> Device:
     """Return the device; raise InvalidToken, at no other cost, if it is unknown or deleted."""
-    found = retry_if_connection_died(lambda: devices_by_id(pk=device_id))
+    found = retry_if_connection_died(lambda: devices_by_id.models(pk=device_id))
     if not found or found[0].deleted_at is not None:
         metrics.token_checked("unknown")
         raise InvalidToken
     return found[0]
 
 
-@Prepared
+@compiled_query
 def devices_by_id(pk) -> QuerySet:
     # A change set reads the counters by itself, under the device's lock.
     return Device.objects.filter(pk=pk).defer("row_counts", "new_rows", "new_rows_day")

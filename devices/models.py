@@ -16,7 +16,6 @@ from django.db import (
 from django.utils import timezone
 
 from countonme.api.errors import Conflict, DeviceBlocked, InvalidToken
-from countonme.db.compiled import adapted, executed
 from devices import tokens
 
 SEEN_EVERY = timedelta(minutes=15)
@@ -86,10 +85,9 @@ class DeviceManager(models.Manager.from_queryset(DeviceQuerySet)):
     def store_counters(self, device_id: UUID, row_counts: dict[str, int], new_rows: int, new_rows_day: int) -> None:
         """Write the counters of a device whose lock is held."""
         connection = connections[DEFAULT_DB_ALIAS]
-        executed(
-            connection,
+        connection.execute_cached(
             "UPDATE devices SET row_counts = %s, new_rows = %s, new_rows_day = %s WHERE id = %s",
-            [json.dumps(row_counts), new_rows, new_rows_day, adapted(device_id, connection)],
+            [json.dumps(row_counts), new_rows, new_rows_day, connection.to_driver(device_id)],
         )
 
     def state(self, device_id: UUID, cursor: int) -> tuple[int, int, bool] | None:
@@ -105,7 +103,7 @@ class DeviceManager(models.Manager.from_queryset(DeviceQuerySet)):
 
     def fetched(self, sql: str, params: list) -> tuple | None:
         connection = connections[DEFAULT_DB_ALIAS]
-        return executed(connection, sql, [adapted(param, connection) for param in params]).fetchone()
+        return connection.execute_cached(sql, [connection.to_driver(param) for param in params]).fetchone()
 
 
 class Device(models.Model):

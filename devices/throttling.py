@@ -13,7 +13,7 @@ from django.utils.crypto import salted_hmac
 from rest_framework.throttling import BaseThrottle
 
 from countonme.db.availability import retry_if_connection_died
-from countonme.db.compiled import Prepared
+from countonme.db.compiled import compiled_query
 from devices.models import Attempts
 from devices.rates import parse_rate
 
@@ -59,7 +59,7 @@ class Limit:
     def wait(self, caller: Sequence[str]) -> float | None:
         """Return the seconds until the caller may do it again; None if that is now. One read for each tier."""
         tiers = self.tiers(caller)
-        found = retry_if_connection_died(lambda: [moments_of(key=tier.key) for tier in tiers])
+        found = retry_if_connection_died(lambda: [moments_of.tuples(key=tier.key) for tier in tiers])
         now = time.time()
         return longest(tier.wait(rows[0][0], now) for tier, rows in zip(tiers, found, strict=True) if rows)
 
@@ -123,7 +123,7 @@ def longest(waits) -> float | None:
     return max((wait for wait in waits if wait is not None), default=None)
 
 
-@Prepared
+@compiled_query
 def moments_of(key) -> QuerySet:
     return Attempts.objects.filter(pk=key).values_list("moments")
 

@@ -6,7 +6,7 @@ from countonme.api.errors import ValidationError
 from countonme.api.fields import sent_uuid
 from countonme.api.parsers import sent_data
 from countonme.api.renderers import Answer
-from countonme.db.compiled import Prepared
+from countonme.db.compiled import compiled_query
 from food_entries.models import FoodEntry
 from food_entries.serializers import (
     BATCH,
@@ -106,9 +106,9 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
     def summary(self, request) -> Answer:
         query = self.checked_query(SummaryQuery)
         first, last = query["first"], query["last"]
-        return Answer(days(sums_of(device=self.device.pk, first=first, last=last), first, last))
+        return Answer(days(sums_of.tuples(device=self.device.pk, first=first, last=last), first, last))
 
 
-@Prepared
+@compiled_query
 def sums_of(device, first, last) -> QuerySet:
     return FoodEntryViewSet.narrowed(FoodEntryViewSet.rows_of(device), first=first, last=last).sums()

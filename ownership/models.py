@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from countonme.api.errors import Conflict, InvalidToken
 from countonme.db import bulk
-from countonme.db.compiled import insert, update
+from countonme.db.statements import insert_row, update_row
 from devices.models import Device
 from ownership.quotas import Quota
 
@@ -109,7 +109,7 @@ class OwnedQuerySet(models.QuerySet):
         for row in rows:
             row.stamp()
         if len(rows) == 1 and not kwargs:
-            insert(rows[0])
+            insert_row(rows[0])
             return rows
         # By id: two devices that send the same ids, in whatever orders, must not wait for each other.
         return super().bulk_create(sorted(rows, key=lambda row: row.pk), **kwargs)
@@ -201,8 +201,8 @@ class DeviceOwned(models.Model):
         self.stamp()
         # An id that the client chose must never turn an insert into an update of somebody's row.
         if self._state.adding:
-            insert(self)
-        elif not update(self, of="device"):
+            insert_row(self)
+        elif not update_row(self, of="device"):
             raise DatabaseError(f"{self!r} is not stored, or is another device's.")
 
     def take(self, **values) -> bool:

@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.fields import SkipField, empty
 
 from countonme.api.fields import AmountField, DayField, FlagField, IdField, OneOfField, TextField, WholeNumberField
-from countonme.db.compiled import Prepared, among
+from countonme.db.compiled import compiled_query, id_filter
 from devices.models import Device
 from ownership.models import DeviceOwned
 
@@ -102,7 +102,7 @@ class LiveRows:
         missing = ids - known.keys()
         if missing:
             known.update(dict.fromkeys(missing))
-            rows = prepared_rows(model)(device=self.device.pk, **among("pk", missing))
+            rows = live_rows_query(model).models(device=self.device.pk, **id_filter("pk", missing))
             known.update((row.pk, row) for row in rows)
         return {row_id: known[row_id] for row_id in ids if known[row_id]}
 
@@ -111,8 +111,12 @@ class LiveRows:
 
 
 @cache
-def prepared_rows(model: type[DeviceOwned]) -> Prepared:
-    return Prepared(lambda device, **named: model.objects.for_device(device).filter(**named))
+def live_rows_query(model: type[DeviceOwned]):
+    @compiled_query
+    def live_rows(device, **named) -> models.QuerySet:
+        return model.objects.for_device(device).filter(**named)
+
+    return live_rows
 
 
 def no_such(model: type[DeviceOwned]) -> str:

@@ -1,4 +1,4 @@
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from django.db.models import QuerySet
 from django.http import QueryDict
@@ -11,7 +11,7 @@ from countonme.api.fields import sent_uuid
 from countonme.api.pagination import PageQuery, page
 from countonme.api.parsers import sent_data
 from countonme.api.renderers import Answer
-from countonme.db.compiled import Prepared
+from countonme.db.compiled import compiled_query
 from devices.models import Device
 from ownership.etags import ConditionalReads
 from ownership.models import DeviceOwned, change_set
@@ -50,6 +50,7 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
         if "model" in vars(cls):
             stored = {field.attname for field in cls.model._meta.concrete_fields}
             cls.columns = tuple(name for name in cls.serializer_class.Meta.fields if name in stored)
+            cls.list_query, cls.row_query = queries_of(cls)
 
     @cached_property
     def live_rows(self) -> LiveRows:
@@ -72,11 +73,11 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
 
     def list(self, request, **kwargs) -> Answer:
         query = self.checked_query()
-        rows, headers = page(request, prepared_list(type(self)), device=self.device.pk, **query)
+        rows, headers = page(request, self.list_query.json, device=self.device.pk, **query)
         return Answer(self.completed(rows), headers=headers)
 
     def retrieve(self, request, pk, **kwargs) -> Answer:
-        rows = prepared_row(type(self))(device=self.device.pk, pk=pk) or self.not_found()
+        rows = self.row_query.json(device=self.device.pk, pk=pk) or self.not_found()
         rows = self.completed(rows) or self.not_found()
         return Answer(rows[0])
 
@@ -109,7 +110,7 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
     def narrowed(cls, rows: QuerySet, **query) -> QuerySet:
         """Return those of the device's rows that the list's query asks for, in their total order.
 
-        What the query says are slots: their values come when it runs.
+        The values are parameters of a compiled query, so the SQL can't depend on them.
         """
         raise NotImplementedError
 
@@ -148,11 +149,15 @@ def columns_of(row: DeviceOwned, columns: tuple[str, ...]) -> dict:
     return {column: getattr(row, column) for column in columns}
 
 
-@cache
-def prepared_list(view: type[DeviceOwnedViewSet]) -> Prepared:
-    return Prepared(lambda device, **query: view.narrowed(view.rows_of(device), **query).values(*view.columns))
+def queries_of(view: type[DeviceOwnedViewSet]) -> tuple:
+    """Return the compiled queries of a view: those for its list, and for one row."""
 
+    @compiled_query
+    def list_query(device, **query) -> QuerySet:
+        return view.narrowed(view.rows_of(device), **query).values(*view.columns)
 
-@cache
-def prepared_row(view: type[DeviceOwnedViewSet]) -> Prepared:
-    return Prepared(lambda device, pk: view.rows_of(device).filter(pk=pk).values(*view.columns))
+    @compiled_query
+    def row_query(device, pk) -> QuerySet:
+        return view.rows_of(device).filter(pk=pk).values(*view.columns)
+
+    return list_query, row_query

@@ -6,7 +6,7 @@ from django.db.models import F, Q
 
 from countonme.api.errors import Conflict
 from countonme.api.fields import HUNDREDTH
-from countonme.db.compiled import applied
+from countonme.db.compiled import transformed
 from countonme.db.constraints import bounds, within
 from devices.models import Device
 from nutrition.fields import KCAL_100G, NAME_LENGTH, NUTRIENT_100G, nutrient_field
@@ -22,7 +22,7 @@ class ProductQuerySet(OwnedQuerySet):
     def named(self, text: str):
         """Keep the names that contain `text`, without regard to case or accents."""
         # Not LIKE: nothing in the text is a wildcard, and SQLite bounds the length of a pattern.
-        return self.alias(place=Position("name_key", applied(part_key, text))).filter(place__gt=0)
+        return self.alias(place=Position("name_key", transformed(part_key, text))).filter(place__gt=0)
 
     def by_name(self):
         return self.order_by("name_key", "id")

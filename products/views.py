@@ -2,7 +2,7 @@ from django.db.models import QuerySet
 from django.utils.functional import cached_property
 from drf_spectacular.utils import extend_schema, extend_schema_view
 
-from countonme.db.compiled import Prepared, among
+from countonme.db.compiled import compiled_query, id_filter
 from ownership.viewsets import DeviceOwnedViewSet, columns_of
 from products.models import Portion, Product
 from products.serializers import PortionSerializer, ProductQuery, ProductSerializer
@@ -51,12 +51,12 @@ class ProductViewSet(DeviceOwnedViewSet):
         of_product = {}
         for row in rows:
             row["portions"] = of_product[str(row["id"])] = []
-        for portion in portions_of(device=self.device.pk, **among("product", [row["id"] for row in rows])):
+        for portion in portions_of.json(device=self.device.pk, **id_filter("product", of_product)):
             of_product[str(portion["product_id"])].append(portion)
         return [row for row in rows if row["portions"]]
 
 
-@Prepared
+@compiled_query
 def portions_of(device, **products) -> QuerySet:
     portions = Portion.objects.for_device(device).filter(**products)
     return portions.default_first().values(*PortionSerializer.Meta.fields)

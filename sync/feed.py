@@ -126,11 +126,11 @@ class Feed:
         """Return an iterator over the rows that the phone gets; those that may be tombstones have a `deleted_at`."""
         device, since = self.device.pk, self.cursor.since
         if self.cursor.is_lost:
-            return table.everything.chunks(CHUNK, device=device)
+            return table.everything.json_chunks(CHUNK, device=device)
         if not since or self.cursor.is_purged:
-            return table.live.chunks(CHUNK, device=device)
+            return table.live.json_chunks(CHUNK, device=device)
         query = table.whole if table.name in self.whole else table.changed_since
-        return query.chunks(CHUNK, device=device, since=since)
+        return query.json_chunks(CHUNK, device=device, since=since)
 
     def is_newer(self, row: dict) -> bool:
         """Take the revision off a row; return whether the row is live and has changed since the phone's last pull."""

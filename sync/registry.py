@@ -5,7 +5,7 @@ and with it the columns, their bounds and which of them are read-only. Rules tha
 """
 
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from uuid import UUID
 
 from django.conf import settings
@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Count, Q, QuerySet, UniqueConstraint
 
 from countonme.api.errors import refusal
-from countonme.db.compiled import Prepared
+from countonme.db.compiled import compiled_query
 from devices.models import Device
 from ownership.models import DeviceOwned
 from sync.serializers import RowSerializer
@@ -51,16 +51,17 @@ class SyncTable:
             for rule in self.model._meta.constraints
             if isinstance(rule, UniqueConstraint) and rule.fields[0] == "device"
         }
-        self.live = Prepared(self._live)
-        self.changed_since = Prepared(self._changed_since)
-        self.whole = Prepared(self._whole)
-        self.everything = Prepared(self._everything)
-        self.rows_by_id = Prepared(self.all_by_id)
-        self.live_revisions = Prepared(self._live_revisions)
-        self.wholes = Prepared(self._wholes)
-        self.live_parts = Prepared(self._live_parts)
-        self.stored_parts = Prepared(self._stored_parts)
-        self.holders = {column: Prepared(lambda device, c=column: self._holders(device, c)) for column in self.unique}
+        self.live = compiled_query(self._live)
+        self.changed_since = compiled_query(self._changed_since)
+        self.whole = compiled_query(self._whole)
+        self.everything = compiled_query(self._everything)
+        self.rows_by_id = compiled_query(self.all_by_id).models
+        self.live_revisions = compiled_query(self._live_revisions).tuples
+        self.holders = {column: compiled_query(partial(self._holders, column)).tuples for column in self.unique}
+        if self.part_of:
+            self.wholes = compiled_query(self._wholes).tuples
+            self.live_parts = compiled_query(self._live_parts).tuples
+            self.stored_parts = compiled_query(self._stored_parts).tuples
 
     def model_named_by(self, column: str) -> type[DeviceOwned] | None:
         """Return the model that a column refers to."""
@@ -130,7 +131,7 @@ class SyncTable:
         """Return the ids of these parts."""
         return self.parts(device, wholes).values_list("id")
 
-    def _holders(self, device, column) -> QuerySet:
+    def _holders(self, column, device) -> QuerySet:
         """Return which live row holds which value of a unique column."""
         held = self.model.objects.for_device(device).exclude(**{column: None})
         return held.order_by("id").values_list("id", column)

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from urllib.parse import urlencode
 
 from drf_spectacular.utils import OpenApiParameter
@@ -5,7 +6,6 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from countonme.api.fields import QueryNumberField
-from countonme.db.compiled import Prepared
 
 FURTHEST = 1_000_000
 
@@ -25,7 +25,7 @@ class PageQuery(serializers.Serializer):
     offset = QueryNumberField(min_value=0, max_value=FURTHEST, default=0, help_text="Rows to skip.")
 
 
-def page(request: Request, read: Prepared, *, limit: int, offset: int, **query) -> tuple[list, dict]:
+def page(request: Request, read: Callable[..., list], *, limit: int, offset: int, **query) -> tuple[list, dict]:
     """Return the page's rows and its headers: `Link` where there is a next page, found by reading one row more."""
     found = read(**query, limit=limit + 1, offset=offset)
     if len(found) <= limit or offset + limit > FURTHEST:

@@ -11,7 +11,7 @@ import orjson
 from django.db import connection
 from django.db.models import Model
 
-from countonme.db.compiled import adapted, stored_values
+from countonme.db.statements import driver_values
 
 BATCH = 1_000  # rows in one statement, so that their JSON is never much beside the rows themselves
 
@@ -40,7 +40,7 @@ def update(rows: list[Model], *, of: str) -> None:
     """
     for batch in in_batches(rows):
         model = type(batch[0])
-        owner = adapted(getattr(batch[0], model._meta.get_field(of).attname), connection)
+        owner = connection.to_driver(getattr(batch[0], model._meta.get_field(of).attname))
         with connection.cursor() as cursor:
             cursor.execute(updating(model, of), [as_json(batch), owner])
 
@@ -59,7 +59,7 @@ def as_json(rows: list[Model]) -> str:
 
 
 def as_object(row: Model) -> str:
-    stored = dict(enumerate(stored_values(row, connection)))
+    stored = dict(enumerate(driver_values(row, connection)))
     return orjson.dumps(stored, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 

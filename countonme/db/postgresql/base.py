@@ -15,6 +15,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.waiting import READY_NONE
 
 from countonme.db.postgresql import times
+from countonme.db.postgresql.cursors import CachedCursors
 
 PAUSE = 1.0  # seconds between two attempts to connect while the circuit breaker is open
 HEAD_START = 0.1  # seconds that the server's own limit has before the client cancels the statement
@@ -188,5 +189,5 @@ def connect(*, give_up_after: float | None = None, **params) -> psycopg.Connecti
     return Connection.connect(give_up_after=give_up_after, **params)
 
 
-class DatabaseWrapper(base.DatabaseWrapper):
+class DatabaseWrapper(CachedCursors, base.DatabaseWrapper):
     Database = SimpleNamespace(**{**vars(base.DatabaseWrapper.Database), "connect": connect})

@@ -1,10 +1,13 @@
 """Django's backend for SQLite, with a queue for writers. It has to be in the module `base` of a package."""
 
+import json
 import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from time import monotonic
+from uuid import UUID
 
 from django.db.backends.sqlite3 import base
 
@@ -41,6 +44,14 @@ def set_busy_timeout(connection: sqlite3.Connection, milliseconds: int) -> None:
 def end_turn_after_transaction(connection: sqlite3.Connection) -> None:
     if not connection.in_transaction:
         queue.release(connection)
+
+
+# How the driver takes values of these types. Django's fields do the same.
+TO_DRIVER = {
+    UUID: lambda value: value.hex,
+    date: date.isoformat,
+    list: lambda ids: json.dumps([str(value).replace("-", "") for value in ids]),  # there are no arrays
+}
 
 
 class Cursor(base.SQLiteCursorWrapper):
@@ -99,6 +110,28 @@ class DatabaseWrapper(base.DatabaseWrapper):
             super()._close()
         finally:
             queue.release(connection)
+
+    def execute_cached(self, sql: str, params: list):
+        """Run a statement and return its cursor. Only on PostgreSQL is it worth keeping."""
+        cursor = self.cursor()
+        cursor.execute(sql, params)
+        return cursor
+
+    def fetch_cached(self, sql: str, params: list, *, for_json: bool = False) -> list[tuple]:
+        """Run a query and return its rows. The driver has no type of its own for what differs in JSON."""
+        return self.execute_cached(sql, params).fetchall()
+
+    def fetch_chunks(self, sql: str, params: list, size: int, *, for_json: bool = False) -> Iterator[list[tuple]]:
+        """Run a query and yield its rows in lists of `size`."""
+        with self.chunked_cursor() as cursor:
+            cursor.execute(sql, params)
+            while rows := cursor.fetchmany(size):
+                yield rows
+
+    def to_driver(self, value):
+        """Return a value as sqlite3 takes it."""
+        convert = TO_DRIVER.get(type(value))
+        return value if convert is None else convert(value)
 
     def end_turn_after_transaction(self) -> None:
         if self.connection is not None:

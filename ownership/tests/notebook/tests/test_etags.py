@@ -133,7 +133,7 @@ class TestWhoNamesAnAnswer:
         def away(**_):
             raise OperationalError("The database has not answered.")
 
-        monkeypatch.setattr(authentication, "devices_by_id", away)
+        monkeypatch.setattr(authentication.devices_by_id, "models", away)
 
         response = asked(api, known)
 

@@ -1,0 +1,59 @@
+"""The values that a queryset is compiled without."""
+
+from collections.abc import Callable, Collection
+from typing import Any
+from uuid import UUID
+
+from django.db import models
+from django.db.models import Expression, Lookup, Value
+
+
+class Param(Expression):
+    """A place in a queryset for a value that is known only when the query runs."""
+
+    def __init__(self, name: str, function: Callable | None = None):
+        super().__init__()
+        self.name = name
+        self.function = function
+
+    def as_sql(self, compiler, connection) -> tuple[str, list]:
+        return "%s", [self]
+
+    def pick(self, values: dict) -> Any:
+        """Return the parameter's value among those of a run."""
+        value = values[self.name]
+        return value if self.function is None else self.function(value)
+
+
+def transformed(function: Callable, value) -> Expression:
+    """Return `function(value)` as an expression. If the value is a Param, each run calls the function."""
+    return Param(value.name, function) if isinstance(value, Param) else Value(function(value))
+
+
+def id_filter(name: str, ids: Collection) -> dict[str, Any]:
+    """Return the filter for rows whose `name` is one of the ids, which are UUIDs, or texts as `json()` returns them.
+
+    One id is compared by itself: PostgreSQL plans a query with a list at each run.
+    """
+    ids = list(ids)
+    return {name: UUID(str(ids[0]))} if len(ids) == 1 else {f"{name}__any_of": ids}
+
+
+@models.ForeignKey.register_lookup
+@models.UUIDField.register_lookup
+class AnyOf(Lookup):
+    """`__in` for a list of ids or its Param. The list is one parameter, so the SQL is the same for any length."""
+
+    lookup_name = "any_of"
+    prepare_rhs = False
+
+    def get_db_prep_lookup(self, value, connection) -> tuple[str, list]:
+        return "%s", [connection.to_driver(value)]
+
+    def as_sql(self, compiler, connection, template="{} = ANY({}::uuid[])") -> tuple[str, list]:
+        lhs, lhs_params = self.process_lhs(compiler, connection)
+        rhs, rhs_params = self.process_rhs(compiler, connection)
+        return template.format(lhs, rhs), [*lhs_params, *rhs_params]
+
+    def as_sqlite(self, compiler, connection) -> tuple[str, list]:
+        return self.as_sql(compiler, connection, "{} IN (SELECT value FROM json_each({}))")

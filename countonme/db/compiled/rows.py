@@ -1,0 +1,92 @@
+"""What each way to run a compiled query makes of the database's rows."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import make_dataclass
+
+from django.db import DEFAULT_DB_ALIAS, models
+from django.db.models import QuerySet
+from django.db.models.base import ModelState
+from django.db.models.query import ModelIterable, ValuesIterable, ValuesListIterable
+from django.db.models.signals import post_init, pre_init
+
+# The modes. Each runs one kind of queryset.
+MODELS, TUPLES, JSON = ModelIterable, ValuesListIterable, ValuesIterable
+METHODS = {MODELS: "models", TUPLES: "tuples", JSON: "json"}
+
+
+def row_reader(queryset: QuerySet, compiler, mode: type) -> Callable[[list[tuple]], list]:
+    """Return the function that makes this mode's rows of the database's. Raise TypeError if there can't be any."""
+    kind = queryset._iterable_class
+    if kind is not mode:
+        raise TypeError(f"Run this queryset with {METHODS.get(kind, 'list')}(), not with {METHODS[mode]}().")
+    columns = [column for column, *_ in compiler.select[: compiler.col_count]]
+    converters = compiler.get_converters(columns)
+    if mode is MODELS:
+        refuse_what_needs_the_orm(queryset)
+        make = model_maker(queryset.model, [column.target.attname for column in columns])
+    elif mode is TUPLES:
+        make = make_tuples
+    else:
+        make = dict_maker(list(queryset.query.selected))
+        converters = {
+            place: (JSON_CONVERTERS.get(column.output_field.get_internal_type(), found), column)
+            for place, (found, column) in converters.items()
+        }
+    if not converters:
+        return make
+    return lambda rows: make(compiler.apply_converters(rows, converters))
+
+
+def make_tuples(rows: Iterable) -> list[tuple]:
+    return [tuple(row) for row in rows]
+
+
+def dict_maker(names: list[str]) -> Callable[[Iterable], list[dict]]:
+    """Return the function that makes dicts: the attributes of instances of a class that is written for these names.
+
+    With `dict(zip(names, row))`, "a first read of 200 products" (`make bench`) takes 11 % more CPU in the worker.
+    """
+    row_class = make_dataclass("Row", names, repr=False, eq=False)
+    return lambda rows: [row_class(*row).__dict__ for row in rows]
+
+
+def model_maker(model: type[models.Model], names: list[str]) -> Callable[[Iterable], list[models.Model]]:
+    """Return the function that makes instances without `__init__()`, as unpickling does.
+
+    With `from_db()`, an instance takes seven times as long.
+    """
+
+    def make_model(row) -> models.Model:
+        instance = model.__new__(model)
+        instance._state = ModelState()
+        instance._state.adding, instance._state.db = False, DEFAULT_DB_ALIAS
+        instance.__dict__.update(zip(names, row, strict=True))
+        return instance
+
+    return lambda rows: [make_model(row) for row in rows]
+
+
+def refuse_what_needs_the_orm(queryset: QuerySet) -> None:
+    """Raise TypeError if instances that are made without `__init__()` would differ from the ORM's."""
+    model, query = queryset.model, queryset.query
+    if (
+        model.__init__ is not models.Model.__init__
+        or model.from_db.__func__ is not models.Model.from_db.__func__
+        or any(signal.has_listeners(model) for signal in (pre_init, post_init))
+    ):
+        raise TypeError(f"{model.__name__} has its own __init__() or from_db(), or receivers of pre_init or post_init.")
+    if query.select_related or query.annotation_select or queryset._prefetch_related_lookups:
+        raise TypeError("models() has no select_related(), annotate() or prefetch_related().")
+
+
+def id_to_text(value: str | None, expression, connection) -> str | None:
+    """Return an id as PostgreSQL shows it; SQLite stores it as 32 hex digits."""
+    return value and f"{value[:8]}-{value[8:12]}-{value[12:16]}-{value[16:20]}-{value[20:]}"
+
+
+def amount_to_float(value: float | None, expression, connection) -> float | None:
+    return None if value is None else float(value)
+
+
+# They replace Django's, which make a UUID or a Decimal. PostgreSQL's driver needs neither.
+JSON_CONVERTERS = {"UUIDField": [id_to_text], "DecimalField": [amount_to_float]}

@@ -1,0 +1,74 @@
+"""The statements that write one row, whole. `bulk.py` has those for many.
+
+`save()` writes the SQL of each statement again, which takes longer than PostgreSQL needs to run it.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from operator import attrgetter
+
+from django.db import DEFAULT_DB_ALIAS, connections, models
+
+
+def insert_row(row: models.Model) -> None:
+    """Insert a new row, as its `save()` would."""
+    connection = connections[DEFAULT_DB_ALIAS]
+    connection.execute_cached(insert_sql(type(row)), driver_values(row, connection))
+    row._state.adding, row._state.db = False, connection.alias
+
+
+def update_row(row: models.Model, *, of: str) -> bool:
+    """Write every column of a stored row, found by its key and its column `of`. Return whether there is such a row.
+
+    By `of` too, so that the statement is about one partition where the tables are partitioned by it.
+    """
+    connection = connections[DEFAULT_DB_ALIAS]
+    sql, places = update_sql(type(row), of)
+    values = driver_values(row, connection)
+    return connection.execute_cached(sql, [values[place] for place in places]).rowcount == 1
+
+
+def driver_values(row: models.Model, connection) -> list:
+    """Return the row's values as the database driver takes them, in the order of its columns."""
+    read, derived = value_reader(type(row))
+    values = list(read(row))
+    for place, field in derived:
+        values[place] = field.pre_save(row, add=row._state.adding)
+    if connection.vendor == "postgresql":  # psycopg takes them as they are
+        return values
+    fields = row._meta.local_concrete_fields
+    return [field.get_db_prep_save(value, connection) for field, value in zip(fields, values, strict=True)]
+
+
+@cache
+def value_reader(model: type[models.Model]) -> tuple[Callable, list[tuple[int, models.Field]]]:
+    """Return the function that reads a row's values, and the fields that derive theirs on saving, with their places."""
+    fields = model._meta.local_concrete_fields
+    derived = [
+        (place, field) for place, field in enumerate(fields) if type(field).pre_save is not models.Field.pre_save
+    ]
+    return attrgetter(*(field.attname for field in fields)), derived
+
+
+@cache
+def insert_sql(model: type[models.Model]) -> str:
+    table, names = quoted_names(model)
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))})"  # noqa: S608
+
+
+@cache
+def update_sql(model: type[models.Model], of: str) -> tuple[str, list[int]]:
+    """Return the statement, and the places of its parameters among the row's values."""
+    table, names = quoted_names(model)
+    fields = model._meta.local_concrete_fields
+    found_by = [fields.index(model._meta.pk), fields.index(model._meta.get_field(of))]
+    written = [place for place in range(len(fields)) if place not in found_by]
+    values = ", ".join(f"{names[place]} = %s" for place in written)
+    found = " AND ".join(f"{names[place]} = %s" for place in found_by)
+    return f"UPDATE {table} SET {values} WHERE {found}", [*written, *found_by]  # noqa: S608
+
+
+def quoted_names(model: type[models.Model]) -> tuple[str, list[str]]:
+    """Return the names of the table and its columns as SQL."""
+    quote = connections[DEFAULT_DB_ALIAS].ops.quote_name
+    return quote(model._meta.db_table), [quote(field.column) for field in model._meta.local_concrete_fields]

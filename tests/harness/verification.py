@@ -1,0 +1,101 @@
+"""With VERIFY_COMPILED_QUERIES=1, each run of a compiled query in the tests' process is compared with the ORM's.
+
+Tests see nothing of the ORM's query: it is not counted, and no wrapper of theirs gets it. Another thread may commit
+between the two, so what counts is a difference that both show again and again.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import QuerySet
+
+from countonme.db.compiled.query import CompiledQuery
+from countonme.db.compiled.rows import JSON, METHODS, MODELS
+
+ATTEMPTS = 10
+
+run, json_chunks = CompiledQuery.run, CompiledQuery.json_chunks
+
+
+def turn_on_if_wanted() -> None:
+    if os.environ.get("VERIFY_COMPILED_QUERIES") == "1":
+        CompiledQuery.run, CompiledQuery.json_chunks = verified_run, verified_chunks
+
+
+def verified_run(query: CompiledQuery, mode: type, limit: int | None, offset: int, values: dict) -> list:
+    rows = run(query, mode, limit, offset, values)
+    with unseen():
+        verify(query, mode, rows, limit, offset, values)
+    return rows
+
+
+def verified_chunks(query: CompiledQuery, size: int, **values) -> Iterator[list[dict]]:
+    offset = 0
+    with closing(json_chunks(query, size, **values)) as chunks:
+        for rows in chunks:
+            with unseen():
+                if difference := compare(query, JSON, rows, query.function(**values)[offset : offset + size]):
+                    raise AssertionError(difference)
+            offset += len(rows)
+            yield rows
+            del rows  # before the next ones are read
+    with unseen():
+        assert not query.function(**values)[offset:].exists()
+
+
+@contextmanager
+def unseen() -> Iterator[None]:
+    """Run queries inside of this block that tests neither count nor interfere with."""
+    before = connection.force_debug_cursor, connection.execute_wrappers
+    connection.force_debug_cursor, connection.execute_wrappers = False, []
+    try:
+        yield
+    finally:
+        connection.force_debug_cursor, connection.execute_wrappers = before
+
+
+def verify(query: CompiledQuery, mode: type, rows: list, limit: int | None, offset: int, values: dict) -> None:
+    """Raise AssertionError if the ORM returns other rows than these."""
+    page = slice(None) if limit is None else slice(offset, offset + limit)
+    for _ in range(ATTEMPTS):
+        difference = compare(query, mode, rows, query.function(**values)[page])
+        if difference is None:
+            return
+        rows = run(query, mode, limit, offset, values)
+    raise AssertionError(difference)
+
+
+def compare(query: CompiledQuery, mode: type, rows: list, queryset: QuerySet) -> str | None:
+    """Return how the rows of a run differ from the queryset's; None if they don't."""
+    found = [typed_values(row, mode) for row in rows]
+    expected = [typed_values(row, mode, as_json=mode is JSON) for row in queryset]
+    if not queryset.ordered:
+        found, expected = sorted(found, key=repr), sorted(expected, key=repr)
+    if found == expected:
+        return None
+    return (
+        f"{METHODS[mode]}() of {query.function} differs from the ORM.\n\nSQL: {queryset.query}\n\n"
+        f"Compiled: {found}\n\nORM: {expected}"
+    )
+
+
+def typed_values(row, mode: type, *, as_json: bool = False) -> list[tuple]:
+    """Return a row's values, each with its type and, if there is one, its name."""
+    if mode is MODELS:
+        state = {"state": (type(row), row._state.adding, row._state.db, row._state.fields_cache)}
+        items = {name: value for name, value in vars(row).items() if name != "_state"} | state
+    else:
+        items = row if isinstance(row, dict) else dict(enumerate(row))
+    values = {name: json_value(value) if as_json else value for name, value in items.items()}
+    return [(name, type(value), value) for name, value in values.items()]
+
+
+def json_value(value):
+    """Return the ORM's value as `json()` promises it."""
+    if isinstance(value, UUID):
+        return str(value)
+    return float(value) if isinstance(value, Decimal) else value

@@ -1,0 +1,439 @@
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import date
+from decimal import Decimal
+from inspect import Parameter, signature
+from threading import Thread
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from django.db import DatabaseError, connection, connections
+from django.db.models import F, Sum
+from django.db.models.signals import post_init, pre_init
+from django.db.models.sql.compiler import SQLCompiler
+from django.urls import get_resolver
+
+from countonme.db.compiled import compiled_query, id_filter, transformed
+from countonme.db.compiled.params import Param
+from countonme.db.compiled.query import CompiledQuery, registered
+from countonme.db.compiled.rows import JSON, METHODS, MODELS, TUPLES
+from countonme.db.postgresql import cursors
+from countonme.db.statements import update_row
+from devices.models import Attempts
+from food_entries.models import FoodEntry
+from food_entries.tests.factories import FoodEntryFactory
+from ownership.models import change_set, owned_models
+from ownership.serializers import live_rows_query
+from ownership.tests.factories import factories
+from ownership.viewsets import DeviceOwnedViewSet
+from products.models import Portion, Product
+from products.tests.factories import ProductFactory
+from sync.registry import tables
+from tests.harness import verification
+from tests.harness.verification import verified_run, verify
+
+
+@pytest.fixture
+def compilations(monkeypatch) -> list:
+    """The queries that Django has written as SQL, each time that it did."""
+    written, as_sql = [], SQLCompiler.as_sql
+
+    def noted(compiler, *args, **kwargs):
+        written.append(compiler.query)
+        return as_sql(compiler, *args, **kwargs)
+
+    monkeypatch.setattr(SQLCompiler, "as_sql", noted)
+    monkeypatch.setattr(CompiledQuery, "run", verification.run)  # the ORM, with which runs are compared, compiles too
+    return written
+
+
+COLUMNS = ("id", "product_id", "portion_id", "grams", "protein", "fat", "date", "created_at", "updated_at")
+
+
+def products_of(device):
+    return Product.objects.for_device(device).by_name()
+
+
+class TestACompiledQuery:
+    def test_is_compiled_once_for_each_set_of_names(self, device, compilations):
+        rye, oats = ProductFactory(device=device, name="Rye"), ProductFactory(device=device, name="Oats")
+
+        @compiled_query
+        def named(device, **wanted):
+            return Product.objects.for_device(device).filter(**wanted).by_name()
+
+        compilations.clear()
+        found = [named.models(device=device.pk, name=name) for name in ("Rye", "Oats", "Egg")]
+        once = len(compilations)
+        every = [named.models(device=device.pk) for _ in range(2)]
+
+        assert found == [[rye], [oats], []]
+        assert every == [[oats, rye]] * 2
+        assert (once, len(compilations)) == (1, 2)
+
+    def test_is_compiled_by_each_thread_for_itself(self, device, compilations):
+        query = compiled_query(products_of)
+        query.statement(MODELS, frozenset({"device"}), False)
+        compilations.clear()
+
+        def compile_twice():
+            try:
+                for _ in range(2):
+                    query.statement(MODELS, frozenset({"device"}), False)
+            finally:
+                connections.close_all()
+
+        thread = Thread(target=compile_twice)
+        thread.start()
+        thread.join()
+
+        assert len(compilations) == 1
+
+    @pytest.mark.parametrize(
+        ("mode", "shape"),
+        [
+            (MODELS, lambda device: FoodEntry.objects.for_device(device)),
+            (MODELS, lambda device: FoodEntry.objects.for_device(device).defer("grams", "product_name")),
+            (MODELS, lambda device: FoodEntry.objects.for_device(device).alias(weight=F("grams"))),
+            (TUPLES, lambda device: FoodEntry.objects.for_device(device).values_list(*COLUMNS)),
+            (TUPLES, lambda device: FoodEntry.objects.for_device(device).values_list("date", "grams").distinct()),
+            (TUPLES, lambda device: FoodEntry.objects.for_device(device).sums()),
+            (TUPLES, lambda device: FoodEntry.objects.for_device(device).values_list("date").annotate(g=Sum("grams"))),
+            (JSON, lambda device: FoodEntry.objects.for_device(device).values(*COLUMNS)),
+            (JSON, lambda device: FoodEntry.objects.for_device(device).values("id")),
+            (JSON, lambda device: FoodEntry.objects.for_device(device).values("date", weight=F("grams"))),
+            (JSON, lambda device: FoodEntry.objects.for_device(device).values("date").annotate(g=Sum("grams"))),
+        ],
+    )
+    def test_returns_what_the_orm_returns(self, device, mode, shape):
+        FoodEntryFactory(device=device, grams=Decimal("33.30"), date=date(2026, 1, 5))
+        FoodEntryFactory(device=device, grams=Decimal(50), date=date(2026, 1, 6))
+        query = compiled_query(shape)
+
+        rows = getattr(query, METHODS[mode])(device=device.pk)
+
+        assert rows
+        verify(query, mode, rows, None, 0, {"device": device.pk})
+
+    def test_returns_ids_as_text_and_amounts_as_float_in_json(self, device):
+        entry = FoodEntryFactory(device=device, grams=Decimal("33.30"), date=date(2026, 1, 5))
+        query = compiled_query(lambda device: FoodEntry.objects.for_device(device).values(*COLUMNS))
+
+        (row,) = query.json(device=device.pk)
+
+        assert (row["id"], row["product_id"], row["portion_id"]) == (str(entry.pk), str(entry.product_id), None)
+        assert (row["grams"], type(row["grams"]), row["fat"]) == (33.3, float, None)
+        assert (row["date"], row["created_at"]) == (entry.date, entry.created_at)
+
+    @pytest.mark.parametrize(
+        ("run", "shape"),
+        [
+            ("json", lambda device: Portion.objects.for_device(device)),
+            ("tuples", lambda device: Portion.objects.for_device(device)),
+            ("models", lambda device: Portion.objects.for_device(device).values("id")),
+            ("tuples", lambda device: Portion.objects.for_device(device).values_list("id", flat=True)),
+            ("models", lambda device: Portion.objects.for_device(device).select_related("product")),
+            ("models", lambda device: Portion.objects.for_device(device).prefetch_related("product")),
+            ("models", lambda device: Portion.objects.for_device(device).annotate(weight=F("grams"))),
+        ],
+    )
+    def test_refuses_what_it_cannot_return(self, device, run, shape):
+        with pytest.raises(TypeError):
+            getattr(compiled_query(shape), run)(device=device.pk)
+
+    @pytest.mark.parametrize("signal", [pre_init, post_init])
+    def test_refuses_a_model_with_receivers(self, device, signal):
+        signal.connect(lambda **kwargs: None, sender=Product, weak=False, dispatch_uid="here")
+        try:
+            with pytest.raises(TypeError, match="Product"):
+                compiled_query(products_of).models(device=device.pk)
+        finally:
+            signal.disconnect(sender=Product, dispatch_uid="here")
+
+    @pytest.mark.parametrize("name", ["__init__", "from_db"])
+    def test_refuses_a_model_with_its_own_way_to_be_made(self, device, monkeypatch, name):
+        own = classmethod(lambda *args: None) if name == "from_db" else lambda *args: None
+        monkeypatch.setattr(Product, name, own, raising=False)
+
+        with pytest.raises(TypeError, match="Product"):
+            compiled_query(products_of).models(device=device.pk)
+
+    def test_takes_limit_and_offset(self, device):
+        rows = [ProductFactory(device=device, name=name) for name in "abcde"]
+        query = compiled_query(products_of)
+
+        assert query.models(device=device.pk, limit=2, offset=1) == rows[1:3]
+        assert query.models(device=device.pk, limit=2) == rows[:2]
+        assert query.models(device=device.pk, limit=9, offset=4) == rows[4:]
+
+    def test_refuses_a_limit_beside_a_slice(self, device):
+        query = compiled_query(lambda device: products_of(device)[:3])
+
+        with pytest.raises(TypeError):
+            query.models(device=device.pk, limit=2)
+
+    @pytest.mark.parametrize("rows", [0, 1, 2, 3, 4, 5])
+    def test_is_read_in_chunks_too(self, device, django_assert_num_queries, rows):
+        ProductFactory.create_batch(rows, device=device)
+        query = compiled_query(lambda device: products_of(device).values("id", "fat_100g", "created_at", "name"))
+        every = query.json(device=device.pk)
+
+        with django_assert_num_queries(1 if rows < 2 else 2):
+            chunks = list(query.json_chunks(2, device=device.pk))
+
+        assert [row for chunk in chunks for row in chunk] == every
+        assert [{name: type(value) for name, value in row.items()} for chunk in chunks for row in chunk] == [
+            {name: type(value) for name, value in row.items()} for row in every
+        ]
+        assert [len(chunk) for chunk in chunks if chunk] == [2] * (rows // 2) + [1] * (rows % 2)
+
+    @pytest.mark.postgres
+    def test_closes_its_cursor_with_its_iterator(self, device):
+        ProductFactory.create_batch(5, device=device)
+        chunks = compiled_query(lambda device: products_of(device).values("id")).json_chunks(2, device=device.pk)
+        next(chunks), next(chunks)
+
+        def is_open() -> bool:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM pg_cursors WHERE name LIKE '_django_curs%'")
+                return cursor.fetchone()[0] == 1
+
+        before = is_open()
+        chunks.close()
+
+        assert (before, is_open()) == (True, False)
+
+    @pytest.mark.parametrize("many", [0, 1, 3])
+    @pytest.mark.parametrize("kind", [UUID, str])
+    def test_takes_any_number_of_ids(self, device, many, kind):
+        products = [ProductFactory(device=device, name=name) for name in "abcde"]
+        by_id = compiled_query(lambda **named: Product.objects.for_device(device).filter(**named).by_name())
+        of_products = compiled_query(lambda **named: Portion.objects.for_device(device).filter(**named))
+
+        wanted = [kind(str(product.pk)) for product in products[:many]]
+
+        assert by_id.models(**id_filter("pk", [*wanted, kind(str(uuid4()))])) == products[:many]
+        portions = of_products.models(**id_filter("product", wanted))
+        assert {portion.product_id for portion in portions} == {product.pk for product in products[:many]}
+
+    def test_takes_one_id_as_itself(self, device):
+        assert id_filter("pk", {device.pk}) == {"pk": device.pk}
+
+    def test_takes_a_value_through_a_function(self, device):
+        rows = [ProductFactory(device=device, name=name) for name in ("rye", "oats")]
+
+        def find(text):
+            return Product.objects.for_device(device).filter(name=transformed(str.lower, text))
+
+        assert compiled_query(find).models(text="RYE") == list(find("RYE")) == rows[:1]
+
+
+class TestEveryCompiledQuery:
+    def test_returns_what_the_orm_returns(self, values):
+        """Each query of the service, with each set of names that it is called with, on tables that are filled."""
+        get_resolver().url_patterns  # noqa: B018 - loads the views
+        for model in owned_models():
+            live_rows_query(model)
+        queries = [query for query in registered if is_of_the_service(query)]
+        empty = []
+
+        assert len(queries) > 30
+        for query in queries:
+            for names in name_sets(query):
+                queryset = query.function(**{name: Param(name) for name in names})
+                sent = {name: values(queryset.model, name) for name in names}
+                for limit, offset in ((None, 0), (1, 0)):
+                    rows = query.run(queryset._iterable_class, limit, offset, sent)
+                    verify(query, queryset._iterable_class, rows, limit, offset, sent)
+                    empty += [] if rows else [(query.function, names)]
+                if queryset._iterable_class is JSON:
+                    chunks = [row for chunk in query.json_chunks(1, **sent) for row in chunk]
+                    assert chunks == query.json(**sent)
+        assert empty == []
+
+    @pytest.fixture
+    def values(self, device):
+        """Fill the tables. Return a function that returns a parameter's value, by the query's model and the name."""
+        for factory in factories():
+            factory(device=device)
+        product = ProductFactory(device=device, name="Rye", barcode="4006381333931", fat_100g=Decimal("1.25"))
+        deleted = ProductFactory(device=device, name="Oats")
+        entry = FoodEntryFactory(device=device, product=product, portion=product.portions.get(), quantity=Decimal(2))
+        with change_set(device):
+            deleted.soft_delete()
+        Attempts.objects.create(key="key", moments=[1.5, [2, 3]])
+        ids = [row.pk for model in owned_models() for row in model.all_objects.for_device(device)]
+        by_name = {
+            **dict.fromkeys(("ids", "wholes", "pk__any_of", "product__any_of"), ids),
+            **dict.fromkeys(("date", "first", "last"), entry.date),
+            "device": device.pk,
+            "since": 1,
+            "key": "key",
+            "search": "RYE",
+            "barcode": product.barcode,
+            "product": product.pk,
+            "meal_type": entry.meal_type,
+        }
+
+        def value_of(model, name: str):
+            return by_name[name] if name in by_name else model.objects.first().pk
+
+        return value_of
+
+
+def is_of_the_service(query: CompiledQuery) -> bool:
+    """Return whether it is not a test's own, or that of a table which a test has registered."""
+    function = getattr(query.function, "func", query.function)
+    table = getattr(function, "__self__", None)
+    return ".tests." not in function.__module__ and (table is None or table in tables())
+
+
+def name_sets(query: CompiledQuery) -> Iterator[list[str]]:
+    """Yield the names of the values that a query is called with."""
+    *fixed, last = signature(query.function).parameters.values()
+    names = [parameter.name for parameter in fixed]
+    if last.kind is not Parameter.VAR_KEYWORD:
+        yield [*names, last.name]
+    elif last.name == "query":  # of a list: what can narrow it, at most and at least
+        (view,) = [view for view in DeviceOwnedViewSet.__subclasses__() if view.list_query is query]
+        narrowing = list(signature(view.narrowed).parameters.values())[1:]
+        yield names + [parameter.name for parameter in narrowing]
+        yield names + [parameter.name for parameter in narrowing if parameter.default is Parameter.empty]
+    else:  # of an `id_filter`
+        column = "product" if last.name == "products" else "pk"
+        yield [*names, column]
+        yield [*names, f"{column}__any_of"]
+
+
+class TestTheVerification:
+    """It must see what it is there for."""
+
+    @pytest.fixture
+    def entry(self, device):
+        return FoodEntryFactory(device=device, grams=Decimal("33.30"))
+
+    @pytest.mark.parametrize(
+        ("shape", "mode", "change"),
+        [
+            (lambda device: FoodEntry.objects.for_device(device), MODELS, lambda row: setattr(row, "grams", 33.3)),
+            (lambda device: FoodEntry.objects.for_device(device), MODELS, lambda row: vars(row).pop("grams")),
+            (
+                lambda device: FoodEntry.objects.for_device(device).values("id", "grams"),
+                JSON,
+                lambda row: row.update(grams=Decimal("33.30")),
+            ),
+            (
+                lambda device: FoodEntry.objects.for_device(device).values("id", "grams"),
+                JSON,
+                lambda row: row.update(id=UUID(row["id"])),
+            ),
+        ],
+    )
+    def test_sees_a_value_of_another_type(self, entry, device, shape, mode, change, monkeypatch):
+        query = compiled_query(shape)
+        verified_run(query, mode, None, 0, {"device": device.pk})
+
+        def wrong_run(*args):
+            rows = query_run(*args)
+            change(rows[0])
+            return rows
+
+        query_run = verification.run
+        monkeypatch.setattr(verification, "run", wrong_run)
+
+        with pytest.raises(AssertionError, match="SQL: SELECT"):
+            verified_run(query, mode, None, 0, {"device": device.pk})
+
+    def test_is_not_seen_itself(self, entry, device, django_assert_num_queries):
+        query = compiled_query(lambda device: FoodEntry.objects.for_device(device))
+
+        with django_assert_num_queries(1):
+            verified_run(query, MODELS, None, 0, {"device": device.pk})
+
+
+@pytest.mark.postgres
+class TestACachedCursor:
+    @pytest.mark.parametrize(("rows", "is_kept"), [(2, True), (3, False)])
+    def test_is_not_kept_with_many_rows(self, device, monkeypatch, rows, is_kept):
+        monkeypatch.setattr(cursors, "LARGE_RESULT", 3)
+        ProductFactory.create_batch(rows, device=device)
+        query = compiled_query(products_of)
+
+        for _ in range(2):
+            assert len(query.models(device=device.pk)) == rows
+
+        sql = query.statement(MODELS, frozenset({"device"}), False).sql
+        assert ((sql, False) in connection.cursors) is is_kept
+
+    def test_reads_times_as_the_orm_does(self, device):
+        (row,) = connection.fetch_cached("SELECT created_at, now() FROM devices WHERE id = %s", [device.pk])
+
+        assert row[0] == device.created_at
+        assert {value.tzinfo for value in row} == {device.created_at.tzinfo}
+
+
+class TestANewRow:
+    def test_is_stored_as_django_would(self, device):
+        with change_set(device):
+            one, two = (Product.objects.create(device=device, name=name, kcal_100g=1) for name in ("É", "È"))
+
+        for row in (one, two):
+            stored = Product.objects.for_device(device).get(pk=row.pk)
+            assert not row._state.adding
+            for field in Product._meta.concrete_fields:
+                assert getattr(row, field.attname) == getattr(stored, field.attname)
+
+
+class TestAStoredRow:
+    def test_is_changed_as_django_would(self, device):
+        before, row = (FoodEntryFactory(device=device, grams=Decimal("33.30")) for _ in range(2))
+        with change_set(device):
+            row.change(grams=Decimal("12.5"), date=date(2026, 2, 1), meal_type="lunch")
+
+        stored = FoodEntry.objects.for_device(device).get(pk=row.pk)
+        for field in FoodEntry._meta.concrete_fields:
+            assert getattr(stored, field.attname) == getattr(row, field.attname)
+        assert FoodEntry.objects.for_device(device).get(pk=before.pk).grams == Decimal("33.30")
+
+    def test_is_found_by_its_device_too(self, device, other, django_assert_num_queries):
+        row = ProductFactory(device=device, name="Rye")
+
+        with django_assert_num_queries(1) as queries:
+            assert update_row(row, of="device")
+
+        assert '"device_id" = ' in queries[0]["sql"].partition("WHERE")[2]
+
+    def test_is_no_other_devices(self, device, other):
+        row = ProductFactory(device=device, name="Rye")
+        row.device, row.name = other, "Mine"
+        with pytest.raises(DatabaseError), change_set(other):
+            row.save()
+
+        assert Product.objects.for_device(device).get().name == "Rye"
+        assert not Product.objects.for_device(other).exists()
+
+
+def end_of_connection() -> None:
+    """End PostgreSQL's side of this thread's connection."""
+    with connection.cursor() as cursor:  # behind a pooler, the driver knows the pooler's number alone
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+    with suppress(psycopg.OperationalError), psycopg.connect(**connection.get_connection_params()) as other:
+        other.execute("SELECT pg_terminate_backend(%s)", [pid])  # which a pooler may send to that very one
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+class TestAConnectionThatDiedWithItsServer:
+    @pytest.mark.parametrize("path", ["/v1/products", "/readyz"])
+    def test_is_replaced_unseen(self, api, path):
+        api.get(path)
+        end_of_connection()
+
+        assert api.get(path).status_code == 200
+
+    def test_is_replaced_unseen_for_a_registration(self, anonymous):
+        end_of_connection()
+
+        assert anonymous.post("/v1/auth/register", {"device_id": uuid4()}).status_code == 200
