@@ -31,10 +31,30 @@ def follows_from_grams(total: str, per_100g: str) -> Q:
     return Q(**{total: None, per_100g: None}) | (known & Q(LessThan(beside * 100, 51)))
 
 
-class ExactSum(Sum):
+class Unconverted:
+    """For an aggregate whose value the databases return with its type.
+
+    With Django's converters, "a 30-day summary" (`make bench`) takes a tenth more CPU.
+    """
+
+    def get_db_converters(self, connection) -> list:
+        return []
+
+
+class Entries(Unconverted, Count):
+    """The number of entries."""
+
+    def __init__(self):
+        super().__init__("*")
+
+
+class ExactSum(Unconverted, Sum):
     """A sum of amounts, as a float. SQLite adds up in doubles: of hundredths, whose sum is no hair beside."""
 
     output_field = models.FloatField()
+
+    def as_postgresql(self, compiler, connection, **context) -> tuple[str, list]:
+        return self.as_sql(compiler, connection, template="SUM(%(expressions)s)::double precision", **context)
 
     def as_sqlite(self, compiler, connection, **context) -> tuple[str, list]:
         return self.as_sql(compiler, connection, template="SUM(ROUND(%(expressions)s * 100)) / 100", **context)
@@ -47,9 +67,7 @@ class FoodEntryQuerySet(OwnedQuerySet):
     def sums(self):
         """Return a tuple for each day and meal: the two, the number of entries, and the sum of each total."""
         totals = {f"sum_of_{total}": ExactSum(total) for total in PER_100G}
-        return (
-            self.order_by("date", "meal_type").values_list("date", "meal_type").annotate(entries=Count("*"), **totals)
-        )
+        return self.order_by("date", "meal_type").values_list("date", "meal_type").annotate(entries=Entries(), **totals)
 
 
 def by_id(values: dict) -> dict:
