@@ -286,7 +286,7 @@ def is_of_the_service(query: CompiledQuery) -> bool:
     """Return whether it is not a test's own, or that of a table which a test has registered."""
     function = getattr(query.function, "func", query.function)
     table = getattr(function, "__self__", None)
-    return ".tests." not in function.__module__ and (table is None or table in tables())
+    return "tests" not in function.__module__.split(".") and (table is None or table in tables())
 
 
 def name_sets(query: CompiledQuery) -> Iterator[list[str]]:

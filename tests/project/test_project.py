@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from countonme import __version__
-from tests.harness.our_apps import ROOT, our_apps, python_files, sources
+from tests.harness.our_apps import ROOT, python_files
 
 TOOLS = {"pip", "setuptools", "wheel"}  # what a new virtual environment has of itself
 
@@ -32,24 +32,6 @@ class TestRequirements:
 
         unpinned = {name: version for name, version in installed.items() if name not in TOOLS}
         assert {name: version for name, version in unpinned.items() if pins().get(name) != version} == {}
-
-
-class TestApps:
-    def test_import_in_one_direction(self):
-        order = our_apps()
-        wiring = {"settings.py", "urls.py"}
-        backward = []
-
-        assert len(order) >= 9
-        for place, app in enumerate(order):
-            files = sources(app)
-            assert files
-            for file in files:
-                for name in re.findall(r"^\s*(?:from|import) (\w+)", file.read_text(), re.M):
-                    if name in order[place + 1 :] and file.name not in wiring:
-                        backward.append(f"{file.relative_to(ROOT)} imports {name}")
-
-        assert backward == []
 
 
 class TestTheVersion:
