@@ -1,6 +1,7 @@
 """gunicorn's own log, in the form of the service's."""
 
 import re
+from logging import StreamHandler
 
 from gunicorn.glogging import Logger
 
@@ -23,7 +24,9 @@ class ServerFilter(RequestIdFilter):
 
 
 class ServerLogger(Logger):
-    def _set_handler(self, log, output, fmt, stream=None) -> None:
-        super()._set_handler(log, output, FORMATTERS[settings.LOG_FORMAT](), stream)
-        for handler in log.handlers:
+    def setup(self, cfg) -> None:
+        super().setup(cfg)
+        for handler in (*self.error_log.handlers, *self.access_log.handlers):
             handler.addFilter(ServerFilter())
+            if isinstance(handler, StreamHandler):  # to syslog gunicorn writes in a form of its own
+                handler.setFormatter(FORMATTERS[settings.LOG_FORMAT]())
