@@ -86,28 +86,28 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def create_cursor(self, name=None):
         return self.connection.cursor(factory=self.cursor_class)
 
-    def _commit(self):
+    def commit(self):
         try:
-            super()._commit()
+            super().commit()
         finally:
             self.end_turn_after_transaction()
 
-    def _rollback(self):
+    def rollback(self):
         try:
-            super()._rollback()
+            super().rollback()
         finally:
             self.end_turn_after_transaction()
 
-    def _set_autocommit(self, autocommit):
+    def set_autocommit(self, *args, **kwargs):
         try:
-            super()._set_autocommit(autocommit)  # sqlite3 commits here what is still open
+            super().set_autocommit(*args, **kwargs)  # sqlite3 commits here what is still open
         finally:
             self.end_turn_after_transaction()
 
-    def _close(self):
+    def close(self):
         connection = self.connection
         try:
-            super()._close()
+            super().close()
         finally:
             queue.release(connection)
 
