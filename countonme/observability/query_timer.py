@@ -22,7 +22,7 @@ def begin() -> None:
     if timed not in connection.execute_wrappers:
         connection.execute_wrappers.append(timed)
         # A commit is no query for Django, and for a write it is most of the waiting.
-        connection._commit = timed_commit(connection._commit)
+        connection.commit = timed_commit(connection.commit)
 
 
 def waited() -> float:
