@@ -53,7 +53,7 @@ def written_migrations() -> Iterator[tuple[str, str]]:
     from psycopg.sql import quote
 
     # Nothing is asked of a server: its version is said, and parameters are put in here.
-    connection.__dict__["pg_version"] = 150000
+    connection.pg_version = 150000
     connection.ops.compose_sql = lambda sql, params: sql % tuple(map(quote, params)) if params is not None else sql
     loader = MigrationLoader(None)
     state = loader.project_state([])
