@@ -1,6 +1,7 @@
 from operator import methodcaller
 from uuid import UUID
 
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
@@ -162,7 +163,7 @@ class AuditEntryAdmin(AuditedAdmin, FoundById):
         term = search_term.strip()
         if not term:
             return queryset, False
-        kinds = [model._meta.label_lower for model in self.admin_site._registry]
+        kinds = [model._meta.label_lower for model in apps.get_models() if self.admin_site.is_registered(model)]
         ids = {term, str(parse_uuid(term) or term)}
         found = Q(kind__in=kinds, object_id__in=ids)
         if is_nearly_an_id(term):
