@@ -52,7 +52,6 @@ INSTALLED_APPS = [
     "account",
 ]
 
-# The API needs the first nine. AdminSession passes itself and all that comes after it by, but for the admin.
 MIDDLEWARE = [
     "countonme.middleware.request_id.RequestIdMiddleware",
     "countonme.middleware.security_headers.HeadersMiddleware",
@@ -63,11 +62,10 @@ MIDDLEWARE = [
     "countonme.middleware.body_limit.BodyMiddleware",
     "ownership.etags.ConditionalReadsMiddleware",
     "countonme.middleware.disconnects.DisconnectMiddleware",
-    "countonme.middleware.admin_session.AdminSession",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "countonme.middleware.admin_only.AdminSession",
+    "countonme.middleware.admin_only.AdminCsrf",
+    "countonme.middleware.admin_only.AdminAuthentication",
+    "countonme.middleware.admin_only.AdminMessages",
 ]
 
 ROOT_URLCONF = "countonme.urls"
@@ -229,8 +227,10 @@ MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # no
 SECURE_CONTENT_TYPE_NOSNIFF = False
 SECURE_REFERRER_POLICY = SECURE_CROSS_ORIGIN_OPENER_POLICY = None
 SILENCED_SYSTEM_CHECKS = [
-    "security.W006",  # both are said,
-    "security.W022",  # but there
+    "security.W002",  # countonme/middleware/security_headers.py sends these three headers:
+    "security.W006",  # X-Frame-Options, X-Content-Type-Options
+    "security.W022",  # and Referrer-Policy
+    "security.W003",  # the admin has its own subclass of CsrfViewMiddleware
     "security.W005",  # HSTS for subdomains and
     "security.W021",  # preloading bind the operator's whole domain, which is not ours to decide
 ]
