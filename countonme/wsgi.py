@@ -3,10 +3,9 @@ import threading
 
 from django.conf import settings
 from django.core.cache import BaseCache, caches, close_caches
-from django.core.handlers.base import reset_urlconf
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
-from django.db import DEFAULT_DB_ALIAS, close_old_connections, connections, reset_queries
+from django.db import close_old_connections, connections, reset_queries
 from django.urls import base as urls
 from django.urls import get_resolver
 
@@ -25,12 +24,9 @@ get_resolver().url_patterns  # noqa: B018
 # exception that there is none.
 connections._connections, urls._prefixes, urls._urlconfs = (threading.local() for _ in range(3))
 
-# What Django does around each request, and need not be done here: it costs as much as half of the middleware.
-request_started.disconnect(close_old_connections)  # at the end of the one before, it was looked at
+# Receivers of Django's signals that have nothing to do here, at each request.
+request_started.disconnect(close_old_connections)  # the same is done when a request is finished
 if not settings.DEBUG:
-    request_started.disconnect(reset_queries)  # none is kept
-request_finished.disconnect(close_old_connections)  # it goes through all databases, of which there is one
-request_finished.connect(lambda **_: connections[DEFAULT_DB_ALIAS].close_if_unusable_or_obsolete(), weak=False)
-request_finished.disconnect(reset_urlconf)  # the next request sets it
+    request_started.disconnect(reset_queries)  # queries are kept only with DEBUG
 if all(type(cache).close is BaseCache.close for cache in caches.all()):
     request_finished.disconnect(close_caches)  # they have nothing to close
