@@ -42,8 +42,8 @@ class BodyMiddleware:
                 return bad_request(request)
             if len(body) > limit:
                 return too_large(limit)
-            request.META["CONTENT_LENGTH"] = str(len(body))
-            request._stream = BytesIO(body)
+            environ = request.environ | {"CONTENT_LENGTH": str(len(body)), "wsgi.input": BytesIO(body)}
+            request.__init__(environ)  # as if it had come with its length; what else is set on it stays
         response = self.get_response(request)
         if length and response.status_code in (403, 429):  # the token is right; the body may not have been read
             with suppress(UnreadablePostError):
