@@ -1,3 +1,4 @@
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -5,6 +6,7 @@ from django.http import HttpRequest
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import Throttled
+from rest_framework.request import Request
 
 from countonme.api.errors import DeviceBlocked, InvalidToken
 from countonme.db.availability import retry_if_connection_died
@@ -14,6 +16,29 @@ from devices import tokens
 from devices.models import Device
 from devices.rates import device_rates
 from devices.throttling import FAILED_CHECKS, networks_of
+
+EARLY_CHECK = "countonme.early_check"  # the key in `request.META`
+
+
+class EarlyCheck(NamedTuple):
+    """The outcome of a check of a request's token that was made before its view is known."""
+
+    caller: tuple[Device, str] | None
+    error: Exception | None
+
+
+def check_early(request: HttpRequest) -> tuple[Device, str] | None:
+    """Return the device that calls and its token, or None if there is no token or if it is refused.
+
+    The outcome is kept in `request.META`, where DeviceTokenAuthentication finds it. So each token is checked once, and
+    it is the view that responds to a refusal, as it does if there was no early check.
+    """
+    try:
+        check = EarlyCheck(caller_of(request), None)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the view raises it
+        check = EarlyCheck(None, error)
+    request.META[EARLY_CHECK] = check
+    return check.caller
 
 
 class DeviceTokenAuthentication(BaseAuthentication):
@@ -25,16 +50,18 @@ class DeviceTokenAuthentication(BaseAuthentication):
     """
 
     def authenticate(self, request) -> tuple[Device, str] | None:
-        sent = request._request
-        if hasattr(sent, "refusal"):
-            raise sent.refusal
-        return getattr(sent, "caller", None) or caller_of(sent)
+        check = request.META.get(EARLY_CHECK)
+        if check is None:
+            return caller_of(request)
+        if check.error:
+            raise check.error
+        return check.caller
 
     def authenticate_header(self, request) -> str:
         return "Bearer"
 
 
-def caller_of(request: HttpRequest) -> tuple[Device, str] | None:
+def caller_of(request: HttpRequest | Request) -> tuple[Device, str] | None:
     """Return the device that calls and its token, or None where there is no token. Raises what the view answers."""
     scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     if scheme.lower() != "bearer":
@@ -59,7 +86,7 @@ def caller_of(request: HttpRequest) -> tuple[Device, str] | None:
     return device, token
 
 
-def check_token(request: HttpRequest, token: str, device: Device) -> Device:
+def check_token(request: HttpRequest | Request, token: str, device: Device) -> Device:
     """Return the device if bcrypt says that the token is its own; otherwise count the failure and raise.
 
     Failures are counted for the device and the address together: a guesser locks out neither the device elsewhere nor

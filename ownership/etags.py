@@ -4,8 +4,9 @@ import hashlib
 
 from django.http import HttpRequest, HttpResponseBase, HttpResponseNotModified
 from django.utils.http import parse_etags
+from rest_framework.request import Request
 
-from devices.authentication import caller_of
+from devices.authentication import check_early
 from devices.models import Device
 
 # The version of what clients read. Raise it with every change of the JSON, so that no phone keeps the old one.
@@ -24,17 +25,12 @@ class ConditionalReadsMiddleware:
     def __call__(self, request):
         known = request.META.get("HTTP_IF_NONE_MATCH")
         if known and request.method in ("GET", "HEAD"):
-            try:
-                caller = caller_of(request)
-            except Exception as refusal:  # noqa: BLE001 - whatever it is, the view that is asked for answers it
-                request.refusal = refusal
-            else:
-                if caller:
-                    request.caller = caller
-                    etag = etag_of(request, caller[0])
-                    if known == etag or etag in weak(parse_etags(known)):
-                        request.user, request.auth = caller
-                        return named(HttpResponseNotModified(), etag)
+            caller = check_early(request)
+            if caller:
+                etag = etag_of(request, caller[0])
+                if known == etag or etag in weak(parse_etags(known)):
+                    request.user, request.auth = caller
+                    return named(HttpResponseNotModified(), etag)
         return self.get_response(request)
 
 
@@ -42,7 +38,7 @@ def weak(etags: list[str]) -> list[str]:
     return [f"W/{etag.removeprefix('W/')}" for etag in etags]
 
 
-def etag_of(request: HttpRequest, device: Device) -> str:
+def etag_of(request: HttpRequest | Request, device: Device) -> str:
     """Return the name of the answer to a read: by the device's revision, and the whole URL.
 
     The revision came with the token, before any row was read: an answer can be newer than its ETag, never older.
@@ -68,5 +64,5 @@ class ConditionalReads:
     def finalize_response(self, request, response, *args, **kwargs) -> HttpResponseBase:
         response = super().finalize_response(request, response, *args, **kwargs)
         if response.status_code == 200 and self.action in self.conditional_reads:
-            named(response, etag_of(request._request, request.user))
+            named(response, etag_of(request, request.user))
         return response
