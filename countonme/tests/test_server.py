@@ -21,12 +21,19 @@ def configured() -> dict:
     return runpy.run_path(str(ROOT / "gunicorn.conf.py"))
 
 
+def printed(statement: str) -> list[str]:
+    """Return the words that a process prints which has loaded the service."""
+    command = [sys.executable, "-c", f"import countonme.wsgi; {statement}"]
+    environment = {**os.environ, "DEBUG": "off"}
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.split()
+
+
 def printed_by_two_threads(prelude: str, expression: str) -> list[str]:
-    """Return what two threads of a process that has loaded the service print of an expression, one after the other."""
+    """Return what two threads of such a process print of an expression, one after the other."""
     other = f"other = threading.Thread(target=lambda: print({expression})); other.start(); other.join()"
-    statement = f"import threading, countonme.wsgi; {prelude}; print({expression}); {other}"
-    command = [sys.executable, "-c", statement]
-    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+    return printed(f"import threading; {prelude}; print({expression}); {other}")
 
 
 class TestAThread:
@@ -36,10 +43,38 @@ class TestAThread:
 
         assert printed_by_two_threads(prelude, "base.get_script_prefix()") == ["/api/", "/"]
 
+    def test_has_a_urlconf_of_its_own(self):
+        put_there = "assert vars(base._urlconfs)['value'] == 'other.urls'"
+        prelude = f"from django.urls import base; base.set_urlconf('other.urls'); {put_there}"
+
+        assert printed_by_two_threads(prelude, "base.get_urlconf()") == ["other.urls", "None"]
+
     def test_has_a_connection_to_the_database_of_its_own(self):
-        prelude = "from django.db import connections; first = connections['default']"
+        put_there = "assert 'default' in vars(connections._connections)"
+        prelude = f"from django.db import connections; first = connections['default']; {put_there}"
 
         assert printed_by_two_threads(prelude, "connections['default'] is first") == ["True", "False"]
+
+
+class TestARequestsSignals:
+    def test_reach_nothing_when_it_has_started(self):
+        prelude = "from django.core.signals import request_started"
+
+        assert printed(f"{prelude}; print(request_started.has_listeners())") == ["False"]
+
+    @pytest.mark.parametrize(
+        ("receiver", "connected"),
+        [
+            ("django.core.cache.close_caches", "False"),
+            ("django.core.handlers.base.reset_urlconf", "True"),
+            ("django.db.close_old_connections", "True"),
+        ],
+    )
+    def test_reach_what_is_needed_when_it_has_finished(self, receiver, connected):
+        module, _, name = receiver.rpartition(".")
+        prelude = f"from django.core.signals import request_finished; from {module} import {name}"
+
+        assert printed(f"{prelude}; print(request_finished.disconnect({name}))") == [connected]
 
 
 class TestGunicorn:
