@@ -1,8 +1,9 @@
-"""System checks that stop a deployment which would not be safe, each with a name and a hint."""
+"""System checks that stop or warn of a deployment which would not be safe, each with a name and a hint."""
 
 import os
 import re
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 from django.conf import settings
@@ -11,6 +12,26 @@ from django.core.checks import Error, Tags, Warning, register
 TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{20,}")
 RATES = ("REGISTER_RATE", "ROTATE_RATE", "AUTH_FAILURE_RATE", "DEVICE_RATE", "LOGIN_FAILURE_RATE")
 RATE = re.compile(r"[1-9][0-9]*/(s|sec|m|min|h|hour|d|day)")
+
+
+# docs/internals.md lists what the service uses of these and is not documented: a new version may change it.
+DEPENDENCIES = ("Django", "djangorestframework", "psycopg", "gunicorn", "drf-spectacular", "prometheus-client")
+PIN = re.compile(r"^([\w-]+)(?:\[\w+\])?==(\d+\.\d+)", re.MULTILINE)
+
+
+@register(Tags.compatibility)
+def check_tested_versions(app_configs, **kwargs) -> list:
+    tested = dict(PIN.findall(Path(settings.BASE_DIR, "requirements.txt").read_text()))
+    installed = {name: ".".join(version(name).split(".")[:2]) for name in DEPENDENCIES}
+    return [
+        Warning(
+            f"{name} {installed[name]} is installed. The service was tested with {name} {tested[name]}.",
+            hint="Install requirements.txt. After an upgrade, run the tests that docs/internals.md names.",
+            id="countonme.W004",
+        )
+        for name in DEPENDENCIES
+        if installed[name] != tested[name]
+    ]
 
 
 @register(Tags.security)

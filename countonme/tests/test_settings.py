@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from countonme.checks import check_database
+from countonme.checks import DEPENDENCIES, check_database, check_tested_versions
 
 ROOT = Path(settings.BASE_DIR)
 SAFE = {"SECRET_KEY": "a-key-that-is-only-for-this-test-and-long-enough-0123456789", "PATH": ""}
@@ -183,6 +184,26 @@ class TestSystemChecks:
         monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", f"countonme.db.{engine}")
 
         assert bool(check_database(None)) == warned
+
+    @pytest.mark.parametrize("name", DEPENDENCIES)
+    @pytest.mark.parametrize(("number", "warned"), [("0.1.2", True), ("{tested}.99", False), ("{tested}9.1", True)])
+    def test_warn_of_a_version_that_was_not_tested(self, monkeypatch, name, number, warned):
+        tested = ".".join(version(name).split(".")[:2])
+        monkeypatch.setattr(
+            "countonme.checks.version",
+            lambda other: number.format(tested=tested) if other == name else version(other),
+        )
+
+        assert [fault.msg.split()[0] for fault in check_tested_versions(None)] == [name] * warned
+
+    def test_know_the_tested_versions_from_the_requirements(self, settings, tmp_path):
+        settings.BASE_DIR = tmp_path
+        pinned = (ROOT / "requirements.txt").read_text()
+        (tmp_path / "requirements.txt").write_text(re.sub(r"^gunicorn==.*", "gunicorn==0.9.1", pinned, flags=re.M))
+
+        (fault,) = check_tested_versions(None)
+
+        assert (fault.id, fault.msg.split(". ")[1]) == ("countonme.W004", "The service was tested with gunicorn 0.9.")
 
     def test_let_pass_what_is_safe(self, settings):
         settings.ALLOWED_HOSTS = ["api.example.org"]
