@@ -15,9 +15,9 @@ from countonme.db.postgresql import at_length
 from countonme.observability import metrics
 from ownership.etags import ConditionalReads
 from ownership.serializers import checked
-from sync.answer import written
 from sync.feed import pull
 from sync.push import push
+from sync.push.response import written
 from sync.schema import PULLED, PULLED_EXAMPLES, PUSH_EXAMPLES, PUSHED, SENT, ConflictSerializer
 from sync.serializers import PullQuery, PushQuery
 from sync.turns import LARGE_BODY, turns

@@ -2,7 +2,7 @@ from random import Random
 
 import pytest
 
-from sync.claims import refused_claims
+from sync.push.exclusive import refused_claims
 
 
 class TestClaims:

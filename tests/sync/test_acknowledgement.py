@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from sync import sent
+from sync.push import payload as sent
 from tests.harness.sync import ALL_STORED, entry, errors_of, live, portion, product, push, pushed, revision
 
 UNKNOWN = [("unknown_table",)]

@@ -15,11 +15,11 @@ from devices.models import Device
 from ownership.models import ChangeSet, DeviceOwned, change_set
 from ownership.quotas import quota_reached
 from ownership.serializers import no_such
-from sync.answer import Refused
-from sync.claims import refused_claims
 from sync.cursor import Cursor
+from sync.push.exclusive import refused_claims
+from sync.push.payload import Sent, SentRow, read
+from sync.push.response import Refused
 from sync.registry import Named, SyncTable, Values, tables
-from sync.sent import Sent, SentRow, read
 from sync.turns import RowCount
 
 LARGE = 2_000  # stored rows that are read

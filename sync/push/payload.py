@@ -13,7 +13,7 @@ from countonme.api.fields import parse_uuid
 from countonme.api.parsers import BodyTooComplex
 from ownership.models import DeviceOwned
 from ownership.serializers import kept
-from sync.answer import Refused
+from sync.push.response import Refused
 from sync.registry import SyncTable, Values
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
