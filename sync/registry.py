@@ -45,6 +45,7 @@ class SyncTable:
         self.read_only = tuple(name for name, field in fields.items() if field.read_only)
         self.required = tuple(name for name, field in fields.items() if field.required)
         self.references = {name: model for name in fields if (model := self.model_named_by(name))}
+        self.parent_model = self.references.get(self.part_of)
         # Unique among the live rows of a device.
         self.unique = {
             rule.fields[1]: rule.get_violation_error_message()

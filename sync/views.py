@@ -17,7 +17,7 @@ from ownership.etags import ConditionalReads
 from ownership.serializers import checked
 from sync.feed import pull
 from sync.push import push
-from sync.push.response import written
+from sync.push.response import render
 from sync.schema import PULLED, PULLED_EXAMPLES, PUSH_EXAMPLES, PUSHED, SENT, ConflictSerializer
 from sync.serializers import PullQuery, PushQuery
 from sync.turns import LARGE_BODY, turns
@@ -83,14 +83,14 @@ class SyncViewSet(ConditionalReads, ViewSet):
                 turn.become_large()
             sent = sent_bytes(request)
             metrics.synced_bytes("push", len(sent))
-            refused = push(
+            rejected = push(
                 request.user,
                 parsed_bodies(request, sent),
                 query["last_pulled_at"],
                 parsing=ONE_LARGE_BODY if is_large else nullcontext(),
                 on_large=turn.become_large,
             )
-            return HttpResponse(written(refused), content_type="application/json")
+            return HttpResponse(render(rejected), content_type="application/json")
 
 
 def parsed_bodies(request, sent: bytes) -> Iterator:

@@ -1,6 +1,7 @@
-"""What a phone pushed, read and checked as far as that goes without the database, and so before any lock is taken."""
+"""Read and validate the body of a push, as far as that needs no database, and so before the device is locked."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
@@ -11,9 +12,10 @@ from rest_framework.settings import api_settings
 from countonme.api.errors import ValidationError, flattened, refusal
 from countonme.api.fields import parse_uuid
 from countonme.api.parsers import BodyTooComplex
+from countonme.db.bulk import BATCH, in_batches
 from ownership.models import DeviceOwned
 from ownership.serializers import kept
-from sync.push.response import Refused
+from sync.push.response import Rejected
 from sync.registry import SyncTable, Values
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -30,183 +32,197 @@ MAX_UNKNOWN_ROWS = 120_000  # rows and deletions of unknown tables that one resp
 MAX_NAME = 64  # characters of a table's name, or of an id: the response repeats them
 UNKNOWN_TABLE = [{"loc": [], "msg": "The server does not know this table.", "type": "unknown_table"}]
 
-Packed = tuple  # names, and a value for each: a dict would take several times the memory, and there may be many
-NONE: Packed = ((),)  # one for all rows
+Packed = tuple  # column names, and a value for each: a dict would take several times the memory, and there may be many
+NO_VALUES: Packed = ((),)  # one for all rows
 
 
 @dataclass(slots=True)
-class SentRow:
-    """A row as a phone has it. A column that was not sent, or is not ours, is not in it."""
+class PushedRow:
+    """A row as a client sent it. It lacks the columns that were not sent, and those that the server does not know."""
 
-    packed: Packed
-    read_only: Packed  # as sent: what the phone believes
-    exact: bool  # the values are what was sent, untrimmed and unrounded
-    errors: list[dict] | None = None  # as they are answered
+    packed_values: Packed
+    packed_read_only: Packed  # read-only columns as they were sent: what the client believes
+    exact: bool  # the values are what was sent, neither trimmed nor rounded
+    errors: list[dict] | None = None  # as the response names them
 
     @property
     def values(self) -> Values:
-        return unpacked(self.packed)
+        return unpack(self.packed_values)
 
-    def says(self, row: DeviceOwned) -> bool:
-        """Say whether the row has these values."""
+    def equals(self, row: DeviceOwned) -> bool:
+        """Return whether the row has these values."""
         return self.errors is None and all(getattr(row, name) == value for name, value in self.values.items())
 
-    def matches(self, row: DeviceOwned) -> bool:
-        """Say whether the phone has the row just as it is stored."""
-        believed = all(in_json(getattr(row, name)) == value for name, value in unpacked(self.read_only).items())
-        return self.exact and believed and self.says(row)
+    def is_identical_to(self, row: DeviceOwned) -> bool:
+        """Return whether the client has the row exactly as it is stored, read-only columns included."""
+        read_only = unpack(self.packed_read_only)
+        return (
+            self.exact
+            and all(as_json_value(getattr(row, name)) == value for name, value in read_only.items())
+            and self.equals(row)
+        )
 
 
-class Sent:
-    """The rows and deletions that were sent for one table, each id in one of them, and the ids that are refused.
+class TablePayload:
+    """The rows and deletions that were sent for one table, each id in one of them, and the ids that are rejected.
 
-    At most `room` rows and deletions are accepted. An id is refused if it is malformed, or if there is no room.
+    At most `room` rows and deletions are accepted. An id is rejected if it is malformed, or if there is no room.
     """
 
-    def __init__(self, table: SyncTable, lists, room: int = MAX_ROWS):
+    def __init__(self, table: SyncTable, lists, room: int):
         self.table, self.room = table, room
-        self.rows: dict[UUID, SentRow] = {}
-        self.refused: dict[str, list[dict]] = {}
-        self.faulty: dict[tuple, SentRow] = {}
-        self.names: dict[tuple, tuple] = {}
-        created, updated, deleted = lists_of(table.name, lists)
+        self.rows: dict[UUID, PushedRow] = {}
         self.deleted: dict[UUID, None] = {}
+        self.rejected: dict[str, list[dict]] = {}
+        self.invalid_rows: dict[tuple, PushedRow] = {}  # by their errors
+        self.column_names: dict[tuple, tuple] = {}
+        created, updated, deleted = lists_of(table.name, lists)
         self.read_ids(deleted)
         for name, rows in (("created", created), ("updated", updated)):
             self.read_rows(name, rows)
 
     @property
-    def count(self) -> int:
-        return len(self.rows) + len(self.deleted) + len(self.refused)
+    def accepted(self) -> int:
+        return len(self.rows) + len(self.deleted)
 
     @property
     def is_full(self) -> bool:
-        return len(self.rows) + len(self.deleted) >= self.room
+        return self.accepted >= self.room
 
     def read_ids(self, texts: list) -> None:
-        """Read the ids of what is to be deleted, in order, and empty their list.
+        """Read the ids of rows to delete, in order, and empty their list.
 
         A text that is no UUID names no row, so that there is nothing to delete.
         """
         for place, text in enumerate(texts):
             texts[place] = None
-            of_type(str, text, self.table.name, "deleted", place)
+            require(str, text, self.table.name, "deleted", place)
             row_id = parse_uuid(text)
             if row_id is None or row_id in self.deleted:
                 continue
             if self.is_full:
-                self.refused[text] = TOO_MANY
+                self.rejected[text] = TOO_MANY
             else:
                 self.deleted[row_id] = None
 
     def read_rows(self, name: str, rows: list) -> None:
-        """Read the rows and empty their list: a large push needs its memory for what comes of it."""
+        """Read the rows and empty their list: a large push needs the memory for what follows."""
         for place, sent in enumerate(rows):
             rows[place] = None
             text = id_of(sent, self.table.name, name, place)
-            if text in self.refused:
+            if text in self.rejected:
                 continue
-            row = self.checked(sent)
+            row = self.read_row(sent)
             if row.errors and any(error["loc"] == ["id"] for error in row.errors):
-                self.refused[text] = row.errors
+                self.rejected[text] = row.errors
             elif (row_id := UUID(text)) in self.deleted:
                 continue
             elif self.is_full and row_id not in self.rows:
-                self.refused[text] = TOO_MANY
+                self.rejected[text] = TOO_MANY
             else:
-                self.rows[row_id] = row  # the last word on an id counts, whole as it is
+                self.rows[row_id] = row  # of several rows with one id, the last one counts
 
-    def checked(self, sent: dict) -> SentRow:
+    def read_row(self, sent: dict) -> PushedRow:
         table = self.table
         read_only = {name: sent[name] for name in table.read_only if name in sent}
         try:
             values = kept(table.serializer_class, partial=True).run_validation(sent)
         except ValidationError as error:
-            return self.with_errors(error)
-        exact = all(in_json(value) == sent[name] for name, value in values.items())
+            return self.invalid_row(error)
+        exact = all(as_json_value(value) == sent[name] for name, value in values.items())
         del values["id"]
-        return SentRow(self.packed(values), self.packed(read_only), exact)
+        return PushedRow(self.pack(values), self.pack(read_only), exact)
 
-    def packed(self, values: dict) -> Packed:
+    def pack(self, values: dict) -> Packed:
         names = tuple(values)
-        return (self.names.setdefault(names, names), *values.values()) if names else NONE
+        return (self.column_names.setdefault(names, names), *values.values()) if names else NO_VALUES
 
-    def with_errors(self, error: ValidationError) -> SentRow:
-        """Return what stands for all rows that have these errors: there may be many."""
+    def invalid_row(self, error: ValidationError) -> PushedRow:
+        """Return the one row that stands for all rows with these errors: there may be many."""
         errors = list(flattened(error.detail))
         key = tuple((*error["loc"], error["msg"], error["type"]) for error in errors)
-        return self.faulty.setdefault(key, SentRow(NONE, NONE, exact=False, errors=errors))
+        return self.invalid_rows.setdefault(key, PushedRow(NO_VALUES, NO_VALUES, exact=False, errors=errors))
+
+    def errors_of(self, error: ValidationError) -> list[dict]:
+        return self.invalid_row(error).errors
 
 
-def read(body, tables: tuple[SyncTable, ...]) -> tuple[list[Sent], Refused]:
-    """Return what was sent for each table, and the refused rows of tables that the server does not know.
+def drain(items: dict, size: int = BATCH) -> Iterator[dict]:
+    """Yield the items in batches and remove them, so that their memory is free for what is made of them."""
+    for keys in in_batches(list(items), size):
+        yield {key: items.pop(key) for key in keys}
+    items.clear()  # an empty dict keeps the room for the items that it had
 
-    Raises ValidationError if it is not of the form that a push has: it would be acknowledged and stored nowhere.
+
+def read_payload(body, tables: tuple[SyncTable, ...]) -> tuple[list[TablePayload], Rejected]:
+    """Return what was sent for each table, and the rejected rows of tables that the server does not know.
+
+    Raises ValidationError if the body has not the form of a push: it would be acknowledged and stored nowhere.
     """
-    of_type(dict, body)
+    require(dict, body)
     if "changes" in body:
         raise refusal("changes", "Send the tables themselves, without `changes` around them.", "wrapped")
-    sent, room = [], MAX_ROWS
+    payloads, room = [], MAX_ROWS
     for table in tables:
-        sent.append(Sent(table, body.get(table.name, {}), room))
-        room -= len(sent[-1].rows) + len(sent[-1].deleted)
-    known, refused, count = {table.name for table in tables}, {}, 0
+        payloads.append(TablePayload(table, body.get(table.name, {}), room))
+        room -= payloads[-1].accepted
+    known, rejected, count = {table.name for table in tables}, {}, 0
     for name, lists in body.items():
-        if name not in known and (rows := refused_rows(name, lists)):
-            refused[name] = rows
+        if name not in known and (rows := reject_unknown_table(name, lists)):
+            rejected[name] = rows
             count += len(rows)
         if count > MAX_UNKNOWN_ROWS:
             raise BodyTooComplex(f"The body has more than {MAX_UNKNOWN_ROWS:,} rows of tables that are not known.")
-    return sent, refused
+    return payloads, rejected
 
 
-def refused_rows(table: str, lists) -> dict[str, list[dict]]:
+def reject_unknown_table(table: str, lists) -> dict[str, list[dict]]:
     """Return the ids of all rows and deletions of a table that the server does not know, each with its errors."""
     if not is_text(table) or len(table) > MAX_NAME:
         raise refusal(
             api_settings.NON_FIELD_ERRORS_KEY, f"A table's name has at most {MAX_NAME} characters.", "invalid"
         )
-    refused = {}
+    rejected = {}
     for name, sent in zip(LISTS, lists_of(table, lists), strict=True):
         for place, row in enumerate(sent):
             sent[place] = None  # the response needs the memory
             if name != "deleted":
-                refused[id_of(row, table, name, place)] = UNKNOWN_TABLE
+                rejected[id_of(row, table, name, place)] = UNKNOWN_TABLE
             else:
-                refused[short_text(row, table, name, place)] = UNKNOWN_TABLE
-    return refused
+                rejected[short_text(row, table, name, place)] = UNKNOWN_TABLE
+    return rejected
 
 
 def lists_of(table: str, lists) -> list[list]:
     """Return the three lists of a table; raise ValidationError if there is anything else."""
-    of_type(dict, lists, table)
+    require(dict, lists, table)
     for name in lists:
         if name not in LISTS:
             detail = ErrorDetail(
                 "A table has the lists `created`, `updated` and `deleted`, and no other key.", "unknown_list"
             )
             raise ValidationError({table: {name: [detail]} if is_text(name) else [detail]})
-    return [of_type(list, lists.get(name, []), table, name) for name in LISTS]
+    return [require(list, lists.get(name, []), table, name) for name in LISTS]
 
 
 def id_of(row, *loc) -> str:
     """Return the `id` of a row as it was sent; raise ValidationError if there is none."""
-    return short_text(of_type(dict, row, *loc).get("id"), *loc, "id")
+    return short_text(require(dict, row, *loc).get("id"), *loc, "id")
 
 
 def short_text(value, *loc) -> str:
     """Return a text that can be repeated in the response; raise ValidationError at `loc` if it is none, or too long."""
-    if len(of_type(str, value, *loc)) > MAX_NAME:
+    if len(require(str, value, *loc)) > MAX_NAME:
         raise error_at(loc, f"An id has at most {MAX_NAME} characters.")
     return value
 
 
-def unpacked(packed: Packed) -> dict:
+def unpack(packed: Packed) -> dict:
     names, *values = packed
     return dict(zip(names, values, strict=True))
 
 
-def of_type(kind: type, value, *loc):
+def require(kind: type, value, *loc):
     """Return the value, which is of this type; raise ValidationError at `loc` if it is not."""
     if is_text(value) if kind is str else isinstance(value, kind):
         return value
@@ -226,7 +242,7 @@ def is_text(value) -> bool:
     return isinstance(value, str) and not LONE_SURROGATE.search(value)
 
 
-def in_json(value):
+def as_json_value(value):
     """Return the value as it is in JSON."""
     if isinstance(value, Decimal):
         return float(value)

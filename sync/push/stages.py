@@ -1,0 +1,329 @@
+"""The stages of a push, in the order in which they run."""
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterator
+from uuid import UUID
+
+from rest_framework.exceptions import ErrorDetail
+
+from countonme.api.errors import ValidationError, refusal
+from countonme.db.bulk import in_batches
+from ownership.models import DeviceOwned
+from ownership.serializers import no_such
+from sync.push.exclusive import (
+    claims_exclusive_value,
+    clear_exclusive_values,
+    exclusive_values,
+    find_duplicates,
+)
+from sync.push.payload import PushedRow, drain
+from sync.push.tables import TablePush, Writes
+from sync.push.verdicts import Verdict, deletion_verdict, verdict
+from sync.push.window import BATCH
+from sync.registry import Named, SyncTable, Values
+
+Rows = dict[UUID, PushedRow]
+
+
+class IdsTaken(Exception):
+    """New rows have ids that other devices use. No client learns which devices those are."""
+
+    def __init__(self, table: SyncTable, ids: set[UUID]):
+        super().__init__(table.name)
+        self.table, self.ids = table, ids
+
+
+# --- judge: what becomes of each row, by the revisions from before this push ---------------------------
+
+
+def judge(table: TablePush, since: int, stale: bool) -> list[UUID]:
+    """Put what was sent into the table's lists; return the ids that are in conflict."""
+    conflicts = []
+    for rows in drain(table.payload.rows, BATCH):
+        table.window.load(rows)
+        for row_id, pushed in rows.items():
+            match verdict(table.window.get(row_id), pushed, since=since, stale=stale):
+                case Verdict.UPSERT:
+                    table.upserts[row_id] = pushed
+                case Verdict.REDELETE:
+                    table.to_redelete.append(row_id)
+                case Verdict.CONFLICT:
+                    conflicts.append(row_id)
+    for ids in drain(table.payload.deleted):
+        revisions = dict(table.sync.live_revisions(device=table.device.pk, ids=list(ids)))
+        for row_id in ids:
+            match deletion_verdict(revisions.get(row_id), since=since, stale=stale):
+                case Verdict.DELETE:
+                    table.to_delete.append(row_id)
+                case Verdict.CONFLICT:
+                    conflicts.append(row_id)
+    return conflicts
+
+
+# --- delete --------------------------------------------------------------------------------------------
+
+
+def delete(table: TablePush) -> None:
+    """Make tombstones of rows and of their children. They are written at once, since nothing can reject them later."""
+    device_id = table.device.pk
+    for ids in in_batches(table.to_redelete):
+        table.sync.all_by_id(device_id, ids).update()
+    for ids in in_batches(table.to_delete):
+        if table.parent:
+            table.unsettled_parents.update(parent for (parent,) in table.sync.wholes(device=device_id, ids=ids))
+        table.sync.live_by_id(device_id, ids).update(deleted_at=table.at)
+        for child in table.children:
+            child.sync.parts(device_id, ids).update(deleted_at=table.at)
+    if table.to_delete:
+        for each in (table, *table.children):
+            each.window.clear()  # its rows may be deleted now
+    table.to_redelete.clear()
+    table.to_delete.clear()
+
+
+# --- upsert --------------------------------------------------------------------------------------------
+
+
+def upsert(table: TablePush) -> None:
+    """Put what was sent on the rows, and reject each row that can never be stored.
+
+    If the table has a unique column, all rows are checked before any is changed: a rejected row claims no value.
+    """
+    checked: Rows = {}
+    for rows in drain(table.upserts, BATCH):
+        load(table, rows)
+        check(table, rows)
+        if table.sync.unique:
+            checked |= rows
+        else:
+            assign(table, rows)
+    reject_duplicates(table, checked)
+    for rows in drain(checked, BATCH):
+        load(table, rows)
+        assign(table, rows)
+
+
+def load(table: TablePush, rows: Rows) -> None:
+    """Load the stored rows, and those that they are to refer to."""
+    table.window.load(rows)
+    if not table.sync.references:
+        return
+    referenced = defaultdict(set)
+    for row_id, pushed in rows.items():
+        for _, model, other_id in new_references(table, table.window.get(row_id), pushed.values):
+            referenced[model].add(other_id)
+    for model in table.sync.references.values():
+        table.windows[model].load(referenced[model])
+
+
+def new_references(
+    table: TablePush, row: DeviceOwned | None, values: Values
+) -> Iterator[tuple[str, type[DeviceOwned], UUID]]:
+    """Yield the columns in which the row is to refer to another row than before, with that row's model and id."""
+    for column, model in table.sync.references.items():
+        if (other_id := values.get(column)) not in (None, getattr(row, column, None)):
+            yield column, model, other_id
+
+
+def check(table: TablePush, rows: Rows) -> None:
+    """Remove and reject the rows that can never be stored, whatever the other rows of the push are."""
+    for row_id, pushed in list(rows.items()):
+        row = table.window.get(row_id)
+        if row and row.deleted_at is not None:
+            del rows[row_id]  # this push has deleted it with its parent
+        elif errors := pushed.errors or find_errors(table, row_id, row, pushed.values):
+            del rows[row_id]
+            table.reject(row_id, errors)
+
+
+def find_errors(table: TablePush, row_id: UUID, row: DeviceOwned | None, values: Values) -> list[dict] | None:
+    try:
+        check_row(table, row_id, row, values)
+    except ValidationError as error:
+        return table.payload.errors_of(error)
+    return None
+
+
+def check_row(table: TablePush, row_id: UUID, row: DeviceOwned | None, values: Values) -> None:
+    """Raise ValidationError if the row can't get these values."""
+    if row_id in table.ids_of_others:
+        raise refusal("id", "This id is taken.", "taken")
+    if row is None and (missing := set(table.sync.required) - values.keys() - {"id"}):
+        raise ValidationError({name: [ErrorDetail("This field is required.", "required")] for name in missing})
+    table.sync.check(row, values, named_rows(table, row, values))
+
+
+def named_rows(table: TablePush, row: DeviceOwned | None, values: Values) -> Named:
+    """Return the rows that the row is to refer to, live or not. Raise ValidationError if the device has no such row."""
+    named = {}
+    for column, model, other_id in new_references(table, row, values):
+        named[column] = table.windows[model].get(other_id)
+        if named[column] is None:
+            raise refusal(column, no_such(model), "does_not_exist")
+    return named
+
+
+def reject_duplicates(table: TablePush, rows: Rows) -> None:
+    """Remove and reject the rows whose unique value belongs to another row."""
+    for column, message in table.sync.unique.items():
+        for row_id in find_duplicates(table.sync, table.device.pk, column, rows):
+            table.reject(row_id, table.payload.errors_of(refusal(column, message, "unique")))
+            del rows[row_id]
+
+
+def assign(table: TablePush, rows: Rows) -> None:
+    """Make new rows and change stored ones. Write those that need not wait for other rows."""
+    ready = Writes()
+    if table.parent:
+        new = [pushed.values for row_id, pushed in rows.items() if not table.window.get(row_id)]
+        table.new_rows.load({values[table.sync.part_of] for values in new})
+    for row_id in list(rows):
+        pushed = rows.pop(row_id)
+        if row := table.window.get(row_id):
+            change_row(table, row, pushed, ready)
+        else:
+            create_row(table, row_id, pushed.values)
+    write(table, ready)
+
+
+def create_row(table: TablePush, row_id: UUID, values: Values) -> None:
+    named = named_rows(table, None, values)
+    parent = named.get(table.sync.part_of)
+    if errors := table.new_rows.count(parent and parent.pk, row_id, table.required_children):
+        table.reject(row_id, errors)
+        return
+    row = table.sync.born(table.device, row_id, values, named)
+    if parent and parent.deleted_at is not None:
+        row.deleted_at = table.at
+    table.waiting.to_insert.append(row)
+    if table.parent:
+        table.pending_children.append(row)
+        if claims_exclusive_value(table.sync, row, values):
+            table.claims.append(row)
+
+
+def change_row(table: TablePush, row: DeviceOwned, pushed: PushedRow, ready: Writes) -> None:
+    """Assign what was sent to a stored row. If it then differs from what the client has, it gets the new revision."""
+    values, before = pushed.values, exclusive_values(table.sync, row)
+    named = named_rows(table, row, values)
+    has_changed = row.take(**table.sync.changed(row, values, named))
+    if not has_changed and pushed.is_identical_to(row):
+        return
+    if table.parent and claims_exclusive_value(table.sync, row, values):
+        table.pending_children.append(row)
+        table.claims.append(row)
+    elif exclusive_values(table.sync, row) == before:
+        ready.to_update[row.pk] = row
+    else:
+        table.waiting.to_update[row.pk] = row
+        if before != table.sync.exclusive:
+            table.waiting.to_clear.append(row)
+
+
+# --- settle the children of a parent -------------------------------------------------------------------
+
+
+def settle_children(table: TablePush) -> None:
+    """Settle the children of each parent that has new, claiming or deleted ones: for example, one becomes the default.
+
+    It works in batches of parents. What changes is written at once, except new rows that were sent: all new rows of a
+    push are inserted together, in the order of their ids, so that pushes of two devices can't block each other.
+    """
+    if not table.parent:
+        return
+    table.unsettled_parents.update(map(table.parent_id_of, table.pending_children))
+    for rows in (table.pending_children, table.claims):
+        rows.sort(key=table.parent_id_of)  # those of one parent stay in the order sent
+    for ids in in_batches(sorted(table.unsettled_parents), BATCH):
+        settle_batch(table, ids)
+    table.pending_children.clear()
+    table.claims.clear()
+    table.unsettled_parents.clear()
+
+
+def settle_batch(table: TablePush, parent_ids: list[UUID]) -> None:
+    """Settle the children of these parents: those that were sent, and those that are stored."""
+    device_id = table.device.pk
+    pending = {child.pk: child for child in rows_between(table, table.pending_children, parent_ids)}
+    stored = [child_id for (child_id,) in table.sync.live_parts(device=device_id, wholes=parent_ids)]
+    table.window.load([child_id for child_id in stored if child_id not in pending])
+    live = [child for child in (*pending.values(), *table.window.loaded) if child.deleted_at is None]
+    children = by_parent(table, sorted(live, key=age))
+    claims = by_parent(table, rows_between(table, table.claims, parent_ids))
+    writes = Writes(to_update={child.pk: child for child in pending.values() if not child._state.adding})
+    live_parents = [parent_id for parent_id, _ in table.parent.live_revisions(device=device_id, ids=parent_ids)]
+    if table.sync.each_whole_has_one:
+        count_or_restore_children(table, [each for each in live_parents if not children[each]], children, writes)
+    for parent_id in live_parents:
+        of = {"device_id": device_id, table.sync.part_of: parent_id}
+        for child, values in table.sync.settle(children[parent_id], claims[parent_id], **of):
+            before = exclusive_values(table.sync, child)
+            has_changed = child.take(**values)
+            if child._state.adding:
+                if child.pk not in pending:
+                    writes.to_insert.append(child)  # made by the server
+            elif has_changed:
+                writes.to_update[child.pk] = child
+                if before != table.sync.exclusive:
+                    writes.to_clear.append(child)
+    write(table, writes)
+
+
+def rows_between(table: TablePush, rows: list[DeviceOwned], parent_ids: list[UUID]) -> list[DeviceOwned]:
+    """Return the rows of these parents. Both lists are sorted by the parent's id, and lack no parent in between."""
+    start = bisect_left(rows, parent_ids[0], key=table.parent_id_of)
+    return rows[start : bisect_right(rows, parent_ids[-1], start, key=table.parent_id_of)]
+
+
+def by_parent(table: TablePush, rows: list[DeviceOwned]) -> dict[UUID, list[DeviceOwned]]:
+    children = defaultdict(list)
+    for row in rows:
+        children[table.parent_id_of(row)].append(row)
+    return children
+
+
+def count_or_restore_children(
+    table: TablePush, parent_ids: list[UUID], children: dict[UUID, list[DeviceOwned]], writes: Writes
+) -> None:
+    """Count a child that the server makes for each of these parents, which have none.
+
+    If there may be no more, reject the deletion of the oldest child instead. Otherwise each push could delete the last
+    child and have another one stored.
+    """
+    table.new_rows.load(parent_ids)
+    refused = {parent_id: errors for parent_id in parent_ids if (errors := table.new_rows.count(parent_id))}
+    if not refused:
+        return
+    for child in table.sync.parts_deleted_at(table.device.pk, list(refused), table.at):
+        if errors := refused.pop(table.parent_id_of(child), None):
+            child.deleted_at = None
+            children[table.parent_id_of(child)].append(child)
+            writes.to_update[child.pk] = child
+            table.reject(child.pk, errors)
+
+
+def age(row: DeviceOwned) -> tuple:
+    """Sort stored rows by age, and new ones after them, in the order sent."""
+    return (0, row.created_at, row.pk) if row.created_at else (1,)
+
+
+# --- write ---------------------------------------------------------------------------------------------
+
+
+def write(table: TablePush, writes: Writes) -> None:
+    """Write rows: clear exclusive values first, so that no two rows have the same one at any moment."""
+    if writes.to_clear:
+        clear_exclusive_values(table.sync, table.all_rows, writes.to_clear)
+        writes.to_clear.clear()
+    if writes.to_insert:
+        table.window.clear()  # it knows these rows as missing
+        stored = table.all_rows.add_all(writes.to_insert)
+        if len(stored) < len(writes.to_insert):
+            raise IdsTaken(table.sync, {row.pk for row in writes.to_insert} - stored)
+        for child in table.children:
+            child.unsettled_parents |= stored
+        writes.to_insert.clear()
+    if writes.to_update:
+        table.all_rows.change_all(list(writes.to_update.values()))
+        writes.to_update.clear()

@@ -1,0 +1,86 @@
+"""The state of a push: for each table, what is still to be done with its rows."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from devices.models import Device
+from ownership.models import ChangeSet, DeviceOwned, OwnedQuerySet
+from sync.push.payload import PushedRow, TablePayload
+from sync.push.quotas import NewRows
+from sync.push.window import RowWindow
+from sync.registry import SyncTable
+from sync.turns import RowCount
+
+
+@dataclass
+class Writes:
+    """Rows of one table that are written together."""
+
+    to_clear: list[DeviceOwned] = field(default_factory=list)  # rows to update that had an exclusive value
+    to_insert: list[DeviceOwned] = field(default_factory=list)
+    to_update: dict[UUID, DeviceOwned] = field(default_factory=dict)
+
+
+@dataclass
+class TablePush:
+    """One table of a push. The stages take rows out of the lists when they have dealt with them."""
+
+    sync: SyncTable
+    payload: TablePayload  # what was sent and has not been judged
+    device: Device
+    at: datetime  # when the rows that this push deletes are deleted
+    windows: dict[type[DeviceOwned], RowWindow]  # those of all tables
+    new_rows: NewRows
+    ids_of_others: set[UUID]  # ids that are known to belong to other devices
+    children: "list[TablePush]"  # the tables whose rows are children of this table's rows
+
+    to_delete: list[UUID] = field(default_factory=list)  # ids alone, since there may be very many
+    to_redelete: list[UUID] = field(default_factory=list)  # tombstones that get the new revision
+    upserts: dict[UUID, PushedRow] = field(default_factory=dict)  # rows to create or update, in the order sent
+    pending_children: list[DeviceOwned] = field(default_factory=list)  # sent rows that take part in settling
+    claims: list[DeviceOwned] = field(default_factory=list)  # pending children that claim an exclusive value
+    unsettled_parents: set[UUID] = field(default_factory=set)  # parents that are new, or have lost children
+    waiting: Writes = field(default_factory=Writes)  # what can be written only when all rows are known
+
+    @property
+    def window(self) -> RowWindow:
+        return self.windows[self.sync.model]
+
+    @property
+    def all_rows(self) -> OwnedQuerySet:
+        return self.sync.model.all_objects.for_device(self.device)
+
+    @property
+    def parent(self) -> SyncTable | None:
+        """The table whose rows are the parents of this table's rows."""
+        return self.windows[self.sync.parent_model].table if self.sync.parent_model else None
+
+    @property
+    def required_children(self) -> list[NewRows]:
+        """The counters of the tables in which each row of this table has at least one child."""
+        return [child.new_rows for child in self.children if child.sync.each_whole_has_one]
+
+    def parent_id_of(self, row: DeviceOwned) -> UUID:
+        return getattr(row, self.sync.part_of)
+
+    def reject(self, row_id: UUID, errors: list[dict]) -> None:
+        self.payload.rejected[str(row_id)] = errors
+
+
+def table_pushes(
+    device: Device,
+    changes: ChangeSet,
+    payloads: list[TablePayload],
+    ids_of_others: dict[SyncTable, set[UUID]],
+    count: RowCount,
+) -> list[TablePush]:
+    """Return a TablePush for each payload, in the same order: parents before their children."""
+    windows = {payload.table.model: RowWindow(payload.table, device.pk, count) for payload in payloads}
+    pushes: list[TablePush] = []
+    for payload in reversed(payloads):
+        sync = payload.table
+        children = [each for each in pushes if each.sync.parent_model is sync.model]
+        new_rows = NewRows(sync, device.pk, changes.quota)
+        pushes.insert(0, TablePush(sync, payload, device, changes.at, windows, new_rows, ids_of_others[sync], children))
+    return pushes

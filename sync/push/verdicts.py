@@ -1,0 +1,39 @@
+"""The table of the sync contract: what becomes of one pushed row, or of one deletion. It reads no database."""
+
+from enum import Enum
+
+from ownership.models import DeviceOwned
+from sync.push.payload import PushedRow
+
+
+class Verdict(Enum):
+    UPSERT = "create or update the row"
+    DELETE = "make the row a tombstone"
+    REDELETE = "the row stays deleted, and the client pulls its deletion again"
+    NOTHING = "the server already has what the client wants"
+    CONFLICT = "the row changed after the client's last pull, so the whole push is refused"
+
+
+def verdict(stored: DeviceOwned | None, pushed: PushedRow, *, since: int, stale: bool) -> Verdict:
+    """Return what becomes of a pushed row. `stored` is the row that the server has, live or deleted.
+
+    The client has pulled all changes up to revision `since`; not so if the cursor is `stale`, by a purge or a restore.
+    """
+    if stale:
+        return Verdict.CONFLICT
+    if stored is None:
+        return Verdict.UPSERT
+    if stored.revision <= since:
+        return Verdict.UPSERT if stored.deleted_at is None else Verdict.REDELETE
+    if stored.deleted_at is None and pushed.equals(stored):
+        return Verdict.NOTHING
+    return Verdict.CONFLICT
+
+
+def deletion_verdict(live_revision: int | None, *, since: int, stale: bool) -> Verdict:
+    """Return what becomes of a deletion. `live_revision` is that of the stored row; None if no live row is stored."""
+    if stale:
+        return Verdict.CONFLICT
+    if live_revision is None:
+        return Verdict.NOTHING
+    return Verdict.DELETE if live_revision <= since else Verdict.CONFLICT
