@@ -54,10 +54,10 @@ class FoodEntries(SyncTable):
         if product_id != named.get("portion_id", row).product_id:
             raise refusal("portion_id", no_such(Portion), "does_not_exist")
 
-    def born(self, device: Device, row_id: UUID, values: Values, named: Named) -> FoodEntry:
+    def build(self, device: Device, row_id: UUID, values: Values, named: Named) -> FoodEntry:
         return FoodEntry.draft(device, id=row_id, product=named["product_id"], **without(values, "product_id"))
 
-    def changed(self, row: FoodEntry, values: Values, named: Named) -> Values:
+    def values_to_assign(self, row: FoodEntry, values: Values, named: Named) -> Values:
         if values.get("product_id") in (None, row.product_id):
             return values
         return without(values, "product_id") | {"product": named["product_id"]}

@@ -41,19 +41,19 @@ class Portions(SyncTable):
     name = "portions"
     serializer_class = PortionRow
     example = PORTION
-    part_of = "product_id"
-    each_whole_has_one = True
+    parent_column = "product_id"
+    each_parent_has_one = True
     exclusive = {"is_default": False}
 
-    def born(self, device: Device, row_id: UUID, values: Values, named: Named) -> Portion:
-        return super().born(device, row_id, values | {"is_default": False}, named)
+    def build(self, device: Device, row_id: UUID, values: Values, named: Named) -> Portion:
+        return super().build(device, row_id, values | {"is_default": False}, named)
 
-    def changed(self, row: Portion, values: Values, named: Named) -> Values:
+    def values_to_assign(self, row: Portion, values: Values, named: Named) -> Values:
         return without(values, "is_default")
 
-    def settle(self, parts: list[Portion], claims: list[Portion], **of) -> Iterator[Settled]:
+    def settle(self, children: list[Portion], claims: list[Portion], **of) -> Iterator[Settled]:
         """The last one that became the default is it; else it stays, or passes to the oldest, or one is made."""
-        presents = [part for part in parts if part.is_default]
-        chosen = next(iter([*claims[-1:], *presents, *parts]), None) or Portion.of_100g(**of)
-        for part in parts or [chosen]:
-            yield part, {"is_default": part is chosen}
+        presents = [portion for portion in children if portion.is_default]
+        chosen = next(iter([*claims[-1:], *presents, *children]), None) or Portion.of_100g(**of)
+        for portion in children or [chosen]:
+            yield portion, {"is_default": portion is chosen}

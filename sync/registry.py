@@ -28,10 +28,10 @@ class SyncTable:
 
     name: str
     serializer_class: type[RowSerializer]
-    # The column that names the row which this one is a part of: it is deleted with it, and never leaves it.
-    part_of: str | None = None
-    # Whether the server makes a part for each row that has none.
-    each_whole_has_one = False
+    # The column that refers to the parent row. A row is deleted with its parent, and never gets another one.
+    parent_column: str | None = None
+    # Whether the server makes a row for each parent that has none.
+    each_parent_has_one = False
     # Shown in the OpenAPI document: a row, or the id of one that is deleted.
     example: dict | None = None
     example_deleted: str | None = None
@@ -45,7 +45,7 @@ class SyncTable:
         self.read_only = tuple(name for name, field in fields.items() if field.read_only)
         self.required = tuple(name for name, field in fields.items() if field.required)
         self.references = {name: model for name in fields if (model := self.model_named_by(name))}
-        self.parent_model = self.references.get(self.part_of)
+        self.parent_model = self.references.get(self.parent_column)
         # Unique among the live rows of a device.
         self.unique = {
             rule.fields[1]: rule.get_violation_error_message()
@@ -59,10 +59,10 @@ class SyncTable:
         self.rows_by_id = compiled_query(self.all_by_id).models
         self.live_revisions = compiled_query(self._live_revisions).tuples
         self.holders = {column: compiled_query(partial(self._holders, column)).tuples for column in self.unique}
-        if self.part_of:
-            self.wholes = compiled_query(self._wholes).tuples
-            self.live_parts = compiled_query(self._live_parts).tuples
-            self.stored_parts = compiled_query(self._stored_parts).tuples
+        if self.parent_column:
+            self.parent_ids = compiled_query(self._parent_ids).tuples
+            self.live_child_ids = compiled_query(self._live_child_ids).tuples
+            self.child_counts = compiled_query(self._child_counts).tuples
 
     def model_named_by(self, column: str) -> type[DeviceOwned] | None:
         """Return the model that a column refers to."""
@@ -101,36 +101,36 @@ class SyncTable:
         """Return the ids of those that are live, each with its revision."""
         return self.live_by_id(device, ids).values_list("id", "revision")
 
-    def _wholes(self, device, ids) -> QuerySet:
-        """Return the ids of what the live ones of these are parts of."""
-        return self.live_by_id(device, ids).values_list(self.part_of)
+    def _parent_ids(self, device, ids) -> QuerySet:
+        """Return the ids of the parents of those rows that are live."""
+        return self.live_by_id(device, ids).values_list(self.parent_column)
 
-    def parts(self, device, wholes) -> QuerySet:
-        """Return the live parts of these rows."""
-        return self.model.objects.for_device(device).filter(**self._of_wholes(wholes))
+    def live_children(self, device, parent_ids) -> QuerySet:
+        """Return the live rows of these parents."""
+        return self.model.objects.for_device(device).filter(**self._of_parents(parent_ids))
 
     @property
-    def max_parts(self) -> int | None:
-        """Return how many of these rows a row can have that they are parts of; None if there is no limit."""
+    def max_children(self) -> int | None:
+        """Return how many rows of this table a parent can have; None if there is no limit."""
         setting = self.model.quota_per_parent_setting
         return setting and getattr(settings, setting)
 
-    def _stored_parts(self, device, wholes) -> QuerySet:
-        """Return how many parts each of these rows has, deleted ones included."""
-        parts = self.model.all_objects.for_device(device).filter(**self._of_wholes(wholes))
-        return parts.order_by().values_list(self.part_of).annotate(parts=Count("pk"))
+    def _child_counts(self, device, parent_ids) -> QuerySet:
+        """Return how many rows each of these parents has, deleted ones included."""
+        children = self.model.all_objects.for_device(device).filter(**self._of_parents(parent_ids))
+        return children.order_by().values_list(self.parent_column).annotate(children=Count("pk"))
 
-    def parts_deleted_at(self, device, wholes, at) -> QuerySet:
-        """Return the parts of these rows that were deleted at this moment, the oldest first."""
-        parts = self.model.all_objects.for_device(device).filter(**self._of_wholes(wholes), deleted_at=at)
-        return parts.order_by("created_at", "id")
+    def children_deleted_at(self, device, parent_ids, at) -> QuerySet:
+        """Return the rows of these parents that were deleted at this moment, the oldest first."""
+        children = self.model.all_objects.for_device(device).filter(**self._of_parents(parent_ids), deleted_at=at)
+        return children.order_by("created_at", "id")
 
-    def _of_wholes(self, wholes) -> dict:
-        return {f"{self.part_of.removesuffix('_id')}__any_of": wholes}
+    def _of_parents(self, parent_ids) -> dict:
+        return {f"{self.parent_column.removesuffix('_id')}__any_of": parent_ids}
 
-    def _live_parts(self, device, wholes) -> QuerySet:
-        """Return the ids of these parts."""
-        return self.parts(device, wholes).values_list("id")
+    def _live_child_ids(self, device, parent_ids) -> QuerySet:
+        """Return the ids of the live rows of these parents."""
+        return self.live_children(device, parent_ids).values_list("id")
 
     def _holders(self, column, device) -> QuerySet:
         """Return which live row holds which value of a unique column."""
@@ -141,23 +141,24 @@ class SyncTable:
 
     def check(self, row: DeviceOwned | None, values: Values, named: Named) -> None:
         """Raise ValidationError where these can't be the row's values, or a new one's, whatever the other rows are."""
-        if row and self.part_of and values.get(self.part_of, getattr(row, self.part_of)) != getattr(row, self.part_of):
-            raise refusal(self.part_of, "This can't be changed.", "fixed")
+        column = self.parent_column
+        if row and column and values.get(column, getattr(row, column)) != getattr(row, column):
+            raise refusal(column, "This can't be changed.", "fixed")
 
-    def born(self, device: Device, row_id: UUID, values: Values, named: Named) -> DeviceOwned:
+    def build(self, device: Device, row_id: UUID, values: Values, named: Named) -> DeviceOwned:
         """Return a new row, not stored yet."""
         return self.model.new(device_id=device.pk, id=row_id, **values)
 
-    def changed(self, row: DeviceOwned, values: Values, named: Named) -> Values:
+    def values_to_assign(self, row: DeviceOwned, values: Values, named: Named) -> Values:
         """Return what `row.take()` is to be given."""
         return values
 
-    def settle(self, parts: list[DeviceOwned], claims: list[DeviceOwned], **of) -> Iterator[Settled]:
-        """Yield what else becomes of the live parts of one live row, now that all that was sent is in.
+    def settle(self, children: list[DeviceOwned], claims: list[DeviceOwned], **of) -> Iterator[Settled]:
+        """Yield the live children of one live parent, each with values that it gets, when all that was sent is known.
 
-        `parts` are in the order of their age; `claims` are those that were sent as what only one may be, and are not
-        yet, in the order sent. A part that is yielded and not among them is a new one, to be made from `of`: the
-        device's id, and that of what it is a part of.
+        `children` are in the order of their age. `claims` are those that were sent with an exclusive value that they
+        don't have yet, in the order sent. A yielded row that is not among the children is a new one. Make it from `of`:
+        the ids of the device and of the parent.
         """
         yield from ()
 

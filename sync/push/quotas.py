@@ -17,7 +17,7 @@ class NewRows:
 
     def __init__(self, table: SyncTable, device_id: UUID, quota: Quota):
         self.table, self.device_id, self.quota = table, device_id, quota
-        self.limit = table.max_parts
+        self.limit = table.max_children
         self.children: dict[UUID, int] = {}  # the number of children by parent, deleted ones included
         self.promised: set[UUID] = set()  # new parents whose first child is already counted
 
@@ -26,14 +26,14 @@ class NewRows:
         missing = [parent_id for parent_id in parent_ids if parent_id not in self.children]
         if missing and self.limit is not None:
             self.children |= dict.fromkeys(missing, 0)
-            self.children.update(self.table.stored_parts(device=self.device_id, wholes=missing))
+            self.children.update(self.table.child_counts(device=self.device_id, parent_ids=missing))
 
     def count(
         self, parent_id: UUID | None, row_id: UUID | None = None, required: Collection["NewRows"] = ()
     ) -> list[dict] | None:
         """Count a new row, and its child in each of the `required` tables. Return errors if there may be no more."""
         if self.limit is not None and self.children[parent_id] >= self.limit:
-            parent = self.table.references[self.table.part_of]
+            parent = self.table.references[self.table.parent_column]
             return quota_errors(quota_reached(self.limit, self.table.model, parent))
         if parent_id in self.promised:
             self.promised.remove(parent_id)

@@ -71,10 +71,10 @@ def delete(table: TablePush) -> None:
         table.sync.all_by_id(device_id, ids).update()
     for ids in in_batches(table.to_delete):
         if table.parent:
-            table.unsettled_parents.update(parent for (parent,) in table.sync.wholes(device=device_id, ids=ids))
+            table.unsettled_parents.update(parent for (parent,) in table.sync.parent_ids(device=device_id, ids=ids))
         table.sync.live_by_id(device_id, ids).update(deleted_at=table.at)
         for child in table.children:
-            child.sync.parts(device_id, ids).update(deleted_at=table.at)
+            child.sync.live_children(device_id, ids).update(deleted_at=table.at)
     if table.to_delete:
         for each in (table, *table.children):
             each.window.clear()  # its rows may be deleted now
@@ -177,7 +177,7 @@ def assign(table: TablePush, rows: Rows) -> None:
     ready = Writes()
     if table.parent:
         new = [pushed.values for row_id, pushed in rows.items() if not table.window.get(row_id)]
-        table.new_rows.load({values[table.sync.part_of] for values in new})
+        table.new_rows.load({values[table.sync.parent_column] for values in new})
     for row_id in list(rows):
         pushed = rows.pop(row_id)
         if row := table.window.get(row_id):
@@ -189,11 +189,11 @@ def assign(table: TablePush, rows: Rows) -> None:
 
 def create_row(table: TablePush, row_id: UUID, values: Values) -> None:
     named = named_rows(table, None, values)
-    parent = named.get(table.sync.part_of)
+    parent = named.get(table.sync.parent_column)
     if errors := table.new_rows.count(parent and parent.pk, row_id, table.required_children):
         table.reject(row_id, errors)
         return
-    row = table.sync.born(table.device, row_id, values, named)
+    row = table.sync.build(table.device, row_id, values, named)
     if parent and parent.deleted_at is not None:
         row.deleted_at = table.at
     table.waiting.to_insert.append(row)
@@ -207,7 +207,7 @@ def change_row(table: TablePush, row: DeviceOwned, pushed: PushedRow, ready: Wri
     """Assign what was sent to a stored row. If it then differs from what the client has, it gets the new revision."""
     values, before = pushed.values, exclusive_values(table.sync, row)
     named = named_rows(table, row, values)
-    has_changed = row.take(**table.sync.changed(row, values, named))
+    has_changed = row.take(**table.sync.values_to_assign(row, values, named))
     if not has_changed and pushed.is_identical_to(row):
         return
     if table.parent and claims_exclusive_value(table.sync, row, values):
@@ -246,17 +246,17 @@ def settle_batch(table: TablePush, parent_ids: list[UUID]) -> None:
     """Settle the children of these parents: those that were sent, and those that are stored."""
     device_id = table.device.pk
     pending = {child.pk: child for child in rows_between(table, table.pending_children, parent_ids)}
-    stored = [child_id for (child_id,) in table.sync.live_parts(device=device_id, wholes=parent_ids)]
+    stored = [child_id for (child_id,) in table.sync.live_child_ids(device=device_id, parent_ids=parent_ids)]
     table.window.load([child_id for child_id in stored if child_id not in pending])
     live = [child for child in (*pending.values(), *table.window.loaded) if child.deleted_at is None]
     children = by_parent(table, sorted(live, key=age))
     claims = by_parent(table, rows_between(table, table.claims, parent_ids))
     writes = Writes(to_update={child.pk: child for child in pending.values() if not child._state.adding})
     live_parents = [parent_id for parent_id, _ in table.parent.live_revisions(device=device_id, ids=parent_ids)]
-    if table.sync.each_whole_has_one:
+    if table.sync.each_parent_has_one:
         count_or_restore_children(table, [each for each in live_parents if not children[each]], children, writes)
     for parent_id in live_parents:
-        of = {"device_id": device_id, table.sync.part_of: parent_id}
+        of = {"device_id": device_id, table.sync.parent_column: parent_id}
         for child, values in table.sync.settle(children[parent_id], claims[parent_id], **of):
             before = exclusive_values(table.sync, child)
             has_changed = child.take(**values)
@@ -295,7 +295,7 @@ def count_or_restore_children(
     refused = {parent_id: errors for parent_id in parent_ids if (errors := table.new_rows.count(parent_id))}
     if not refused:
         return
-    for child in table.sync.parts_deleted_at(table.device.pk, list(refused), table.at):
+    for child in table.sync.children_deleted_at(table.device.pk, list(refused), table.at):
         if errors := refused.pop(table.parent_id_of(child), None):
             child.deleted_at = None
             children[table.parent_id_of(child)].append(child)

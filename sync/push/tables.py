@@ -59,10 +59,10 @@ class TablePush:
     @property
     def required_children(self) -> list[NewRows]:
         """The counters of the tables in which each row of this table has at least one child."""
-        return [child.new_rows for child in self.children if child.sync.each_whole_has_one]
+        return [child.new_rows for child in self.children if child.sync.each_parent_has_one]
 
     def parent_id_of(self, row: DeviceOwned) -> UUID:
-        return getattr(row, self.sync.part_of)
+        return getattr(row, self.sync.parent_column)
 
     def reject(self, row_id: UUID, errors: list[dict]) -> None:
         self.payload.rejected[str(row_id)] = errors

@@ -265,7 +265,7 @@ class TestEveryCompiledQuery:
         Attempts.objects.create(key="key", moments=[1.5, [2, 3]])
         ids = [row.pk for model in owned_models() for row in model.all_objects.for_device(device)]
         by_name = {
-            **dict.fromkeys(("ids", "wholes", "pk__any_of", "product__any_of"), ids),
+            **dict.fromkeys(("ids", "parent_ids", "pk__any_of", "product__any_of"), ids),
             **dict.fromkeys(("date", "first", "last"), entry.date),
             "device": device.pk,
             "since": 1,

@@ -19,7 +19,7 @@ class LineRow(RowSerializer, LineSerializer):
 class Lines(SyncTable):
     name = "lines"
     serializer_class = LineRow
-    part_of = "note_id"
+    parent_column = "note_id"
 
 
 @register
