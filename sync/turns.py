@@ -1,6 +1,6 @@
 """Limit how many pushes and pulls run at once in a worker, so that a light request always finds a thread.
 
-docs/decisions/0016-large-syncs-leave-a-thread-free.md explains the rules.
+docs/decisions/0016-large-syncs-leave-one-thread-free.md explains the rules.
 """
 
 from collections.abc import Callable, Iterator
