@@ -8,8 +8,8 @@ from tests.project import completeness
 from tests.project.completeness import lacking
 
 DOCS = {
-    Note: "a line for `notes` in the table of sync.md",
-    Line: "a line for `lines` in the table of sync.md",
+    Note: "a line for `notes` among the tables of sync in docs/api.md",
+    Line: "a line for `lines` among the tables of sync in docs/api.md",
 }
 
 
