@@ -13,7 +13,7 @@ run: .venv/run key
 test: .venv/dev key
 	$(BIN)/pytest $(ARGS)
 
-# The clients of docs/sync.md against a live service. Needs Node 20 or newer, and PostgreSQL: the server that
+# The clients of docs/clients.md against a live service. Needs Node 20 or newer, and PostgreSQL: the server that
 # DATABASE_URL names, or the one on this machine. SEED and STEPS repeat a random run.
 NODE := clients/watermelondb
 

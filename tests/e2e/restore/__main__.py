@@ -34,7 +34,7 @@ class Failed(Exception):
 
 
 class RestoringInstall(Install):
-    """An install that does after a restore what docs/sync.md says a client has to do."""
+    """An install that does after a restore what docs/clients.md says that an app has to do."""
 
     def __init__(self, name: str):
         super().__init__(Phone(0))  # the port is that of the service that runs
