@@ -29,10 +29,26 @@ class TestTheFirstConversation:
 
 class TestThePages:
     def test_name_every_setting_with_its_default(self):
-        table = set(re.findall(r"`([A-Z_]+)`", README[README.index("## Settings") : README.index("## For developers")]))
+        rows = re.findall(r"^\| (`[A-Z].*?) \| (.+?) \| .+ \|$", (ROOT / "docs/settings.md").read_text(), re.M)
+        table = [tuple(re.findall(r"`(.+?)`", cell) for cell in row) for row in rows]
+        template = dict(re.findall(r"^(?:# )?([A-Z_]+)=(.*)", (ROOT / ".env.example").read_text(), re.M))
 
-        shown = set(re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
-        assert table - {"INFO", "DEBUG", "WARNING", "ERROR", "CRITICAL"} | {"DEBUG"} == shown
+        assert sorted(name for names, _ in table for name in names) == sorted(template)
+        stated = {
+            name: value
+            for names, values in table
+            if len(names) == len(values)
+            for name, value in zip(names, values, strict=True)
+        }
+        assert len(stated) > 20
+        assert stated == {name: template[name] for name in stated}
+
+    def test_name_every_setting_that_docker_does_not_pass(self):
+        passed = set(re.findall(r"\$\{(\w+):|^    (WEB_CONCURRENCY):", (ROOT / "docker-compose.yml").read_text(), re.M))
+        settings = set(re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
+
+        (sentence,) = re.findall(r"It sets (.*?)\.\s`PORT`", (ROOT / "docs/settings.md").read_text(), re.S)
+        assert set(re.findall(r"`(\w+)`", sentence)) == settings - {name for pair in passed for name in pair}
 
     def test_name_make_targets_that_there_are(self):
         targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
