@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from datetime import timedelta
 from http.client import HTTPConnection
+from importlib import import_module
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -30,6 +31,7 @@ from django.core.management import get_commands
 from countonme.observability import metrics
 from devices.models import hash_of
 from tests.harness.databases import create_databases, url_of
+from tests.harness.our_apps import our_apps, sources
 from tests.harness.processes import PLACES, folder_of_owner, free_port, postgres, until
 from tests.harness.servers import manage
 from tests.harness.service import serve, server_of_tests
@@ -596,7 +598,7 @@ class TestCompose:
         assert f"--uid {user} countonme" in dockerfile
         assert "--owner=countonme --mode=700 /var/lib/countonme" in dockerfile
         assert COMPOSE["services"]["backup"]["user"] == user
-        assert f"--owner={user} --mode=700 /var/backups/countonme" in (ROOT / "README.md").read_text()
+        assert f"--owner={user} --mode=700 /var/backups/countonme" in PAGE
 
     def test_puts_backups_outside_of_the_checkout(self):
         backup = COMPOSE["services"]["backup"]
@@ -608,11 +610,11 @@ class TestCompose:
         assert backup["image"] == COMPOSE["services"]["database"]["image"]  # an older pg_dump refuses a newer server
 
 
-PAGE_OF_BACKUPS = (ROOT / "docs/backup.md").read_text()
+PAGE = (ROOT / "docs/deployment.md").read_text()
 
 
 class TestCopiesOnOtherMachines:
-    (COMMANDS,) = re.findall(r"```sh\n(rsync .*?)```", PAGE_OF_BACKUPS, re.S)
+    (COMMANDS,) = re.findall(r"```sh\n(rsync .*?)```", PAGE, re.S)
 
     @pytest.mark.skipif(not shutil.which("rsync"), reason="needs rsync")
     def test_lose_old_backups_and_no_line_of_a_ledger(self, commands, tmp_path):
@@ -636,14 +638,14 @@ class TestCopiesOnOtherMachines:
         assert (here / "erasures-second.txt").read_text() == f"{LINES[3]}\n"
 
     def test_are_what_is_checked_there(self):
-        (check,) = re.findall(r"```sh\n(createdb .*?)```", PAGE_OF_BACKUPS, re.S)
+        (check,) = re.findall(r"```sh\n(createdb .*?)```", PAGE, re.S)
         (folder,) = re.findall(r" (/\S+)/\n", self.COMMANDS)
 
         assert f"deploy/restore.sh {folder}/countonme-" in check
 
 
 class TestRestoringWithDocker:
-    (COMMANDS,) = re.findall(r"```sh\n(docker .*?)```", PAGE_OF_BACKUPS, re.S)
+    (COMMANDS,) = re.findall(r"```sh\n(docker compose stop .*?)```", PAGE, re.S)
 
     def test_is_what_a_shell_can_read(self):
         assert run("sh", "-n", "-c", self.COMMANDS).returncode == 0
@@ -715,37 +717,57 @@ class TestTheImage:
         assert self.ignores(file)
 
 
-PAGE = (ROOT / "docs/deployment.md").read_text()
 ALTER_ROLE = re.findall(r"ALTER ROLE countonme SET \w+ = \w+", PAGE)
-COMMANDS = re.findall(r"```sh\n(.*?)```", PAGE, re.S)
+RUNBOOK = (ROOT / "docs/runbook.md").read_text()
+COMMANDS = re.findall(r"```sh\n(.*?)```", PAGE + RUNBOOK, re.S)
 UNITS = sorted((DEPLOY / "systemd").iterdir())
+ALERTS = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())["groups"][0]["rules"]
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 
 
-class TestThePage:
-    def test_has_commands_that_a_shell_can_read(self):
-        assert len(COMMANDS) >= 9
+class TestThePages:
+    def test_have_commands_that_a_shell_can_read(self):
+        assert len(COMMANDS) >= 30
         for block in COMMANDS:
             assert run("sh", "-n", "-c", block).returncode == 0, block
 
-    def test_names_files_and_commands_that_there_are(self):
-        every = "".join(COMMANDS)
+    def test_name_files_and_commands_that_there_are(self):
+        every = PAGE + RUNBOOK
         files = re.findall(r"\bdeploy/[\w./-]*[\w]", every)
         commands = re.findall(r"manage\.py (\w+)", every)
         units = re.findall(r"countonme(?:-\w+)?\.(?:service|socket|timer)", every)
+        services = re.findall(r"docker compose (?:run|exec|up)(?: -[\w-]+(?: \".*?\")?)* (\w+)", every)
 
         assert len(files) >= 4
         assert [file for file in files if not list(ROOT.glob(f"{file}*"))] == []
-        assert {"migrate", "createsuperuser", "check"} <= set(commands) <= set(get_commands())
+        assert {"migrate", "createsuperuser", "check", "purge_tombstones"} <= set(commands) <= set(get_commands())
         assert set(units) <= {unit.name for unit in UNITS}
         assert {unit.name for unit in UNITS if unit.suffix != ".service"} <= set(units)
+        assert {"api", "backup", "database"} <= set(services) <= set(COMPOSE["services"])
 
-    def test_makes_settings_that_are_safe(self, tmp_path):
-        (block,) = [block for block in COMMANDS if "SECRET_KEY=" in block]
-        heredoc = block[block.index("sudo tee") :].replace("sudo tee /opt/countonme/.env > /dev/null", "cat")
-        made = subprocess.run(["sh", "-c", heredoc], env={**os.environ, "NAME": "api.example.org"}, capture_output=True)
+    def test_import_what_there_is(self):
+        """In the code that the runbook gives to `manage.py shell`."""
+        imported = re.findall(r"from ([\w.]+) import (\w+)", RUNBOOK)
 
-        lines = dict(line.split("=", 1) for line in made.stdout.decode().splitlines())
+        assert len(imported) >= 3
+        assert [name for module, name in imported if not hasattr(import_module(module), name)] == []
+
+    def test_explain_every_alert(self):
+        headings = re.findall(r"^### (`.*)", RUNBOOK, re.M)
+
+        explained = [name for heading in headings for name in re.findall(r"`(\w+)`", heading)]
+        assert sorted(explained) == sorted(rule["alert"] for rule in ALERTS)
+
+    def test_quote_messages_as_they_are(self):
+        """The log, or the response, of what the runbook is about."""
+        quoted = set(re.findall(r"^- `(.+?)`(?:,| or|:)", RUNBOOK, re.M)) | set(re.findall(r" or `(.+?)`:", RUNBOOK))
+        texts = [file.read_text() for app in our_apps() for file in sources(app)]
+
+        assert len(quoted) >= 8
+        assert [text for text in quoted if not any(text.strip("… ") in source for source in texts)] == []
+
+    def test_make_settings_that_are_safe(self, tmp_path):
+        lines = self.settings_of("sudo tee /opt/countonme/.env > /dev/null")
 
         assert set(lines) == {
             "SECRET_KEY",
@@ -755,8 +777,29 @@ class TestThePage:
             "NUM_PROXIES",
             "ERASURE_LEDGER",
         }
-        assert f"--mode 700 {Path(lines['ERASURE_LEDGER']).parent}\n" in block
+        assert f"--mode 700 {Path(lines['ERASURE_LEDGER']).parent}\n" in PAGE
         lines["ERASURE_LEDGER"] = str(tmp_path / "erasures.txt")
+        self.check_deployment(lines)
+
+    def test_make_settings_that_are_safe_with_docker(self, tmp_path):
+        lines = self.settings_of("cat > .env")
+
+        compose = (ROOT / "docker-compose.yml").read_text()
+        assert set(re.findall(r"\$\{(\w+):\?", compose)) <= set(lines) <= set(re.findall(r"\$\{(\w+):", compose))
+        url = COMPOSE["services"]["api"]["environment"]["DATABASE_URL"]
+        lines["DATABASE_URL"] = re.sub(r"\$\{.*?\}", lines.pop("POSTGRES_PASSWORD"), url)
+        self.check_deployment({**lines, "ERASURE_LEDGER": str(tmp_path / "erasures.txt")})
+
+    def settings_of(self, target: str) -> dict[str, str]:
+        """Return the settings that the commands of the page write to a file."""
+        (block,) = [block for block in COMMANDS if f"{target} <<EOF" in block]
+        heredoc = re.search(rf"{re.escape(target)}( <<EOF.*?\nEOF\n)", block, re.S)[1]
+        made = subprocess.run(
+            ["sh", "-c", f"cat {heredoc}"], env={**os.environ, "NAME": "api.example.org"}, capture_output=True
+        )
+        return dict(line.split("=", 1) for line in made.stdout.decode().splitlines())
+
+    def check_deployment(self, lines: dict[str, str]) -> None:
         of_tests = {"HTTPS_ONLY": "on", "DEBUG": "off", "REGISTER_RATE": "10/min", "BCRYPT_ROUNDS": "4"}
         check = subprocess.run(
             [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
@@ -767,7 +810,7 @@ class TestThePage:
         )
         assert check.returncode == 0, check.stderr
 
-    def test_makes_settings_that_only_the_service_reads(self):
+    def test_make_settings_that_only_the_service_reads(self):
         assert "--owner root --group countonme --mode 640 /dev/null /opt/countonme/.env" in PAGE
 
 
@@ -984,8 +1027,7 @@ class TestNginx:
 
 class TestPrometheus:
     def test_asks_for_metrics_that_there_are(self, settings, monkeypatch):
-        rules = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())
-        asked = set(re.findall(r"\bcountonme_\w+", str([rule["expr"] for rule in rules["groups"][0]["rules"]])))
+        asked = set(re.findall(r"\bcountonme_\w+", str([rule["expr"] for rule in ALERTS])))
         monkeypatch.setattr(metrics, "instruments", None)
         metrics.turn_on()
 
@@ -995,10 +1037,8 @@ class TestPrometheus:
         assert {re.sub(r"_(count|sum|bucket|total)$", "", name) for name in asked} <= known
 
     def test_alerts_if_a_nightly_timer_has_not_run(self):
-        rules = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())["groups"][0]["rules"]
-
         nightly = {unit.name for unit in UNITS if re.search(r"^OnCalendar=\*", unit.read_text(), re.M)}
-        expressions = [rule["expr"] for rule in rules]
+        expressions = [rule["expr"] for rule in ALERTS]
         assert nightly == {"countonme-backup.timer", "countonme-erase.timer"}
         for name in nightly:
             late = f'time() - node_systemd_timer_last_trigger_seconds{{name="{name}"}} > 26 * 3600'

@@ -11,6 +11,12 @@ README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 
 
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)", page.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.django_db(transaction=True)
 class TestTheFirstConversation:
     def test_goes_as_it_is_written(self, live_server, tmp_path):
@@ -61,6 +67,12 @@ class TestThePages:
         links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
 
         assert [link for link in links if not (page.parent / link).exists()] == []
+
+    @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+    def test_link_to_headings_that_there_are(self, page):
+        links = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text())
+
+        assert [link for link in links if link[1] not in anchors(page.parent / link[0] if link[0] else page)] == []
 
     @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
     def test_name_code_that_there_is(self, page):
