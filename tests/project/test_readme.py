@@ -21,7 +21,7 @@ def anchors(page: Path) -> set[str]:
 class TestTheFirstConversation:
     def test_goes_as_it_is_written(self, live_server, tmp_path):
         (conversation,) = re.findall(r"```sh\n(.*?)```", README, re.S)
-        (promised,) = re.findall(r"The last answer is\n\n```json\n(.*?)```", README, re.S)
+        (promised,) = re.findall(r"The last response is:\n\n```json\n(.*?)```", README, re.S)
         assert "API=http://127.0.0.1:8000/v1\n" in conversation
         script = conversation.replace("http://127.0.0.1:8000", live_server.url)
 
@@ -55,6 +55,12 @@ class TestThePages:
 
         (sentence,) = re.findall(r"It sets (.*?)\.\s`PORT`", (ROOT / "docs/settings.md").read_text(), re.S)
         assert set(re.findall(r"`(\w+)`", sentence)) == settings - {name for pair in passed for name in pair}
+
+    def test_list_what_must_pass_before_a_merge(self):
+        run = set(re.findall(r"\bmake ([a-z-]+)", (ROOT / ".ci/run").read_text())) - {"nightly"}
+
+        listed = set(re.findall(r"`make ([a-z-]+)`", README[README.index("## For developers") :])) - {"nightly"}
+        assert listed == run
 
     def test_name_make_targets_that_there_are(self):
         targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
