@@ -1,7 +1,7 @@
 """Random calls, each made twice: to the service, and in a small model of it. The two responses must be the same.
 
 The model is a second implementation of the API: plain Python in memory, without Django, a database or concurrency. It
-follows what clients can read, docs/clients.md, docs/sync.md and the OpenAPI document (`/v1/docs`), and imports nothing
+follows what clients can read, docs/clients.md, docs/api.md and the OpenAPI document (`/v1/docs`), and imports nothing
 of the service. So a mistake has to be made twice to go unnoticed. The model covers the calls of all resources, and the
 pull. Push has its own tests in sync/tests. Quotas and rate limits are not in the model.
 
