@@ -71,11 +71,11 @@ class ContractSchema(AutoSchema):
         pages = [self.view.query_class, LINK] if getattr(self.view, "action", None) == "list" else []
         return [REQUEST_ID, RETRY_AFTER, *reads, *pages]
 
-    def _get_request_body(self, direction="request") -> dict | None:
-        body = super()._get_request_body(direction)
-        if body:
-            body["required"] = True  # a missing one is a 400
-        return body
+    def get_operation(self, *args) -> dict | None:
+        operation = super().get_operation(*args)
+        if operation and "requestBody" in operation:
+            operation["requestBody"]["required"] = True  # a missing one is a 400
+        return operation
 
     def _get_request_for_media_type(self, serializer, direction="request"):
         if self.method == "PUT":  # PUT and PATCH mean the same: the fields sent are changed

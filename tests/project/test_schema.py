@@ -158,6 +158,12 @@ class TestTheSchema:
         assert len(bodies) >= 10
         assert all(body["required"] for body in bodies)
 
+    @pytest.mark.parametrize("name", ["Product", "Portion", "FoodEntry"])
+    def test_promises_every_field_of_a_row(self, name):
+        row = DOCUMENT["components"]["schemas"][name]
+
+        assert row["required"] == sorted(row["properties"])
+
     def test_knows_no_other_tables_and_lists_in_a_push(self):
         schemas = DOCUMENT["components"]["schemas"]
         tables = schemas["PushedChangesRequest"]["properties"].values()
