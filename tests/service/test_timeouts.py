@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -362,6 +363,16 @@ def breaker(monkeypatch):
     monkeypatch.setattr(base, "breaker", base.CircuitBreaker())
     monkeypatch.setattr(base, "PAUSE", 0)
     return base.breaker
+
+
+class TestAConnection:
+    def test_that_nobody_accepts_is_given_up_on_sooner_than_psycopg_does(self, breaker):
+        with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(psycopg.errors.ConnectionTimeout):
+            began = time.monotonic()
+            base.Connection.connect(give_up_after=0.2, host="127.0.0.1", port=silent.getsockname()[1])
+
+        assert time.monotonic() - began < 1.5
+        assert breaker.is_open
 
 
 @pytest.mark.postgres
