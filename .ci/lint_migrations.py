@@ -52,8 +52,7 @@ def written_migrations() -> Iterator[tuple[str, str]]:
     from django.db.migrations.loader import MigrationLoader
     from psycopg.sql import quote
 
-    # Nothing is asked of a server: its version is said, and parameters are put in here.
-    connection.pg_version = 150000
+    # Nothing is asked of a server: parameters are put in here.
     connection.ops.compose_sql = lambda sql, params: sql % tuple(map(quote, params)) if params is not None else sql
     loader = MigrationLoader(None)
     state = loader.project_state([])

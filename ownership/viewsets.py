@@ -62,7 +62,7 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
         return {}  # DRF says with every answer what is allowed; countonme/api/errors.py says it where it matters
 
     def perform_authentication(self, request) -> None:
-        """Set the caller. DRF reads `request.user`, which costs 3 % of a read more: it raises an exception first."""
+        """Set the caller. DRF reads `request.user`, which raises an exception first, and takes up to 3 % of a read."""
         request.user = request.auth = None
         for authenticator in request.authenticators:
             if caller := authenticator.authenticate(request):

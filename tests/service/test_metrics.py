@@ -155,9 +155,9 @@ class TestRequests:
     @pytest.mark.django_db(transaction=True)
     def test_wait_for_their_commit_too(self, api, counted, monkeypatch):
         connection = connections["default"]
-        commit = connection._commit
+        commit = connection.commit
         monkeypatch.setattr(connection, "execute_wrappers", [])
-        monkeypatch.setattr(connection, "_commit", lambda: (time.sleep(0.2), commit()))
+        monkeypatch.setattr(connection, "commit", lambda: (time.sleep(0.2), commit()))
 
         assert api.post("/v1/products", {"name": "Rye", "kcal_100g": 259}).status_code == 201
 

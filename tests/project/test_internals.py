@@ -1,0 +1,99 @@
+"""docs/internals.md lists each use of a dependency's private API, and nothing else."""
+
+import re
+
+import pytest
+
+from tests.harness.our_apps import ROOT
+from tests.project.private_apis import overridden, private_names, product_files
+
+# What dependencies don't document either, although the names don't begin with an underscore.
+UNDOCUMENTED = {
+    "countonme/db/compiled/query.py": {"get_compiler"},
+    "countonme/db/postgresql/base.py": {"wait"},
+    "countonme/db/sqlite/base.py": {"SQLiteCursorWrapper"},
+    "countonme/middleware/disconnects.py": {"gunicorn.socket"},
+    "countonme/observability/query_timer.py": {"commit"},
+    "countonme/wsgi.py": {"close_caches", "close_old_connections", "reset_queries"},
+    "gunicorn.conf.py": {"LISTENERS", "reexec_pid"},
+}
+
+PAGE = (ROOT / "docs/internals.md").read_text()
+ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line.startswith("| `")]
+
+
+def quoted(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def listed() -> set[tuple[str, str]]:
+    """Return each file and name that the page has a row for."""
+    return {(file, name) for files, names, *_ in ROWS for file in quoted(files) for name in quoted(names)}
+
+
+def used() -> set[tuple[str, str]]:
+    """Return each file and name that the product uses."""
+    found = set()
+    for file in product_files():
+        path, code = str(file.relative_to(ROOT)), file.read_text()
+        undocumented = {name for name in UNDOCUMENTED.get(path, ()) if name in code}
+        found |= {(path, name) for name in private_names(code) | overridden(file) | undocumented}
+    return found
+
+
+class TestThePage:
+    def test_lists_what_is_used_and_nothing_else(self):
+        assert len(product_files()) > 100
+        assert (used() - listed(), listed() - used()) == (set(), set())
+
+    def test_lists_what_is_not_documented_either(self):
+        named = {(file, name) for file, names in UNDOCUMENTED.items() for name in names}
+
+        assert named - listed() == set()
+
+    @pytest.mark.parametrize("test", sorted({quoted(row[-1])[0] for row in ROWS}))
+    def test_names_tests_that_exist(self, test):
+        file, _, name = test.partition("::")
+
+        assert not name or re.search(rf"^class {name}\b", (ROOT / file).read_text(), re.M)
+        assert (ROOT / file).exists()
+
+
+class TestTheWalk:
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "request._name",
+            "f(request)._name",
+            "request._name = 1",
+            "module.sub._name()",
+            "from module import _name",
+            "from module._name import public",
+            "import module._name",
+            "class A(B):\n    def f(self):\n        self._name()",
+            "class A(B):\n    def _name(self):\n        super()._name()",
+        ],
+    )
+    def test_finds(self, code):
+        assert private_names(code) == {"_name"}
+
+    def test_finds_what_is_assigned_to_something_imported(self):
+        assert private_names("from module import thing\nthing.part.name = 1") == {"name"}
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "model._meta",
+            "row._state.adding = True",
+            "object.__dict__",
+            "from countonme import settings\nsettings.name = 1",
+            "class A:\n    def _name(self): ...\n    def f(self):\n        self._name()",
+            "class A:\n    def f(self):\n        self._name = 1\n        return self._name",
+        ],
+    )
+    def test_leaves_out(self, code):
+        assert private_names(code) == set()
+
+    def test_finds_what_a_class_overrides(self):
+        assert "_connect_gen" in overridden(ROOT / "countonme/db/postgresql/base.py")
+        assert overridden(ROOT / "countonme/middleware/hosts.py") == set()
