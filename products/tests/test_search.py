@@ -244,6 +244,7 @@ def compiled(expression) -> tuple[str, list]:
     return compiler.compile(expression.resolve_expression(compiler.query))
 
 
+@pytest.mark.usefixtures("unverified")
 class TestTheWorstSearch:
     """Of texts that were chosen to be slow, over 10,000 names with the longest keys."""
 

@@ -23,6 +23,7 @@ from devices import throttling, verdicts
 from devices.models import Device
 from ownership.models import owned_models
 from support.group import grant, permission_names
+from tests.harness import verification
 from tests.harness.client import DeviceClient
 from tests.harness.service import live_database
 
@@ -42,6 +43,13 @@ def _as_new(settings, ledger):
     verdicts.here.clear()
     for cache in caches.all(initialized_only=True):
         cache.clear()
+
+
+@pytest.fixture
+def unverified():
+    """Let compiled queries run alone, for a test that measures time or memory."""
+    with verification.turned_off():
+        yield
 
 
 @pytest.fixture

@@ -26,6 +26,17 @@ def turn_on_if_wanted() -> None:
         CompiledQuery.run, CompiledQuery.json_chunks = verified_run, verified_chunks
 
 
+@contextmanager
+def turned_off() -> Iterator[None]:
+    """Compare nothing inside of this block, where a test measures time or memory."""
+    before = CompiledQuery.run, CompiledQuery.json_chunks
+    CompiledQuery.run, CompiledQuery.json_chunks = run, json_chunks
+    try:
+        yield
+    finally:
+        CompiledQuery.run, CompiledQuery.json_chunks = before
+
+
 def verified_run(query: CompiledQuery, mode: type, limit: int | None, offset: int, values: dict) -> list:
     rows = run(query, mode, limit, offset, values)
     with unseen():

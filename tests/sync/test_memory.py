@@ -15,6 +15,8 @@ from products.tests.factories import ProductFactory
 from sync.views import SyncViewSet
 from tests.harness.sync import ALL_STORED, entry, live, portion, product, pushed, revision
 
+pytestmark = pytest.mark.usefixtures("unverified")
+
 COUNT = 3_000
 SYNCED = {"_status": "updated", "_changed": "grams"}  # as the client library sends a row
 
