@@ -12,9 +12,9 @@ from rest_framework.settings import api_settings
 from countonme.api.errors import ValidationError, flattened, refusal
 from countonme.api.fields import parse_uuid
 from countonme.api.parsers import BodyTooComplex
-from countonme.db.bulk import BATCH, in_batches
+from countonme.db.bulk import in_batches
 from ownership.models import DeviceOwned
-from ownership.serializers import kept
+from ownership.serializers import validate
 from sync.push.response import Rejected
 from sync.registry import SyncTable, Values
 
@@ -126,7 +126,7 @@ class TablePayload:
         table = self.table
         read_only = {name: sent[name] for name in table.read_only if name in sent}
         try:
-            values = kept(table.serializer_class, partial=True).run_validation(sent)
+            values = validate(table.serializer_class, sent, partial=True)
         except ValidationError as error:
             return self.invalid_row(error)
         exact = all(as_json_value(value) == sent[name] for name, value in values.items())
@@ -146,8 +146,14 @@ class TablePayload:
     def errors_of(self, error: ValidationError) -> list[dict]:
         return self.invalid_row(error).errors
 
+    def take_deleted(self) -> list[UUID]:
+        """Return the ids of the rows to delete, and forget them."""
+        ids = list(self.deleted)
+        self.deleted.clear()
+        return ids
 
-def drain(items: dict, size: int = BATCH) -> Iterator[dict]:
+
+def drain(items: dict, size: int) -> Iterator[dict]:
     """Yield the items in batches and remove them, so that their memory is free for what is made of them."""
     for keys in in_batches(list(items), size):
         yield {key: items.pop(key) for key in keys}

@@ -50,8 +50,8 @@ def judge(table: TablePush, since: int, stale: bool) -> list[UUID]:
                     table.to_redelete.append(row_id)
                 case Verdict.CONFLICT:
                     conflicts.append(row_id)
-    for ids in drain(table.payload.deleted):
-        revisions = dict(table.sync.live_revisions(device=table.device.pk, ids=list(ids)))
+    for ids in in_batches(table.payload.take_deleted()):
+        revisions = dict(table.sync.live_revisions(device=table.device.pk, ids=ids))
         for row_id in ids:
             match deletion_verdict(revisions.get(row_id), since=since, stale=stale):
                 case Verdict.DELETE:
