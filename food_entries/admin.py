@@ -10,7 +10,6 @@ from food_entries.chart import CHARTED, kcal_chart, latest_day
 from food_entries.models import FoodEntry
 from food_entries.serializers import FoodEntrySerializer
 from nutrition.amounts import days
-from ownership.serializers import kept
 from support.owned_admin import OwnedAdmin, OwnedForm
 
 
@@ -32,7 +31,7 @@ class FoodEntryForm(OwnedForm):
     def clean(self) -> None:
         super().clean()
         try:
-            self.weighed = kept(FoodEntrySerializer, partial=True).weighed_anew(self.instance, super().values())
+            self.weighed = FoodEntrySerializer(partial=True).weighed_anew(self.instance, super().values())
         except ValidationError as error:
             raise forms.ValidationError(error.detail) from error
 

@@ -20,7 +20,7 @@ from food_entries.serializers import (
 )
 from nutrition.amounts import days
 from ownership.models import change_set
-from ownership.serializers import checked
+from ownership.serializers import validate
 from ownership.viewsets import DeviceOwnedViewSet
 from products.models import Portion, Product
 
@@ -48,9 +48,10 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
     conditional_reads = ("list", "retrieve", "summary")
 
     @classmethod
-    def narrowed(cls, rows: QuerySet, *, date=None, first=None, last=None, meal_type=None) -> QuerySet:
+    def filter_queryset(cls, queryset: QuerySet, *, date=None, first=None, last=None, meal_type=None) -> QuerySet:
         wanted = {"date": date, "date__gte": first, "date__lte": last, "meal_type": meal_type}
-        return rows.filter(**{k: value for k, value in wanted.items() if value is not None}).newest_day_first()
+        sent = {name: value for name, value in wanted.items() if value is not None}
+        return queryset.filter(**sent).newest_day_first()
 
     @extend_schema(
         summary="Log what was eaten",
@@ -60,14 +61,14 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
         responses={200: ONE_OR_MANY, 201: ONE_OR_MANY},
     )
     def create(self, request) -> Answer:
-        sent = sent_data(request)  # read before the lock is taken: a body can come slowly
+        sent = sent_data(request)  # before the change set locks the device, since a body can arrive slowly
         batch = isinstance(sent, list)
         with change_set(self.device) as changes:
-            rows = self.logged(sent if batch else [sent], batch)
-        shown = [self.shown(row) for row in rows]
-        return Answer(shown if batch else shown[0], status=201 if changes.wrote else 200)
+            rows = self.create_entries(sent if batch else [sent], batch)
+        entries = [self.to_representation(row) for row in rows]
+        return Answer(entries if batch else entries[0], status=201 if changes.wrote else 200)
 
-    def logged(self, sent: list, batch: bool) -> list[FoodEntry]:
+    def create_entries(self, sent: list, batch: bool) -> list[FoodEntry]:
         """Return the row of each entry that was sent: the stored one where its id is a retry, else a new one.
 
         The number of queries does not grow with the entries.
@@ -83,7 +84,7 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
         for index, (entry, row_id) in enumerate(zip(sent, sent_ids, strict=True)):
             if row_id not in known:
                 try:
-                    row = FoodEntry.draft(self.device, **checked(FoodEntrySerializer, entry, self))
+                    row = FoodEntry.draft(self.device, **validate(FoodEntrySerializer, entry, view=self))
                 except ValidationError as error:
                     errors[index] = error.detail
                     continue
@@ -104,11 +105,11 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
     )
     @action(detail=False)
     def summary(self, request) -> Answer:
-        query = self.checked_query(SummaryQuery)
+        query = self.validate_query(SummaryQuery)
         first, last = query["first"], query["last"]
         return Answer(days(sums_of.tuples(device=self.device.pk, first=first, last=last), first, last))
 
 
 @compiled_query
 def sums_of(device, first, last) -> QuerySet:
-    return FoodEntryViewSet.narrowed(FoodEntryViewSet.rows_of(device), first=first, last=last).sums()
+    return FoodEntryViewSet.filter_queryset(FoodEntryViewSet.rows_of(device), first=first, last=last).sums()

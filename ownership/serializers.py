@@ -7,6 +7,7 @@ from django.utils.functional import cached_property
 from rest_framework import serializers
 from rest_framework.fields import SkipField, empty
 
+from countonme.api.errors import NotFound
 from countonme.api.fields import AmountField, DayField, FlagField, IdField, OneOfField, TextField, WholeNumberField
 from countonme.db.compiled import compiled_query, id_filter
 from devices.models import Device
@@ -68,25 +69,30 @@ class OwnedSerializer(serializers.ModelSerializer):
         return fields
 
 
-def checked(serializer_class: type[serializers.Serializer], sent, view, row: DeviceOwned | None = None) -> dict:
-    """Return the values of a query or a body, for a new row or for a change of this one; raise ValidationError."""
-    serializer = kept(serializer_class, partial=row is not None)
-    serializer.instance, serializer._context = row, {"view": view}
+def validate(
+    serializer_class: type[serializers.Serializer],
+    data,
+    *,
+    view=None,
+    instance: DeviceOwned | None = None,
+    partial: bool = False,
+) -> dict:
+    """Return the values of a query or a body, for a new row or for a change of `instance`; raise ValidationError.
+
+    Making a serializer's fields takes longer than all that they do, so each thread keeps those that are not in use.
+    """
+    key = (serializer_class, partial)
+    serializer = idle_serializers.__dict__.pop(key, None) or serializer_class(partial=partial, context={})
+    serializer.instance = instance
+    serializer.context["view"] = view
     try:
-        return serializer.run_validation(sent)
+        return serializer.run_validation(data)
     finally:
-        serializer.instance, serializer._context = None, {}
+        serializer.instance = serializer.context["view"] = None
+        idle_serializers.__dict__[key] = serializer
 
 
-def kept(serializer_class: type[serializers.Serializer], *, partial: bool) -> serializers.Serializer:
-    """Return the thread's serializer: to make one's fields takes longer than anything that they do."""
-    known, key = _serializers.__dict__, (serializer_class, partial)
-    if key not in known:
-        known[key] = serializer_class(partial=partial)
-    return known[key]
-
-
-_serializers = local()
+idle_serializers = local()
 
 
 class LiveRows:
@@ -109,6 +115,12 @@ class LiveRows:
     def get(self, model: type[DeviceOwned], row_id: UUID | None) -> DeviceOwned | None:
         return self.load(model, {row_id} - {None}).get(row_id)
 
+    def get_or_404(self, model: type[DeviceOwned], row_id: UUID) -> DeviceOwned:
+        row = self.get(model, row_id)
+        if row is None:
+            raise not_found(model)
+        return row
+
 
 @cache
 def live_rows_query(model: type[DeviceOwned]):
@@ -117,6 +129,10 @@ def live_rows_query(model: type[DeviceOwned]):
         return model.objects.for_device(device).filter(**named)
 
     return live_rows
+
+
+def not_found(model: type[DeviceOwned]) -> NotFound:
+    return NotFound(f"{model._meta.verbose_name.capitalize()} not found")
 
 
 def no_such(model: type[DeviceOwned]) -> str:

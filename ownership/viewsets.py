@@ -6,7 +6,6 @@ from django.utils.functional import cached_property
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from countonme.api.errors import NotFound
 from countonme.api.fields import sent_uuid
 from countonme.api.pagination import PageQuery, page
 from countonme.api.parsers import sent_data
@@ -15,7 +14,7 @@ from countonme.db.compiled import compiled_query
 from devices.models import Device
 from ownership.etags import ConditionalReads
 from ownership.models import DeviceOwned, change_set
-from ownership.serializers import LiveRows, checked
+from ownership.serializers import LiveRows, not_found, validate
 
 # What the methods of a row and of a list of rows do: `as_view(ROW)`.
 ROW = {"get": "retrieve", "put": "update", "patch": "update", "delete": "destroy"}
@@ -25,15 +24,34 @@ Rows = list[dict]  # inside of a viewset `list` is an action
 
 
 class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
-    """The one place that narrows a view to the caller's live rows.
+    """List, create, read, update and delete the caller's live rows. No other rows are ever visible.
 
-    A subclass names its `model`, its `serializer_class` and its `query_class`, and says what is in its list
-    (`narrowed`) and how a row is born (`added`). Reading builds no model and no serializer: the columns that
-    `serializer_class` shows are read as they are, by queries that are compiled once, and the renderer writes them.
+    A complete subclass:
+
+        class NoteViewSet(DeviceOwnedViewSet):
+            model = Note
+            serializer_class = NoteSerializer
+
+            @classmethod
+            def filter_queryset(cls, queryset):
+                return queryset.order_by("created_at", "id")
+
+            def perform_create(self, **values):
+                note = Note.new(device_id=self.device.pk, **values)
+                note.save()
+                return note
+
+    The hooks have DRF's names, but differ in three ways:
+
+    - The serializer only validates. Reads return the columns in its `Meta.fields` without building models, by queries
+      that are compiled once per thread. So `filter_queryset()` is a class method. It gets the values of the list's
+      query (`query_class`) as parameters of the SQL. `python -m benchmarks.compiled` measures what this saves.
+    - `perform_create()`, `perform_update()` and `perform_destroy()` get values and rows, and run inside a change set.
+    - `find_retry()` finds the row that an earlier, equal request has created.
     """
 
     model: type[DeviceOwned]
-    columns: tuple[str, ...]  # what `serializer_class` shows, less what `completed` adds
+    columns: tuple[str, ...]  # those of `serializer_class`; `attach_related()` may add to them
     query_class: type[PageQuery] = PageQuery
     conditional_reads = ("list", "retrieve")
     conflicts: tuple[str, ...] = ("create",)
@@ -50,7 +68,7 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
         if "model" in vars(cls):
             stored = {field.attname for field in cls.model._meta.concrete_fields}
             cls.columns = tuple(name for name in cls.serializer_class.Meta.fields if name in stored)
-            cls.list_query, cls.row_query = queries_of(cls)
+            cls.list_query, cls.row_query = compile_queries(cls)
 
     @cached_property
     def live_rows(self) -> LiveRows:
@@ -77,89 +95,94 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
         return self.rows_of(self.device)
 
     def list(self, request, **kwargs) -> Answer:
-        query = self.checked_query()
+        query = self.validate_query()
         rows, headers = page(request, self.list_query.json, device=self.device.pk, **query)
-        return Answer(self.completed(rows), headers=headers)
+        return Answer(self.attach_related(rows), headers=headers)
 
     def retrieve(self, request, pk, **kwargs) -> Answer:
-        rows = self.row_query.json(device=self.device.pk, pk=pk) or self.not_found()
-        rows = self.completed(rows) or self.not_found()
+        rows = self.row_query.json(device=self.device.pk, pk=pk)
+        rows = rows and self.attach_related(rows)
+        if not rows:
+            raise not_found(self.model)
         return Answer(rows[0])
 
     def create(self, request, **kwargs) -> Answer:
-        sent = sent_data(request)  # read before the lock is taken: a body can come slowly
+        data = sent_data(request)  # before the change set locks the device, since a body can arrive slowly
         with change_set(self.device):
-            stored = self.stored(sent)
-            if stored is not None:  # a retry: it is answered as it is stored, whatever else it carries by now
-                return Answer(self.shown(stored))
-            values = checked(self.serializer_class, sent, self)
-            return Answer(self.shown(self.added(**values)), status=201)
+            row = self.find_retry(data)
+            if row is not None:
+                return Answer(self.to_representation(row))
+            row = self.perform_create(**validate(self.serializer_class, data, view=self))
+            return Answer(self.to_representation(row), status=201)
 
     def update(self, request, pk, **kwargs) -> Answer:
         """Change the fields that are sent; the others stay. `PUT` and `PATCH` mean the same."""
-        sent = sent_data(request)
+        data = sent_data(request)
         with change_set(self.device):
-            row = self.row(pk)
-            row.change(**checked(self.serializer_class, sent, self, row))
-            return Answer(self.shown(row))
+            row = self.get_row(pk)
+            self.perform_update(row, **validate(self.serializer_class, data, view=self, instance=row, partial=True))
+            return Answer(self.to_representation(row))
 
     def destroy(self, request, pk, **kwargs) -> Response:
         with change_set(self.device):
-            self.row(pk).soft_delete()
+            self.perform_destroy(self.get_row(pk))
         return Response(status=204)
 
-    def checked_query(self, query_class: type | None = None) -> dict:
-        return checked_once(query_class or self.query_class, self.request.META.get("QUERY_STRING", ""))
+    def validate_query(self, query_class: type | None = None) -> dict:
+        """Return the values of the query string; raise ValidationError."""
+        return validate_query_string(query_class or self.query_class, self.request.META.get("QUERY_STRING", ""))
 
     @classmethod
-    def narrowed(cls, rows: QuerySet, **query) -> QuerySet:
-        """Return those of the device's rows that the list's query asks for, in their total order.
+    def filter_queryset(cls, queryset: QuerySet, **query) -> QuerySet:
+        """Return the rows of a list, in a total order. `query` has the values of the list's query.
 
         The values are parameters of a compiled query, so the SQL can't depend on them.
         """
         raise NotImplementedError
 
-    def added(self, **values) -> DeviceOwned:
+    def perform_create(self, **values) -> DeviceOwned:
         """Store a new row and return it. Called inside of a change set."""
         raise NotImplementedError
 
-    def completed(self, rows: Rows) -> Rows:
-        """Add to rows of columns what clients see beside, and leave out those that are gone by now."""
+    def perform_update(self, row: DeviceOwned, **values) -> None:
+        row.change(**values)
+
+    def perform_destroy(self, row: DeviceOwned) -> None:
+        row.soft_delete()
+
+    def attach_related(self, rows: Rows) -> Rows:
+        """Add what clients see of other tables to rows of columns, and leave out rows that were deleted meanwhile."""
         return rows
 
-    def shown(self, row: DeviceOwned) -> dict:
+    def to_representation(self, row: DeviceOwned) -> dict:
         """Return a row that was just written as a client reads it."""
-        return self.completed([columns_of(row, self.columns)])[0]
+        return self.attach_related([column_values(row, self.columns)])[0]
 
-    def stored(self, sent) -> DeviceOwned | None:
-        """Return the live row whose id the client sent for a new one."""
-        sent_id = sent_uuid(sent, "id")
-        return sent_id and self.live_rows.get(self.model, sent_id)
+    def find_retry(self, data) -> DeviceOwned | None:
+        """Return the live row with the id that was sent for a new one: the request is a retry, and creates nothing."""
+        return self.live_rows.get(self.model, sent_uuid(data, "id"))
 
-    def row(self, pk) -> DeviceOwned:
-        return self.live_rows.get(self.model, pk) or self.not_found()
-
-    def not_found(self):
-        raise NotFound(f"{self.model._meta.verbose_name.capitalize()} not found")
+    def get_row(self, pk) -> DeviceOwned:
+        return self.live_rows.get_or_404(self.model, pk)
 
 
 @lru_cache(maxsize=200)
-def checked_once(query_class: type, query: str) -> dict:
-    """Return the values of a query, not to be changed: what phones ask for is mostly today, and the first page."""
-    sent = QueryDict(query.encode("latin-1"))  # WSGI has bytes so
-    return checked(query_class, sent.dict(), None)
+def validate_query_string(query_class: type, query: str) -> dict:
+    """Return the values of a query, which must not be changed. Most lists are of today, or the first page."""
+    sent = QueryDict(query.encode("latin-1"))  # WSGI decodes it so
+    return validate(query_class, sent.dict())
 
 
-def columns_of(row: DeviceOwned, columns: tuple[str, ...]) -> dict:
+def column_values(row: DeviceOwned, columns: tuple[str, ...]) -> dict:
     return {column: getattr(row, column) for column in columns}
 
 
-def queries_of(view: type[DeviceOwnedViewSet]) -> tuple:
-    """Return the compiled queries of a view: those for its list, and for one row."""
+def compile_queries(view: type[DeviceOwnedViewSet]) -> tuple:
+    """Return the compiled queries of a view: for its list, and for one row."""
 
     @compiled_query
     def list_query(device, **query) -> QuerySet:
-        return view.narrowed(view.rows_of(device), **query).values(*view.columns)
+        return view.filter_queryset(view.rows_of(device), **query).values(*view.columns)
 
     @compiled_query
     def row_query(device, pk) -> QuerySet:

@@ -3,7 +3,8 @@ from django.utils.functional import cached_property
 from drf_spectacular.utils import extend_schema, extend_schema_view
 
 from countonme.db.compiled import compiled_query, id_filter
-from ownership.viewsets import DeviceOwnedViewSet, columns_of
+from ownership.serializers import LiveRows
+from ownership.viewsets import DeviceOwnedViewSet, column_values
 from products.models import Portion, Product
 from products.serializers import PortionSerializer, ProductQuery, ProductSerializer
 
@@ -28,31 +29,33 @@ class ProductViewSet(DeviceOwnedViewSet):
     conflicts = ("create", "update")
 
     @classmethod
-    def narrowed(cls, rows: QuerySet, *, search=None, barcode=None) -> QuerySet:
+    def filter_queryset(cls, queryset: QuerySet, *, search=None, barcode=None) -> QuerySet:
         if search is not None:
-            rows = rows.named(search)
+            queryset = queryset.named(search)
         if barcode is not None:
-            rows = rows.filter(barcode=barcode)
-        return rows.by_name()
+            queryset = queryset.filter(barcode=barcode)
+        return queryset.by_name()
 
-    def added(self, **values) -> Product:
-        return Product.all_objects.add(self.device, **values)  # which are live is not asked
+    def perform_create(self, **values) -> Product:
+        return Product.all_objects.add(self.device, **values)
 
-    def shown(self, row: Product) -> dict:
+    def to_representation(self, row: Product) -> dict:
         if row.made_with_it is None:
-            return super().shown(row)
-        return columns_of(row, self.columns) | {"portions": [columns_of(row.made_with_it, PortionViewSet.columns)]}
+            return super().to_representation(row)
+        return column_values(row, self.columns) | {
+            "portions": [column_values(row.made_with_it, PortionViewSet.columns)]
+        }
 
-    def completed(self, rows: list[dict]) -> list[dict]:
+    def attach_related(self, rows: list[dict]) -> list[dict]:
         """Add the portions: one query for any number of products.
 
         A product that has none by now was deleted between the two queries, and is left out.
         """
-        of_product = {}
+        by_product = {}
         for row in rows:
-            row["portions"] = of_product[str(row["id"])] = []
-        for portion in portions_of.json(device=self.device.pk, **id_filter("product", of_product)):
-            of_product[str(portion["product_id"])].append(portion)
+            row["portions"] = by_product[str(row["id"])] = []
+        for portion in portions_of.json(device=self.device.pk, **id_filter("product", by_product)):
+            by_product[str(portion["product_id"])].append(portion)
         return [row for row in rows if row["portions"]]
 
 
@@ -78,29 +81,30 @@ class PortionViewSet(DeviceOwnedViewSet):
     serializer_class = PortionSerializer
     conflicts = ("create", "update", "destroy")
 
-    def checked_query(self, *args) -> dict:
-        return super().checked_query(*args) | {"product": self.product.pk}
+    def validate_query(self, *args) -> dict:
+        return super().validate_query(*args) | {"product": self.product.pk}
 
     @classmethod
-    def narrowed(cls, rows: QuerySet, *, product) -> QuerySet:
-        return rows.filter(product=product).default_first()
+    def filter_queryset(cls, queryset: QuerySet, *, product) -> QuerySet:
+        return queryset.filter(product=product).default_first()
 
-    def completed(self, rows: list[dict]) -> list[dict]:
+    def attach_related(self, rows: list[dict]) -> list[dict]:
         """Add nothing. A live product has a portion: one without any on this page may have been deleted meanwhile."""
         if not rows:
             self.live_product()
         return rows
 
-    def stored(self, sent) -> Portion | None:
-        return self.product and super().stored(sent)
+    def find_retry(self, data) -> Portion | None:
+        self.product  # noqa: B018 - raises NotFound, also for a retry
+        return super().find_retry(data)
 
-    def added(self, **values) -> Portion:
+    def perform_create(self, **values) -> Portion:
         return Portion.objects.add(self.product, **values)
 
     @cached_property
     def product(self) -> Product:
+        """The product in the path. Raises NotFound if the device has no live one with this id."""
         return self.live_product()
 
     def live_product(self) -> Product:
-        """Return the product in the path; 404 in a product's words if there is none that is live."""
-        return ProductViewSet(request=self.request).row(self.kwargs["product_id"])
+        return LiveRows(self.device).get_or_404(Product, self.kwargs["product_id"])

@@ -14,7 +14,7 @@ from countonme.api.parsers import StrictJSONParser, content_length, sent_bytes
 from countonme.db.postgresql import at_length
 from countonme.observability import metrics
 from ownership.etags import ConditionalReads
-from ownership.serializers import checked
+from ownership.serializers import validate
 from sync.feed import pull
 from sync.push import push
 from sync.push.response import render
@@ -57,7 +57,7 @@ class SyncViewSet(ConditionalReads, ViewSet):
     )
     @at_length()
     def pull(self, request) -> HttpResponseBase:
-        query = checked(PullQuery, request.query_params.dict(), self)
+        query = validate(PullQuery, request.query_params.dict())
         body = Body(gzip=accepts_gzip(request))
         with turns.turn(request.user.pk) as turn:
             rows = pull(request.user, query["last_pulled_at"], query["migration"], body, on_large=turn.become_large)
@@ -76,7 +76,7 @@ class SyncViewSet(ConditionalReads, ViewSet):
     )
     @at_length()
     def push(self, request) -> HttpResponse:
-        query = checked(PushQuery, request.query_params.dict(), self)
+        query = validate(PushQuery, request.query_params.dict())
         with turns.turn(request.user.pk) as turn:
             is_large = content_length(request) > LARGE_BODY
             if is_large:

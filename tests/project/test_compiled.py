@@ -297,7 +297,7 @@ def name_sets(query: CompiledQuery) -> Iterator[list[str]]:
         yield [*names, last.name]
     elif last.name == "query":  # of a list: what can narrow it, at most and at least
         (view,) = [view for view in DeviceOwnedViewSet.__subclasses__() if view.list_query is query]
-        narrowing = list(signature(view.narrowed).parameters.values())[1:]
+        narrowing = list(signature(view.filter_queryset).parameters.values())[1:]
         yield names + [parameter.name for parameter in narrowing]
         yield names + [parameter.name for parameter in narrowing if parameter.default is Parameter.empty]
     else:  # of an `id_filter`

@@ -13,10 +13,10 @@ class NoteViewSet(DeviceOwnedViewSet):
     serializer_class = NoteSerializer
 
     @classmethod
-    def narrowed(cls, rows: QuerySet) -> QuerySet:
-        return rows.order_by("created_at", "id")
+    def filter_queryset(cls, queryset: QuerySet) -> QuerySet:
+        return queryset.order_by("created_at", "id")
 
-    def added(self, **values) -> Note:
+    def perform_create(self, **values) -> Note:
         note = Note.new(device_id=self.device.pk, **values)
         note.save()
         return note
@@ -29,16 +29,16 @@ class LineViewSet(DeviceOwnedViewSet):
 
     @cached_property
     def note(self) -> Note:
-        return NoteViewSet(request=self.request).row(self.kwargs["note_id"])
+        return self.live_rows.get_or_404(Note, self.kwargs["note_id"])
 
-    def checked_query(self, *args) -> dict:
-        return super().checked_query(*args) | {"note": self.note.pk}
+    def validate_query(self, *args) -> dict:
+        return super().validate_query(*args) | {"note": self.note.pk}
 
     @classmethod
-    def narrowed(cls, rows: QuerySet, *, note) -> QuerySet:
-        return rows.filter(note=note).order_by("created_at", "id")
+    def filter_queryset(cls, queryset: QuerySet, *, note) -> QuerySet:
+        return queryset.filter(note=note).order_by("created_at", "id")
 
-    def added(self, **values) -> Line:
+    def perform_create(self, **values) -> Line:
         line = Line.new(device_id=self.device.pk, note_id=self.note.pk, **values)
         line.save()
         return line
