@@ -32,7 +32,7 @@ class OwnedSerializer(serializers.ModelSerializer):
         """Look at each field alone: whether a row may stand beside the others is for the database to say."""
 
     def to_internal_value(self, data) -> dict:
-        """Return the values of what was sent, as DRF does, in half its time: what may be missing, and is, is passed by.
+        """Return the values of what was sent, as DRF does, in half its time. It skips optional fields that aren't sent.
 
         It calls no `validate_<field>`: a field here says itself what it takes.
         """

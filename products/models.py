@@ -31,8 +31,8 @@ class ProductQuerySet(OwnedQuerySet):
         """Store a new product together with its default portion, `100g` of 100 g."""
         product = self.model.new(device_id=device.pk, **values)
         product.save()
-        product.made_with_it = Portion.of_100g(device_id=device.pk, product_id=product.pk)
-        product.made_with_it.save()
+        product.new_default_portion = Portion.of_100g(device_id=device.pk, product_id=product.pk)
+        product.new_default_portion.save()
         return product
 
 
@@ -51,7 +51,7 @@ class Product(DeviceOwned):
 
     quota_setting = "MAX_PRODUCTS"
 
-    made_with_it: "Portion | None" = None  # where it is new: its default portion
+    new_default_portion: "Portion | None" = None  # of a product that was just created
 
     objects = LiveManager.from_queryset(ProductQuerySet)()
     all_objects = models.Manager.from_queryset(ProductQuerySet)()

@@ -40,10 +40,10 @@ class ProductViewSet(DeviceOwnedViewSet):
         return Product.all_objects.add(self.device, **values)
 
     def to_representation(self, row: Product) -> dict:
-        if row.made_with_it is None:
+        if row.new_default_portion is None:
             return super().to_representation(row)
         return column_values(row, self.columns) | {
-            "portions": [column_values(row.made_with_it, PortionViewSet.columns)]
+            "portions": [column_values(row.new_default_portion, PortionViewSet.columns)]
         }
 
     def attach_related(self, rows: list[dict]) -> list[dict]:

@@ -11,7 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, models
 
 
 def insert_row(row: models.Model) -> None:
-    """Insert a new row, as its `save()` would."""
+    """Insert a new row, as Django's `Model.save()` would, but send no signals."""
     connection = connections[DEFAULT_DB_ALIAS]
     connection.execute_cached(insert_sql(type(row)), driver_values(row, connection))
     row._state.adding, row._state.db = False, connection.alias

@@ -10,7 +10,7 @@ A push runs through these stages:
    `stages.upsert()` makes and changes rows, and rejects each row that can never be stored;
    `stages.settle_children()` gives each parent one default child;
    `stages.write()` stores what had to wait until all rows were known.
-5. `response.render()` names the rejected rows.
+Then the view calls `response.render()`, which names the rejected rows.
 
 `tables.TablePush` is the state of one table: lists of what is still to be done. `window.RowWindow` decides which rows
 are in memory. `exclusive.py` deals with values that only one row may have, `quotas.py` with the number of new rows.
@@ -34,7 +34,7 @@ from sync.push.tables import TablePush, table_pushes
 from sync.registry import tables
 from sync.turns import RowCount
 
-LARGE = 2_000  # stored rows that are read
+LARGE = 2_000  # stored rows that are loaded as models
 
 
 class PushConflict(Conflict):
@@ -78,6 +78,7 @@ def push(
             # It is seen only when the rows are stored, since nobody reads another device's rows. So start again and
             # reject these ids. There are more of them each time, so that this ends.
             ids_of_others[error.table] |= error.ids
+            del payloads, pushes  # their memory is needed for the next attempt
         else:
             metrics.synced_rows("push", rows)
             return rejected | {each.sync.name: each.payload.rejected for each in pushes if each.payload.rejected}

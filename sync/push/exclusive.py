@@ -38,7 +38,9 @@ def set_values(rows: list[DeviceOwned], values: list[Values]) -> None:
 def find_duplicates(table: SyncTable, device_id: UUID, column: str, upserts: dict[UUID, PushedRow]) -> list[UUID]:
     """Return those rows whose value of a unique column stays with another row, or goes to one that was sent before."""
     claims = {row_id: values[column] for row_id, row in upserts.items() if column in (values := row.values)}
-    return refused_claims(dict(table.holders[column](device=device_id)), claims) if claims else []
+    if all(value is None for value in claims.values()):
+        return []
+    return refused_claims(dict(table.holders[column](device=device_id)), claims)
 
 
 def refused_claims(held: dict, claims: dict[Hashable, Hashable | None]) -> list:

@@ -65,7 +65,7 @@ def judge(table: TablePush, since: int, stale: bool) -> list[UUID]:
 
 
 def delete(table: TablePush) -> None:
-    """Make tombstones of rows and of their children. They are written at once, since nothing can reject them later."""
+    """Make tombstones of rows and of their children, and write them. `count_or_restore_children()` can undo one."""
     device_id = table.device.pk
     for ids in in_batches(table.to_redelete):
         table.sync.all_by_id(device_id, ids).update()
@@ -151,10 +151,10 @@ def check_row(table: TablePush, row_id: UUID, row: DeviceOwned | None, values: V
         raise refusal("id", "This id is taken.", "taken")
     if row is None and (missing := set(table.sync.required) - values.keys() - {"id"}):
         raise ValidationError({name: [ErrorDetail("This field is required.", "required")] for name in missing})
-    table.sync.check(row, values, named_rows(table, row, values))
+    table.sync.check(row, values, newly_referenced_rows(table, row, values))
 
 
-def named_rows(table: TablePush, row: DeviceOwned | None, values: Values) -> Named:
+def newly_referenced_rows(table: TablePush, row: DeviceOwned | None, values: Values) -> Named:
     """Return the rows that the row is to refer to, live or not. Raise ValidationError if the device has no such row."""
     named = {}
     for column, model, other_id in new_references(table, row, values):
@@ -188,7 +188,7 @@ def assign(table: TablePush, rows: Rows) -> None:
 
 
 def create_row(table: TablePush, row_id: UUID, values: Values) -> None:
-    named = named_rows(table, None, values)
+    named = newly_referenced_rows(table, None, values)
     parent = named.get(table.sync.parent_column)
     if errors := table.new_rows.count(parent and parent.pk, row_id, table.required_children):
         table.reject(row_id, errors)
@@ -206,7 +206,7 @@ def create_row(table: TablePush, row_id: UUID, values: Values) -> None:
 def change_row(table: TablePush, row: DeviceOwned, pushed: PushedRow, ready: Writes) -> None:
     """Assign what was sent to a stored row. If it then differs from what the client has, it gets the new revision."""
     values, before = pushed.values, exclusive_values(table.sync, row)
-    named = named_rows(table, row, values)
+    named = newly_referenced_rows(table, row, values)
     has_changed = row.take(**table.sync.values_to_assign(row, values, named))
     if not has_changed and pushed.is_identical_to(row):
         return
@@ -249,15 +249,15 @@ def settle_batch(table: TablePush, parent_ids: list[UUID]) -> None:
     stored = [child_id for (child_id,) in table.sync.live_child_ids(device=device_id, parent_ids=parent_ids)]
     table.window.load([child_id for child_id in stored if child_id not in pending])
     live = [child for child in (*pending.values(), *table.window.loaded) if child.deleted_at is None]
-    children = by_parent(table, sorted(live, key=age))
+    children = by_parent(table, sorted(live, key=age_key))
     claims = by_parent(table, rows_between(table, table.claims, parent_ids))
     writes = Writes(to_update={child.pk: child for child in pending.values() if not child._state.adding})
     live_parents = [parent_id for parent_id, _ in table.parent.live_revisions(device=device_id, ids=parent_ids)]
     if table.sync.each_parent_has_one:
         count_or_restore_children(table, [each for each in live_parents if not children[each]], children, writes)
     for parent_id in live_parents:
-        of = {"device_id": device_id, table.sync.parent_column: parent_id}
-        for child, values in table.sync.settle(children[parent_id], claims[parent_id], **of):
+        owner_ids = {"device_id": device_id, table.sync.parent_column: parent_id}
+        for child, values in table.sync.settle(children[parent_id], claims[parent_id], **owner_ids):
             before = exclusive_values(table.sync, child)
             has_changed = child.take(**values)
             if child._state.adding:
@@ -303,8 +303,8 @@ def count_or_restore_children(
             table.reject(child.pk, errors)
 
 
-def age(row: DeviceOwned) -> tuple:
-    """Sort stored rows by age, and new ones after them, in the order sent."""
+def age_key(row: DeviceOwned) -> tuple:
+    """Return the key by which stored rows are sorted by age, and new ones after them, in the order sent."""
     return (0, row.created_at, row.pk) if row.created_at else (1,)
 
 

@@ -27,7 +27,7 @@ class TablePush:
     """One table of a push. The stages take rows out of the lists when they have dealt with them."""
 
     sync: SyncTable
-    payload: TablePayload  # what was sent and has not been judged
+    payload: TablePayload  # what was sent and has not been judged, and what is rejected
     device: Device
     at: datetime  # when the rows that this push deletes are deleted
     windows: dict[type[DeviceOwned], RowWindow]  # those of all tables

@@ -17,7 +17,7 @@ class Verdict(Enum):
 def verdict(stored: DeviceOwned | None, pushed: PushedRow, *, since: int, stale: bool) -> Verdict:
     """Return what becomes of a pushed row. `stored` is the row that the server has, live or deleted.
 
-    The client has pulled all changes up to revision `since`; not so if the cursor is `stale`, by a purge or a restore.
+    The client has pulled all changes up to revision `since`. If `stale`, a purge or a restore made that useless.
     """
     if stale:
         return Verdict.CONFLICT

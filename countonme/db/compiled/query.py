@@ -20,12 +20,14 @@ class CompiledQuery:
     how to run it:
 
     - `models()`: of models. Returns instances as the ORM does. They are made without `__init__()`, so a model with its
-      own `__init__()` or `from_db()`, or with receivers of `pre_init` or `post_init`, is refused. So are joins.
+      own `__init__()` or `from_db()`, or with receivers of `pre_init` or `post_init`, is refused. So are
+      `select_related()`, `prefetch_related()` and `annotate()`.
     - `tuples()`: `.values_list()`. Returns tuples of the same values as the ORM.
     - `json()`: `.values()`. Returns dicts for orjson: an id is a str and an amount a float, on every database. Other
       values are the ORM's.
 
-    `list(function(**values))` runs the same query through the ORM.
+    `list(function(**values))` runs the same query through the ORM. A value must not be None: the SQL would compare with
+    NULL, which finds nothing, where the ORM writes IS NULL.
     """
 
     def __init__(self, function: Callable[..., QuerySet]):
