@@ -1,6 +1,8 @@
 """docs/internals.md lists each use of a dependency's private API, and nothing else."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -60,6 +62,17 @@ class TestThePage:
 
 
 class TestTheWalk:
+    def test_does_not_import_the_wsgi_module(self):
+        """It changes the process: it limits statements and configures the log."""
+        code = (
+            "import django, sys; django.setup(); from tests.project.test_internals import used; used();"
+            "print('countonme.wsgi' in sys.modules)"
+        )
+
+        run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+        assert run.stdout.strip() == "False"
+
     @pytest.mark.parametrize(
         "code",
         [
