@@ -81,15 +81,16 @@ def validate(
 
     Making a serializer's fields takes longer than all that they do, so each thread keeps those that are not in use.
     """
-    key = (serializer_class, partial)
-    serializer = idle_serializers.__dict__.pop(key, None) or serializer_class(partial=partial, context={})
+    idle, key = idle_serializers.__dict__, (serializer_class, partial)
+    serializer = idle.pop(key, None) or serializer_class(partial=partial, context={})
+    context = serializer.context
     serializer.instance = instance
-    serializer.context["view"] = view
+    context["view"] = view
     try:
         return serializer.run_validation(data)
     finally:
-        serializer.instance = serializer.context["view"] = None
-        idle_serializers.__dict__[key] = serializer
+        serializer.instance = context["view"] = None
+        idle[key] = serializer
 
 
 idle_serializers = local()

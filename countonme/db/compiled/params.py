@@ -36,7 +36,10 @@ def id_filter(name: str, ids: Collection) -> dict[str, Any]:
     One id is compared by itself: PostgreSQL plans a query with a list at each run.
     """
     ids = list(ids)
-    return {name: UUID(str(ids[0]))} if len(ids) == 1 else {f"{name}__any_of": ids}
+    if len(ids) != 1:
+        return {f"{name}__any_of": ids}
+    (one,) = ids
+    return {name: one if isinstance(one, UUID) else UUID(one)}
 
 
 @models.ForeignKey.register_lookup
