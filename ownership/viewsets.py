@@ -3,6 +3,7 @@ from functools import lru_cache
 from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils.functional import cached_property
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
@@ -79,13 +80,19 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
     def default_response_headers(self) -> dict[str, str]:
         return {}  # DRF says with every answer what is allowed; countonme/api/errors.py says it where it matters
 
+    def initialize_request(self, request, *args, **kwargs) -> Request:
+        """Return DRF's request, with the attributes of Django's that are read most.
+
+        DRF's own way to them is an AttributeError each time. That takes 6 % of "a day's summary" (`make bench`).
+        """
+        drf_request = super().initialize_request(request, *args, **kwargs)
+        drf_request.META, drf_request.method, drf_request.path = request.META, request.method, request.path
+        return drf_request
+
     def perform_authentication(self, request) -> None:
         """Set the caller. DRF reads `request.user`, which catches an AttributeError of its own: up to 3 % of a read."""
-        request.user = request.auth = None
-        for authenticator in request.authenticators:
-            if caller := authenticator.authenticate(request):
-                request.user, request.auth = caller
-                return
+        callers = (authenticator.authenticate(request) for authenticator in request.authenticators)
+        request.user, request.auth = next(filter(None, callers), (None, None))
 
     @classmethod
     def rows_of(cls, device) -> QuerySet:

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.postgres] if connection.vendor == "postgresql" else []
 
 
 class TestANewApp:
-    def test_needs_its_folder_a_line_in_the_settings_and_an_include(self, pytestconfig):
+    def test_needs_its_folder_a_line_in_the_settings_and_one_in_the_urls(self, pytestconfig):
         """Run the tests of the notebook where its settings install it: no other file knows of it."""
         environment = os.environ | {"DJANGO_SETTINGS_MODULE": f"{NOTEBOOK.replace('/', '.')}.settings"}
         options = ["-p", "no:cacheprovider", "--show-capture=no", "-m", pytestconfig.getoption("markexpr")]

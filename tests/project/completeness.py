@@ -29,7 +29,7 @@ def lacking(model: type[DeviceOwned]) -> list[str]:
     there = {
         f"a table in {meta.app_label}/sync_tables.py": model in {table.model for table in tables()},
         f"an OwnedAdmin in {meta.app_label}/admin.py": isinstance(admin.site._registry.get(model), OwnedAdmin),
-        f"a route to a viewset of {name} in {meta.app_label}/urls.py, or the include() of that": any(
+        f"a route to a viewset of {name} in {meta.app_label}/urls.py, which countonme/urls.py lists": any(
             getattr(view, "model", None) is model for view in routed_viewsets(get_resolver().url_patterns)
         ),
         f"let_support_correct({meta.label!r}) in a migration": permissions

@@ -88,6 +88,7 @@ class Statement:
     def __init__(self, queryset: QuerySet, mode: type, is_paged: bool):
         compiler = queryset.query.get_compiler(DEFAULT_DB_ALIAS)
         self.sql, self.params = compiler.as_sql()
+        self.places = [(place, param) for place, param in enumerate(self.params) if isinstance(param, Param)]
         self.read_rows = row_reader(queryset, compiler, mode)
         if is_paged:
             if queryset.query.is_sliced:
@@ -96,9 +97,10 @@ class Statement:
 
     def fill(self, values: dict, connection) -> list:
         """Return the parameters of a run, as the database driver takes them."""
-        return [
-            connection.to_driver(param.pick(values)) if isinstance(param, Param) else param for param in self.params
-        ]
+        params = [*self.params]
+        for place, param in self.places:
+            params[place] = connection.to_driver(param.pick(values))
+        return params
 
 
 def compiled_query(function: Callable[..., QuerySet]) -> CompiledQuery:

@@ -1,8 +1,7 @@
 """The project's URLs, and the line that a new app adds to them."""
 
-from django.urls import include, path
-
 from countonme.urls import *  # noqa: F403
-from countonme.urls import urlpatterns
+from countonme.urls import join, urlpatterns
+from ownership.tests.notebook.urls import urlpatterns as notebook
 
-urlpatterns = [path("v1/", include("ownership.tests.notebook.urls")), *urlpatterns]
+urlpatterns = [*join("v1/", notebook), *urlpatterns]

@@ -40,7 +40,7 @@ class TestAModel:
         assert lacking(Note) == [
             "a table in notebook/sync_tables.py",
             "an OwnedAdmin in notebook/admin.py",
-            "a route to a viewset of Note in notebook/urls.py, or the include() of that",
+            "a route to a viewset of Note in notebook/urls.py, which countonme/urls.py lists",
             "let_support_correct('notebook.Note') in a migration",
             "a `quota_setting` of Note",
             DOCS[Note],
