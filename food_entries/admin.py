@@ -7,7 +7,7 @@ from rest_framework.exceptions import ValidationError
 
 from devices.models import Device
 from food_entries.chart import CHARTED, kcal_chart, latest_day
-from food_entries.models import FoodEntry
+from food_entries.models import FoodEntry, daily_sums
 from food_entries.serializers import FoodEntrySerializer
 from nutrition.amounts import days
 from support.owned_admin import OwnedAdmin, OwnedForm
@@ -52,5 +52,4 @@ class FoodEntryAdmin(OwnedAdmin):
     def chart(self, device: Device) -> str:
         last = latest_day(timezone.now())
         first = last - timedelta(days=CHARTED - 1)
-        rows = FoodEntry.objects.for_device(device).filter(date__range=(first, last))
-        return kcal_chart(days(rows.sums(), first, last))
+        return kcal_chart(days(daily_sums.json_tuples(device=device.pk, first=first, last=last), first, last))

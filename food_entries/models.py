@@ -6,6 +6,7 @@ from django.db.models.functions import Abs
 from django.db.models.lookups import LessThan
 
 from countonme.api.fields import HUNDREDTH
+from countonme.db.compiled import compiled_query
 from countonme.db.constraints import bounds, within
 from devices.models import Device
 from nutrition.amounts import PER_100G, totals
@@ -49,12 +50,7 @@ class Entries(Unconverted, Count):
 
 
 class ExactSum(Unconverted, Sum):
-    """A sum of amounts, as a float. SQLite adds up in doubles: of hundredths, whose sum is no hair beside."""
-
-    output_field = models.FloatField()
-
-    def as_postgresql(self, compiler, connection, **context) -> tuple[str, list]:
-        return self.as_sql(compiler, connection, template="SUM(%(expressions)s)::double precision", **context)
+    """A sum of amounts. SQLite adds doubles, so it adds whole hundredths, which doubles hold exactly."""
 
     def as_sqlite(self, compiler, connection, **context) -> tuple[str, list]:
         return self.as_sql(compiler, connection, template="SUM(ROUND(%(expressions)s * 100)) / 100", **context)
@@ -181,3 +177,8 @@ class FoodEntry(DeviceOwned):
             values |= taken_from(product)
         new = {name: values.get(name, getattr(self, name)) for name in ("grams", *PER_100G.values())}
         return super().take(**values, **totals(new["grams"], new))
+
+
+@compiled_query
+def daily_sums(device, first, last) -> models.QuerySet:
+    return FoodEntry.objects.for_device(device).filter(date__gte=first, date__lte=last).sums()

@@ -6,8 +6,7 @@ from countonme.api.errors import ValidationError
 from countonme.api.fields import sent_uuid
 from countonme.api.parsers import sent_data
 from countonme.api.renderers import Answer
-from countonme.db.compiled import compiled_query
-from food_entries.models import FoodEntry
+from food_entries.models import FoodEntry, daily_sums
 from food_entries.serializers import (
     BATCH,
     BY_PORTION,
@@ -107,9 +106,4 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
     def summary(self, request) -> Answer:
         query = self.validate_query(SummaryQuery)
         first, last = query["first"], query["last"]
-        return Answer(days(sums_of.tuples(device=self.device.pk, first=first, last=last), first, last))
-
-
-@compiled_query
-def sums_of(device, first, last) -> QuerySet:
-    return FoodEntryViewSet.filter_queryset(FoodEntryViewSet.rows_of(device), first=first, last=last).sums()
+        return Answer(days(daily_sums.json_tuples(device=self.device.pk, first=first, last=last), first, last))

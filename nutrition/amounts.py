@@ -26,8 +26,8 @@ def totals(grams: Decimal, per_100g: dict) -> dict:
 def days(sums: Iterable[tuple], first: date, last: date) -> list[dict]:
     """Return one summary a day from `first` to `last`, empty days too; amounts are floats, to be written as JSON.
 
-    `sums` has a tuple for each day and meal that has entries: the day, the meal, the number of entries, then the sums
-    of kcal, protein, carbs and fat as floats, None where nothing is known of it, which counts as 0.
+    `sums` has a tuple for each day and meal that has entries: the date, the meal, the number of entries, and the sums
+    of kcal, protein, carbs and fat as floats. The sum of a nutrient that no entry states is None, which counts as 0.
     """
     of_day = defaultdict(list)
     for row in sums:
@@ -37,12 +37,12 @@ def days(sums: Iterable[tuple], first: date, last: date) -> list[dict]:
 
 
 def summed_up(day: date, sums: list[tuple]) -> dict:
-    """Return the summary of a day with these of `sums`.
+    """Return the summary of a day from the sums of its meals.
 
-    A double has room for the exact sum, which is the nearest whole number of hundredths.
+    A double holds the exact sum, which is the nearest whole number of hundredths.
     """
     meals, entries, kcal, protein, carbs, fat = {}, 0, 0.0, 0.0, 0.0, 0.0
-    # Name by name: there are many, and a loop over the names takes three times as long.
+    # Name by name: a loop over the names takes three times as long.
     for _, meal, meal_entries, meal_kcal, meal_protein, meal_carbs, meal_fat in sums:
         meals[meal] = {
             "entries": meal_entries,

@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from countonme.db.compiled.query import CompiledQuery
-from countonme.db.compiled.rows import JSON, METHODS, MODELS
+from countonme.db.compiled.rows import JSON, MODELS, Mode
 
 ATTEMPTS = 10
 
@@ -37,7 +37,7 @@ def turned_off() -> Iterator[None]:
         CompiledQuery.run, CompiledQuery.json_chunks = before
 
 
-def verified_run(query: CompiledQuery, mode: type, limit: int | None, offset: int, values: dict) -> list:
+def verified_run(query: CompiledQuery, mode: Mode, limit: int | None, offset: int, values: dict) -> list:
     rows = run(query, mode, limit, offset, values)
     with unseen():
         verify(query, mode, rows, limit, offset, values)
@@ -69,7 +69,7 @@ def unseen() -> Iterator[None]:
         connection.force_debug_cursor, connection.execute_wrappers = before
 
 
-def verify(query: CompiledQuery, mode: type, rows: list, limit: int | None, offset: int, values: dict) -> None:
+def verify(query: CompiledQuery, mode: Mode, rows: list, limit: int | None, offset: int, values: dict) -> None:
     """Raise AssertionError if the ORM returns other rows than these."""
     page = slice(None) if limit is None else slice(offset, offset + limit)
     for _ in range(ATTEMPTS):
@@ -80,21 +80,21 @@ def verify(query: CompiledQuery, mode: type, rows: list, limit: int | None, offs
     raise AssertionError(difference)
 
 
-def compare(query: CompiledQuery, mode: type, rows: list, queryset: QuerySet) -> str | None:
+def compare(query: CompiledQuery, mode: Mode, rows: list, queryset: QuerySet) -> str | None:
     """Return how the rows of a run differ from the queryset's; None if they don't."""
     found = [typed_values(row, mode) for row in rows]
-    expected = [typed_values(row, mode, as_json=mode is JSON) for row in queryset]
+    expected = [typed_values(row, mode, as_json=mode.for_json) for row in queryset]
     if not queryset.ordered:
         found, expected = sorted(found, key=repr), sorted(expected, key=repr)
     if found == expected:
         return None
     return (
-        f"{METHODS[mode]}() of {query.function} differs from the ORM.\n\nSQL: {queryset.query}\n\n"
+        f"{mode.method}() of {query.function} differs from the ORM.\n\nSQL: {queryset.query}\n\n"
         f"Compiled: {found}\n\nORM: {expected}"
     )
 
 
-def typed_values(row, mode: type, *, as_json: bool = False) -> list[tuple]:
+def typed_values(row, mode: Mode, *, as_json: bool = False) -> list[tuple]:
     """Return a row's values, each with its type and, if there is one, its name."""
     if mode is MODELS:
         state = {"state": (type(row), row._state.adding, row._state.db, row._state.fields_cache)}
@@ -106,7 +106,7 @@ def typed_values(row, mode: type, *, as_json: bool = False) -> list[tuple]:
 
 
 def json_value(value):
-    """Return the ORM's value as `json()` promises it."""
+    """Return the ORM's value as `json()` has it."""
     if isinstance(value, UUID):
         return str(value)
     return float(value) if isinstance(value, Decimal) else value

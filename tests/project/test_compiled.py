@@ -1,3 +1,4 @@
+import itertools
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
@@ -17,7 +18,7 @@ from django.urls import get_resolver
 from countonme.db.compiled import compiled_query, id_filter, transformed
 from countonme.db.compiled.params import Param
 from countonme.db.compiled.query import CompiledQuery, registered
-from countonme.db.compiled.rows import JSON, METHODS, MODELS, TUPLES
+from countonme.db.compiled.rows import JSON, JSON_TUPLES, MODELS, MODES, TUPLES
 from countonme.db.postgresql import cursors
 from countonme.db.statements import update_row
 from devices.models import Attempts
@@ -98,12 +99,13 @@ class TestACompiledQuery:
             (MODELS, lambda device: FoodEntry.objects.for_device(device).alias(weight=F("grams"))),
             (TUPLES, lambda device: FoodEntry.objects.for_device(device).values_list(*COLUMNS)),
             (TUPLES, lambda device: FoodEntry.objects.for_device(device).values_list("date", "grams").distinct()),
-            (TUPLES, lambda device: FoodEntry.objects.for_device(device).sums()),
             (TUPLES, lambda device: FoodEntry.objects.for_device(device).values_list("date").annotate(g=Sum("grams"))),
             (JSON, lambda device: FoodEntry.objects.for_device(device).values(*COLUMNS)),
             (JSON, lambda device: FoodEntry.objects.for_device(device).values("id")),
             (JSON, lambda device: FoodEntry.objects.for_device(device).values("date", weight=F("grams"))),
             (JSON, lambda device: FoodEntry.objects.for_device(device).values("date").annotate(g=Sum("grams"))),
+            (JSON_TUPLES, lambda device: FoodEntry.objects.for_device(device).values_list(*COLUMNS)),
+            (JSON_TUPLES, lambda device: FoodEntry.objects.for_device(device).sums()),
         ],
     )
     def test_returns_what_the_orm_returns(self, device, mode, shape):
@@ -111,7 +113,7 @@ class TestACompiledQuery:
         FoodEntryFactory(device=device, grams=Decimal(50), date=date(2026, 1, 6))
         query = compiled_query(shape)
 
-        rows = getattr(query, METHODS[mode])(device=device.pk)
+        rows = getattr(query, mode.method)(device=device.pk)
 
         assert rows
         verify(query, mode, rows, None, 0, {"device": device.pk})
@@ -243,11 +245,12 @@ class TestEveryCompiledQuery:
             for names in name_sets(query):
                 queryset = query.function(**{name: Param(name) for name in names})
                 sent = {name: values(queryset.model, name) for name in names}
-                for limit, offset in ((None, 0), (1, 0)):
-                    rows = query.run(queryset._iterable_class, limit, offset, sent)
-                    verify(query, queryset._iterable_class, rows, limit, offset, sent)
+                modes = [mode for mode in MODES if mode.kind is queryset._iterable_class]
+                for mode, (limit, offset) in itertools.product(modes, ((None, 0), (1, 0))):
+                    rows = query.run(mode, limit, offset, sent)
+                    verify(query, mode, rows, limit, offset, sent)
                     empty += [] if rows else [(query.function, names)]
-                if queryset._iterable_class is JSON:
+                if modes == [JSON]:
                     chunks = [row for chunk in query.json_chunks(1, **sent) for row in chunk]
                     assert chunks == query.json(**sent)
         assert empty == []

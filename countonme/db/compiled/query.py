@@ -8,7 +8,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Model, QuerySet
 
 from countonme.db.compiled.params import Param
-from countonme.db.compiled.rows import JSON, MODELS, TUPLES, row_reader
+from countonme.db.compiled.rows import JSON, JSON_TUPLES, MODELS, TUPLES, Mode, row_reader
 
 registered: "list[CompiledQuery]" = []  # for the test that compares each one with the ORM
 
@@ -25,6 +25,7 @@ class CompiledQuery:
     - `tuples()`: `.values_list()`. Returns tuples of the same values as the ORM.
     - `json()`: `.values()`. Returns dicts for orjson: an id is a str and an amount a float, on every database. Other
       values are the ORM's.
+    - `json_tuples()`: `.values_list()`. Returns tuples of the same values as `json()`.
 
     `list(function(**values))` runs the same query through the ORM. A value must not be None: the SQL would compare with
     NULL, which finds nothing, where the ORM writes IS NULL.
@@ -43,6 +44,9 @@ class CompiledQuery:
 
     def json(self, *, limit: int | None = None, offset: int = 0, **values) -> list[dict]:
         return self.run(JSON, limit, offset, values)
+
+    def json_tuples(self, *, limit: int | None = None, offset: int = 0, **values) -> list[tuple]:
+        return self.run(JSON_TUPLES, limit, offset, values)
 
     def json_chunks(self, size: int, **values) -> Iterator[list[dict]]:
         """Yield the rows of `json()` in lists of at most `size`, and hold one list at a time.
@@ -64,16 +68,16 @@ class CompiledQuery:
             for chunk in chunks:
                 yield statement.read_rows(chunk)
 
-    def run(self, mode: type, limit: int | None, offset: int, values: dict) -> list:
+    def run(self, mode: Mode, limit: int | None, offset: int, values: dict) -> list:
         """Run the query; return its rows as the mode has them."""
         connection = connections[DEFAULT_DB_ALIAS]
         statement = self.statement(mode, frozenset(values), limit is not None)
         params = statement.fill(values, connection)
         if limit is not None:
             params += [limit, offset]
-        return statement.read_rows(connection.fetch_cached(statement.sql, params, for_json=mode is JSON))
+        return statement.read_rows(connection.fetch_cached(statement.sql, params, for_json=mode.for_json))
 
-    def statement(self, mode: type, names: frozenset[str], is_paged: bool) -> "Statement":
+    def statement(self, mode: Mode, names: frozenset[str], is_paged: bool) -> "Statement":
         """Return the thread's statement. Compile it at its first use."""
         known = self.threads.__dict__
         key = (mode, names, is_paged)
@@ -85,7 +89,7 @@ class CompiledQuery:
 class Statement:
     """A compiled queryset: the SQL, its parameters, and what makes the rows that are returned."""
 
-    def __init__(self, queryset: QuerySet, mode: type, is_paged: bool):
+    def __init__(self, queryset: QuerySet, mode: Mode, is_paged: bool):
         compiler = queryset.query.get_compiler(DEFAULT_DB_ALIAS)
         self.sql, self.params = compiler.as_sql()
         self.places = [(place, param) for place, param in enumerate(self.params) if isinstance(param, Param)]

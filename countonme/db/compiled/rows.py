@@ -1,7 +1,7 @@
 """What each way to run a compiled query makes of the database's rows."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import make_dataclass
+from dataclasses import dataclass, make_dataclass
 
 from django.db import DEFAULT_DB_ALIAS, models
 from django.db.models import QuerySet
@@ -9,25 +9,39 @@ from django.db.models.base import ModelState
 from django.db.models.query import ModelIterable, ValuesIterable, ValuesListIterable
 from django.db.models.signals import post_init, pre_init
 
-# The modes. Each runs one kind of queryset.
-MODELS, TUPLES, JSON = ModelIterable, ValuesListIterable, ValuesIterable
-METHODS = {MODELS: "models", TUPLES: "tuples", JSON: "json"}
+
+@dataclass(frozen=True, eq=False)
+class Mode:
+    """A way to run a compiled query: the method's name, the kind of queryset that it runs, and the types of values."""
+
+    method: str
+    kind: type
+    for_json: bool  # ids are texts and amounts are floats
 
 
-def row_reader(queryset: QuerySet, compiler, mode: type) -> Callable[[list[tuple]], list]:
+MODELS = Mode("models", ModelIterable, for_json=False)
+TUPLES = Mode("tuples", ValuesListIterable, for_json=False)
+JSON = Mode("json", ValuesIterable, for_json=True)
+JSON_TUPLES = Mode("json_tuples", ValuesListIterable, for_json=True)
+MODES = (MODELS, TUPLES, JSON, JSON_TUPLES)
+
+
+def row_reader(queryset: QuerySet, compiler, mode: Mode) -> Callable[[list[tuple]], list]:
     """Return the function that makes this mode's rows of the database's. Raise TypeError if there can't be any."""
     kind = queryset._iterable_class
-    if kind is not mode:
-        raise TypeError(f"Run this queryset with {METHODS.get(kind, 'list')}(), not with {METHODS[mode]}().")
+    if kind is not mode.kind:
+        methods = " or ".join(f"{each.method}()" for each in MODES if each.kind is kind)
+        raise TypeError(f"Run this queryset with {methods or 'list()'}, not with {mode.method}().")
     columns = [column for column, *_ in compiler.select[: compiler.col_count]]
     converters = compiler.get_converters(columns)
     if mode is MODELS:
         refuse_what_needs_the_orm(queryset)
         make = model_maker(queryset.model, [column.target.attname for column in columns])
-    elif mode is TUPLES:
-        make = make_tuples
-    else:
+    elif mode is JSON:
         make = dict_maker(list(queryset.query.selected))
+    else:
+        make = make_tuples
+    if mode.for_json:
         converters = {
             place: (JSON_CONVERTERS.get(column.output_field.get_internal_type(), found), column)
             for place, (found, column) in converters.items()
@@ -38,7 +52,7 @@ def row_reader(queryset: QuerySet, compiler, mode: type) -> Callable[[list[tuple
 
 
 def make_tuples(rows: Iterable) -> list[tuple]:
-    return [tuple(row) for row in rows]
+    return list(map(tuple, rows))
 
 
 def dict_maker(names: list[str]) -> Callable[[Iterable], list[dict]]:
