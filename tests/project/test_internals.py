@@ -11,8 +11,30 @@ from tests.project.private_apis import overridden, private_names, product_files
 
 # What dependencies don't document either, although the names don't begin with an underscore.
 UNDOCUMENTED = {
-    "countonme/db/compiled/query.py": {"get_compiler"},
+    "countonme/db/compiled/query.py": {"get_compiler", "is_sliced", "no_limit_value"},
+    "countonme/db/compiled/rows.py": {
+        "ModelIterable",
+        "ModelState",
+        "ValuesIterable",
+        "ValuesListIterable",
+        "annotation_select",
+        "apply_converters",
+        "col_count",
+        "get_converters",
+        "select",
+        "select_related",
+        "selected",
+    },
+    "countonme/db/postgresql/__init__.py": {"wrap_database_errors"},
     "countonme/db/postgresql/base.py": {"wait"},
+    "countonme/db/postgresql/cursors.py": {
+        "chunked_cursor",
+        "create_cursor",
+        "make_cursor",
+        "make_debug_cursor",
+        "queries_logged",
+        "wrap_database_errors",
+    },
     "countonme/db/sqlite/base.py": {"SQLiteCursorWrapper"},
     "countonme/middleware/disconnects.py": {"gunicorn.socket"},
     "countonme/observability/query_timer.py": {"commit"},
