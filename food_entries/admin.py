@@ -21,11 +21,12 @@ class FoodEntryForm(OwnedForm):
     class Meta:
         labels = {"kcal": "Energy", "product_name": "Name", "meal_type": "Meal"}
         help_texts = {
-            "grams": "Of the whole entry. Another weight takes the place of portion and quantity.",
-            "kcal": "kcal.",
-            "protein": "g.",
-            "carbs": "g.",
-            "fat": "g.",
+            "grams": "Weight of the whole entry. A new weight removes the portion and the quantity.",
+            "quantity": "Number of portions. Default: 1.",
+            "kcal": "kcal",
+            "protein": "Grams",
+            "carbs": "Grams",
+            "fat": "Grams",
         }
 
     def clean(self) -> None:

@@ -19,8 +19,8 @@ def kcal_chart(days: list[dict]) -> str:
     most = max(day["kcal"] for day in days)
     logged = [day for day in days if day["entries"]]
     if not logged:
-        return format_html("<p>Nothing was logged from {} to {}.</p>", days[0]["date"], days[-1]["date"])
-    said = f"{len(logged)} of {len(days)} days logged, at most {most:,.0f} kcal"
+        return format_html("<p>No entries from {} to {}.</p>", days[0]["date"], days[-1]["date"])
+    said = f"{len(logged)} of {len(days)} days have entries. Maximum: {most:,.0f} kcal."
     return format_html(
         '<figure class="kcal"><svg role="img" viewBox="0 0 {} {}" width="{}" height="{}" aria-label="{}">{}</svg>'
         "<figcaption><span>{}</span><span>{}</span><span>{}</span></figcaption></figure>",
@@ -42,6 +42,6 @@ BAR = (
 def bar(place: int, day: dict, most: float) -> tuple:
     """Return what `BAR` says of a day: a bar, and behind it the whole height, so that a small one is found too."""
     height = round(HEIGHT * day["kcal"] / most) if most else 0
-    amount = f"{day['kcal']:,.0f} kcal, {day['entries']} entries" if day["entries"] else "nothing logged"
+    amount = f"{day['kcal']:,.0f} kcal, {day['entries']} entries" if day["entries"] else "no entries"
     x, width = place * STEP, STEP - 4
     return day["date"], amount, x, width, HEIGHT, x, HEIGHT - height, width, height

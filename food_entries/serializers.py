@@ -43,7 +43,7 @@ EXAMPLES = [
 
 @extend_schema_serializer(examples=EXAMPLES)
 class FoodEntrySerializer(OwnedSerializer):
-    """A record of what was eaten. Its totals are for the whole entry, `null` where the product does not say."""
+    """Something that was eaten. Totals are for the whole entry, and `null` if the product has no value."""
 
     product_id = LiveRowField(Product, source="product")
     portion_id = LiveRowField(Portion, source="portion", required=False, allow_null=True)
@@ -54,7 +54,7 @@ class FoodEntrySerializer(OwnedSerializer):
         max_value=GRAMS[1],
         required=False,
         allow_null=True,
-        help_text="Of the whole entry. Required without `portion_id`, refused with it; in every answer.",
+        help_text="Weight of the whole entry. Required without `portion_id`, rejected with it. Part of every response.",
     )
 
     class Meta:
@@ -76,6 +76,7 @@ class FoodEntrySerializer(OwnedSerializer):
             "updated_at",
         )
         read_only_fields = ("created_at", "updated_at")
+        extra_kwargs = {"quantity": {"help_text": "Number of portions. Default: 1."}}
 
     def validate(self, sent: dict) -> dict:
         """Return what to store: the values sent, and the portion, quantity and grams that follow from them."""
@@ -94,7 +95,7 @@ class FoodEntrySerializer(OwnedSerializer):
         if quantity is not None:
             raise without_portion()
         if grams is None:
-            raise refusal("grams", "Required without a portion.", "required")
+            raise refusal("grams", "Required unless a portion is given.", "required")
         return sent | {"grams": grams}
 
     def weighed_anew(self, entry: FoodEntry, sent: dict) -> dict:
@@ -124,43 +125,45 @@ class FoodEntrySerializer(OwnedSerializer):
 
     def by_quantity(self, weight: Decimal, quantity: Decimal, grams: Decimal | None) -> dict:
         if grams is not None:
-            raise refusal("grams", "Not with a portion: its quantity says how much.", "with_portion")
+            raise refusal("grams", "Not allowed together with `portion_id`; send `quantity`.", "with_portion")
         if not GRAMS[0] <= rounded(weight) <= GRAMS[1]:
-            raise refusal("quantity", f"That is not between {GRAMS[0]} and {GRAMS[1]} g.", "grams_out_of_bounds")
+            raise refusal(
+                "quantity", f"The total weight must be between {GRAMS[0]} and {GRAMS[1]} g.", "grams_out_of_bounds"
+            )
         return {"quantity": quantity, "grams": rounded(weight)}
 
 
 def without_portion() -> serializers.ValidationError:
     """Return the refusal of a quantity that is of nothing."""
-    return refusal("quantity", "Only with a portion.", "without_portion")
+    return refusal("quantity", "Not allowed without a portion.", "without_portion")
 
 
 class DaysQuery(serializers.Serializer):
-    """A query with days from `from` to `to`, both included."""
+    """Query parameters for a range of days: `from` and `to`, both included."""
 
     days_required = False
 
     def get_fields(self) -> dict:
         # `from` is a word of Python's own, so that it can't be declared as an attribute.
         return {
-            "from": DayField(required=self.days_required, source="first", help_text="The first day."),
-            "to": DayField(required=self.days_required, source="last", help_text="The last day."),
+            "from": DayField(required=self.days_required, source="first", help_text="The first day, included."),
+            "to": DayField(required=self.days_required, source="last", help_text="The last day, included."),
             **super().get_fields(),
         }
 
     def validate(self, query: dict) -> dict:
         if "first" in query and "last" in query and query["last"] < query["first"]:
-            raise refusal("to", "This is before `from`.", "before_from")
+            raise refusal("to", "Must not be before `from`.", "before_from")
         return query
 
 
 class FoodEntryQuery(DaysQuery, PageQuery):
-    date = DayField(required=False, help_text="One day. Not together with `from` or `to`.")
+    date = DayField(required=False, help_text="One day. Not allowed together with `from` or `to`.")
     meal_type = OneOfField(MealType.choices, required=False)
 
     def validate(self, query: dict) -> dict:
         if "date" in query and query.keys() & {"first", "last"}:
-            raise refusal("date", "Either one date, or `from` and `to`.", "date_and_range")
+            raise refusal("date", "Not allowed together with `from` or `to`.", "date_and_range")
         return super().validate(query)
 
 
@@ -170,20 +173,20 @@ class SummaryQuery(DaysQuery):
     def validate(self, query: dict) -> dict:
         query = super().validate(query)
         if (query["last"] - query["first"]).days >= LONGEST_SUMMARY:
-            raise refusal("to", f"A summary has at most {LONGEST_SUMMARY} days.", "too_many_days")
+            raise refusal("to", f"A summary covers at most {LONGEST_SUMMARY} days.", "too_many_days")
         return query
 
 
 class MealSerializer(serializers.Serializer):
     entries = serializers.IntegerField()
     kcal = serializers.FloatField()
-    protein = serializers.FloatField(help_text="g; an unknown value counts as 0.")
-    carbs = serializers.FloatField(help_text="g; an unknown value counts as 0.")
-    fat = serializers.FloatField(help_text="g; an unknown value counts as 0.")
+    protein = serializers.FloatField(help_text="Grams. Unknown values count as 0.")
+    carbs = serializers.FloatField(help_text="Grams. Unknown values count as 0.")
+    fat = serializers.FloatField(help_text="Grams. Unknown values count as 0.")
 
 
 class MealsSerializer(serializers.Serializer):
-    """Only the meals that have entries."""
+    """Totals of each meal that has entries."""
 
     breakfast = MealSerializer(required=False)
     lunch = MealSerializer(required=False)

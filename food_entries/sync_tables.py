@@ -11,7 +11,7 @@ from sync.serializers import RowIdField, RowSerializer
 
 
 class FoodEntryRow(RowSerializer):
-    """A record of what was eaten. `grams` is the weight of it all, whatever the portion and the quantity say."""
+    """Something that was eaten. `grams` is the weight of the whole entry, and is not computed from the portion."""
 
     product_id = RowIdField()
     portion_id = RowIdField(required=False, allow_null=True)
@@ -32,6 +32,10 @@ class FoodEntryRow(RowSerializer):
             "carbs",
             "fat",
         )
+        extra_kwargs = {
+            "quantity": {"help_text": "Number of portions."},
+            "grams": {"help_text": "Weight of the whole entry."},
+        }
 
 
 @register

@@ -34,7 +34,7 @@ ONE_OR_MANY = PolymorphicProxySerializer(
 @extend_schema(tags=["food entries"])
 @extend_schema_view(
     list=extend_schema(
-        summary="List the food entries", description="The newest day first, then in the order they were logged."
+        summary="List food entries", description="The newest day first; within a day, in the order of creation."
     ),
     retrieve=extend_schema(summary="Read a food entry"),
     update=extend_schema(summary="Change a food entry"),
@@ -53,8 +53,8 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
         return queryset.filter(**sent).newest_day_first()
 
     @extend_schema(
-        summary="Log what was eaten",
-        description=f"One entry, or an array of up to {BATCH}, which are stored all or none.",
+        summary="Create food entries",
+        description=f"Send one entry, or an array of up to {BATCH}. An array is stored completely or not at all.",
         request=ONE_OR_MANY,
         examples=[*EXAMPLES, OpenApiExample("A batch", [BY_PORTION, BY_WEIGHT], request_only=True)],
         responses={200: ONE_OR_MANY, 201: ONE_OR_MANY},
@@ -73,7 +73,7 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
         The number of queries does not grow with the entries.
         """
         if len(sent) > BATCH:
-            raise ValidationError(f"At most {BATCH} entries at a time.", "max_length")
+            raise ValidationError(f"At most {BATCH} entries are allowed in one request.", "max_length")
         sent_ids = [sent_uuid(entry, "id") for entry in sent]
         known = self.live_rows.load(FoodEntry, set(sent_ids) - {None})
         for name, model in (("product_id", Product), ("portion_id", Portion)):
@@ -97,8 +97,8 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
         return rows
 
     @extend_schema(
-        summary="Sum up days",
-        description="One object a day, empty days too, the oldest first. At most 366 days.",
+        summary="Summarize days",
+        description="One object for each day, including days without entries, the oldest first. At most 366 days.",
         parameters=[SummaryQuery],
         responses={200: DaySerializer(many=True)},
     )

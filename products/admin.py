@@ -30,8 +30,8 @@ class NamedAdmin(OwnedAdmin):
 class ProductAdmin(NamedAdmin):
     form = ProductForm
     acts = (
-        replace(DELETE, explained=f"Its portions go with it, what was eaten of it stays. {DELETE.explained}"),
-        replace(RESTORE, explained=f"The portions that went with it come back too. {RESTORE.explained}"),
+        replace(DELETE, explained=f"Its portions are deleted too. Food entries stay unchanged. {DELETE.explained}"),
+        replace(RESTORE, explained=f"The portions that were deleted with it are restored too. {RESTORE.explained}"),
     )
     list_display = ("name", "energy", "barcode", "deleted_at")
     mended = ("name", "kcal_100g", "protein_100g", "carbs_100g", "fat_100g", "barcode")
@@ -54,8 +54,8 @@ class ProductAdmin(NamedAdmin):
                     reverse("admin:products_portion_change", args=[row.pk]),
                     row.name,
                     row.grams,
-                    ", the default" if row.is_default and not row.deleted_at else "",
-                    ", deleted" if row.deleted_at else "",
+                    " (default)" if row.is_default and not row.deleted_at else "",
+                    " (deleted)" if row.deleted_at else "",
                 )
                 for row in rows[:PORTIONS_SHOWN]
             ),

@@ -181,7 +181,7 @@ class Portion(DeviceOwned):
     def change(self, **values) -> bool:
         becomes_default = values.get("is_default", self.is_default)
         if self.is_default and not becomes_default:
-            raise Conflict("A product needs a default portion. Make another one the default instead.")
+            raise Conflict("A product needs a default portion. Make another portion the default instead.")
         if becomes_default and not self.is_default:
             self.siblings.filter(is_default=True).update(is_default=False)
         return super().change(**values)
@@ -190,7 +190,7 @@ class Portion(DeviceOwned):
         """Delete the portion; if it was the default, the oldest of those that are left takes over."""
         heir = self.siblings.order_by("created_at", "id").first()
         if heir is None:
-            raise Conflict("A product needs a portion. This is its only one.")
+            raise Conflict("The only portion of a product can't be deleted.")
         was_default, self.is_default = self.is_default, False
         super().soft_delete()
         if was_default:
@@ -199,6 +199,6 @@ class Portion(DeviceOwned):
     def restore(self) -> None:
         """Bring the portion back beside the others, of which one is the default."""
         if self.product.deleted_at is not None:
-            raise Conflict("Its product is deleted. Restore that, and the portion comes with it if it went with it.")
+            raise Conflict("Its product is deleted. Restore the product first.")
         self.is_default = False
         super().restore()

@@ -36,10 +36,10 @@ PRODUCT = {
     ]
 )
 class PortionSerializer(OwnedSerializer):
-    """Some grams of a product under a name, such as a slice."""
+    """A named amount of a product, such as a slice of 35 g."""
 
     product_id = IdField(read_only=True)
-    is_default = FlagField(required=False, help_text="Making one the default takes it from the present one.")
+    is_default = FlagField(required=False, help_text="If set, the current default portion is no longer the default.")
 
     class Meta:
         model = Portion
@@ -58,9 +58,9 @@ class PortionSerializer(OwnedSerializer):
     ]
 )
 class ProductSerializer(OwnedSerializer):
-    """A food that the device keeps, with what its label says about 100 g of it."""
+    """A food, with the values per 100 g from its label."""
 
-    portions = PortionSerializer(many=True, read_only=True, help_text="The default first, then by name.")
+    portions = PortionSerializer(many=True, read_only=True, help_text="The default portion first, then by name.")
 
     class Meta:
         model = Product
@@ -77,9 +77,9 @@ class ProductSerializer(OwnedSerializer):
             "updated_at",
         )
         read_only_fields = ("created_at", "updated_at")
-        extra_kwargs = {"barcode": {"allow_blank": False}}  # none is null
+        extra_kwargs = {"barcode": {"allow_blank": False}}  # a product without a barcode has null
 
 
 class ProductQuery(PageQuery):
-    search = TextField(required=False, allow_blank=True, help_text="Part of a name, whatever its case and accents.")
-    barcode = TextField(required=False, validators=GTIN_VALIDATORS, help_text="A GTIN.")
+    search = TextField(required=False, allow_blank=True, help_text="Part of a name, ignoring case and accents.")
+    barcode = TextField(required=False, validators=GTIN_VALIDATORS, help_text="A GTIN, with its check digit.")

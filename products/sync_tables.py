@@ -9,7 +9,7 @@ from sync.serializers import RowIdField, RowSerializer
 
 
 class ProductRow(RowSerializer, ProductSerializer):
-    """A food that the device keeps."""
+    """A food, with the values per 100 g from its label."""
 
     portions = None
 
@@ -18,7 +18,7 @@ class ProductRow(RowSerializer, ProductSerializer):
 
 
 class PortionRow(RowSerializer, PortionSerializer):
-    """Some grams of a product under a name."""
+    """A named amount of a product, such as a slice of 35 g."""
 
     product_id = RowIdField()
 

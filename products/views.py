@@ -11,15 +11,15 @@ from products.serializers import PortionSerializer, ProductQuery, ProductSeriali
 
 @extend_schema(tags=["products"])
 @extend_schema_view(
-    list=extend_schema(summary="List the products", description="By name, without regard to case."),
+    list=extend_schema(summary="List products", description="By name, ignoring case and accents."),
     create=extend_schema(
-        summary="Keep a product", description="Its default portion, `100g` of 100 g, is made with it."
+        summary="Create a product", description="Also creates its default portion, `100g`, which weighs 100 g."
     ),
     retrieve=extend_schema(summary="Read a product"),
     update=extend_schema(summary="Change a product"),
     destroy=extend_schema(
         summary="Delete a product",
-        description="Its portions are deleted with it. Food entries that were logged with it stay, unchanged.",
+        description="Also deletes its portions. Food entries that were logged with it stay unchanged.",
     ),
 )
 class ProductViewSet(DeviceOwnedViewSet):
@@ -67,13 +67,16 @@ def portions_of(device, **products) -> QuerySet:
 
 @extend_schema(tags=["products"])
 @extend_schema_view(
-    list=extend_schema(summary="List a product's portions", description="The default first, then by name."),
-    create=extend_schema(summary="Keep a portion of a product"),
+    list=extend_schema(
+        summary="List the portions of a product", description="The default portion first, then by name."
+    ),
+    create=extend_schema(summary="Create a portion of a product"),
     retrieve=extend_schema(summary="Read a portion"),
     update=extend_schema(summary="Change a portion"),
     destroy=extend_schema(
         summary="Delete a portion",
-        description="A product's only portion stays. The default passes to the oldest of those that are left.",
+        description="The only portion of a product can't be deleted. If the default portion is deleted, "
+        "the oldest remaining portion becomes the default.",
     ),
 )
 class PortionViewSet(DeviceOwnedViewSet):

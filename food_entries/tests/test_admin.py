@@ -95,9 +95,9 @@ class TestAnEntry:
     @pytest.mark.parametrize(
         ("changed", "error"),
         [
-            ({"grams": "50", "quantity": "3"}, "Not with a portion: its quantity says how much."),
+            ({"grams": "50", "quantity": "3"}, "Not allowed together with `portion_id`; send `quantity`."),
             ({"quantity": ""}, "This field may not be null."),
-            ({"quantity": "0"}, "That is not between 0.01 and 100000 g."),
+            ({"quantity": "0"}, "The total weight must be between 0.01 and 100000 g."),
             ({"quantity": "1001"}, "Ensure this value is less than or equal to 1000."),
             ({"quantity": "x"}, "Enter a number."),
             ({"grams": ""}, "This field is required."),
@@ -122,7 +122,7 @@ class TestAnEntry:
     def test_has_a_quantity_of_a_portion_only(self, support, entry):
         response = support.post(page(entry), sent(entry, quantity="2"))
 
-        assert "Only with a portion." in response.content.decode()
+        assert "Not allowed without a portion." in response.content.decode()
 
     def test_is_mended_though_its_product_is_deleted(self, support, entry):
         delete(entry.product)
@@ -188,17 +188,17 @@ class TestTheChart:
         assert page.count("<title>") == 31  # the page's own, and one a bar
         assert f"<title>{last}: 1,000 kcal, 2 entries</title>" in page
         assert f"<title>{last - timedelta(days=29)}: 500 kcal, 1 entries</title>" in page
-        assert f"<title>{last - timedelta(days=1)}: nothing logged</title>" in page
+        assert f"<title>{last - timedelta(days=1)}: no entries</title>" in page
         assert page.count('y="0" width="16" height="120"/></g>') == 1
         assert page.count('y="60" width="16" height="60"/></g>') == 1
-        assert "2 of 30 days logged, at most 1,000 kcal" in page
+        assert "2 of 30 days have entries. Maximum: 1,000 kcal." in page
 
     def test_is_not_there_where_nothing_was_logged(self, support, device, other):
         FoodEntryFactory(device=other, date=latest_day(timezone.now()))
 
         page = support.get(f"/admin/devices/device/{device.pk}/change/").content.decode()
 
-        assert "Nothing was logged from" in page
+        assert "No entries from" in page
         assert "kcal" not in page
 
     def test_has_days_of_nothing_but_water(self, support, device):
@@ -207,7 +207,7 @@ class TestTheChart:
 
         page = support.get(f"/admin/devices/device/{device.pk}/change/").content.decode()
 
-        assert "1 of 30 days logged, at most 0 kcal" in page
+        assert "1 of 30 days have entries. Maximum: 0 kcal." in page
 
     @pytest.mark.parametrize(("hour", "day"), [(9, "2026-01-05"), (10, "2026-01-06")])
     def test_ends_with_the_day_that_has_begun_furthest_in_the_east(self, hour, day):

@@ -93,7 +93,7 @@ class TestABatch:
         assert response.status_code == 422
         assert response.json() == {
             "detail": "Validation error",
-            "errors": [{"loc": [], "msg": "At most 100 entries at a time.", "type": "max_length"}],
+            "errors": [{"loc": [], "msg": "At most 100 entries are allowed in one request.", "type": "max_length"}],
         }
         assert everything() == before
 
@@ -155,10 +155,10 @@ class TestARefusedBatch:
         assert response.json() == refusal(
             (0, "product_id", "This field is required.", "required"),
             (0, "date", "A date has the form YYYY-MM-DD.", "invalid"),
-            (2, "quantity", "Only with a portion.", "without_portion"),
+            (2, "quantity", "Not allowed without a portion.", "without_portion"),
             (3, *NO_PRODUCT),
             (4, "id", "Must be a valid UUID.", "invalid"),
-            (5, "grams", "Not with a portion: its quantity says how much.", "with_portion"),
+            (5, "grams", "Not allowed together with `portion_id`; send `quantity`.", "with_portion"),
         )
         assert everything() == before
 

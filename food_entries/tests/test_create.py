@@ -434,19 +434,19 @@ class TestAnAmount:
     @pytest.mark.parametrize(
         ("amount", "error"),
         [
-            ({}, ("grams", "Required without a portion.", "required")),
-            ({"grams": None}, ("grams", "Required without a portion.", "required")),
-            ({"portion_id": None}, ("grams", "Required without a portion.", "required")),
-            ({"quantity": 2}, ("quantity", "Only with a portion.", "without_portion")),
-            ({"quantity": 2, "grams": 71}, ("quantity", "Only with a portion.", "without_portion")),
-            ({"quantity": 2, "portion_id": None}, ("quantity", "Only with a portion.", "without_portion")),
+            ({}, ("grams", "Required unless a portion is given.", "required")),
+            ({"grams": None}, ("grams", "Required unless a portion is given.", "required")),
+            ({"portion_id": None}, ("grams", "Required unless a portion is given.", "required")),
+            ({"quantity": 2}, ("quantity", "Not allowed without a portion.", "without_portion")),
+            ({"quantity": 2, "grams": 71}, ("quantity", "Not allowed without a portion.", "without_portion")),
+            ({"quantity": 2, "portion_id": None}, ("quantity", "Not allowed without a portion.", "without_portion")),
             (
                 {"portion_id": "slice", "grams": 71},
-                ("grams", "Not with a portion: its quantity says how much.", "with_portion"),
+                ("grams", "Not allowed together with `portion_id`; send `quantity`.", "with_portion"),
             ),
             (
                 {"portion_id": "slice", "quantity": 2, "grams": 71},
-                ("grams", "Not with a portion: its quantity says how much.", "with_portion"),
+                ("grams", "Not allowed together with `portion_id`; send `quantity`.", "with_portion"),
             ),
         ],
         ids=[
@@ -484,7 +484,9 @@ class TestAnAmount:
         )
 
         assert response.status_code == 422
-        assert response.json() == refusal(("quantity", "That is not between 0.01 and 100000 g.", "grams_out_of_bounds"))
+        assert response.json() == refusal(
+            ("quantity", "The total weight must be between 0.01 and 100000 g.", "grams_out_of_bounds")
+        )
         assert everything() == before
 
     def test_says_all_that_is_wrong(self, api, everything):

@@ -120,12 +120,15 @@ class TestListEntries:
     @pytest.mark.parametrize(
         ("query", "error"),
         [
-            ("from=2026-01-06&to=2026-01-05", ("to", "This is before `from`.", "before_from")),
-            ("date=2026-01-05&from=2026-01-05", ("date", "Either one date, or `from` and `to`.", "date_and_range")),
-            ("date=2026-01-05&to=2026-01-05", ("date", "Either one date, or `from` and `to`.", "date_and_range")),
+            ("from=2026-01-06&to=2026-01-05", ("to", "Must not be before `from`.", "before_from")),
+            (
+                "date=2026-01-05&from=2026-01-05",
+                ("date", "Not allowed together with `from` or `to`.", "date_and_range"),
+            ),
+            ("date=2026-01-05&to=2026-01-05", ("date", "Not allowed together with `from` or `to`.", "date_and_range")),
             (
                 "date=2026-01-05&from=2026-01-05&to=2026-01-05",
-                ("date", "Either one date, or `from` and `to`.", "date_and_range"),
+                ("date", "Not allowed together with `from` or `to`.", "date_and_range"),
             ),
         ],
     )

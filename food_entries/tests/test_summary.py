@@ -151,11 +151,11 @@ class TestTheDaysOfASummary:
             ("from=2026-01-01", [("to", "This field is required.", "required")]),
             ("to=2026-01-01", [("from", "This field is required.", "required")]),
             ("date=2026-01-01&to=2026-01-01", [("from", "This field is required.", "required")]),
-            ("from=2026-01-02&to=2026-01-01", [("to", "This is before `from`.", "before_from")]),
-            ("from=9999-12-31&to=0001-01-01", [("to", "This is before `from`.", "before_from")]),
-            ("from=2025-01-01&to=2026-01-02", [("to", "A summary has at most 366 days.", "too_many_days")]),
-            ("from=2024-01-01&to=2025-01-01", [("to", "A summary has at most 366 days.", "too_many_days")]),
-            ("from=0001-01-01&to=9999-12-31", [("to", "A summary has at most 366 days.", "too_many_days")]),
+            ("from=2026-01-02&to=2026-01-01", [("to", "Must not be before `from`.", "before_from")]),
+            ("from=9999-12-31&to=0001-01-01", [("to", "Must not be before `from`.", "before_from")]),
+            ("from=2025-01-01&to=2026-01-02", [("to", "A summary covers at most 366 days.", "too_many_days")]),
+            ("from=2024-01-01&to=2025-01-01", [("to", "A summary covers at most 366 days.", "too_many_days")]),
+            ("from=0001-01-01&to=9999-12-31", [("to", "A summary covers at most 366 days.", "too_many_days")]),
             *[
                 (f"from={day}&to=2026-01-01", [("from", "A date has the form YYYY-MM-DD.", "invalid")])
                 for day in ("", "20260101", "2026-W01-1", "2026-1-1", "2026-02-30", "%D9%A2026-01-01", "0000-01-01")

@@ -139,9 +139,9 @@ CHANGES = [
 ]
 
 MISSING = "This field may not be null."
-WITHOUT_PORTION = ("quantity", "Only with a portion.", "without_portion")
-WITH_PORTION = ("grams", "Not with a portion: its quantity says how much.", "with_portion")
-OUT_OF_BOUNDS = ("quantity", "That is not between 0.01 and 100000 g.", "grams_out_of_bounds")
+WITHOUT_PORTION = ("quantity", "Not allowed without a portion.", "without_portion")
+WITH_PORTION = ("grams", "Not allowed together with `portion_id`; send `quantity`.", "with_portion")
+OUT_OF_BOUNDS = ("quantity", "The total weight must be between 0.01 and 100000 g.", "grams_out_of_bounds")
 
 REFUSALS = [
     ("grams and a quantity", "by_portion", {"grams": 100, "quantity": 3}, WITH_PORTION),

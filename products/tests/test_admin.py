@@ -221,7 +221,7 @@ class TestAProductsPage:
             shown = said(support.get(page(product)))
 
         portions = list(re.findall(r'portion/[0-9a-f-]{36}/change/">(.+?)</p>', shown))
-        assert portions == ["100g</a>, 100.00 g, the default", "Crust</a>, 40.00 g", "Slice</a>, 40.00 g, deleted"]
+        assert portions == ["100g</a>, 100.00 g (default)", "Crust</a>, 40.00 g", "Slice</a>, 40.00 g (deleted)"]
         assert page(slice_) in shown
 
     def test_shows_names_as_they_are(self, support, device):
@@ -292,7 +292,7 @@ class TestARestoredPortion:
 
         response = act(support, slice_, "restore")
 
-        assert "Its product is deleted." in said(response)
+        assert "Its product is deleted. Restore the product first." in said(response)
         assert everything() == before
 
     def test_was_not_the_only_one_when_it_was_deleted(self, support, product, everything):
@@ -300,7 +300,7 @@ class TestARestoredPortion:
 
         response = act(support, product.portions.get(), "soft-delete")
 
-        assert "A product needs a portion. This is its only one. Nothing was changed." in said(response)
+        assert "The only portion of a product can't be deleted. Nothing was changed." in said(response)
         assert everything() == before
 
 

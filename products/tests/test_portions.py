@@ -13,8 +13,8 @@ ID = "5b0f7c7a-0c57-4b9c-8d0a-2f5d6c3a9b21"
 
 PRODUCT_NOT_FOUND = {"detail": "Product not found"}
 NOT_FOUND = {"detail": "Portion not found"}
-DEFAULT_STAYS = {"detail": "A product needs a default portion. Make another one the default instead."}
-ONLY_ONE_STAYS = {"detail": "A product needs a portion. This is its only one."}
+DEFAULT_STAYS = {"detail": "A product needs a default portion. Make another portion the default instead."}
+ONLY_ONE_STAYS = {"detail": "The only portion of a product can't be deleted."}
 
 
 @pytest.fixture
