@@ -6,7 +6,7 @@ from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
 from devices.models import Device
-from food_entries.chart import CHARTED, kcal_chart, latest_day
+from food_entries.chart import CHART_DAYS, kcal_chart, latest_day
 from food_entries.models import FoodEntry, daily_sums
 from food_entries.serializers import FoodEntrySerializer
 from nutrition.amounts import days
@@ -14,9 +14,9 @@ from support.owned_admin import OwnedAdmin, OwnedForm
 
 
 class FoodEntryForm(OwnedForm):
-    """Weighs the entry anew as the API does: grams drop the portion, a quantity rescales them."""
+    """Derives values as the API does: new grams remove the portion, and a new quantity changes the grams."""
 
-    weighed: dict
+    values_to_store: dict
 
     class Meta:
         labels = {"kcal": "Energy", "product_name": "Name", "meal_type": "Meal"}
@@ -32,12 +32,12 @@ class FoodEntryForm(OwnedForm):
     def clean(self) -> None:
         super().clean()
         try:
-            self.weighed = FoodEntrySerializer(partial=True).weighed_anew(self.instance, super().values())
+            self.values_to_store = FoodEntrySerializer(partial=True).values_for_update(self.instance, super().values())
         except ValidationError as error:
             raise forms.ValidationError(error.detail) from error
 
     def values(self) -> dict:
-        return self.weighed
+        return self.values_to_store
 
 
 @admin.register(FoodEntry)
@@ -52,5 +52,5 @@ class FoodEntryAdmin(OwnedAdmin):
 
     def chart(self, device: Device) -> str:
         last = latest_day(timezone.now())
-        first = last - timedelta(days=CHARTED - 1)
+        first = last - timedelta(days=CHART_DAYS - 1)
         return kcal_chart(days(daily_sums.json_tuples(device=device.pk, first=first, last=last), first, last))

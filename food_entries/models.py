@@ -16,24 +16,25 @@ from products.models import Portion, Product
 
 GRAMS = (HUNDREDTH, 100_000)
 QUANTITY = (HUNDREDTH, 1000)
-DAYS = (date.min, date.max)  # PostgreSQL knows more of them
+DAYS = (date.min, date.max)  # the range of Python's `date`; PostgreSQL has a larger one
 
 
 def total_field(**kwargs) -> models.DecimalField:
-    """An amount in the whole entry: kcal, or grams of a nutrient, null where the product does not say."""
+    """Return a model field for a total of the entry: kcal, or grams of a nutrient. Null if the product has no value."""
     return models.DecimalField(max_digits=9, decimal_places=2, editable=False, **kwargs)
 
 
-def follows_from_grams(total: str, per_100g: str) -> Q:
-    """Return the database's own word on a total: what `nutrition.scaled` says, whichever way a half was rounded."""
+def total_is_correct(total: str, per_100g: str) -> Q:
+    """Return the condition that a total is `amount_in()` of its value per 100 g. A half may be rounded up or down."""
     known = Q(**{f"{total}__isnull": False, f"{per_100g}__isnull": False})
-    beside = Abs(F(total) * 100 - F(per_100g) * F("grams"))  # no division: SQLite's of whole numbers drops the rest
-    # SQLite reckons in doubles, a hair beside.
-    return Q(**{total: None, per_100g: None}) | (known & Q(LessThan(beside * 100, 51)))
+    # Multiply the total, don't divide the other side: SQLite divides integers without a remainder.
+    difference = Abs(F(total) * 100 - F(per_100g) * F("grams"))
+    # 51, not 50: SQLite calculates with inexact floats.
+    return Q(**{total: None, per_100g: None}) | (known & Q(LessThan(difference * 100, 51)))
 
 
 class Unconverted:
-    """For an aggregate whose value the databases return with its type.
+    """Mixin for aggregates that need no conversion, because the database driver returns the right type.
 
     With Django's converters, "a 30-day summary" (`make bench`) takes a tenth more CPU.
     """
@@ -50,7 +51,7 @@ class Entries(Unconverted, Count):
 
 
 class ExactSum(Unconverted, Sum):
-    """A sum of amounts. SQLite adds doubles, so it adds whole hundredths, which doubles hold exactly."""
+    """A sum of amounts. On SQLite, which adds floats, it adds whole hundredths, so that the result is exact."""
 
     def as_sqlite(self, compiler, connection, **context) -> tuple[str, list]:
         return self.as_sql(compiler, connection, template="SUM(ROUND(%(expressions)s * 100)) / 100", **context)
@@ -61,21 +62,21 @@ class FoodEntryQuerySet(OwnedQuerySet):
         return self.order_by("-date", "created_at", "id")
 
     def sums(self):
-        """Return a tuple for each day and meal: the two, the number of entries, and the sum of each total."""
+        """Return a tuple for each day and meal: the day, the meal, the number of entries, and the sum of each total."""
         totals = {f"sum_of_{total}": ExactSum(total) for total in PER_100G}
         return self.order_by("date", "meal_type").values_list("date", "meal_type").annotate(entries=Entries(), **totals)
 
 
-def by_id(values: dict) -> dict:
-    """Return the values with the portion's id in the place of the portion, if they name one."""
+def with_portion_id(values: dict) -> dict:
+    """Return the values with `portion_id` instead of `portion`, if they have one."""
     if "portion" not in values:
         return values
     portion = values["portion"]
     return {name: value for name, value in values.items() if name != "portion"} | {"portion_id": portion and portion.pk}
 
 
-def taken_from(product: Product) -> dict:
-    """Return what an entry keeps of a product: its id, and its name and values as they are now."""
+def product_snapshot(product: Product) -> dict:
+    """Return the columns that an entry copies from a product: its id, and its current name and values."""
     values = {name: getattr(product, name) for name in PER_100G.values()}
     return {"product_id": product.pk, "product_name": product.name, **values}
 
@@ -88,10 +89,10 @@ class MealType(models.TextChoices):
 
 
 class FoodEntry(DeviceOwned):
-    """A record of what was eaten.
+    """Something that was eaten: a product, a weight, a day and a meal.
 
-    It keeps the product's name and values as they were when it was logged, so that no later change of the product or
-    the portion rewrites a day. `grams` is the weight of the whole entry.
+    An entry has a copy of the product's name and values, so that later changes of the product or the portion don't
+    change past days. `grams` is the weight of the whole entry.
     """
 
     quota_setting = "MAX_FOOD_ENTRIES"
@@ -148,7 +149,7 @@ class FoodEntry(DeviceOwned):
             within("date", DAYS),
             *(
                 models.CheckConstraint(
-                    condition=follows_from_grams(total, per_100g), name=f"foodentry_total_of_{total}_follows"
+                    condition=total_is_correct(total, per_100g), name=f"foodentry_total_of_{total}_follows"
                 )
                 for total, per_100g in PER_100G.items()
             ),
@@ -163,18 +164,18 @@ class FoodEntry(DeviceOwned):
 
     @classmethod
     def draft(cls, device: Device, *, product: Product, **values) -> "FoodEntry":
-        """Return an entry, not stored yet, of `grams` of the product as it is now."""
-        kept = taken_from(product)
-        return cls.new(device_id=device.pk, **by_id(values), **kept, **totals(values["grams"], kept))
+        """Return an unsaved entry of `grams` of the product, with its current name and values."""
+        copied = product_snapshot(product)
+        return cls.new(device_id=device.pk, **with_portion_id(values), **copied, **totals(values["grams"], copied))
 
     def take(self, *, product: Product | None = None, **values) -> bool:
-        """Put the values that differ on the entry, and what follows from them.
+        """Assign the values that changed, and the totals derived from them. Return whether anything changed.
 
-        A product brings its name and values as they are now; otherwise the entry keeps those that it was logged with.
+        If a product is given, its current name and values are copied. Otherwise those of the entry stay.
         """
-        values = by_id(values)
+        values = with_portion_id(values)
         if product is not None:
-            values |= taken_from(product)
+            values |= product_snapshot(product)
         new = {name: values.get(name, getattr(self, name)) for name in ("grams", *PER_100G.values())}
         return super().take(**values, **totals(new["grams"], new))
 

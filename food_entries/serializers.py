@@ -10,8 +10,8 @@ from food_entries.models import GRAMS, FoodEntry, MealType
 from ownership.serializers import LiveRowField, OwnedSerializer
 from products.models import Portion, Product
 
-BATCH = 100  # entries in one request, at most
-LONGEST_SUMMARY = 366  # days
+MAX_BATCH = 100  # entries in one request
+MAX_SUMMARY_DAYS = 366
 ONE = Decimal(1)
 
 ENTRY = {
@@ -79,51 +79,52 @@ class FoodEntrySerializer(OwnedSerializer):
         extra_kwargs = {"quantity": {"help_text": "Number of portions. Default: 1."}}
 
     def validate(self, sent: dict) -> dict:
-        """Return what to store: the values sent, and the portion, quantity and grams that follow from them."""
+        """Return the values to store: those sent, and the portion, quantity and grams derived from them."""
         if self.instance is None:
-            return self.weighed_new(sent)
-        return self.weighed_anew(self.instance, {k: v for k, v in sent.items() if not self.is_stored(k, v)})
+            return self.values_for_create(sent)
+        return self.values_for_update(self.instance, {k: v for k, v in sent.items() if not self.is_unchanged(k, v)})
 
-    def is_stored(self, name: str, value) -> bool:
-        """A value that equals the stored one counts as not sent: a client may send back the whole row it read."""
+    def is_unchanged(self, name: str, value) -> bool:
+        """Return whether a value equals the stored one. If so, it counts as not sent."""
         return name not in ("product", "portion") and getattr(self.instance, name) == value
 
-    def weighed_new(self, sent: dict) -> dict:
+    def values_for_create(self, sent: dict) -> dict:
         portion, quantity, grams = (sent.pop(name, None) for name in ("portion", "quantity", "grams"))
         if portion is not None:
-            return sent | self.by_portion(portion, sent["product"].pk, ONE if quantity is None else quantity, grams)
+            count = ONE if quantity is None else quantity
+            return sent | self.values_by_portion(portion, sent["product"].pk, count, grams)
         if quantity is not None:
-            raise without_portion()
+            raise quantity_without_portion()
         if grams is None:
             raise refusal("grams", "Required unless a portion is given.", "required")
         return sent | {"grams": grams}
 
-    def weighed_anew(self, entry: FoodEntry, sent: dict) -> dict:
-        named = {name: sent.pop(name) for name in ("portion", "quantity", "grams") if name in sent}
-        portion, quantity, grams = (named.get(name) for name in ("portion", "quantity", "grams"))
+    def values_for_update(self, entry: FoodEntry, sent: dict) -> dict:
+        changed = {name: sent.pop(name) for name in ("portion", "quantity", "grams") if name in sent}
+        portion, quantity, grams = (changed.get(name) for name in ("portion", "quantity", "grams"))
         if portion is not None:
             product_id = sent["product"].pk if "product" in sent else entry.product_id
             count = next(n for n in (quantity, entry.quantity, ONE) if n is not None)
-            return sent | self.by_portion(portion, product_id, count, grams)
-        stays = entry.portion_id is not None and "portion" not in named and "product" not in sent
-        if stays and quantity is not None:
+            return sent | self.values_by_portion(portion, product_id, count, grams)
+        keeps_portion = entry.portion_id is not None and "portion" not in changed and "product" not in sent
+        if keeps_portion and quantity is not None:
             count = ONE if entry.quantity is None else entry.quantity
-            return sent | self.by_quantity(entry.grams * quantity / count, quantity, grams)
+            return sent | self.values_by_quantity(entry.grams * quantity / count, quantity, grams)
         if quantity is not None:
-            raise without_portion()
-        for name in named.keys() & ({"grams", "quantity"} if stays and grams is None else {"grams"}):
-            if named[name] is None:
+            raise quantity_without_portion()
+        for name in changed.keys() & ({"grams", "quantity"} if keeps_portion and grams is None else {"grams"}):
+            if changed[name] is None:
                 raise refusal(name, "This field may not be null.", "null")
         if grams is not None:
             sent["grams"] = grams
-        return sent if stays and grams is None else sent | {"portion": None, "quantity": None}
+        return sent if keeps_portion and grams is None else sent | {"portion": None, "quantity": None}
 
-    def by_portion(self, portion: Portion, product_id, quantity: Decimal, grams: Decimal | None) -> dict:
+    def values_by_portion(self, portion: Portion, product_id, quantity: Decimal, grams: Decimal | None) -> dict:
         if portion.product_id != product_id:
             raise refusal("portion_id", self.fields["portion_id"].nowhere, "does_not_exist")
-        return {"portion": portion} | self.by_quantity(portion.grams * quantity, quantity, grams)
+        return {"portion": portion} | self.values_by_quantity(portion.grams * quantity, quantity, grams)
 
-    def by_quantity(self, weight: Decimal, quantity: Decimal, grams: Decimal | None) -> dict:
+    def values_by_quantity(self, weight: Decimal, quantity: Decimal, grams: Decimal | None) -> dict:
         if grams is not None:
             raise refusal("grams", "Not allowed together with `portion_id`; send `quantity`.", "with_portion")
         if not GRAMS[0] <= rounded(weight) <= GRAMS[1]:
@@ -133,8 +134,8 @@ class FoodEntrySerializer(OwnedSerializer):
         return {"quantity": quantity, "grams": rounded(weight)}
 
 
-def without_portion() -> serializers.ValidationError:
-    """Return the refusal of a quantity that is of nothing."""
+def quantity_without_portion() -> serializers.ValidationError:
+    """Return the error for a quantity without a portion."""
     return refusal("quantity", "Not allowed without a portion.", "without_portion")
 
 
@@ -144,7 +145,7 @@ class DaysQuery(serializers.Serializer):
     days_required = False
 
     def get_fields(self) -> dict:
-        # `from` is a word of Python's own, so that it can't be declared as an attribute.
+        # `from` is a Python keyword, so it can't be a class attribute.
         return {
             "from": DayField(required=self.days_required, source="first", help_text="The first day, included."),
             "to": DayField(required=self.days_required, source="last", help_text="The last day, included."),
@@ -172,8 +173,8 @@ class SummaryQuery(DaysQuery):
 
     def validate(self, query: dict) -> dict:
         query = super().validate(query)
-        if (query["last"] - query["first"]).days >= LONGEST_SUMMARY:
-            raise refusal("to", f"A summary covers at most {LONGEST_SUMMARY} days.", "too_many_days")
+        if (query["last"] - query["first"]).days >= MAX_SUMMARY_DAYS:
+            raise refusal("to", f"A summary covers at most {MAX_SUMMARY_DAYS} days.", "too_many_days")
         return query
 
 
@@ -206,8 +207,8 @@ class DaySerializer(MealSerializer):
 
 
 def bound_batches(result: dict, **kwargs) -> dict:
-    """State in the OpenAPI document how long an array of entries may be, which the schema generator can't."""
+    """Add `maxItems` for arrays of entries to the OpenAPI document: drf-spectacular can't."""
     for schema in result["components"]["schemas"]["FoodEntryOrEntriesRequest"]["oneOf"]:
         if schema.get("type") == "array":
-            schema["maxItems"] = BATCH
+            schema["maxItems"] = MAX_BATCH
     return result

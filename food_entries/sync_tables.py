@@ -3,7 +3,7 @@ from uuid import UUID
 from countonme.api.errors import refusal
 from devices.models import Device
 from food_entries.models import FoodEntry
-from food_entries.serializers import ENTRY, without_portion
+from food_entries.serializers import ENTRY, quantity_without_portion
 from ownership.serializers import no_such
 from products.models import Portion
 from sync.registry import Named, SyncTable, Values, register, without
@@ -40,7 +40,7 @@ class FoodEntryRow(RowSerializer):
 
 @register
 class FoodEntries(SyncTable):
-    """An entry takes the product's name and values when it is made or gets another product, never otherwise."""
+    """Food entries. An entry copies the values of its product only when it is created or gets another product."""
 
     name = "food_entries"
     serializer_class = FoodEntryRow
@@ -52,9 +52,9 @@ class FoodEntries(SyncTable):
         )
         if portion_id is None:
             if quantity is not None:
-                raise without_portion()
+                raise quantity_without_portion()
             return
-        # A portion that was not sent is of the product that is stored.
+        # A portion that was not sent belongs to the stored product.
         if product_id != named.get("portion_id", row).product_id:
             raise refusal("portion_id", no_such(Portion), "does_not_exist")
 

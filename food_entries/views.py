@@ -8,10 +8,10 @@ from countonme.api.parsers import sent_data
 from countonme.api.renderers import Answer
 from food_entries.models import FoodEntry, daily_sums
 from food_entries.serializers import (
-    BATCH,
     BY_PORTION,
     BY_WEIGHT,
     EXAMPLES,
+    MAX_BATCH,
     DaySerializer,
     FoodEntryQuery,
     FoodEntrySerializer,
@@ -54,7 +54,7 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
 
     @extend_schema(
         summary="Create food entries",
-        description=f"Send one entry, or an array of up to {BATCH}. An array is stored completely or not at all.",
+        description=f"Send one entry, or an array of up to {MAX_BATCH}. An array is stored completely or not at all.",
         request=ONE_OR_MANY,
         examples=[*EXAMPLES, OpenApiExample("A batch", [BY_PORTION, BY_WEIGHT], request_only=True)],
         responses={200: ONE_OR_MANY, 201: ONE_OR_MANY},
@@ -68,12 +68,12 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
         return Answer(entries if batch else entries[0], status=201 if changes.wrote else 200)
 
     def create_entries(self, sent: list, batch: bool) -> list[FoodEntry]:
-        """Return the row of each entry that was sent: the stored one where its id is a retry, else a new one.
+        """Return a row for each entry sent: the stored row if the entry is a retry, else a new one.
 
-        The number of queries does not grow with the entries.
+        The number of queries does not depend on the number of entries.
         """
-        if len(sent) > BATCH:
-            raise ValidationError(f"At most {BATCH} entries are allowed in one request.", "max_length")
+        if len(sent) > MAX_BATCH:
+            raise ValidationError(f"At most {MAX_BATCH} entries are allowed in one request.", "max_length")
         sent_ids = [sent_uuid(entry, "id") for entry in sent]
         known = self.live_rows.load(FoodEntry, set(sent_ids) - {None})
         for name, model in (("product_id", Product), ("portion_id", Portion)):

@@ -1,4 +1,4 @@
-"""Global Trade Item Numbers, the numbers under a barcode."""
+"""Validate barcodes: GTINs (Global Trade Item Numbers), in Python and in SQL."""
 
 import re
 
@@ -10,12 +10,12 @@ GTIN = re.compile(r"[0-9]{8}|[0-9]{12,14}")
 
 
 def check_digit(digits: str) -> int:
-    """Return the check digit that belongs behind `digits`.
+    """Return the check digit for `digits`, which are all digits of a GTIN but the last.
 
-    Source: GS1 General Specifications, section 7.9: from the right, the digits weigh 3, 1, 3, …; the check digit
-    lifts the sum to a multiple of 10.
+    The weights of the digits are 3, 1, 3, …, from the right. The check digit makes the weighted sum a multiple of 10
+    (GS1 General Specifications, section 7.9).
     """
-    total = sum(int(digit) * (3, 1)[place % 2] for place, digit in enumerate(reversed(digits)))
+    total = sum(int(digit) * (3, 1)[position % 2] for position, digit in enumerate(reversed(digits)))
     return -total % 10
 
 
@@ -30,18 +30,18 @@ GTIN_VALIDATORS = [
 ]
 
 
-# From the right, as above; the check digit weighs 1.
-WEIGHED = " + ".join(f"CAST(number AS bigint) / {10**place} %% 10 * {(1, 3)[place % 2]}" for place in range(14))
+# The weights from the right, as above, but including the check digit, whose weight is 1.
+WEIGHTED_SUM = " + ".join(f"CAST(number AS bigint) / {10**n} %% 10 * {(1, 3)[n % 2]}" for n in range(14))
 
 
 class IsGtin(Func):
-    """The database's own word on a column, in SQL that is the same on both: the right length, digits, check digit."""
+    """SQL expression for check constraints: whether a text is a GTIN. The SQL is the same on both databases."""
 
     output_field = BooleanField()
-    # PostgreSQL can't cast what is no number, so that comes first.
+    # Test for digits first: on PostgreSQL, the cast of any other text is an error.
     sql = (
         "CASE WHEN LENGTH(number) IN (8, 12, 13, 14) AND LTRIM(number, '0123456789') = ''"
-        f" THEN ({WEIGHED}) %% 10 = 0 ELSE false END"
+        f" THEN ({WEIGHTED_SUM}) %% 10 = 0 ELSE false END"
     )
 
     def as_sql(self, compiler, connection, **kwargs) -> tuple[str, list]:

@@ -1,47 +1,47 @@
-"""How names are compared: without regard to case or accents, in any script, the same on every database."""
+"""Compare names, ignoring case and accents, in any script, with the same result on every database."""
 
 import unicodedata
 
 from django.db import models
 from django.db.models.functions import StrIndex
 
-# Canonical combining classes of what combines, but is a letter's part or a vowel, without which a word is another word:
-# viramas (9), and vowel signs and length marks of Telugu (84, 91), Thai (103), Lao (118) and Tibetan (129, 130, 132).
-LETTERS = {9, 84, 91, 103, 118, 129, 130, 132}
+# Canonical combining classes of marks that are not accents. Without these marks, a word becomes another word: viramas
+# (9), and vowel signs and length marks of Telugu (84, 91), Thai (103), Lao (118) and Tibetan (129, 130, 132).
+LETTER_CLASSES = {9, 84, 91, 103, 118, 129, 130, 132}
 
 
 def name_key(name: str) -> str:
-    """Return what two names share that differ only in case or accents: NFD without marks, case-folded.
+    """Return the key of a name: case-folded NFD without accents. Names that differ only in case or accents share it.
 
-    One character can become several: `ß` is `ss`, a Hangul syllable its letters.
-    Source of the classes: Unicode Standard Annex 44, table 15.
+    One character can become several: `ß` becomes `ss`, and a Hangul syllable becomes its letters.
+    The combining classes are in Unicode Standard Annex 44, table 15.
     """
-    # Folding can bring a mark of its own: `İ` becomes `i` and a dot above.
+    # Normalize again after case folding, which can add a mark: `İ` becomes `i` and a dot above.
     decomposed = unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
     return "".join(character for character in decomposed if not is_mark(character))
 
 
-def part_key(text: str) -> str:
-    """Return the key of a text that is searched for in names, cut where it is longer than any name's key can be.
+def search_key(text: str) -> str:
+    """Return the key of a search text, cut to 1,001 characters.
 
-    Then it matches none anyway: a name has at most 100 characters, and none of them becomes more than 10.
+    A key that long matches no name: names have at most 100 characters, and each becomes at most 10.
     """
     return name_key(text)[:1001]
 
 
 def is_mark(character: str) -> bool:
-    """Say whether a character is an accent, or a variation selector, which picks a glyph."""
+    """Return whether a character is an accent or a variation selector."""
     if character < "\u0300":
         return False
-    selects = "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef"
-    return selects or unicodedata.combining(character) not in {0, *LETTERS}
+    is_selector = "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef"
+    return is_selector or unicodedata.combining(character) not in {0, *LETTER_CLASSES}
 
 
 class NameKeyField(models.TextField):
-    """The key of the row's name, kept beside it by every save, ordered by code point.
+    """The key of the row's `name`, computed on every save and ordered by code point.
 
-    SQLite orders so anyway; on PostgreSQL it takes the collation `C`, since the database's own differs from SQLite's
-    and from server to server. Django's `db_collation` would say the same to both.
+    SQLite orders by code point by default. PostgreSQL needs the collation `C`, because its default collation depends
+    on the server. Django's `db_collation` can't be used: it would set the same collation on both databases.
     """
 
     def __init__(self, *args, **kwargs):
@@ -63,11 +63,12 @@ class NameKeyField(models.TextField):
 
 
 class Position(StrIndex):
-    """Where a text begins in another one; 0 if it is not in it.
+    """The position of a part in a text, counted from 1; 0 if the text does not contain it.
 
-    PostgreSQL's STRPOS is fast for short parts. But at each place it may compare almost the whole part, byte by byte: a
-    `t` and 150 `s`, in 200 `s`. So longer parts are compared as bytes, which is many at a time. Both find the same: in
-    UTF-8 no character begins in the middle of another one.
+    PostgreSQL's STRPOS is slow for long parts in the worst case: at each position it may compare almost the whole part,
+    one byte after another (search for `t` and 150 `s` in 200 `s`). So parts of more than 32 bytes are compared as
+    `bytea`, many bytes at a time. That position counts bytes, but it is 0 for the same texts: in UTF-8, no character
+    begins in the middle of another one.
     """
 
     def as_postgresql(self, compiler, connection, **context) -> tuple[str, list]:

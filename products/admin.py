@@ -17,8 +17,8 @@ class ProductForm(OwnedForm):
         labels = {"kcal_100g": "Energy", "protein_100g": "Protein", "carbs_100g": "Carbs", "fat_100g": "Fat"}
 
 
-class NamedAdmin(OwnedAdmin):
-    """Finds a part of a name without regard to case or accents, as the API does."""
+class NameSearchAdmin(OwnedAdmin):
+    """Searches by part of a name, ignoring case and accents, as the API does."""
 
     name_search = "name_key__contains"
 
@@ -27,7 +27,7 @@ class NamedAdmin(OwnedAdmin):
 
 
 @admin.register(Product)
-class ProductAdmin(NamedAdmin):
+class ProductAdmin(NameSearchAdmin):
     form = ProductForm
     acts = (
         replace(DELETE, explained=f"Its portions are deleted too. Food entries stay unchanged. {DELETE.explained}"),
@@ -43,7 +43,7 @@ class ProductAdmin(NamedAdmin):
 
     @admin.display(description="Portions")
     def portions(self, product: Product) -> str:
-        """Link to the product's portions, the live ones first, with what each is."""
+        """Return links to the portions of the product, live ones first, with their grams and state."""
         live_first = (F("deleted_at").desc(nulls_first=True), "-is_default", "name_key", "id")
         rows = Portion.all_objects.for_device(product.device_id).filter(product=product).order_by(*live_first)
         return format_html_join(
@@ -63,7 +63,7 @@ class ProductAdmin(NamedAdmin):
 
 
 @admin.register(Portion)
-class PortionAdmin(NamedAdmin):
+class PortionAdmin(NameSearchAdmin):
     list_display = ("name", "grams", "is_default", "product", "deleted_at")
     list_select_related = ("product",)
     mended = ("name", "grams")

@@ -11,7 +11,7 @@ from countonme.db.constraints import bounds, within
 from devices.models import Device
 from nutrition.fields import KCAL_100G, NAME_LENGTH, NUTRIENT_100G, nutrient_field
 from nutrition.gtin import GTIN_VALIDATORS, IsGtin
-from nutrition.names import NameKeyField, Position, part_key
+from nutrition.names import NameKeyField, Position, search_key
 from ownership.models import DeviceOwned, LiveManager, OwnedQuerySet
 from ownership.quotas import quota_reached
 
@@ -20,24 +20,24 @@ PORTION_GRAMS = (HUNDREDTH, 10_000)
 
 class ProductQuerySet(OwnedQuerySet):
     def named(self, text: str):
-        """Keep the names that contain `text`, without regard to case or accents."""
-        # Not LIKE: nothing in the text is a wildcard, and SQLite bounds the length of a pattern.
-        return self.alias(place=Position("name_key", transformed(part_key, text))).filter(place__gt=0)
+        """Filter by names that contain `text`, ignoring case and accents."""
+        # Not LIKE: the text may contain its wildcards, and SQLite limits the length of a pattern.
+        return self.alias(position=Position("name_key", transformed(search_key, text))).filter(position__gt=0)
 
     def by_name(self):
         return self.order_by("name_key", "id")
 
     def add(self, device: Device, **values) -> "Product":
-        """Store a new product together with its default portion, `100g` of 100 g."""
+        """Create a product and its default portion, `100g`."""
         product = self.model.new(device_id=device.pk, **values)
         product.save()
-        product.new_default_portion = Portion.of_100g(device_id=device.pk, product_id=product.pk)
+        product.new_default_portion = Portion.new_default(device_id=device.pk, product_id=product.pk)
         product.new_default_portion.save()
         return product
 
 
 class Product(DeviceOwned):
-    """A food that the device keeps, with what its label says about 100 g of it."""
+    """A food of a device, with the values per 100 g from its label."""
 
     name = models.CharField(max_length=NAME_LENGTH[1])
     name_key = NameKeyField()
@@ -45,13 +45,13 @@ class Product(DeviceOwned):
     protein_100g = nutrient_field()
     carbs_100g = nutrient_field()
     fat_100g = nutrient_field()
-    barcode = models.CharField(  # noqa: DJ001 - null says that there is none
+    barcode = models.CharField(  # noqa: DJ001 - null means no barcode: the unique constraint ignores it
         max_length=14, null=True, blank=True, validators=GTIN_VALIDATORS, help_text="A GTIN, with its check digit."
     )
 
     quota_setting = "MAX_PRODUCTS"
 
-    new_default_portion: "Portion | None" = None  # of a product that was just created
+    new_default_portion: "Portion | None" = None  # set by `add()`, for the response
 
     objects = LiveManager.from_queryset(ProductQuerySet)()
     all_objects = models.Manager.from_queryset(ProductQuerySet)()
@@ -83,17 +83,17 @@ class Product(DeviceOwned):
         return self.name
 
     def soft_delete(self) -> None:
-        """Delete the product and its portions with it. Food entries that were logged with it stay."""
+        """Soft-delete the product and its portions. Food entries that were logged with it stay."""
         Portion.objects.for_device(self.device_id).filter(product=self).soft_delete()
         super().soft_delete()
 
     def restore(self) -> None:
-        """Bring the product back with the portions that went with it. One of them is its default; else one is made."""
-        portions = Portion.all_objects.for_device(self.device_id).filter(product=self).gone_with(self)
+        """Restore the product and the portions deleted with it. Create a default portion if there are none."""
+        portions = Portion.all_objects.for_device(self.device_id).filter(product=self).deleted_with(self)
         default = portions.order_by("-is_default", "created_at", "id").first()
         super().restore()
-        if default is None:  # they were purged
-            Portion.of_100g(device_id=self.device_id, product_id=self.pk).save()
+        if default is None:  # all portions were purged
+            Portion.new_default(device_id=self.device_id, product_id=self.pk).save()
             return
         portions.update(deleted_at=None, is_default=False)
         default.refresh_from_db()
@@ -102,20 +102,21 @@ class Product(DeviceOwned):
 
 class PortionQuerySet(OwnedQuerySet):
     def default_first(self):
-        # By product before that: where there are many, it decides at once.
+        # Products come first, because a query may have the portions of several.
         return self.order_by("product_id", "-is_default", "name_key", "id")
 
-    def gone_with(self, product: Product):
-        """Keep those that were deleted with the product, or that came when it was deleted already.
+    def deleted_with(self, product: Product):
+        """Filter by portions that were deleted together with the product, or created as tombstones.
 
-        Their revision does not tell: a tombstone that a phone pushes once more gets a new one. The moment stays.
+        The revision can't be compared: a tombstone gets a new one if a device pushes the deletion again. `deleted_at`
+        stays the same.
         """
         return self.filter(Q(deleted_at=product.deleted_at) | Q(created_at__gte=F("deleted_at")))
 
     def add(self, product: Product, *, is_default: bool = False, **values) -> "Portion":
-        """Store a new portion of the product; as the default, it takes that from the present one.
+        """Create a portion of the product. If it is the default, the current default portion no longer is.
 
-        Raises QuotaReached if the product has as many portions as it may, deleted ones included.
+        Raises QuotaReached if the product already has MAX_PORTIONS_PER_PRODUCT portions, including deleted ones.
         """
         limit = settings.MAX_PORTIONS_PER_PRODUCT
         stored = Portion.all_objects.for_device(product.device_id).filter(product=product)
@@ -129,9 +130,10 @@ class PortionQuerySet(OwnedQuerySet):
 
 
 class Portion(DeviceOwned):
-    """A name for some grams of a product. Each live product has exactly one that is its default.
+    """A named amount of a product, such as a slice of 35 g. Each live product has exactly one default portion.
 
-    The device's lock, which every change set holds, keeps it at one or more; a unique constraint at one or less.
+    A unique constraint prevents a second one. Change sets hold the device's lock, so that no concurrent requests can
+    together remove the last one.
     """
 
     quota_setting = "MAX_PORTIONS"
@@ -169,13 +171,13 @@ class Portion(DeviceOwned):
         return self.name
 
     @classmethod
-    def of_100g(cls, **of) -> "Portion":
-        """Return the default portion, not stored yet, of a product that has none; `of` says which, and whose."""
-        return cls.new(name="100g", grams=Decimal(100), is_default=True, **of)
+    def new_default(cls, **ids) -> "Portion":
+        """Return an unsaved default portion, `100g`. `ids` are `device_id` and `product_id`."""
+        return cls.new(name="100g", grams=Decimal(100), is_default=True, **ids)
 
     @property
     def siblings(self) -> PortionQuerySet:
-        """The live portions of the same product beside this one."""
+        """The other live portions of the same product."""
         return Portion.objects.for_device(self.device_id).filter(product=self.product_id).exclude(pk=self.pk)
 
     def change(self, **values) -> bool:
@@ -187,17 +189,17 @@ class Portion(DeviceOwned):
         return super().change(**values)
 
     def soft_delete(self) -> None:
-        """Delete the portion; if it was the default, the oldest of those that are left takes over."""
-        heir = self.siblings.order_by("created_at", "id").first()
-        if heir is None:
+        """Soft-delete the portion. If it was the default, the oldest remaining portion becomes the default."""
+        successor = self.siblings.order_by("created_at", "id").first()
+        if successor is None:
             raise Conflict("The only portion of a product can't be deleted.")
         was_default, self.is_default = self.is_default, False
         super().soft_delete()
         if was_default:
-            heir.change(is_default=True)
+            successor.change(is_default=True)
 
     def restore(self) -> None:
-        """Bring the portion back beside the others, of which one is the default."""
+        """Restore the portion. It does not become the default, because another one already is."""
         if self.product.deleted_at is not None:
             raise Conflict("Its product is deleted. Restore the product first.")
         self.is_default = False

@@ -36,7 +36,7 @@ class Products(SyncTable):
 
 @register
 class Portions(SyncTable):
-    """Each live product has one default portion. Whether a portion is that is settled when all portions are known."""
+    """Portions. `settle()` chooses the default portion of each product, after all rows of a push are known."""
 
     name = "portions"
     serializer_class = PortionRow
@@ -51,9 +51,9 @@ class Portions(SyncTable):
     def values_to_assign(self, row: Portion, values: Values, named: Named) -> Values:
         return without(values, "is_default")
 
-    def settle(self, children: list[Portion], claims: list[Portion], **of) -> Iterator[Settled]:
-        """The last one that became the default is it; else it stays, or passes to the oldest, or one is made."""
-        presents = [portion for portion in children if portion.is_default]
-        chosen = next(iter([*claims[-1:], *presents, *children]), None) or Portion.of_100g(**of)
+    def settle(self, children: list[Portion], claims: list[Portion], **ids) -> Iterator[Settled]:
+        """Choose the default: the last one sent as default, else the current one, else the oldest, else a new one."""
+        current = [portion for portion in children if portion.is_default]
+        chosen = next(iter([*claims[-1:], *current, *children]), None) or Portion.new_default(**ids)
         for portion in children or [chosen]:
             yield portion, {"is_default": portion is chosen}

@@ -47,9 +47,9 @@ class ProductViewSet(DeviceOwnedViewSet):
         }
 
     def attach_related(self, rows: list[dict]) -> list[dict]:
-        """Add the portions: one query for any number of products.
+        """Add the portions of all products with one query.
 
-        A product that has none by now was deleted between the two queries, and is left out.
+        A product without portions was deleted between the two queries, and is left out.
         """
         by_product = {}
         for row in rows:
@@ -92,9 +92,12 @@ class PortionViewSet(DeviceOwnedViewSet):
         return queryset.filter(product=product).default_first()
 
     def attach_related(self, rows: list[dict]) -> list[dict]:
-        """Add nothing. A live product has a portion: one without any on this page may have been deleted meanwhile."""
+        """Return the portions unchanged; raise NotFound if the product was deleted between the two queries.
+
+        Only an empty page needs the check: a live product has at least one portion.
+        """
         if not rows:
-            self.live_product()
+            self.load_product()
         return rows
 
     def find_retry(self, data) -> Portion | None:
@@ -106,8 +109,8 @@ class PortionViewSet(DeviceOwnedViewSet):
 
     @cached_property
     def product(self) -> Product:
-        """The product in the path. Raises NotFound if the device has no live one with this id."""
-        return self.live_product()
+        """The product in the URL. Raises NotFound if the device has no live product with this id."""
+        return self.load_product()
 
-    def live_product(self) -> Product:
+    def load_product(self) -> Product:
         return LiveRows(self.device).get_or_404(Product, self.kwargs["product_id"])

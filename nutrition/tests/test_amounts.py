@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import pytest
 
-from nutrition.amounts import days, scaled, totals
+from nutrition.amounts import amount_in, days, totals
 
 ONE_EACH = (1, 100.10, 10.01, 20.02, 5.05)
 NOTHING = {"entries": 0, "kcal": 0.0, "protein": 0.0, "carbs": 0.0, "fat": 0.0}
@@ -31,16 +31,16 @@ class TestScaled:
         ],
     )
     def test_is_in_proportion_and_rounded_half_up(self, per_100g, grams, amount):
-        assert str(scaled(Decimal(per_100g), Decimal(grams))) == amount
+        assert str(amount_in(Decimal(per_100g), Decimal(grams))) == amount
 
     def test_takes_an_integer(self):
-        assert str(scaled(259, Decimal("71.00"))) == "183.89"
+        assert str(amount_in(259, Decimal("71.00"))) == "183.89"
 
     def test_leaves_the_unknown_unknown(self):
-        assert scaled(None, Decimal(100)) is None
+        assert amount_in(None, Decimal(100)) is None
 
     def test_tells_nothing_from_the_unknown(self):
-        assert scaled(Decimal("0.00"), Decimal(100)) == 0
+        assert amount_in(Decimal("0.00"), Decimal(100)) == 0
 
 
 class TestTotals:
