@@ -11,7 +11,7 @@ from products.tests.factories import PortionFactory, ProductFactory
 
 @pytest.fixture
 def rye(device) -> Product:
-    """A product whose label says everything."""
+    """A product with all values."""
     values = {"kcal_100g": 259, "protein_100g": Decimal("8.50"), "carbs_100g": Decimal("48.30")}
     return ProductFactory(device=device, name="Rye bread", fat_100g=Decimal("3.30"), **values)
 
@@ -28,7 +28,7 @@ def rye_loaf(rye) -> Portion:
 
 @pytest.fixture
 def oats(device) -> Product:
-    """Another product, whose label leaves out the carbohydrates."""
+    """A product without a value for carbohydrates."""
     values = {"kcal_100g": 370, "protein_100g": Decimal("13.50"), "carbs_100g": None}
     return ProductFactory(device=device, name="Oats", fat_100g=Decimal("7.00"), **values)
 

@@ -9,7 +9,7 @@ from products.tests.factories import ProductFactory
 
 
 class FoodEntryFactory(OwnedFactory):
-    """An entry of 200 g. Its product, unless given, is new; it belongs to the product's device."""
+    """An entry of 200 g of a new product, unless a product is given. The device is the product's."""
 
     class Meta:
         model = FoodEntry

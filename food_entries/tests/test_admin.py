@@ -20,7 +20,7 @@ def entry(device) -> FoodEntry:
 
 
 @pytest.fixture
-def of_slices(entry) -> FoodEntry:
+def entry_by_portion(entry) -> FoodEntry:
     """Two slices of 40 g."""
     portion = PortionFactory(product=entry.product)
     return FoodEntryFactory(product=entry.product, portion=portion, quantity=Decimal(2), grams=Decimal(80))
@@ -54,17 +54,17 @@ class TestAnEntry:
         assert after["changes"]["food_entries"]["deleted"] == []
         assert entries.said() == ["Deleted. A typo.", "Restored. A typo."]
 
-    def test_is_restored_though_its_product_and_portion_stay_deleted(self, support, api, of_slices):
-        delete(of_slices)
-        delete(of_slices.product)
+    def test_is_restored_even_if_its_product_and_portion_stay_deleted(self, support, api, entry_by_portion):
+        delete(entry_by_portion)
+        delete(entry_by_portion.product)
 
-        response = support.post(page(of_slices, "restore"), sent(of_slices))
+        response = support.post(page(entry_by_portion, "restore"), sent(entry_by_portion))
 
         assert response.status_code == 302
-        stored = api.get(f"/v1/food-entries/{of_slices.pk}").json()
-        assert (stored["portion_id"], stored["grams"]) == (str(of_slices.portion_id), 80)
+        stored = api.get(f"/v1/food-entries/{entry_by_portion.pk}").json()
+        assert (stored["portion_id"], stored["grams"]) == (str(entry_by_portion.portion_id), 80)
 
-    def test_is_mended(self, support, api, entry):
+    def test_can_be_corrected(self, support, api, entry):
         cursor = pulled(api)["timestamp"]
 
         support.post(page(entry), sent(entry, date="2026-01-06", meal_type="lunch"))
@@ -73,24 +73,24 @@ class TestAnEntry:
         assert (row["date"], row["meal_type"], row["grams"], row["kcal"]) == ("2026-01-06", "lunch", 200, 500)
         assert entries.said() == ["Corrected date, meal. A typo."]
 
-    def test_is_weighed_anew_with_its_totals(self, support, entry):
+    def test_gets_new_totals_with_new_grams(self, support, entry):
         support.post(page(entry), sent(entry, grams="50"))
 
         entry.refresh_from_db()
         assert (entry.grams, entry.kcal, entry.protein, entry.fat) == (50, 125, 5.25, None)
 
-    def test_is_counted_anew_with_its_grams(self, support, of_slices):
-        support.post(page(of_slices), sent(of_slices, quantity="3"))
+    def test_gets_new_grams_with_a_new_quantity(self, support, entry_by_portion):
+        support.post(page(entry_by_portion), sent(entry_by_portion, quantity="3"))
 
-        of_slices.refresh_from_db()
-        assert (of_slices.quantity, of_slices.grams, of_slices.kcal) == (3, 120, 300)
-        assert of_slices.portion_id is not None
+        entry_by_portion.refresh_from_db()
+        assert (entry_by_portion.quantity, entry_by_portion.grams, entry_by_portion.kcal) == (3, 120, 300)
+        assert entry_by_portion.portion_id is not None
 
-    def test_loses_its_portion_to_another_weight(self, support, of_slices):
-        support.post(page(of_slices), sent(of_slices, grams="90"))
+    def test_loses_its_portion_with_new_grams(self, support, entry_by_portion):
+        support.post(page(entry_by_portion), sent(entry_by_portion, grams="90"))
 
-        of_slices.refresh_from_db()
-        assert (of_slices.portion_id, of_slices.quantity, of_slices.grams) == (None, None, 90)
+        entry_by_portion.refresh_from_db()
+        assert (entry_by_portion.portion_id, entry_by_portion.quantity, entry_by_portion.grams) == (None, None, 90)
 
     @pytest.mark.parametrize(
         ("changed", "error"),
@@ -110,21 +110,21 @@ class TestAnEntry:
         ],
         ids=str,
     )
-    def test_keeps_its_bounds(self, support, of_slices, everything, changed, error):
+    def test_is_validated(self, support, entry_by_portion, everything, changed, error):
         before = everything()
 
-        response = support.post(page(of_slices), sent(of_slices, **changed))
+        response = support.post(page(entry_by_portion), sent(entry_by_portion, **changed))
 
         assert response.status_code == 200
         assert error in unescape(response.content.decode())
         assert everything() == before
 
-    def test_has_a_quantity_of_a_portion_only(self, support, entry):
+    def test_has_no_quantity_without_a_portion(self, support, entry):
         response = support.post(page(entry), sent(entry, quantity="2"))
 
         assert "Not allowed without a portion." in response.content.decode()
 
-    def test_is_mended_though_its_product_is_deleted(self, support, entry):
+    def test_can_be_corrected_after_its_product_was_deleted(self, support, entry):
         delete(entry.product)
 
         support.post(page(entry), sent(entry, meal_type="dinner"))
@@ -151,10 +151,10 @@ class TestTheListOfADevice:
         ],
         ids=str,
     )
-    def test_is_narrowed_to_a_day(self, support, device, years, day, found):
+    def test_can_be_filtered_by_day(self, support, device, years, day, found):
         page = support.get("/admin/food_entries/foodentry/", {"device__id__exact": device.pk, **day}).content.decode()
 
-        assert [place for place, entry in enumerate(years) if str(entry.pk) in page] == found
+        assert [position for position, entry in enumerate(years) if str(entry.pk) in page] == found
 
     @pytest.mark.parametrize(
         "day",
@@ -169,14 +169,14 @@ class TestTheListOfADevice:
         ],
         ids=str,
     )
-    def test_sends_back_from_a_day_that_it_can_not_show(self, support, device, years, day):
+    def test_redirects_from_a_day_that_it_can_not_show(self, support, device, years, day):
         response = support.get("/admin/food_entries/foodentry/", {"device__id__exact": device.pk, **day}, follow=True)
 
         assert response.status_code == 200
 
 
 class TestTheChart:
-    def test_shows_each_day_of_the_last_thirty(self, support, device):
+    def test_has_a_bar_for_each_of_the_last_30_days(self, support, device):
         last = latest_day(timezone.now())
         product = ProductFactory(device=device, kcal_100g=250)
         for ago, grams in ((0, 100), (0, 300), (29, 200), (30, 900), (-1, 900)):
@@ -185,7 +185,7 @@ class TestTheChart:
 
         page = support.get(f"/admin/devices/device/{device.pk}/change/").content.decode()
 
-        assert page.count("<title>") == 31  # the page's own, and one a bar
+        assert page.count("<title>") == 31  # one of the page, and one of each bar
         assert f"<title>{last}: 1,000 kcal, 2 entries</title>" in page
         assert f"<title>{last - timedelta(days=29)}: 500 kcal, 1 entries</title>" in page
         assert f"<title>{last - timedelta(days=1)}: no entries</title>" in page
@@ -193,7 +193,7 @@ class TestTheChart:
         assert page.count('y="60" width="16" height="60"/></g>') == 1
         assert "2 of 30 days have entries. Maximum: 1,000 kcal." in page
 
-    def test_is_not_there_where_nothing_was_logged(self, support, device, other):
+    def test_is_a_text_if_there_are_no_entries(self, support, device, other):
         FoodEntryFactory(device=other, date=latest_day(timezone.now()))
 
         page = support.get(f"/admin/devices/device/{device.pk}/change/").content.decode()
@@ -201,7 +201,7 @@ class TestTheChart:
         assert "No entries from" in page
         assert "kcal" not in page
 
-    def test_has_days_of_nothing_but_water(self, support, device):
+    def test_can_show_days_with_0_kcal(self, support, device):
         product = ProductFactory(device=device, kcal_100g=0)
         FoodEntryFactory(product=product, date=latest_day(timezone.now()))
 
@@ -210,5 +210,5 @@ class TestTheChart:
         assert "1 of 30 days have entries. Maximum: 0 kcal." in page
 
     @pytest.mark.parametrize(("hour", "day"), [(9, "2026-01-05"), (10, "2026-01-06")])
-    def test_ends_with_the_day_that_has_begun_furthest_in_the_east(self, hour, day):
+    def test_ends_with_the_latest_day_of_any_time_zone(self, hour, day):
         assert str(latest_day(datetime(2026, 1, 5, hour, 0, tzinfo=UTC))) == day

@@ -1,4 +1,4 @@
-"""Many entries in one request: all or none."""
+"""Batches: several entries in one request, stored completely or not at all."""
 
 from decimal import Decimal
 from uuid import uuid4
@@ -16,7 +16,7 @@ ENTRIES = "/v1/food-entries"
 
 @pytest.fixture
 def bite(rye) -> dict:
-    """An entry as it is sent."""
+    """The request body of an entry."""
     return {"product_id": str(rye.pk), "grams": 71, "date": "2026-01-05"}
 
 
@@ -25,7 +25,7 @@ def with_ids(*entries: dict) -> list[dict]:
 
 
 class TestABatch:
-    def test_is_stored_whole(self, api, device, rye, rye_slice, oats, bite):
+    def test_is_stored_completely(self, api, device, rye, rye_slice, oats, bite):
         sent = with_ids(
             bite,
             {"product_id": str(rye.pk), "portion_id": str(rye_slice.pk), "quantity": 2, "date": "2026-01-06"},
@@ -47,7 +47,7 @@ class TestABatch:
         assert device.revision == revision + 1
         assert {entry.revision for entry in device.food_entries.all()} == {device.revision}
 
-    def test_gets_ids_where_none_are_sent(self, api, device, bite):
+    def test_gets_ids_if_none_are_sent(self, api, device, bite):
         response = api.post(ENTRIES, [bite, bite])
 
         assert response.status_code == 201
@@ -66,13 +66,13 @@ class TestABatch:
         assert len(times) == 100
         assert api.get(f"{ENTRIES}?limit=200").json() == response.json()
 
-    def test_may_have_one_entry(self, api, bite):
+    def test_can_have_one_entry(self, api, bite):
         response = api.post(ENTRIES, [bite])
 
         assert response.status_code == 201
         assert response.json() == api.get(ENTRIES).json()
 
-    def test_may_be_empty(self, api, bite, everything):
+    def test_can_be_empty(self, api, bite, everything):
         before = everything()
 
         response = api.post(ENTRIES, [])
@@ -82,7 +82,7 @@ class TestABatch:
         assert everything() == before
 
     @pytest.mark.parametrize("are_new", [True, False], ids=["new", "stored"])
-    def test_may_not_have_101_entries(self, api, bite, everything, are_new):
+    def test_can_not_have_101_entries(self, api, bite, everything, are_new):
         sent = with_ids(*[bite] * 101)
         if not are_new:
             assert [api.post(ENTRIES, part).status_code for part in (sent[:100], sent[100:])] == [201, 201]
@@ -97,13 +97,13 @@ class TestABatch:
         }
         assert everything() == before
 
-    def test_costs_no_more_queries_the_longer_it_is(self, api, device, django_assert_num_queries):
+    def test_takes_few_queries_for_any_number_of_entries(self, api, device, django_assert_num_queries):
         portions = [PortionFactory(product=ProductFactory(device=device)) for _ in range(100)]
         sent = [
             {"id": str(uuid4()), "product_id": str(p.product_id), "portion_id": str(p.pk), "date": "2026-01-05"}
             for p in portions
         ]
-        # SQLite takes 999 parameters a statement: 47 rows of 21 columns.
+        # SQLite allows 999 parameters in a statement, which are 47 rows of 21 columns.
         inserts = 3 if connection.vendor == "sqlite" else 1
 
         # the device of the token, SAVEPOINT, the revision, the known ids, the products, the portions, the entry,
@@ -136,7 +136,7 @@ class TestARefusedBatch:
         )
         assert everything() == before
 
-    def test_says_all_that_is_wrong(self, api, rye, bite, everything):
+    def test_lists_all_errors(self, api, rye, bite, everything):
         before = everything()
 
         response = api.post(
@@ -162,7 +162,7 @@ class TestARefusedBatch:
         )
         assert everything() == before
 
-    def test_is_refused_alike_for_every_product_that_is_not_the_callers(self, api, device, other, bite, everything):
+    def test_gets_the_same_error_for_any_product_not_of_the_caller(self, api, device, other, bite, everything):
         theirs, gone = ProductFactory(device=other), ProductFactory(device=device)
         api.delete(f"/v1/products/{gone.pk}")
         before = everything()
@@ -177,7 +177,7 @@ class TestARefusedBatch:
         assert everything() == before
 
     @pytest.mark.parametrize("whose", ["mine, deleted", "theirs", "theirs, deleted"])
-    def test_answers_409_when_an_id_is_taken(self, api, stranger, device, other, bite, everything, whose):
+    def test_returns_409_if_an_id_is_taken(self, api, stranger, device, other, bite, everything, whose):
         taken = FoodEntryFactory(device=other if "theirs" in whose else device)
         if "deleted" in whose:
             (stranger if "theirs" in whose else api).delete(f"{ENTRIES}/{taken.pk}")
@@ -190,8 +190,8 @@ class TestARefusedBatch:
         assert everything() == before
 
 
-class TestABatchAgain:
-    def test_answers_as_stored(self, api, bite, everything):
+class TestRetryBatch:
+    def test_returns_the_stored_entries(self, api, bite, everything):
         sent = with_ids(bite, {**bite, "grams": 100})
         first = api.post(ENTRIES, sent)
         before = everything()
@@ -202,7 +202,7 @@ class TestABatchAgain:
         assert response.json() == first.json()
         assert everything() == before
 
-    def test_answers_as_stored_in_the_order_it_is_sent_in_now(self, api, bite):
+    def test_returns_the_stored_entries_in_the_order_of_the_retry(self, api, bite):
         sent = with_ids(bite, {**bite, "grams": 100}, {**bite, "date": "2026-01-07"})
         first = api.post(ENTRIES, sent)
 
@@ -211,7 +211,7 @@ class TestABatchAgain:
         assert response.status_code == 200
         assert response.json() == first.json()[::-1]
 
-    def test_answers_as_stored_whatever_else_it_carries(self, api, rye, bite, everything):
+    def test_returns_the_stored_entries_whatever_else_is_sent(self, api, rye, bite, everything):
         sent = with_ids(bite, bite, bite)
         first = api.post(ENTRIES, sent)
         api.delete(f"/v1/products/{rye.pk}")
@@ -230,7 +230,7 @@ class TestABatchAgain:
         assert response.json() == first.json()
         assert everything() == before
 
-    def test_stores_what_is_new_among_what_is_stored(self, api, device, bite, oats):
+    def test_stores_only_the_new_entries(self, api, device, bite, oats):
         sent = with_ids(*[bite] * 5)
         stored = api.post(ENTRIES, sent[1:4:2]).json()
         changed = api.patch(f"{ENTRIES}/{sent[1]['id']}", {"grams": 1}).json()
@@ -249,7 +249,7 @@ class TestABatchAgain:
         assert device.revision == revision + 1
         assert device.food_entries.filter(revision=device.revision).count() == 3
 
-    def test_stores_nothing_where_what_is_new_is_refused(self, api, bite, everything):
+    def test_stores_nothing_if_a_new_entry_is_invalid(self, api, bite, everything):
         stored, new, bad = with_ids(bite, bite, {**bite, "grams": 0})
         api.post(ENTRIES, stored)
         before = everything()
@@ -261,7 +261,7 @@ class TestABatchAgain:
         assert everything() == before
 
 
-class TestAnIdTwiceInABatch:
+class TestADuplicateIdInABatch:
     @pytest.mark.parametrize(
         "again", [{}, {"grams": 100}, {"grams": -1, "product_id": None}], ids=["same", "other", "bad"]
     )
@@ -277,7 +277,7 @@ class TestAnIdTwiceInABatch:
         assert device.food_entries.count() == 2
         assert FoodEntry.objects.for_device(device).get(pk=entry["id"]).grams == Decimal(71)
 
-    def test_is_refused_where_the_first_of_them_is(self, api, bite, everything):
+    def test_is_refused_if_its_first_entry_is_invalid(self, api, bite, everything):
         (entry,) = with_ids(bite)
         before = everything()
 

@@ -1,4 +1,4 @@
-"""What each field takes, on create and on update. The values are JSON as it comes over the wire."""
+"""Which values each field accepts on create and on update. The values are raw JSON."""
 
 import pytest
 
@@ -64,7 +64,7 @@ REFUSED = [
 ]
 IDS_REFUSED = [("id", "null", NULL), *[("id", value, NO_UUID) for value in NO_UUIDS]]
 
-GRAMS_TAKEN = [
+GRAMS_ACCEPTED = [
     ("grams", "0.005", 0.01),
     ("grams", "0.01", 0.01),
     ("grams", "71", 71.0),
@@ -76,7 +76,7 @@ GRAMS_TAKEN = [
     ("grams", "100000", 100000.0),
     ("grams", "100000.004", 100000.0),
 ]
-QUANTITY_TAKEN = [
+QUANTITY_ACCEPTED = [
     ("quantity", "0.005", 0.01),
     ("quantity", "1", 1.0),
     ("quantity", "0.30000000000000004", 0.3),
@@ -84,60 +84,60 @@ QUANTITY_TAKEN = [
     ("quantity", "999.995", 1000.0),
     ("quantity", "1000.004", 1000.0),
 ]
-TAKEN = [
+ACCEPTED = [
     *[("date", f'"{day}"', day) for day in ("0001-01-01", "2024-02-29", "9999-12-31")],
     *[("meal_type", f'"{meal}"', meal) for meal in ("breakfast", "lunch", "dinner", "snacks")],
 ]
 
 
 def one_of_each_kind(rows) -> list[tuple]:
-    """Return a row for each field and refusal: on update the fields are the same ones."""
+    """Return one row for each field and error. It is enough for updates, which have the same serializer fields."""
     return list({(field, expected): (field, value, expected) for field, value, expected in rows}.values())
 
 
 @pytest.fixture
-def weighed(rye) -> dict[str, str]:
+def body_by_weight(rye) -> dict[str, str]:
     return {"product_id": f'"{rye.pk}"', "grams": "71", "date": '"2026-01-05"'}
 
 
 @pytest.fixture
-def counted(rye, rye_slice) -> dict[str, str]:
+def body_by_portion(rye, rye_slice) -> dict[str, str]:
     return {"product_id": f'"{rye.pk}"', "portion_id": f'"{rye_slice.pk}"', "date": '"2026-01-05"'}
 
 
-class TestLogFood:
+class TestCreateEntry:
     @table(GRAMS_REFUSED + REFUSED + IDS_REFUSED)
-    def test_refuses(self, api, weighed, everything, field, value, expected):
+    def test_refuses(self, api, body_by_weight, everything, field, value, expected):
         before = everything()
 
-        response = send(api, "POST", ENTRIES, weighed | {field: value})
+        response = send(api, "POST", ENTRIES, body_by_weight | {field: value})
 
         assert response.status_code == 422
         assert response.json() == refusal((field, *expected))
         assert everything() == before
 
     @table(QUANTITY_REFUSED)
-    def test_refuses_a_quantity(self, api, counted, everything, field, value, expected):
+    def test_refuses_a_quantity(self, api, body_by_portion, everything, field, value, expected):
         before = everything()
 
-        response = send(api, "POST", ENTRIES, counted | {field: value})
+        response = send(api, "POST", ENTRIES, body_by_portion | {field: value})
 
         assert response.status_code == 422
         assert response.json() == refusal((field, *expected))
         assert everything() == before
 
-    @table(GRAMS_TAKEN + TAKEN)
-    def test_takes(self, api, device, weighed, field, value, expected):
-        response = send(api, "POST", ENTRIES, weighed | {field: value})
+    @table(GRAMS_ACCEPTED + ACCEPTED)
+    def test_accepts(self, api, device, body_by_weight, field, value, expected):
+        response = send(api, "POST", ENTRIES, body_by_weight | {field: value})
 
         assert response.status_code == 201
         assert response.json()[field] == expected
         assert type(response.json()[field]) is type(expected)
         assert api.get(f"{ENTRIES}/{device.food_entries.get().pk}").json() == response.json()
 
-    @table(QUANTITY_TAKEN)
-    def test_takes_a_quantity(self, api, device, counted, field, value, expected):
-        response = send(api, "POST", ENTRIES, counted | {field: value})
+    @table(QUANTITY_ACCEPTED)
+    def test_accepts_a_quantity(self, api, device, body_by_portion, field, value, expected):
+        response = send(api, "POST", ENTRIES, body_by_portion | {field: value})
 
         assert response.status_code == 201
         assert response.json()[field] == expected
@@ -145,17 +145,17 @@ class TestLogFood:
         assert api.get(f"{ENTRIES}/{device.food_entries.get().pk}").json() == response.json()
 
     @pytest.mark.parametrize("missing", ["product_id", "date"])
-    def test_requires(self, api, weighed, everything, missing):
+    def test_requires(self, api, body_by_weight, everything, missing):
         before = everything()
 
-        response = send(api, "POST", ENTRIES, {k: v for k, v in weighed.items() if k != missing})
+        response = send(api, "POST", ENTRIES, {k: v for k, v in body_by_weight.items() if k != missing})
 
         assert response.status_code == 422
         assert response.json() == refusal((missing, *REQUIRED))
         assert everything() == before
 
     @pytest.mark.parametrize(("body", "error"), NO_OBJECTS)
-    def test_refuses_what_is_no_object(self, api, device, everything, body, error):
+    def test_refuses_a_body_that_is_not_an_object(self, api, device, everything, body, error):
         before = everything()
 
         response = send(api, "POST", ENTRIES, body)
@@ -165,8 +165,8 @@ class TestLogFood:
         assert everything() == before
 
     @pytest.mark.parametrize(("body", "error"), [*NO_OBJECTS, EMPTY_LIST])
-    def test_refuses_what_is_no_object_among_many(self, api, weighed, everything, body, error):
-        whole = "{" + ", ".join(f'"{name}": {value}' for name, value in weighed.items()) + "}"
+    def test_refuses_an_item_that_is_not_an_object(self, api, body_by_weight, everything, body, error):
+        whole = "{" + ", ".join(f'"{name}": {value}' for name, value in body_by_weight.items()) + "}"
         before = everything()
 
         response = send(api, "POST", ENTRIES, f"[{whole}, {body}, {whole}]")
@@ -176,7 +176,7 @@ class TestLogFood:
         assert everything() == before
 
 
-class TestChangeAnEntry:
+class TestUpdateEntry:
     @table(one_of_each_kind(GRAMS_REFUSED + REFUSED))
     def test_refuses(self, api, by_weight, everything, field, value, expected):
         before = everything()
@@ -199,8 +199,8 @@ class TestChangeAnEntry:
         assert response.json() == refusal((field, *expected))
         assert everything() == before
 
-    @table(GRAMS_TAKEN + TAKEN)
-    def test_takes(self, api, by_weight, field, value, expected):
+    @table(GRAMS_ACCEPTED + ACCEPTED)
+    def test_accepts(self, api, by_weight, field, value, expected):
         response = send(api, "PATCH", f"{ENTRIES}/{by_weight.pk}", {field: value})
 
         assert response.status_code == 200
@@ -208,8 +208,8 @@ class TestChangeAnEntry:
         assert type(response.json()[field]) is type(expected)
         assert api.get(f"{ENTRIES}/{by_weight.pk}").json() == response.json()
 
-    @table(QUANTITY_TAKEN)
-    def test_takes_a_quantity(self, api, by_portion, field, value, expected):
+    @table(QUANTITY_ACCEPTED)
+    def test_accepts_a_quantity(self, api, by_portion, field, value, expected):
         response = send(api, "PATCH", f"{ENTRIES}/{by_portion.pk}", {field: value})
 
         assert response.status_code == 200
@@ -218,7 +218,7 @@ class TestChangeAnEntry:
         assert api.get(f"{ENTRIES}/{by_portion.pk}").json() == response.json()
 
     @pytest.mark.parametrize("body", ["null", "[]", '"Rye"', "7", "true"])
-    def test_refuses_what_is_no_object(self, api, by_weight, everything, body):
+    def test_refuses_a_body_that_is_not_an_object(self, api, by_weight, everything, body):
         before = everything()
 
         response = send(api, "PUT", f"{ENTRIES}/{by_weight.pk}", body)
@@ -233,14 +233,14 @@ class TestAQuery:
     @pytest.mark.parametrize(
         "value", ["20260105", "2026-W01-1", "2026-1-5", "2026-02-30", "٢٠٢٦-٠١-٠٥", "0000-01-01", "\0"]
     )
-    def test_refuses_a_day(self, api, name, value):
+    def test_refuses_an_invalid_day(self, api, name, value):
         response = api.get(ENTRIES, {name: value})
 
         assert response.status_code == 422
         assert response.json() == refusal((name, *NO_DAY))
 
     @pytest.mark.parametrize("value", ["brunch", "Lunch", " lunch", "lunch,dinner", "\0"])
-    def test_refuses_a_meal(self, api, value):
+    def test_refuses_an_unknown_meal(self, api, value):
         response = api.get(ENTRIES, {"meal_type": value})
 
         assert response.status_code == 422
@@ -256,7 +256,7 @@ class TestAQuery:
             ("offset", "1000001", ("Ensure this value is less than or equal to 1000000.", "max_value")),
         ],
     )
-    def test_refuses_a_page(self, api, name, value, error):
+    def test_refuses_an_invalid_page(self, api, name, value, error):
         response = api.get(ENTRIES, {name: value})
 
         assert response.status_code == 422

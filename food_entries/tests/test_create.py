@@ -15,7 +15,7 @@ DAY = "2026-01-05"
 RYE_71_G = {"product_name": "Rye bread", "kcal": 183.89, "protein": 6.04, "carbs": 34.29, "fat": 2.34}
 
 
-class TestLogFood:
+class TestCreateEntry:
     def test_stores_it_by_weight(self, api, device, rye):
         before = datetime.now(UTC)
 
@@ -68,7 +68,7 @@ class TestLogFood:
         }
         assert api.get(f"{ENTRIES}/{entry.pk}").json() == response.json()
 
-    def test_takes_one_portion_where_no_quantity_is_sent(self, api, rye, rye_slice):
+    def test_defaults_to_one_portion(self, api, rye, rye_slice):
         sent = {"product_id": str(rye.pk), "portion_id": str(rye_slice.pk), "date": DAY}
 
         responses = [api.post(ENTRIES, sent), api.post(ENTRIES, sent | {"quantity": None})]
@@ -77,13 +77,13 @@ class TestLogFood:
         assert [response.json()["quantity"] for response in responses] == [1.0, 1.0]
         assert [response.json()["grams"] for response in responses] == [35.5, 35.5]
 
-    def test_takes_it_for_a_snack_where_no_meal_is_sent(self, api, rye):
+    def test_defaults_to_snacks(self, api, rye):
         response = api.post(ENTRIES, {"product_id": str(rye.pk), "grams": 71, "date": DAY})
 
         assert response.status_code == 201
         assert response.json()["meal_type"] == "snacks"
 
-    def test_takes_null_for_what_does_not_apply(self, api, rye, rye_slice):
+    def test_accepts_null_for_unused_fields(self, api, rye, rye_slice):
         sent = {"product_id": str(rye.pk), "date": DAY}
 
         by_weight = api.post(ENTRIES, sent | {"grams": 71, "portion_id": None, "quantity": None})
@@ -93,7 +93,7 @@ class TestLogFood:
         assert (by_weight.json()["grams"], by_weight.json()["quantity"]) == (71.0, None)
         assert (by_portion.json()["grams"], by_portion.json()["quantity"]) == (71.0, 2.0)
 
-    def test_is_one_change(self, api, device, rye):
+    def test_increments_the_revision_once(self, api, device, rye):
         revision = rye.revision
 
         api.post(ENTRIES, {"product_id": str(rye.pk), "grams": 71, "date": DAY})
@@ -101,7 +101,7 @@ class TestLogFood:
         device.refresh_from_db()
         assert device.revision == device.food_entries.get().revision == revision + 1
 
-    def test_makes_an_id_where_none_is_sent(self, api, rye):
+    def test_generates_an_id_if_none_is_sent(self, api, rye):
         sent = {"product_id": str(rye.pk), "grams": 71, "date": DAY}
 
         first, second = api.post(ENTRIES, sent), api.post(ENTRIES, sent)
@@ -110,7 +110,7 @@ class TestLogFood:
         assert UUID(first.json()["id"]) != UUID(second.json()["id"])
 
     @pytest.mark.parametrize("chosen", [ID, ID.upper(), "00000000-0000-0000-0000-000000000000"])
-    def test_takes_the_id_that_the_client_chose(self, api, device, rye, chosen):
+    def test_uses_the_id_sent_by_the_client(self, api, device, rye, chosen):
         response = api.post(ENTRIES, {"id": chosen, "product_id": str(rye.pk), "grams": 71, "date": DAY})
 
         assert response.status_code == 201
@@ -157,14 +157,14 @@ class TestLogFood:
         assert entry.created_at.year > 2001
 
     @pytest.mark.parametrize("day", ["0001-01-01", "1999-12-31", "2024-02-29", "9999-12-31"])
-    def test_takes_any_day_of_the_calendar(self, api, rye, day):
+    def test_accepts_any_day_of_the_calendar(self, api, rye, day):
         response = api.post(ENTRIES, {"product_id": str(rye.pk), "grams": 71, "date": day})
 
         assert response.status_code == 201
         assert response.json()["date"] == day
         assert api.get(f"{ENTRIES}?date={day}").json() == [response.json()]
 
-    def test_costs_the_same_whether_weighed_or_by_portion(self, api, rye, rye_slice, django_assert_num_queries):
+    def test_takes_one_more_query_for_a_portion(self, api, rye, rye_slice, django_assert_num_queries):
         sent = {"product_id": str(rye.pk), "date": DAY}
 
         # the device of the token, SAVEPOINT, the revision, the product, the entry, RELEASE SAVEPOINT
@@ -206,7 +206,7 @@ class TestTheTotals:
         ("kcal_100g", "grams", "kcal"),
         [(0, 100000, 0.0), (1, 0.49, 0.0), (1, 0.5, 0.01), (259, 71, 183.89), (1000, 100000, 1000000.0)],
     )
-    def test_have_the_decimals_of_the_energy(self, api, device, kcal_100g, grams, kcal):
+    def test_of_energy_have_two_decimal_places(self, api, device, kcal_100g, grams, kcal):
         product = ProductFactory(device=device, kcal_100g=kcal_100g)
 
         response = api.post(ENTRIES, {"product_id": str(product.pk), "grams": grams, "date": DAY})
@@ -239,20 +239,20 @@ class TestTheTotals:
         assert response.json()["grams"] == grams
         assert response.json()["kcal"] == round(grams * 10, 2)
 
-    def test_are_kept_as_decimals(self, api, device, rye):
+    def test_are_stored_as_decimals(self, api, device, rye):
         api.post(ENTRIES, {"product_id": str(rye.pk), "grams": 0.30000000000000004, "date": DAY})
 
         entry = device.food_entries.get()
         assert [str(value) for value in (entry.grams, entry.kcal, entry.carbs)] == ["0.30", "0.78", "0.14"]
 
 
-class TestARecord:
+class TestAStoredEntry:
     @pytest.fixture
-    def records(self, by_weight, by_portion) -> list[str]:
+    def paths(self, by_weight, by_portion) -> list[str]:
         return [f"{ENTRIES}/{entry.pk}" for entry in (by_weight, by_portion)]
 
-    def test_stays_as_it_was_when_the_product_is_edited(self, api, rye, records):
-        before = [api.get(record).json() for record in records]
+    def test_does_not_change_with_the_product(self, api, rye, paths):
+        before = [api.get(path).json() for path in paths]
 
         changed = api.patch(
             f"/v1/products/{rye.pk}",
@@ -260,27 +260,27 @@ class TestARecord:
         )
 
         assert changed.status_code == 200
-        assert [api.get(record).json() for record in records] == before
+        assert [api.get(path).json() for path in paths] == before
 
-    def test_stays_as_it_was_when_the_portion_is_edited(self, api, rye_slice, records):
-        before = [api.get(record).json() for record in records]
+    def test_does_not_change_with_the_portion(self, api, rye_slice, paths):
+        before = [api.get(path).json() for path in paths]
 
         changed = api.patch(f"/v1/portions/{rye_slice.pk}", {"name": "Crumb", "grams": 1})
 
         assert changed.status_code == 200
-        assert [api.get(record).json() for record in records] == before
+        assert [api.get(path).json() for path in paths] == before
 
     @pytest.mark.parametrize("kind", ["products", "portions"])
-    def test_stays_as_it_was_when_the_product_or_the_portion_is_deleted(self, api, rye, rye_slice, records, kind):
-        before = [api.get(record).json() for record in records]
+    def test_does_not_change_if_the_product_or_the_portion_is_deleted(self, api, rye, rye_slice, paths, kind):
+        before = [api.get(path).json() for path in paths]
 
         deleted = api.delete(f"/v1/{kind}/{rye.pk if kind == 'products' else rye_slice.pk}")
 
         assert deleted.status_code == 204
-        assert [api.get(record).json() for record in records] == before
+        assert [api.get(path).json() for path in paths] == before
         assert sorted(row["id"] for row in api.get(ENTRIES).json()) == sorted(row["id"] for row in before)
 
-    def test_of_later_has_what_the_product_says_by_then(self, api, rye, rye_slice, records):
+    def test_has_the_current_values_of_the_product_if_created_later(self, api, rye, rye_slice, paths):
         api.patch(f"/v1/products/{rye.pk}", {"name": "Wheat", "kcal_100g": 100, "protein_100g": None})
         api.patch(f"/v1/portions/{rye_slice.pk}", {"grams": 50})
 
@@ -291,7 +291,7 @@ class TestARecord:
         assert [response.json()[name] for name in ("grams", "kcal", "protein", "carbs")] == [50.0, 50.0, None, 24.15]
 
 
-class TestLogFoodAgain:
+class TestRetryCreateEntry:
     @pytest.mark.parametrize(
         "body",
         [
@@ -305,7 +305,7 @@ class TestLogFoodAgain:
         ids=["the same", "other values", "bad values", "unknown rows", "null", "nothing"],
     )
     @pytest.mark.parametrize("chosen", [ID, ID.upper()])
-    def test_answers_the_stored_row_whatever_else_is_sent(self, api, rye, everything, chosen, body):
+    def test_returns_the_stored_row_whatever_else_is_sent(self, api, rye, everything, chosen, body):
         product = {"product_id": str(rye.pk)}
         first = api.post(ENTRIES, {"id": ID, **product, "grams": 71, "date": DAY})
         before = everything()
@@ -317,7 +317,7 @@ class TestLogFoodAgain:
         assert everything() == before
 
     @pytest.mark.parametrize("gone", ["products", "portions"])
-    def test_answers_the_stored_row_when_what_it_names_is_deleted(self, api, rye, rye_slice, everything, gone):
+    def test_returns_the_stored_row_if_its_product_or_portion_is_deleted(self, api, rye, rye_slice, everything, gone):
         sent = {"id": ID, "product_id": str(rye.pk), "portion_id": str(rye_slice.pk), "quantity": 2, "date": DAY}
         first = api.post(ENTRIES, sent)
         api.delete(f"/v1/{gone}/{rye.pk if gone == 'products' else rye_slice.pk}")
@@ -329,7 +329,7 @@ class TestLogFoodAgain:
         assert response.json() == first.json()
         assert everything() == before
 
-    def test_answers_the_row_as_it_is_by_now(self, api, rye, everything):
+    def test_returns_the_current_state_of_the_row(self, api, rye, everything):
         sent = {"id": ID, "product_id": str(rye.pk), "grams": 71, "date": DAY}
         api.post(ENTRIES, sent)
         changed = api.patch(f"{ENTRIES}/{ID}", {"grams": 100})
@@ -342,7 +342,7 @@ class TestLogFoodAgain:
         assert response.json()["grams"] == 100.0
         assert everything() == before
 
-    def test_answers_409_when_the_row_is_deleted(self, api, rye, everything):
+    def test_returns_409_if_the_row_is_deleted(self, api, rye, everything):
         sent = {"id": ID, "product_id": str(rye.pk), "grams": 71, "date": DAY}
         api.post(ENTRIES, sent)
         api.delete(f"{ENTRIES}/{ID}")
@@ -355,7 +355,7 @@ class TestLogFoodAgain:
         assert everything() == before
 
     @pytest.mark.parametrize("is_deleted", [False, True], ids=["live", "deleted"])
-    def test_answers_409_when_the_row_is_another_devices(self, api, stranger, other, rye, everything, is_deleted):
+    def test_returns_409_if_the_row_belongs_to_another_device(self, api, stranger, other, rye, everything, is_deleted):
         FoodEntryFactory(id=ID, device=other)
         if is_deleted:
             stranger.delete(f"{ENTRIES}/{ID}")
@@ -367,7 +367,7 @@ class TestLogFoodAgain:
         assert response.json() == ID_TAKEN
         assert everything() == before
 
-    def test_answers_422_to_bad_values_under_an_id_that_is_taken(self, api, other, rye, everything):
+    def test_returns_422_for_bad_values_even_if_the_id_is_taken(self, api, other, rye, everything):
         FoodEntryFactory(id=ID, device=other)
         before = everything()
 
@@ -378,10 +378,10 @@ class TestLogFoodAgain:
         assert everything() == before
 
 
-class TestWhatAnEntryNames:
-    """One refusal for whatever is not a live row of the caller's."""
+class TestReferences:
+    """Ids that are not live rows of the caller get the same error, whatever they are."""
 
-    def test_is_refused_alike_for_every_product_that_is_not_the_callers(self, api, device, other, rye, everything):
+    def test_to_any_product_not_of_the_caller_get_the_same_error(self, api, device, other, rye, everything):
         theirs, gone = ProductFactory(device=other), ProductFactory(device=device)
         api.delete(f"/v1/products/{gone.pk}")
         a_portion = rye.portions.get()
@@ -397,7 +397,7 @@ class TestWhatAnEntryNames:
         assert responses[0].json() == refusal(NO_PRODUCT)
         assert everything() == before
 
-    def test_is_refused_alike_for_every_portion_that_is_not_the_products(
+    def test_to_any_portion_not_of_the_product_get_the_same_error(
         self, api, device, other, rye, rye_slice, oats_cup, everything
     ):
         theirs = PortionFactory(product=ProductFactory(device=other))
@@ -418,7 +418,7 @@ class TestWhatAnEntryNames:
         assert responses[0].json() == refusal(NO_PORTION)
         assert everything() == before
 
-    def test_is_refused_both_where_both_are_unknown(self, api, everything):
+    def test_are_both_reported_if_both_are_unknown(self, api, everything):
         before = everything()
 
         response = api.post(ENTRIES, {"product_id": str(uuid4()), "portion_id": str(uuid4()), "date": DAY})
@@ -429,7 +429,7 @@ class TestWhatAnEntryNames:
 
 
 class TestAnAmount:
-    """Either grams, or a portion and how many of it."""
+    """Either grams, or a portion and a quantity."""
 
     @pytest.mark.parametrize(
         ("amount", "error"),
@@ -475,7 +475,7 @@ class TestAnAmount:
         ("weight", "quantity"),
         [("10000.00", 10.01), ("100.01", 1000), ("0.01", 0.49), ("0.02", 0.24), ("10000.00", 1000)],
     )
-    def test_is_refused_where_the_portions_weigh_too_little_or_too_much(self, api, rye, everything, weight, quantity):
+    def test_is_refused_if_the_total_weight_is_out_of_bounds(self, api, rye, everything, weight, quantity):
         portion = PortionFactory(product=rye, grams=Decimal(weight))
         before = everything()
 
@@ -489,7 +489,7 @@ class TestAnAmount:
         )
         assert everything() == before
 
-    def test_says_all_that_is_wrong(self, api, everything):
+    def test_lists_all_errors(self, api, everything):
         before = everything()
 
         response = api.post(

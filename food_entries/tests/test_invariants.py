@@ -1,4 +1,4 @@
-"""What the database itself refuses, whoever writes."""
+"""Constraints of the database, tested without serializers and forms."""
 
 from datetime import date
 from decimal import Decimal
@@ -65,7 +65,7 @@ class TestTheDatabase:
         assert everything() == before
 
     @pytest.mark.parametrize("field", NOT_NULL)
-    def test_refuses_a_row_without(self, device, by_portion, everything, field):
+    def test_refuses_null(self, device, by_portion, everything, field):
         before = everything()
 
         with pytest.raises(IntegrityError, match=r"(?i)not.null"), transaction.atomic(), change_set(device):
@@ -73,7 +73,7 @@ class TestTheDatabase:
 
         assert everything() == before
 
-    def test_refuses_an_id_twice(self, by_weight, everything):
+    def test_refuses_a_duplicate_id(self, by_weight, everything):
         before = everything()
 
         with pytest.raises(IntegrityError, match=r"_pkey|UNIQUE constraint failed: \w+\.id"), transaction.atomic():
@@ -90,7 +90,7 @@ class TestTheDatabase:
         taken.refresh_from_db()
         assert taken.device_id == other.pk
 
-    def test_refuses_to_lose_the_portion_of_an_entry(self, by_portion, everything):
+    def test_refuses_to_delete_a_portion_that_has_entries(self, by_portion, everything):
         before = everything()
         row_id = FoodEntry._meta.get_field("portion").get_db_prep_value(by_portion.portion_id, connection)
 
@@ -105,7 +105,7 @@ class TestTheDatabase:
         "day",
         ["infinity", *[pytest.param(day, marks=pytest.mark.postgres) for day in ("0001-01-01 BC", "10000-01-01")]],
     )
-    def test_refuses_a_day_that_nobody_could_read(self, device, by_weight, everything, day):
+    def test_refuses_a_day_that_python_can_not_represent(self, device, by_weight, everything, day):
         before = everything()
 
         with (
@@ -117,7 +117,7 @@ class TestTheDatabase:
 
         assert everything() == before
 
-    def test_takes_what_the_bounds_include(self, device, by_portion):
+    def test_accepts_the_bounds_themselves(self, device, by_portion):
         per_100g = {"kcal_100g": (0, 1000), "protein_100g": (0, 100), "carbs_100g": (0, 100), "fat_100g": (0, 100)}
         least, most = ({name: bounds[end] for name, bounds in per_100g.items()} for end in (0, 1))
         unknown = {"protein_100g": None, "protein": None, "quantity": None, "portion": None}
@@ -134,8 +134,8 @@ class TestTheDatabase:
         assert (by_portion.grams, by_portion.kcal, by_portion.portion_id) == (Decimal(100_000), 1_000_000, None)
 
     @pytest.mark.parametrize("per_100g", ["0.01", "8.33", "33.33", "66.67", "99.99"])
-    def test_takes_every_total_that_is_reckoned(self, device, rye, per_100g):
-        """Halves among them, and doubles that are a hair beside what they stand for."""
+    def test_accepts_every_calculated_total(self, device, rye, per_100g):
+        """Including halves, and amounts that floats represent inexactly."""
         with change_set(device):
             device.products.update(kcal_100g=333, protein_100g=per_100g, carbs_100g=per_100g, fat_100g=None)
         rye.refresh_from_db()
@@ -147,8 +147,8 @@ class TestTheDatabase:
 
 
 class TestEveryConstraint:
-    def test_is_shown_to_refuse(self):
-        """Fails for a new constraint until a row above breaks it."""
+    def test_has_a_test(self):
+        """Fails for a new constraint until the table above has a row that breaks it."""
         shown = {constraint.partition("|")[0] for *_, constraint in OUT_OF_BOUNDS} | {"foodentry_date_within_bounds"}
 
         assert {rule.name for rule in FoodEntry._meta.constraints} == shown

@@ -9,7 +9,7 @@ from ownership.models import change_set
 ENTRIES = "/v1/food-entries"
 SUMMARY = f"{ENTRIES}/summary?from=2026-01-01&to=2026-01-31"
 
-# What was eaten, in the order it was logged.
+# Day and meal of entries, in the order of creation.
 DIARY = [
     ("2026-01-05", "breakfast"),
     ("2026-01-07", "snacks"),
@@ -24,7 +24,7 @@ NEWEST_DAY_FIRST = [1, 3, 6, 0, 2, 4, 5]
 
 @pytest.fixture
 def diary(api, rye) -> list[str]:
-    """The ids of the diary's entries, in the order of their logging."""
+    """The ids of the entries of `DIARY`, in the order of creation."""
     sent = [{"product_id": str(rye.pk), "grams": 71, "date": day, "meal_type": meal} for day, meal in DIARY]
     response = api.post(ENTRIES, sent)
     assert response.status_code == 201
@@ -32,7 +32,7 @@ def diary(api, rye) -> list[str]:
 
 
 def shown(response, diary: list[str]) -> list[int]:
-    """Return which entries of the diary were answered, in order."""
+    """Return the positions in the diary of the entries in the response."""
     assert response.status_code == 200
     return [diary.index(row["id"]) for row in response.json()]
 
@@ -42,7 +42,7 @@ def next_page(response) -> str | None:
 
 
 class TestListEntries:
-    def test_is_a_bare_array(self, api, by_portion):
+    def test_returns_an_array(self, api, by_portion):
         response = api.get(ENTRIES)
 
         assert response.status_code == 200
@@ -66,12 +66,12 @@ class TestListEntries:
         ]
         assert "Link" not in response
 
-    def test_may_be_empty(self, api):
+    def test_can_be_empty(self, api):
         response = api.get(ENTRIES)
 
         assert (response.status_code, response.json()) == (200, [])
 
-    def test_has_the_newest_day_first_and_then_the_order_of_logging(self, api, diary):
+    def test_has_the_newest_day_first_and_keeps_the_order_of_creation(self, api, diary):
         assert shown(api.get(ENTRIES), diary) == NEWEST_DAY_FIRST
 
     def test_keeps_the_order_when_an_entry_is_changed(self, api, diary):
@@ -114,7 +114,7 @@ class TestListEntries:
             ("mood=fine&product_id=7", NEWEST_DAY_FIRST),
         ],
     )
-    def test_keeps_what_is_asked_for(self, api, diary, query, expected):
+    def test_can_be_filtered(self, api, diary, query, expected):
         assert shown(api.get(f"{ENTRIES}?{query}"), diary) == expected
 
     @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ class TestListEntries:
             ),
         ],
     )
-    def test_refuses_days_that_say_nothing(self, api, query, error):
+    def test_refuses_contradictory_days(self, api, query, error):
         response = api.get(f"{ENTRIES}?{query}")
 
         assert response.status_code == 422
@@ -143,7 +143,7 @@ class TestListEntries:
         assert "ETag" not in response
 
     @pytest.mark.parametrize("count", [1, 5])
-    def test_costs_two_queries_however_many_there_are(self, api, rye, django_assert_num_queries, count):
+    def test_takes_two_queries_for_any_number_of_entries(self, api, rye, django_assert_num_queries, count):
         for _ in range(count):
             FoodEntryFactory(product=rye, date=date(2026, 1, 5))
 
@@ -153,7 +153,7 @@ class TestListEntries:
         assert len(response.json()) == count
 
 
-class TestThePagesOfTheList:
+class TestListPages:
     @pytest.mark.parametrize("limit", [1, 3, 6, 7])
     def test_never_repeat_or_skip_a_row(self, api, diary, limit):
         address, pages = f"{ENTRIES}?limit={limit}", []
@@ -165,7 +165,7 @@ class TestThePagesOfTheList:
         assert [len(page) for page in pages[:-1]] == [limit] * (len(pages) - 1)
         assert [number for page in pages for number in page] == NEWEST_DAY_FIRST
 
-    def test_name_the_next_one_with_what_else_was_asked(self, api, diary):
+    def test_link_to_the_next_page_with_the_same_query(self, api, diary):
         first = api.get(f"{ENTRIES}?from=2026-01-05&to=2026-01-06&meal_type=lunch&limit=2")
         second = api.get(next_page(first))
 
@@ -206,7 +206,7 @@ class TestReadAnEntry:
         assert response.status_code == 200
         assert response.json()["id"] == str(by_weight.pk)
 
-    def test_costs_two_queries(self, api, by_portion, django_assert_num_queries):
+    def test_takes_two_queries(self, api, by_portion, django_assert_num_queries):
         with django_assert_num_queries(2):  # the device of the token, the entry
             response = api.get(f"{ENTRIES}/{by_portion.pk}")
 
@@ -215,7 +215,7 @@ class TestReadAnEntry:
 
 @pytest.mark.parametrize("path", [ENTRIES, f"{ENTRIES}?date=2026-01-05&limit=5", f"{ENTRIES}/{{id}}", SUMMARY])
 class TestConditionalReads:
-    def test_cost_one_query_where_nothing_has_changed(self, api, by_weight, django_assert_num_queries, path):
+    def test_take_one_query_if_nothing_has_changed(self, api, by_weight, django_assert_num_queries, path):
         path = path.format(id=by_weight.pk)
         first = api.get(path)
 
@@ -229,7 +229,7 @@ class TestConditionalReads:
         assert second["ETag"] == first["ETag"]
 
     @pytest.mark.parametrize("sent", [{"grams": 100}, {"meal_type": "dinner"}])
-    def test_answer_anew_once_an_entry_has_changed(self, api, by_weight, path, sent):
+    def test_return_the_new_state_after_a_change(self, api, by_weight, path, sent):
         path = path.format(id=by_weight.pk)
         first = api.get(path)
         api.patch(f"{ENTRIES}/{by_weight.pk}", sent)
@@ -240,7 +240,7 @@ class TestConditionalReads:
         assert second["ETag"] != first["ETag"]
         assert second.json() != first.json()
 
-    def test_answer_the_same_after_what_changed_nothing(self, api, stranger, by_weight, path):
+    def test_return_304_after_requests_that_changed_nothing(self, api, stranger, by_weight, path):
         path = path.format(id=by_weight.pk)
         first = api.get(path)
         row = api.get(f"{ENTRIES}/{by_weight.pk}").json()
@@ -254,7 +254,7 @@ class TestConditionalReads:
 
         assert second.status_code == 304
 
-    def test_are_another_devices_own(self, api, stranger, by_weight, path):
+    def test_have_another_etag_for_another_device(self, api, stranger, by_weight, path):
         first = api.get(path.format(id=by_weight.pk))
 
         second = stranger.get(path.format(id=by_weight.pk), headers={"If-None-Match": first["ETag"]})

@@ -1,4 +1,4 @@
-"""The database ties no row to another device's, whatever it is told: here by its superuser, past all of the code."""
+"""Foreign keys never connect rows of different devices, even if SQL bypasses the application."""
 
 from decimal import Decimal
 
@@ -23,7 +23,7 @@ OF_PORTION = "of_a_portion_of_the_same_device"
 MINE = {"device": "%(me)s", "product": "%(product)s", "portion": "%(portion)s"}
 THEIRS = {"device": "%(other)s", "product": "%(their_product)s", "portion": "%(their_portion)s"}
 
-TIES = {
+REFERENCES = {
     "a new portion of their product": (PORTION.format(**MINE | {"product": THEIRS["product"]}), OF_PRODUCT),
     "a new portion of theirs of my product": (PORTION.format(**MINE | {"device": THEIRS["device"]}), OF_PRODUCT),
     "a new entry of their product": (ENTRY.format(**MINE | {"product": THEIRS["product"]}), OF_PRODUCT),
@@ -51,15 +51,15 @@ TIES = {
 
 @pytest.fixture
 def rows(device, other) -> dict:
-    """Ids: an entry by a portion of a product of mine, a portion beside, and a product with its portion of theirs."""
+    """Ids of my product, which has an entry and two portions, and of a product and a portion of the other device."""
     product, theirs = ProductFactory(device=device), ProductFactory(device=other)
-    portion, beside = PortionFactory(product=product), PortionFactory(product=product)
+    portion, other_portion = PortionFactory(product=product), PortionFactory(product=product)
     FoodEntryFactory(product=product, portion=portion, quantity=Decimal(1))
     return {
         "me": device.pk,
         "product": product.pk,
         "portion": portion.pk,
-        "slice": beside.pk,
+        "slice": other_portion.pk,
         "other": other.pk,
         "their_product": theirs.pk,
         "their_portion": other.portions.get().pk,
@@ -67,8 +67,8 @@ def rows(device, other) -> dict:
 
 
 class TestTheDatabase:
-    @pytest.mark.parametrize(("sql", "constraint"), TIES.values(), ids=TIES.keys())
-    def test_refuses_to_tie(self, rows, everything, sql, constraint):
+    @pytest.mark.parametrize(("sql", "constraint"), REFERENCES.values(), ids=REFERENCES.keys())
+    def test_refuses_references_between_devices(self, rows, everything, sql, constraint):
         before = everything()
 
         with (
@@ -81,14 +81,14 @@ class TestTheDatabase:
         assert everything() == before
 
     @pytest.mark.parametrize("sql", [PORTION.format(**MINE), ENTRY.format(**MINE), ENTRY.format(**THEIRS)])
-    def test_takes_what_is_of_one_device(self, rows, sql):
-        """So that each refusal above is of the tie, and of nothing else in the statement."""
+    def test_accepts_references_within_one_device(self, rows, sql):
+        """Proves that the statements above fail because of the reference, and not for another reason."""
         with connection.cursor() as cursor:
             cursor.execute(sql, rows)
             assert cursor.rowcount == 1
 
-    def test_has_no_key_to_a_product_or_a_portion_but_with_the_device(self, db):
-        """A key by the id alone has PostgreSQL look through everybody's rows whenever one is removed for good."""
+    def test_has_only_foreign_keys_that_include_the_device(self, db):
+        """Without the device in the key, PostgreSQL searches the rows of all devices whenever a row is deleted."""
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT conname FROM pg_constraint WHERE contype = 'f'"

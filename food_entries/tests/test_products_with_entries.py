@@ -1,4 +1,4 @@
-"""What products and portions do that have food entries."""
+"""Products and portions that have food entries."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -15,7 +15,7 @@ from products.tests.factories import PortionFactory, ProductFactory
 
 
 class TestADeletedProduct:
-    def test_leaves_the_food_entries_that_were_logged_with_it(self, api, device):
+    def test_keeps_the_food_entries_that_were_logged_with_it(self, api, device):
         product = ProductFactory(device=device)
         by_weight = FoodEntryFactory(product=product)
         by_portion = FoodEntryFactory(
@@ -32,7 +32,7 @@ class TestADeletedProduct:
 
 
 class TestADeletedPortion:
-    def test_leaves_the_food_entries_that_were_logged_with_it(self, api, device):
+    def test_keeps_the_food_entries_that_were_logged_with_it(self, api, device):
         portion = PortionFactory(device=device)
         entry = FoodEntryFactory(product=portion.product, portion=portion, quantity=Decimal(2), grams=Decimal(80))
         before = api.get(f"/v1/food-entries/{entry.pk}").json()
@@ -45,7 +45,7 @@ class TestADeletedPortion:
 
 
 class TestARestore:
-    def test_is_of_a_tombstone(self, device):
+    def test_needs_a_tombstone(self, device):
         entry = FoodEntryFactory(device=device)
 
         for row in (entry, entry.product, entry.product.portions.get()):
@@ -55,7 +55,7 @@ class TestARestore:
         device.refresh_from_db()
         assert device.revision == 3
 
-    def test_adds_a_portion_to_a_product_whose_own_were_purged(self, support, api, device):
+    def test_creates_a_portion_if_all_were_purged(self, support, api, device):
         product = ProductFactory(device=device)
         entry = FoodEntryFactory(product=product)
         with change_set(device):

@@ -17,12 +17,12 @@ def bread(api) -> dict:
 
 @pytest.fixture
 def bite(bread) -> dict:
-    """An entry of the bread, as a phone sends it."""
+    """The request body of an entry."""
     return {"product_id": bread["id"], "grams": 50, "date": "2026-01-05"}
 
 
 class TestTheCounters:
-    def test_are_those_of_the_stored_rows(self, api, device, bread, bite):
+    def test_match_the_stored_rows(self, api, device, bread, bite):
         slice_id = str(uuid4())
         api.post(f"/v1/products/{bread['id']}/portions", {"id": slice_id, "name": "Slice", "grams": 35})
         api.post("/v1/food-entries", [bite] * 3)
@@ -35,7 +35,7 @@ class TestTheCounters:
 
         assert counters(device) == counted(device) == before
 
-    def test_are_not_changed_by_what_is_refused_or_sent_again(self, api, device, bread, bite):
+    def test_ignore_refused_requests_and_retries(self, api, device, bread, bite):
         before = counters(device)
 
         assert api.post("/v1/products", bread).status_code == 200
@@ -46,7 +46,7 @@ class TestTheCounters:
 
         assert counters(device) == counted(device) == before | {"products": 2, "portions": 2}
 
-    def test_are_those_of_the_rows_from_before_they_were_kept(self, api, device, bite):
+    def test_are_set_by_the_migration_for_existing_rows(self, api, device, bite):
         api.post("/v1/food-entries", bite)
         Device.objects.filter(pk=device.pk).update(row_counts={})
 
@@ -56,7 +56,7 @@ class TestTheCounters:
 
 
 class TestAQuota:
-    def test_refuses_another_entry_and_a_whole_batch_with_it(self, api, settings, bite, everything):
+    def test_refuses_a_batch_that_fits_only_partly(self, api, settings, bite, everything):
         settings.MAX_FOOD_ENTRIES = 2
         assert api.post("/v1/food-entries", [bite]).status_code == 201
         before = everything()
@@ -66,7 +66,7 @@ class TestAQuota:
         assert api.post("/v1/food-entries", bite).status_code == 201
         assert api.post("/v1/food-entries", bite).status_code == 507
 
-    def test_leaves_reads_retries_edits_and_deletions_alone(self, api, settings, bread, bite):
+    def test_does_not_limit_reads_retries_updates_and_deletions(self, api, settings, bread, bite):
         entry = api.post("/v1/food-entries", bite).json()
         settings.MAX_PRODUCTS = settings.MAX_PORTIONS = settings.MAX_FOOD_ENTRIES = 0
 

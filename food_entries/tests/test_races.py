@@ -1,4 +1,4 @@
-"""Several requests of one device at the same moment, each with its own connection: the rules of food entries hold."""
+"""Concurrent requests, each with its own connection, don't break the rules of food entries."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -42,7 +42,7 @@ class TestCreatesWithOneId:
         assert revision() == before + 1
 
     def test_store_each_entry_of_two_batches_once(self, api, device, rye, revision):
-        """Sent in opposite orders, as two writers that wait for each other would be."""
+        """The batches have opposite orders, which could cause a deadlock."""
         eaten = {"product_id": str(rye.pk), "grams": 71, "date": "2026-01-05"}
         batch = [{"id": str(uuid4()), **eaten} for _ in range(20)]
         before = revision()
@@ -72,7 +72,7 @@ class TestCreatesWithOneId:
 
 
 class TestBatchesOfTwoDevicesWithTheSameIds:
-    def test_do_not_wait_for_each_other_whatever_their_order(self, api, device, stranger, other, rye):
+    def test_do_not_deadlock_in_any_order(self, api, device, stranger, other, rye):
         theirs = ProductFactory(device=other)
         for _ in range(10):
             ids = [str(uuid4()) for _ in range(100)]
@@ -88,7 +88,7 @@ class TestBatchesOfTwoDevicesWithTheSameIds:
 
 
 class TestADeletionOfAProduct:
-    def test_comes_before_or_after_each_entry_that_is_logged_with_it(self, api, device, revision):
+    def test_comes_before_or_after_each_new_entry(self, api, device, revision):
         for _ in range(5):
             product = ProductFactory(device=device)
             body = {"product_id": str(product.pk), "grams": 71, "date": "2026-01-05"}
@@ -113,8 +113,8 @@ class TestADeletionOfAProduct:
             assert product.revision == revision() == before + len(logged) + 1
 
 
-class TestAnEditOfAProduct:
-    def test_is_in_an_entry_whole_or_not_at_all(self, api, device):
+class TestAnUpdateOfAProduct:
+    def test_is_copied_to_an_entry_completely_or_not_at_all(self, api, device):
         product = ProductFactory(device=device, name="Old", kcal_100g=100, protein_100g=1)
         body = {"product_id": str(product.pk), "grams": 100, "date": "2026-01-05"}
 
@@ -131,17 +131,17 @@ class TestAnEditOfAProduct:
             assert (entry.product_name, entry.kcal, entry.protein) == (name, kcal, protein)
 
 
-class TestAnEditAndADeletion:
-    def test_come_one_after_the_other(self, api, device, rye, revision):
+class TestAnUpdateAndADeletion:
+    def test_are_applied_one_after_the_other(self, api, device, rye, revision):
         for _ in range(5):
             entry = FoodEntryFactory(product=rye)
             path = f"{ENTRIES}/{entry.pk}"
             before = revision()
 
-            edited, deleted = at_once(call(api, "PATCH", path, {"grams": 100}), call(api, "DELETE", path))
+            updated, deleted = at_once(call(api, "PATCH", path, {"grams": 100}), call(api, "DELETE", path))
 
             gone = FoodEntry.all_objects.for_device(device).get(pk=entry.pk)
-            assert (edited.status_code, deleted.status_code, gone.grams, revision() - before) in [
+            assert (updated.status_code, deleted.status_code, gone.grams, revision() - before) in [
                 (200, 204, 100, 2),
                 (404, 204, 200, 1),
             ]
@@ -150,8 +150,8 @@ class TestAnEditAndADeletion:
             assert api.get(path).status_code == 404
 
 
-class TestTwoEdits:
-    def test_are_both_kept(self, api, rye, revision):
+class TestConcurrentUpdates:
+    def test_are_both_stored(self, api, rye, revision):
         for _ in range(5):
             entry = FoodEntryFactory(product=rye)
             path = f"{ENTRIES}/{entry.pk}"
@@ -168,8 +168,8 @@ class TestTwoEdits:
             assert after in [response.json() for response in responses]
             assert revision() == before + 2
 
-    def test_of_the_amount_come_one_after_the_other(self, api, rye, rye_slice, revision):
-        """If the grams are changed first, the entry has no portion any more, and a quantity is refused."""
+    def test_of_the_amount_are_applied_one_after_the_other(self, api, rye, rye_slice, revision):
+        """If the grams are changed first, the entry no longer has a portion, and the quantity is refused."""
         for _ in range(5):
             entry = FoodEntryFactory(product=rye, portion=rye_slice, quantity=Decimal(2), grams=Decimal(71))
             path = f"{ENTRIES}/{entry.pk}"

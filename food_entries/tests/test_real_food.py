@@ -1,6 +1,6 @@
-"""A month of real food, logged over HTTP with the real server, and added up again from USDA's own files.
+"""Log a month of real food over HTTP, and compare the summary with sums calculated from USDA's files.
 
-Nothing here is the service's code: the files are read, the values multiplied, rounded and added by this module alone.
+The expected values don't depend on the service's code: this module reads, multiplies, rounds and adds them itself.
 """
 
 import csv
@@ -29,7 +29,7 @@ DAYS = [FIRST_DAY + timedelta(days=n) for n in range(30)]
 ENTRIES_A_DAY = 10
 
 
-# --- the food, as USDA has it ---------------------------------------------------------------------
+# --- the data of USDA ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Portion:
 class Food:
     name: str
     per_100g: dict[str, Decimal]
-    portions: list[Portion]  # two may have the same name: there are large pieces and small ones
+    portions: list[Portion]  # names are not unique: there are large and small pieces
 
 
 def records(name: str) -> list[list[str]]:
@@ -50,7 +50,7 @@ def records(name: str) -> list[list[str]]:
         return list(csv.reader(file, delimiter="^", quotechar="~"))
 
 
-def foods_of_usda() -> list[Food]:
+def usda_foods() -> list[Food]:
     values, portions = {}, {}
     for number, nutrient, value, *_ in records("NUT_DATA.txt"):
         values[number, nutrient] = Decimal(value)
@@ -75,7 +75,7 @@ def half_up(value: Decimal, step: str) -> Decimal:
     return value.quantize(Decimal(step), rounding=ROUND_HALF_UP)
 
 
-# --- what is eaten, and what it adds up to --------------------------------------------------------
+# --- the diary and the expected sums --------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ class Eaten:
     food: Food
     day: date
     meal: str
-    portion: Portion | None  # None where the food was weighed
-    amount: Decimal  # how many of the portion, or how many grams
+    portion: Portion | None  # None if the food was weighed
+    amount: Decimal  # number of portions, or grams
 
     @property
     def grams(self) -> Decimal:
@@ -96,10 +96,10 @@ class Eaten:
 
 def diary(foods: list[Food]) -> list[Eaten]:
     dice = random.Random(28)
-    return [some_food_eaten(dice, dice.choice(foods), day) for day in DAYS for _ in range(ENTRIES_A_DAY)]
+    return [random_entry(dice, dice.choice(foods), day) for day in DAYS for _ in range(ENTRIES_A_DAY)]
 
 
-def some_food_eaten(dice: random.Random, food: Food, day: date) -> Eaten:
+def random_entry(dice: random.Random, food: Food, day: date) -> Eaten:
     if dice.random() < 0.6:
         portion, amount = dice.choice(food.portions), Decimal(dice.randint(20, 400)) / 100
     else:
@@ -109,21 +109,21 @@ def some_food_eaten(dice: random.Random, food: Food, day: date) -> Eaten:
 
 def summary_of(day: date, eaten: list[Eaten]) -> dict:
     by_meal = {meal: [one for one in eaten if one.meal == meal] for meal in MEALS}
-    meals = {meal: added_up(of_meal) for meal, of_meal in by_meal.items() if of_meal}
-    return {"date": day.isoformat(), **added_up(eaten), "meals": meals}
+    meals = {meal: totals_of(of_meal) for meal, of_meal in by_meal.items() if of_meal}
+    return {"date": day.isoformat(), **totals_of(eaten), "meals": meals}
 
 
-def added_up(eaten: list[Eaten]) -> dict:
+def totals_of(eaten: list[Eaten]) -> dict:
     sums = {nutrient: sum(one.total(nutrient) for one in eaten) for nutrient in NUTRIENTS}
     return {"entries": len(eaten), **sums}
 
 
-# --- the server, and a phone that talks to it -----------------------------------------------------
+# --- the server and its client --------------------------------------------------------------------
 
 
 @pytest.fixture
 def phone(live_url, tmp_path):
-    """A phone without a token yet, in reach of a server of its own. If the test fails, the server's log is shown."""
+    """A phone without a token, and a server for it. If the test fails, pytest shows the server's log."""
     log = tmp_path / "log"
     try:
         with serve(live_url, log) as service:
@@ -133,9 +133,9 @@ def phone(live_url, tmp_path):
 
 
 class DiaryPhone(Phone):
-    """A phone that reads amounts as decimals. Each request may get another worker."""
+    """A phone that parses amounts as decimals. Each request may reach another worker."""
 
-    def created(self, path: str, body):
+    def create(self, path: str, body):
         response = self.post(path, body)
         assert response.status_code == 201, (body, response)
         return content_of(response)
@@ -146,7 +146,7 @@ class DiaryPhone(Phone):
         return content_of(response)
 
     def walk(self, path: str):
-        """Yield every row of a list, page after page, as its `Link` headers lead."""
+        """Yield every row of a list, following the `Link` headers of its pages."""
         while path:
             response = self.get(path)
             assert response.status_code == 200, response
@@ -165,55 +165,55 @@ def next_page(link: str | None) -> str | None:
     return f"{address.path}?{address.query}"
 
 
-# --- what the phone sends -------------------------------------------------------------------------
+# --- requests -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Kept:
-    """The ids under which the server keeps a food."""
+class StoredFood:
+    """The ids of a food that the server has stored."""
 
     product_id: str
     portion_ids: dict[Portion, str]
 
 
-def keep(phone: DiaryPhone, food: Food) -> Kept:
+def store(phone: DiaryPhone, food: Food) -> StoredFood:
     values = {f"{nutrient}_100g": value for nutrient, value in food.per_100g.items()}
     values["kcal_100g"] = int(values["kcal_100g"])
-    product_id = phone.created("/v1/products", {"name": food.name, **values})["id"]
+    product_id = phone.create("/v1/products", {"name": food.name, **values})["id"]
     url = f"/v1/products/{product_id}/portions"
-    ids = {portion: phone.created(url, vars(portion))["id"] for portion in food.portions}
-    return Kept(product_id, ids)
+    ids = {portion: phone.create(url, vars(portion))["id"] for portion in food.portions}
+    return StoredFood(product_id, ids)
 
 
-def as_sent(eaten: Eaten, kept: Kept) -> dict:
-    entry = {"product_id": kept.product_id, "date": eaten.day.isoformat(), "meal_type": eaten.meal}
+def request_body(eaten: Eaten, stored: StoredFood) -> dict:
+    entry = {"product_id": stored.product_id, "date": eaten.day.isoformat(), "meal_type": eaten.meal}
     if eaten.portion:
-        return entry | {"portion_id": kept.portion_ids[eaten.portion], "quantity": eaten.amount}
+        return entry | {"portion_id": stored.portion_ids[eaten.portion], "quantity": eaten.amount}
     return entry | {"grams": eaten.amount}
 
 
 def log_one_by_one(phone: DiaryPhone, entries: list[dict]) -> None:
     for entry in entries:
-        phone.created("/v1/food-entries", entry)
+        phone.create("/v1/food-entries", entry)
 
 
 def log_in_one_batch(phone: DiaryPhone, entries: list[dict]) -> None:
-    phone.created("/v1/food-entries", entries)
+    phone.create("/v1/food-entries", entries)
 
 
 def log_each_twice(phone: DiaryPhone, entries: list[dict]) -> None:
-    """Log as after answers that got lost: every request is made again."""
+    """Send every request twice, as after lost responses."""
     for entry in with_ids(entries):
-        stored = phone.created("/v1/food-entries", entry)
+        stored = phone.create("/v1/food-entries", entry)
         again = phone.post("/v1/food-entries", entry)
         assert (again.status_code, content_of(again)) == (200, stored)
 
 
 def log_in_batches_that_overlap(phone: DiaryPhone, entries: list[dict]) -> None:
-    """Log some, then all, then all again: only what is new is stored."""
+    """Send some entries, then all, then all again. Only new ones are stored."""
     entries = with_ids(entries)
-    some = phone.created("/v1/food-entries", entries[:4])
-    every = phone.created("/v1/food-entries", entries)
+    some = phone.create("/v1/food-entries", entries[:4])
+    every = phone.create("/v1/food-entries", entries)
     assert every[:4] == some
     again = phone.post("/v1/food-entries", entries)
     assert (again.status_code, content_of(again)) == (200, every)
@@ -229,16 +229,16 @@ WAYS_TO_LOG = (log_one_by_one, log_in_one_batch, log_each_twice, log_in_batches_
 # --- the test -------------------------------------------------------------------------------------
 
 
-def test_a_month_of_real_food_adds_up_to_what_usda_says(phone):
-    foods = foods_of_usda()
+def test_summary_of_a_month_of_real_food_matches_usda(phone):
+    foods = usda_foods()
     eaten = diary(foods)
     by_day = {day: [one for one in eaten if one.day == day] for day in DAYS}
     phone.register()
 
-    kept = {food.name: keep(phone, food) for food in foods}
+    stored_foods = {food.name: store(phone, food) for food in foods}
     for number, day in enumerate(DAYS):
         log = WAYS_TO_LOG[number % len(WAYS_TO_LOG)]
-        log(phone, [as_sent(one, kept[one.food.name]) for one in by_day[day]])
+        log(phone, [request_body(one, stored_foods[one.food.name]) for one in by_day[day]])
 
     assert len(foods) == 200
     products = list(phone.walk("/v1/products?limit=30"))

@@ -1,4 +1,4 @@
-"""Whose entries a call reaches: for a stranger's, a deleted and a missing one there is one answer, to the byte."""
+"""Requests for entries of another device, deleted entries and missing entries get identical responses."""
 
 from uuid import uuid4
 
@@ -11,7 +11,7 @@ ENTRIES = "/v1/food-entries"
 SUMMARY = f"{ENTRIES}/summary?from=2026-01-01&to=2026-01-31"
 NO_UUIDS = ("rye", "7", "c2a4e8f05d1b4a7e9c3f8b6d0e2f4a19", "%00", "é", "null", "summary%20")
 
-OF_AN_ENTRY = [
+ENTRY_REQUESTS = [
     ("GET", ENTRIES + "/{id}", None),
     ("PUT", ENTRIES + "/{id}", {"grams": 100}),
     ("PATCH", ENTRIES + "/{id}", {"grams": 100}),
@@ -19,7 +19,7 @@ OF_AN_ENTRY = [
     ("PATCH", ENTRIES + "/{id}", {}),
     ("DELETE", ENTRIES + "/{id}", None),
 ]
-OF_ALL = [
+LIST_REQUESTS = [
     ("GET", ENTRIES, None),
     ("GET", f"{ENTRIES}?date=today", None),
     ("GET", SUMMARY, None),
@@ -38,29 +38,29 @@ def call(client, method: str, path: str, body):
     return client.generic(method, path) if body is None else getattr(client, method.lower())(path, body)
 
 
-def answer(response) -> tuple:
-    """Return all of an answer but its request's id."""
+def without_request_id(response) -> tuple:
+    """Return everything of a response except its request id."""
     headers = {name: value for name, value in response.headers.items() if name != "X-Request-ID"}
     return response.status_code, tuple(sorted(headers.items())), response.content
 
 
 class TestAnEntryThatIsNotTheCallers:
-    @calls(OF_AN_ENTRY)
-    def test_answers_like_one_that_never_was(self, api, device, other, everything, method, path, body):
+    @calls(ENTRY_REQUESTS)
+    def test_looks_like_one_that_does_not_exist(self, api, device, other, everything, method, path, body):
         theirs, gone = FoodEntryFactory(device=other), FoodEntryFactory(device=device)
         api.delete(f"{ENTRIES}/{gone.pk}")
         before = everything()
 
-        answers = {
-            answer(call(api, method, path.format(id=row_id), body))
+        responses = {
+            without_request_id(call(api, method, path.format(id=row_id), body))
             for row_id in (theirs.pk, gone.pk, gone.product_id, uuid4(), *NO_UUIDS)
         }
 
-        ((status, _, content),) = answers
+        ((status, _, content),) = responses
         assert (status, content) == (404, b'{"detail":"Food entry not found"}')
         assert everything() == before
 
-    def test_is_in_no_list_and_no_sum(self, api, device, other):
+    def test_is_in_no_list_and_no_summary(self, api, device, other):
         mine = FoodEntryFactory(device=device)
         theirs, gone = FoodEntryFactory(device=other), FoodEntryFactory(device=device)
         api.delete(f"{ENTRIES}/{gone.pk}")
@@ -73,8 +73,8 @@ class TestAnEntryThatIsNotTheCallers:
         assert theirs.date == gone.date == mine.date
 
 
-class TestACallWithoutAToken:
-    @calls(OF_AN_ENTRY + OF_ALL)
+class TestARequestWithoutAToken:
+    @calls(ENTRY_REQUESTS + LIST_REQUESTS)
     def test_is_refused(self, anonymous, by_weight, everything, method, path, body):
         before = everything()
 
@@ -86,7 +86,7 @@ class TestACallWithoutAToken:
         assert everything() == before
 
 
-class TestDeleteAnEntry:
+class TestDeleteEntry:
     def test_hides_it(self, api, device, by_weight, by_portion):
         device.refresh_from_db()
         revision = device.revision
@@ -101,7 +101,7 @@ class TestDeleteAnEntry:
         assert gone.deleted_at is not None
         assert gone.revision == device.revision == revision + 1
 
-    def test_answers_404_the_second_time(self, api, by_weight, everything):
+    def test_returns_404_the_second_time(self, api, by_weight, everything):
         api.delete(f"{ENTRIES}/{by_weight.pk}")
         before = everything()
 
@@ -111,7 +111,7 @@ class TestDeleteAnEntry:
         assert response.json() == {"detail": "Food entry not found"}
         assert everything() == before
 
-    def test_is_taken_when_the_product_is_deleted(self, api, device, rye, by_weight):
+    def test_works_after_the_product_was_deleted(self, api, device, rye, by_weight):
         api.delete(f"/v1/products/{rye.pk}")
 
         response = api.delete(f"{ENTRIES}/{by_weight.pk}")

@@ -16,8 +16,8 @@ TOTALS = ("kcal", "protein", "carbs", "fat")
 EMPTY = {"entries": 0, "kcal": 0.0, "protein": 0.0, "carbs": 0.0, "fat": 0.0, "meals": {}}
 
 
-def exactly(response, status: int = 200):
-    """Return the answer's JSON with its numbers as they are written."""
+def exact_json(response, status: int = 200):
+    """Return the JSON of a response, with exact decimals."""
     assert response.status_code == status
     return json.loads(response.content, parse_float=Decimal)
 
@@ -59,7 +59,7 @@ class TestASummary:
             },
         ]
 
-    def test_may_be_of_one_day(self, api, by_weight, by_portion):
+    def test_can_cover_one_day(self, api, by_weight, by_portion):
         FoodEntryFactory(product=by_weight.product, date=date(2026, 1, 4))
         FoodEntryFactory(product=by_weight.product, date=date(2026, 1, 6))
 
@@ -67,7 +67,7 @@ class TestASummary:
 
         assert [(day["date"], day["entries"]) for day in response.json()] == [("2026-01-05", 2)]
 
-    def test_is_of_the_callers_live_entries_alone(self, api, device, other, by_weight):
+    def test_includes_only_live_entries_of_the_caller(self, api, device, other, by_weight):
         gone, _ = FoodEntryFactory(product=by_weight.product), FoodEntryFactory(device=other)
         api.delete(f"{ENTRIES}/{gone.pk}")
 
@@ -75,7 +75,7 @@ class TestASummary:
 
         assert (day["entries"], day["kcal"], list(day["meals"])) == (1, 518.0, ["lunch"])
 
-    def test_is_of_what_was_eaten_whatever_became_of_the_product(self, api, rye, by_weight, by_portion):
+    def test_does_not_change_with_the_product(self, api, rye, by_weight, by_portion):
         query = {"from": "2026-01-05", "to": "2026-01-05"}
         before = api.get(SUMMARY, query).json()
         api.patch(f"/v1/products/{rye.pk}", {"kcal_100g": 1})
@@ -84,7 +84,7 @@ class TestASummary:
         assert api.get(SUMMARY, query).json() == before
         assert before[0]["entries"] == 2
 
-    def test_follows_a_change(self, api, by_weight):
+    def test_changes_with_an_entry(self, api, by_weight):
         query = {"from": "2026-01-05", "to": "2026-01-06"}
         api.patch(f"{ENTRIES}/{by_weight.pk}", {"grams": 100, "date": "2026-01-06", "meal_type": "dinner"})
 
@@ -93,7 +93,7 @@ class TestASummary:
         assert first == {"date": "2026-01-05", **EMPTY}
         assert (second["kcal"], list(second["meals"])) == (259.0, ["dinner"])
 
-    def test_counts_the_unknown_as_nothing(self, api, device):
+    def test_counts_unknown_values_as_zero(self, api, device):
         nothing_known = {"protein_100g": None, "carbs_100g": None, "fat_100g": None}
         product = ProductFactory(device=device, kcal_100g=100, **nothing_known)
         FoodEntryFactory(product=product, grams=Decimal(50), meal_type="dinner")
@@ -103,7 +103,7 @@ class TestASummary:
         sums = {"entries": 1, "kcal": 50.0, "protein": 0.0, "carbs": 0.0, "fat": 0.0}
         assert day == {"date": "2026-01-05", **sums, "meals": {"dinner": sums}}
 
-    def test_costs_two_queries_whatever_the_span(self, api, rye, django_assert_num_queries):
+    def test_takes_two_queries_for_any_number_of_days(self, api, rye, django_assert_num_queries):
         for day in (date(2025, 1, 1), date(2025, 7, 1), date(2026, 1, 1)):
             FoodEntryFactory(product=rye, date=day)
 
@@ -128,7 +128,7 @@ class TestTheDaysOfASummary:
             ("9998-12-31", "9999-12-31", 366),
         ],
     )
-    def test_are_all_there_the_oldest_first(self, api, first, last, count):
+    def test_are_complete_and_oldest_first(self, api, first, last, count):
         response = api.get(SUMMARY, {"from": first, "to": last})
 
         begin = date.fromisoformat(first)
@@ -137,7 +137,7 @@ class TestTheDaysOfASummary:
         assert response.json()[-1]["date"] == last
 
     @pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
-    def test_have_what_was_eaten_at_the_ends_of_the_calendar(self, api, rye, day):
+    def test_include_the_first_and_last_day_of_the_calendar(self, api, rye, day):
         FoodEntryFactory(product=rye, date=date.fromisoformat(day), grams=Decimal(100))
 
         (summary,) = api.get(SUMMARY, {"from": day, "to": day}).json()
@@ -162,7 +162,7 @@ class TestTheDaysOfASummary:
             ],
         ],
     )
-    def test_are_refused(self, api, query, errors):
+    def test_are_validated(self, api, query, errors):
         response = api.get(f"{SUMMARY}?{query}")
 
         assert response.status_code == 422
@@ -173,7 +173,7 @@ class TestTheDaysOfASummary:
         assert "ETag" not in response
 
     @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
-    def test_are_only_read(self, api, by_weight, everything, method):
+    def test_are_read_only(self, api, by_weight, everything, method):
         before = everything()
 
         response = getattr(api, method)(f"{SUMMARY}?from=2026-01-05&to=2026-01-05")
@@ -195,7 +195,7 @@ class TestTheSums:
 
         response = api.get(SUMMARY, {"from": "2026-01-05", "to": "2026-01-06"})
 
-        assert [(str(day["protein"]), str(day["carbs"])) for day in exactly(response)] == [
+        assert [(str(day["protein"]), str(day["carbs"])) for day in exact_json(response)] == [
             ("0.3", "0.3"),
             ("1.0", "2.0"),
         ]
@@ -208,17 +208,17 @@ class TestTheSums:
                 FoodEntryFactory(product=most, grams=Decimal("99999.99"))
             FoodEntryFactory(product=least, grams=Decimal(1))
 
-        (day,) = exactly(api.get(SUMMARY, {"from": "2026-01-05", "to": "2026-01-05"}))
+        (day,) = exact_json(api.get(SUMMARY, {"from": "2026-01-05", "to": "2026-01-05"}))
 
         assert day["entries"] == 100
         assert day["kcal"] == 99 * Decimal("999999.90") + Decimal("0.01")
         assert day["protein"] == 99 * Decimal("99999.99")
 
-    def test_are_those_of_the_entries_as_shown(self, api, device):
+    def test_match_the_listed_entries(self, api, device):
         """300 entries of 12 foods over 40 days, logged in batches; some are changed or deleted afterwards."""
         dice = random.Random(366)
         first = date(2025, 12, 15)
-        foods = {str(food.pk): food for food in (some_food(device, dice) for _ in range(12))}
+        foods = {str(food.pk): food for food in (random_food(device, dice) for _ in range(12))}
         sent = [
             {
                 "product_id": dice.choice(list(foods)),
@@ -228,7 +228,7 @@ class TestTheSums:
             }
             for _ in range(300)
         ]
-        rows = [row for start in (0, 100, 200) for row in exactly(api.post(ENTRIES, sent[start : start + 100]), 201)]
+        rows = [row for start in (0, 100, 200) for row in exact_json(api.post(ENTRIES, sent[start : start + 100]), 201)]
         for row in rows[::25]:
             assert api.delete(f"{ENTRIES}/{row['id']}").status_code == 204
         for row in rows[1::25]:
@@ -236,14 +236,14 @@ class TestTheSums:
 
         response = api.get(SUMMARY, {"from": str(first), "to": str(first + timedelta(days=39))})
 
-        shown = exactly(api.get(f"{ENTRIES}?limit=200")) + exactly(api.get(f"{ENTRIES}?limit=200&offset=200"))
+        shown = exact_json(api.get(f"{ENTRIES}?limit=200")) + exact_json(api.get(f"{ENTRIES}?limit=200&offset=200"))
         assert len(shown) == 288
         for row in shown:
             assert {name: row[name] for name in TOTALS} == totals(foods[row["product_id"]], Decimal(row["grams"]))
-        assert exactly(response) == [summed_up(str(first + timedelta(days=n)), shown) for n in range(40)]
+        assert exact_json(response) == [expected_summary(str(first + timedelta(days=n)), shown) for n in range(40)]
 
 
-def some_food(device, dice: random.Random):
+def random_food(device, dice: random.Random):
     nutrients = [dice.choice([None, Decimal(0), Decimal(dice.randint(0, 10_000)) / 100]) for _ in range(3)]
     values = dict(zip(("protein_100g", "carbs_100g", "fat_100g"), nutrients, strict=True))
     return ProductFactory(device=device, kcal_100g=dice.randint(0, 1000), **values)
@@ -254,7 +254,7 @@ def totals(food, grams: Decimal) -> dict:
     return {name: None if value is None else half_up(value * grams / 100) for name, value in per_100g.items()}
 
 
-def summed_up(day: str, shown: list[dict]) -> dict:
+def expected_summary(day: str, shown: list[dict]) -> dict:
     rows = [row for row in shown if row["date"] == day]
     meals = {meal: [row for row in rows if row["meal_type"] == meal] for meal in MEALS}
     return {"date": day, **sums(rows), "meals": {meal: sums(eaten) for meal, eaten in meals.items() if eaten}}

@@ -1,4 +1,4 @@
-"""What a change of an entry makes of it. The start is 2 slices of rye bread (71 g), or 200 g of it by weight."""
+"""Updates of food entries. The entry has 2 slices of rye bread (71 g), or 200 g of it by weight."""
 
 from decimal import Decimal
 from uuid import uuid4
@@ -22,7 +22,7 @@ def totals(kcal, protein, carbs, fat) -> dict:
 WEIGHED = {"portion_id": None, "quantity": None}
 OF_OATS = {"product_id": "oats", "product_name": "Oats"}
 
-# What is sent, what it is sent to, and all that it changes. A name stands for the id of its row.
+# A label, the fixture of the entry, the request body, and all values that change. Names stand for the ids of rows.
 CHANGES = [
     ("the day", "by_portion", {"date": "2026-02-01"}, {"date": "2026-02-01"}),
     ("the meal", "by_portion", {"meal_type": "dinner"}, {"meal_type": "dinner"}),
@@ -167,7 +167,7 @@ REFUSALS = [
 ]
 
 
-def named(rows):
+def labels(rows):
     return [f"{what} to {start}".replace(" ", "_") for what, start, *_ in rows]
 
 
@@ -179,75 +179,75 @@ def ids(rye, rye_slice, rye_loaf, oats, oats_cup) -> dict:
 
 @pytest.fixture
 def entry(request, ids, by_weight, by_portion) -> str:
-    """The path of the entry that a row of a table starts from."""
+    """The path of the entry that a row of a table names."""
     start = {"by_weight": by_weight, "by_portion": by_portion}[request.param]
     return f"{ENTRIES}/{start.pk}"
 
 
-def spelt(values: dict, ids: dict) -> dict:
+def with_ids(values: dict, ids: dict) -> dict:
     return {name: ids.get(value, value) if isinstance(value, str) else value for name, value in values.items()}
 
 
 def changes(rows):
     return pytest.mark.parametrize(
-        ("entry", "sent", "changed"), [row[1:] for row in rows], ids=named(rows), indirect=["entry"]
+        ("entry", "sent", "changed"), [row[1:] for row in rows], ids=labels(rows), indirect=["entry"]
     )
 
 
-class TestAChange:
+class TestUpdateEntry:
     @pytest.mark.parametrize("as_read", [False, True], ids=["alone", "in the whole row"])
     @changes(CHANGES)
-    def test_changes_what_it_says_and_what_follows(self, api, device, ids, entry, sent, changed, as_read):
-        """The stored values count as not sent, so that a client may send them along."""
+    def test_changes_the_values_sent_and_those_derived_from_them(self, api, device, ids, entry, sent, changed, as_read):
+        """Values that equal the stored ones count as not sent, so clients can send the whole row."""
         before = api.get(entry).json()
         device.refresh_from_db()
         revision = device.revision
 
-        response = api.patch(entry, (before if as_read else {}) | spelt(sent, ids))
+        response = api.patch(entry, (before if as_read else {}) | with_ids(sent, ids))
 
         device.refresh_from_db()
         assert response.status_code == 200
-        assert response.json() == before | spelt(changed, ids) | {"updated_at": response.json()["updated_at"]}
+        assert response.json() == before | with_ids(changed, ids) | {"updated_at": response.json()["updated_at"]}
         assert parse_datetime(response.json()["updated_at"]) > parse_datetime(before["created_at"])
         assert api.get(entry).json() == response.json()
         assert device.revision == revision + 1
         assert device.revision == FoodEntry.objects.for_device(device).get(pk=before["id"]).revision
 
     @changes([row for row in CHANGES if row[0] in ("a quantity", "grams", "no portion", "a portion", "the meal")])
-    def test_keeps_the_values_of_a_product_that_was_edited_meanwhile(self, api, ids, entry, sent, changed):
+    def test_keeps_the_copied_values_if_the_product_was_updated(self, api, ids, entry, sent, changed):
         before = api.get(entry).json()
         api.patch(f"/v1/products/{ids['rye']}", {"name": "Wheat", "kcal_100g": 1, "carbs_100g": None})
         api.patch(f"/v1/portions/{ids['rye_slice']}", {"grams": 1})
 
-        response = api.put(entry, before | spelt(sent, ids))
+        response = api.put(entry, before | with_ids(sent, ids))
 
         assert response.status_code == 200
-        assert response.json() == before | spelt(changed, ids) | {"updated_at": response.json()["updated_at"]}
+        assert response.json() == before | with_ids(changed, ids) | {"updated_at": response.json()["updated_at"]}
 
     @changes([row for row in CHANGES if not {"rye_loaf"} & set(map(str, row[2].values()))])
-    def test_is_taken_when_the_product_was_deleted_meanwhile(self, api, ids, entry, sent, changed):
+    def test_works_after_the_product_was_deleted(self, api, ids, entry, sent, changed):
         before = api.get(entry).json()
         api.delete(f"/v1/products/{ids['rye']}")
 
-        response = api.put(entry, before | spelt(sent, ids))
+        response = api.put(entry, before | with_ids(sent, ids))
 
         assert response.status_code == 200
-        assert response.json() == before | spelt(changed, ids) | {"updated_at": response.json()["updated_at"]}
+        assert response.json() == before | with_ids(changed, ids) | {"updated_at": response.json()["updated_at"]}
 
     @pytest.mark.parametrize("as_read", [False, True], ids=["alone", "in the whole row"])
     @pytest.mark.parametrize(
-        ("entry", "sent", "error"), [row[1:] for row in REFUSALS], ids=named(REFUSALS), indirect=["entry"]
+        ("entry", "sent", "error"), [row[1:] for row in REFUSALS], ids=labels(REFUSALS), indirect=["entry"]
     )
     def test_is_refused(self, api, ids, entry, everything, sent, error, as_read):
         read, before = api.get(entry).json(), everything()
 
-        response = api.patch(entry, (read if as_read else {}) | spelt(sent, ids))
+        response = api.patch(entry, (read if as_read else {}) | with_ids(sent, ids))
 
         assert response.status_code == 422
         assert response.json() == refusal(error)
         assert everything() == before
 
-    def test_is_not_touched_by_its_id_or_by_what_is_read_only(self, api, by_weight, by_portion):
+    def test_ignores_the_id_and_read_only_fields(self, api, by_weight, by_portion):
         before = api.get(f"{ENTRIES}/{by_weight.pk}").json()
 
         response = api.put(
@@ -271,19 +271,19 @@ class TestAChange:
         assert api.get(f"{ENTRIES}/{by_portion.pk}").json()["meal_type"] == "breakfast"
 
     @pytest.mark.parametrize("method", ["put", "patch"])
-    def test_is_the_same_by_put_and_by_patch(self, api, by_portion, method):
+    def test_works_the_same_with_put_and_patch(self, api, by_portion, method):
         response = getattr(api, method)(f"{ENTRIES}/{by_portion.pk}", {"quantity": 4})
 
         assert response.status_code == 200
         assert (response.json()["grams"], response.json()["meal_type"]) == (142.0, "breakfast")
 
 
-class TestTheStoredValues:
+class TestUnchangedValues:
     """A value that equals the stored one counts as not sent."""
 
     @pytest.mark.parametrize("meanwhile", ["nothing", "edited", "portion deleted", "product deleted"])
     @pytest.mark.parametrize("entry", ["by_portion", "by_weight"], indirect=True)
-    def test_are_no_change_when_the_whole_row_is_sent_back(self, api, ids, entry, everything, meanwhile):
+    def test_are_not_written_if_the_whole_row_is_sent_back(self, api, ids, entry, everything, meanwhile):
         read = api.get(entry).json()
         if meanwhile == "edited":
             api.patch(f"/v1/products/{ids['rye']}", {"name": "Wheat", "kcal_100g": 1})
@@ -322,18 +322,18 @@ class TestTheStoredValues:
         ],
         indirect=["entry"],
     )
-    def test_are_no_change_one_by_one(self, api, ids, entry, everything, sent):
+    def test_are_not_written_if_only_some_are_sent(self, api, ids, entry, everything, sent):
         api.patch(f"/v1/products/{ids['rye']}", {"name": "Wheat", "kcal_100g": 1})
         read, before = api.get(entry).json(), everything()
 
-        response = api.patch(entry, spelt(sent, ids))
+        response = api.patch(entry, with_ids(sent, ids))
 
         assert response.status_code == 200
         assert response.json() == read
         assert everything() == before
 
     @pytest.mark.parametrize("entry", ["by_portion"], indirect=True)
-    def test_are_known_by_an_id_in_upper_case(self, api, ids, entry, everything):
+    def test_are_recognized_by_an_id_in_upper_case(self, api, ids, entry, everything):
         before = everything()
 
         response = api.patch(entry, {"product_id": ids["rye"].upper(), "portion_id": ids["rye_slice"].upper()})
@@ -343,8 +343,8 @@ class TestTheStoredValues:
 
 
 class TestAQuantity:
-    def test_rescales_the_grams_that_are_stored(self, api, device):
-        """5.005 g were rounded to 5.01 g, and those are what is doubled."""
+    def test_rescales_the_stored_grams(self, api, device):
+        """5.005 g were rounded to 5.01 g. The rounded weight is doubled."""
         product = ProductFactory(device=device)
         portion = PortionFactory(product=product, grams=Decimal("10.01"))
         sent = {"product_id": str(product.pk), "portion_id": str(portion.pk), "quantity": 0.5, "date": "2026-01-05"}
@@ -378,7 +378,7 @@ class TestAQuantity:
         assert response.json()["quantity"] == new
 
     @pytest.mark.parametrize(("old", "new"), [("0.01", 10.01), ("1000.00", 0.04)])
-    def test_is_refused_where_it_takes_the_grams_out_of_bounds(self, api, rye, rye_slice, everything, old, new):
+    def test_is_refused_if_the_total_weight_is_out_of_bounds(self, api, rye, rye_slice, everything, old, new):
         entry = FoodEntryFactory(product=rye, portion=rye_slice, quantity=Decimal(old), grams=Decimal(100))
         before = everything()
 
@@ -390,7 +390,7 @@ class TestAQuantity:
 
 
 class TestANewProduct:
-    def test_is_taken_as_it_is_now(self, api, ids, by_portion):
+    def test_is_copied_with_its_current_values(self, api, ids, by_portion):
         entry = f"{ENTRIES}/{by_portion.pk}"
         api.patch(f"/v1/products/{ids['oats']}", {"name": "Oat flakes", "kcal_100g": 100, "carbs_100g": 60})
 
@@ -400,7 +400,7 @@ class TestANewProduct:
         assert response.json()["product_name"] == "Oat flakes"
         assert (response.json()["kcal"], response.json()["carbs"]) == (160.0, 96.0)
 
-    def test_is_taken_as_it_is_now_when_the_entry_comes_back_to_it(self, api, ids, by_weight):
+    def test_is_copied_again_if_the_entry_returns_to_it(self, api, ids, by_weight):
         entry = f"{ENTRIES}/{by_weight.pk}"
         api.patch(entry, {"product_id": ids["oats"]})
         api.patch(f"/v1/products/{ids['rye']}", {"name": "Wheat", "kcal_100g": 100})
@@ -410,7 +410,7 @@ class TestANewProduct:
         assert response.status_code == 200
         assert (response.json()["product_name"], response.json()["kcal"]) == ("Wheat", 200.0)
 
-    def test_brings_its_values_to_what_is_changed_later(self, api, ids, by_weight):
+    def test_determines_the_totals_of_later_updates(self, api, ids, by_weight):
         entry = f"{ENTRIES}/{by_weight.pk}"
         api.patch(entry, {"product_id": ids["oats"]})
         api.delete(f"/v1/products/{ids['oats']}")
@@ -420,7 +420,9 @@ class TestANewProduct:
         assert response.status_code == 200
         assert [response.json()[name] for name in ("kcal", "protein", "carbs", "fat")] == [370.0, 13.5, None, 7.0]
 
-    def test_is_refused_alike_whatever_keeps_it_from_the_caller(self, api, device, other, by_portion, everything):
+    def test_gets_the_same_error_unless_it_is_a_live_one_of_the_caller(
+        self, api, device, other, by_portion, everything
+    ):
         theirs, gone = ProductFactory(device=other), ProductFactory(device=device)
         api.delete(f"/v1/products/{gone.pk}")
         before = everything()
@@ -437,7 +439,7 @@ class TestANewProduct:
 
 
 class TestANewPortion:
-    def test_is_taken_as_it_weighs_now(self, api, ids, by_portion):
+    def test_is_used_with_its_current_weight(self, api, ids, by_portion):
         api.patch(f"/v1/portions/{ids['rye_loaf']}", {"grams": 750})
 
         response = api.patch(f"{ENTRIES}/{by_portion.pk}", {"portion_id": ids["rye_loaf"]})
@@ -445,7 +447,7 @@ class TestANewPortion:
         assert response.status_code == 200
         assert (response.json()["grams"], response.json()["quantity"]) == (1500.0, 2.0)
 
-    def test_is_taken_as_it_weighs_now_when_the_entry_comes_back_to_it(self, api, ids, by_portion):
+    def test_is_used_with_its_current_weight_if_the_entry_returns_to_it(self, api, ids, by_portion):
         entry = f"{ENTRIES}/{by_portion.pk}"
         api.patch(entry, {"portion_id": None})
         api.patch(f"/v1/portions/{ids['rye_slice']}", {"grams": 50})
@@ -455,7 +457,7 @@ class TestANewPortion:
         assert response.status_code == 200
         assert response.json()["grams"] == 100.0
 
-    def test_is_refused_alike_whatever_keeps_it_from_the_entry(
+    def test_gets_the_same_error_unless_it_is_a_live_one_of_the_product(
         self, api, device, other, rye, oats_cup, by_portion, everything
     ):
         theirs, gone = PortionFactory(product=ProductFactory(device=other)), PortionFactory(product=rye)
@@ -473,7 +475,7 @@ class TestANewPortion:
         assert everything() == before
 
     @pytest.mark.parametrize("entry", ["by_portion", "by_weight"], indirect=True)
-    def test_is_refused_when_its_product_was_deleted(self, api, device, ids, entry, everything):
+    def test_is_refused_if_its_product_was_deleted(self, api, device, ids, entry, everything):
         api.delete(f"/v1/products/{ids['rye']}")
         assert not Portion.objects.for_device(device).filter(product=ids["rye"]).exists()
         before = everything()

@@ -9,7 +9,7 @@ ONE_EACH = (1, 100.10, 10.01, 20.02, 5.05)
 NOTHING = {"entries": 0, "kcal": 0.0, "protein": 0.0, "carbs": 0.0, "fat": 0.0}
 
 
-class TestScaled:
+class TestAmountIn:
     @pytest.mark.parametrize(
         ("per_100g", "grams", "amount"),
         [
@@ -30,21 +30,21 @@ class TestScaled:
             ("0.25", "2.00", "0.01"),
         ],
     )
-    def test_is_in_proportion_and_rounded_half_up(self, per_100g, grams, amount):
+    def test_is_proportional_and_rounded_half_up(self, per_100g, grams, amount):
         assert str(amount_in(Decimal(per_100g), Decimal(grams))) == amount
 
-    def test_takes_an_integer(self):
+    def test_accepts_an_integer(self):
         assert str(amount_in(259, Decimal("71.00"))) == "183.89"
 
-    def test_leaves_the_unknown_unknown(self):
+    def test_is_none_if_the_value_is_unknown(self):
         assert amount_in(None, Decimal(100)) is None
 
-    def test_tells_nothing_from_the_unknown(self):
+    def test_is_zero_if_the_value_is_zero(self):
         assert amount_in(Decimal("0.00"), Decimal(100)) == 0
 
 
 class TestTotals:
-    def test_scale_each_value(self):
+    def test_are_calculated_for_each_value(self):
         per_100g = {"kcal_100g": 259, "protein_100g": Decimal("8.5"), "carbs_100g": None, "fat_100g": Decimal(0)}
 
         assert totals(Decimal(71), per_100g) == {
@@ -56,7 +56,7 @@ class TestTotals:
 
 
 class TestDays:
-    def test_are_all_there_the_oldest_first(self):
+    def test_include_every_day_oldest_first(self):
         summaries = days([], date(2024, 2, 28), date(2024, 3, 1))
 
         assert summaries == [
@@ -94,7 +94,7 @@ class TestDays:
             },
         }
 
-    def test_keep_the_meals_of_each_apart(self):
+    def test_have_separate_meals(self):
         first, last = date(2026, 1, 5), date(2026, 1, 6)
 
         summaries = days([(first, "lunch", *ONE_EACH), (last, "dinner", *ONE_EACH)], first, last)
@@ -103,7 +103,7 @@ class TestDays:
         assert [summary["entries"] for summary in summaries] == [1, 1]
 
     @pytest.mark.parametrize("day", [date.min, date.max])
-    def test_reach_to_the_ends_of_the_calendar(self, day):
+    def test_include_the_first_and_last_day_of_the_calendar(self, day):
         assert [summary["date"] for summary in days([], day, day)] == [day]
 
     def test_are_the_exact_sums_of_decimals(self):

@@ -24,7 +24,7 @@ class ProductFactory(OwnedFactory):
 
 
 class PortionFactory(OwnedFactory):
-    """A portion. Its product, unless given, is new; it belongs to the product's device."""
+    """A portion of a new product, unless a product is given. The device is the product's."""
 
     class Meta:
         model = Portion

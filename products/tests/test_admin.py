@@ -31,7 +31,7 @@ def page(row, act: str = "change") -> str:
 
 
 def act(support, row, name: str, **sent):
-    """Do it to the row as support sees it now."""
+    """Run an action of support on the current revision of the row."""
     seen = type(row).all_objects.get(pk=row.pk).revision
     return support.post(page(row, name), {"reason": "She asked for it.", "seen": seen, **sent}, follow=True)
 
@@ -40,8 +40,8 @@ def said(response) -> str:
     return unescape(response.content.decode())
 
 
-def deleted(*rows) -> None:
-    """Delete rows, each in a change set of its own."""
+def soft_delete(*rows) -> None:
+    """Soft-delete rows, each in its own change set."""
     for row in rows:
         with change_set(row.device):
             type(row).objects.for_device(row.device).get(pk=row.pk).soft_delete()
@@ -51,28 +51,31 @@ def default_portions(product) -> list[Portion]:
     return list(Portion.objects.for_device(product.device_id).filter(product=product, is_default=True))
 
 
-def live(product) -> set[str]:
+def live_portions(product) -> set[str]:
     return set(Portion.objects.for_device(product.device_id).filter(product=product).values_list("name", flat=True))
 
 
 class TestARestoredProduct:
     def test_comes_back_to_the_phone_with_its_portions(self, support, api, product, slice_):
-        deleted(product)
+        soft_delete(product)
         cursor = pulled(api)["timestamp"]
 
         response = act(support, product, "restore")
 
         assert response.redirect_chain == [(page(product), 302)]
         assert "Restored." in said(response)
-        told = pulled(api, cursor)["changes"]
-        assert [row["name"] for row in told["products"]["updated"]] == ["Rye bread"]
-        assert {row["name"]: row["is_default"] for row in told["portions"]["updated"]} == {"100g": True, "Slice": False}
-        assert told["products"]["deleted"] == told["portions"]["deleted"] == []
-        assert told["food_entries"] == NOTHING
+        changes = pulled(api, cursor)["changes"]
+        assert [row["name"] for row in changes["products"]["updated"]] == ["Rye bread"]
+        assert {row["name"]: row["is_default"] for row in changes["portions"]["updated"]} == {
+            "100g": True,
+            "Slice": False,
+        }
+        assert changes["products"]["deleted"] == changes["portions"]["deleted"] == []
+        assert changes["food_entries"] == NOTHING
         assert api.get(f"/v1/products/{product.pk}").json()["barcode"] == "4006381333931"
 
-    def test_takes_one_revision_and_a_line_in_the_log(self, support, device, product, slice_):
-        deleted(product)
+    def test_uses_one_revision_and_one_audit_entry(self, support, device, product, slice_):
+        soft_delete(product)
         device.refresh_from_db()
         before = device.revision
 
@@ -86,8 +89,10 @@ class TestARestoredProduct:
         assert (entry.user_name, entry.kind, entry.object_id) == ("ada", "products.product", str(product.pk))
 
     @pytest.mark.parametrize("setting", ["MAX_PORTIONS", "NEW_ROWS_FIRST_DAY"])
-    def test_says_if_no_portion_may_be_made_for_it(self, support, settings, device, product, slice_, setting):
-        deleted(product)
+    def test_fails_if_a_quota_forbids_its_new_default_portion(
+        self, support, settings, device, product, slice_, setting
+    ):
+        soft_delete(product)
         Portion.all_objects.for_device(device).purge()
         setattr(settings, setting, 0)
 
@@ -97,25 +102,25 @@ class TestARestoredProduct:
         assert "A device can " in said(response)
         assert not Product.objects.filter(pk=product.pk).exists()
 
-    def test_leaves_a_portion_deleted_that_went_before_it(self, support, product, slice_):
-        deleted(slice_, product)
+    def test_does_not_include_a_portion_that_was_deleted_before(self, support, product, slice_):
+        soft_delete(slice_, product)
 
         act(support, product, "restore")
 
-        assert live(product) == {"100g"}
+        assert live_portions(product) == {"100g"}
 
-    def test_brings_portions_of_a_push_that_deleted_both(self, support, api, product, slice_):
+    def test_includes_portions_deleted_by_the_same_push(self, support, api, product, slice_):
         cursor = pulled(api)["timestamp"]
         ids = [str(each.pk) for each in product.portions.all()]
         pushed(api, cursor, products={"deleted": [str(product.pk)]}, portions={"deleted": ids})
 
         act(support, product, "restore")
 
-        assert live(product) == {"100g", "Slice"}
+        assert live_portions(product) == {"100g", "Slice"}
         assert [each.name for each in default_portions(product)] == ["100g"]
 
-    def test_brings_portions_of_a_tombstone_that_was_pushed_once_more(self, support, api, product, slice_):
-        deleted(product)
+    def test_includes_portions_if_its_tombstone_was_pushed_again(self, support, api, product, slice_):
+        soft_delete(product)
         cursor = pulled(api)["timestamp"]
         pushed(api, cursor, products={"updated": [{"id": str(product.pk), "name": "Again", "kcal_100g": 1}]})
         product.refresh_from_db()
@@ -124,34 +129,34 @@ class TestARestoredProduct:
 
         act(support, product, "restore")
 
-        assert live(product) == {"100g", "Slice"}
+        assert live_portions(product) == {"100g", "Slice"}
 
-    def test_brings_portions_that_the_phone_made_when_it_was_deleted_already(self, support, api, product):
-        deleted(product)
+    def test_includes_portions_that_were_pushed_after_its_deletion(self, support, api, product):
+        soft_delete(product)
         pushed(api, pulled(api)["timestamp"], portions={"created": [portion({"id": str(product.pk)}, name="Crust")]})
-        assert live(product) == set()
+        assert live_portions(product) == set()
 
         act(support, product, "restore")
 
-        assert live(product) == {"100g", "Crust"}
+        assert live_portions(product) == {"100g", "Crust"}
 
-    def test_passes_the_default_to_the_oldest_where_the_portion_that_was_it_is_gone(self, support, device, product):
+    def test_makes_the_oldest_portion_the_default_if_the_default_stays_deleted(self, support, device, product):
         PortionFactory(product=product, name="Slice")
         PortionFactory(product=product, name="Crust")
         with change_set(device):
             for row in product.portions.filter(is_default=True):
                 row.soft_delete()
-        deleted(product)
-        with change_set(device):  # as a push leaves them that deletes both
+        soft_delete(product)
+        with change_set(device):  # the state after a push that deletes the product and its portions
             Portion.all_objects.for_device(device).filter(product=product).update(is_default=False)
 
         act(support, product, "restore")
 
-        assert live(product) == {"Slice", "Crust"}
+        assert live_portions(product) == {"Slice", "Crust"}
         assert [each.name for each in default_portions(product)] == ["Slice"]
 
-    def test_is_refused_where_its_barcode_is_taken_by_now(self, support, device, product, everything):
-        deleted(product)
+    def test_is_rejected_if_its_barcode_is_taken(self, support, device, product, everything):
+        soft_delete(product)
         ProductFactory(device=device, barcode=product.barcode)
         before = everything()
 
@@ -164,17 +169,19 @@ class TestARestoredProduct:
         assert entries.said() == []
 
     def test_may_have_a_barcode_that_another_device_has(self, support, other, product):
-        deleted(product)
+        soft_delete(product)
         ProductFactory(device=other, barcode=product.barcode)
 
         assert act(support, product, "restore").redirect_chain
 
     @pytest.mark.parametrize("deleted_before", [True, False])
-    def test_was_deleted_as_support_saw_it(self, support, api, product, everything, deleted_before):
-        """What was opened before the phone wrote the same row is shown anew, and asked for again."""
+    def test_is_rejected_if_the_product_changed_after_the_page_was_opened(
+        self, support, api, product, everything, deleted_before
+    ):
+        """The page then shows the current state, and the action has to be confirmed again."""
         name = "restore" if deleted_before else "soft-delete"
         if deleted_before:
-            deleted(product)
+            soft_delete(product)
         seen = Product.all_objects.get(pk=product.pk).revision
         if deleted_before:
             pushed(api, pulled(api)["timestamp"], products={"updated": [{"id": str(product.pk), "name": "Again"}]})
@@ -188,8 +195,8 @@ class TestARestoredProduct:
         assert everything() == before
         assert f'name="seen" value="{seen}"' not in said(response)
 
-    def test_is_gone_for_good_once_it_was_purged(self, support, device, product):
-        deleted(product)
+    def test_does_not_exist_after_a_purge(self, support, device, product):
+        soft_delete(product)
         seen = Product.all_objects.get(pk=product.pk).revision
         Portion.all_objects.for_device(device).filter(product=product).purge()
         Product.all_objects.for_device(device).filter(pk=product.pk).purge()
@@ -200,7 +207,7 @@ class TestARestoredProduct:
         assert "This product doesn't exist." in said(response)
 
     def test_is_restored_once(self, support, product, everything):
-        deleted(product)
+        soft_delete(product)
         act(support, product, "restore")
         before = everything()
 
@@ -212,11 +219,11 @@ class TestARestoredProduct:
 
 
 class TestAProductsPage:
-    def test_leads_to_its_portions_deleted_ones_too(self, support, product, slice_, django_assert_num_queries):
-        deleted(slice_)
+    def test_links_to_its_portions_including_deleted_ones(self, support, product, slice_, django_assert_num_queries):
+        soft_delete(slice_)
         PortionFactory(product=product, name="Crust")
 
-        # who, the product, its device, its portions, the entry of the audit log
+        # the user, the product, its device, its portions, the audit entry
         with django_assert_num_queries(10):
             shown = said(support.get(page(product)))
 
@@ -224,7 +231,7 @@ class TestAProductsPage:
         assert portions == ["100g</a>, 100.00 g (default)", "Crust</a>, 40.00 g", "Slice</a>, 40.00 g (deleted)"]
         assert page(slice_) in shown
 
-    def test_shows_names_as_they_are(self, support, device):
+    def test_escapes_names(self, support, device):
         product = ProductFactory(device=device, name="<script>alert(1)</script>")
         PortionFactory(product=product, name="<b>Slice")
 
@@ -239,43 +246,43 @@ class TestAProductsPage:
 
 
 class TestADeletedProduct:
-    def test_goes_from_the_phone_with_its_portions(self, support, api, product, slice_):
+    def test_is_deleted_on_the_phone_with_its_portions(self, support, api, product, slice_):
         cursor = pulled(api)["timestamp"]
 
         act(support, product, "soft-delete")
 
-        told = pulled(api, cursor)["changes"]
-        assert told["products"]["deleted"] == [str(product.pk)]
-        assert set(told["portions"]["deleted"]) == {
+        changes = pulled(api, cursor)["changes"]
+        assert changes["products"]["deleted"] == [str(product.pk)]
+        assert set(changes["portions"]["deleted"]) == {
             str(each.pk) for each in Portion.all_objects.filter(product=product)
         }
         assert entries.said() == ["Deleted. She asked for it."]
 
     def test_is_not_deleted_again(self, support, product, everything):
-        deleted(product)
+        soft_delete(product)
         before = everything()
 
         assert "Nothing was changed." in said(act(support, product, "soft-delete"))
         assert everything() == before
 
-    def test_is_not_removed_for_good(self, support, product):
+    def test_can_not_be_permanently_deleted(self, support, product):
         assert support.post(page(product, "delete"), {"post": "yes"}).status_code == 403
         assert Product.objects.filter(pk=product.pk).exists()
 
 
 class TestARestoredPortion:
-    def test_comes_back_beside_the_default(self, support, api, product, slice_):
+    def test_is_not_the_default(self, support, api, product, slice_):
         first = product.portions.get(is_default=True)
-        deleted(first)
+        soft_delete(first)
         cursor = pulled(api)["timestamp"]
 
         act(support, first, "restore")
 
-        told = pulled(api, cursor)["changes"]["portions"]["updated"]
-        assert [(row["name"], row["is_default"]) for row in told] == [("100g", False)]
+        changes = pulled(api, cursor)["changes"]["portions"]["updated"]
+        assert [(row["name"], row["is_default"]) for row in changes] == [("100g", False)]
         assert default_portions(product) == [slice_]
 
-    def test_comes_back_beside_the_default_though_a_push_left_it_one(self, support, api, product, slice_):
+    def test_is_not_the_default_even_if_its_tombstone_is(self, support, api, product, slice_):
         first = product.portions.get(is_default=True)
         pushed(api, pulled(api)["timestamp"], portions={"deleted": [str(first.pk)]})
         first.refresh_from_db()
@@ -284,10 +291,10 @@ class TestARestoredPortion:
         act(support, first, "restore")
 
         assert default_portions(product) == [slice_]
-        assert live(product) == {"100g", "Slice"}
+        assert live_portions(product) == {"100g", "Slice"}
 
     def test_needs_a_live_product(self, support, product, slice_, everything):
-        deleted(slice_, product)
+        soft_delete(slice_, product)
         before = everything()
 
         response = act(support, slice_, "restore")
@@ -295,7 +302,7 @@ class TestARestoredPortion:
         assert "Its product is deleted. Restore the product first." in said(response)
         assert everything() == before
 
-    def test_was_not_the_only_one_when_it_was_deleted(self, support, product, everything):
+    def test_can_not_be_the_only_one_because_that_is_never_deleted(self, support, product, everything):
         before = everything()
 
         response = act(support, product.portions.get(), "soft-delete")
@@ -306,10 +313,10 @@ class TestARestoredPortion:
 
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
-class TestAtTheSameMoment:
-    def test_a_restore_and_a_purge_leave_all_or_nothing(self, support, device, product):
+class TestConcurrentWrites:
+    def test_restore_and_purge_leave_a_complete_product_or_none(self, support, device, product):
         for _ in range(5):
-            deleted(product)
+            soft_delete(product)
             with change_set(device):
                 for model in (Product, Portion):
                     rows = model.all_objects.for_device(device).exclude(deleted_at=None)
@@ -324,18 +331,18 @@ class TestAtTheSameMoment:
             if there is None:
                 product = ProductFactory(device=device, name="Rye bread")
 
-    def test_two_who_restore_one_barcode_leave_one_product(self, support, device, product):
-        deleted(product)
+    def test_only_one_of_two_products_with_one_barcode_is_restored(self, support, device, product):
+        soft_delete(product)
         second = ProductFactory(device=device, barcode=product.barcode)
-        deleted(second)
+        soft_delete(second)
 
         answers = at_once(*(partial(act, support, row, "restore") for row in (product, second)))
 
         assert sorted(bool(answer.redirect_chain) for answer in answers) == [False, True]
         assert Product.objects.for_device(device).filter(barcode=product.barcode).count() == 1
 
-    def test_a_restore_and_the_phone_lose_neither_write(self, support, api, product, slice_):
-        deleted(product)
+    def test_restore_and_push_lose_no_write(self, support, api, product, slice_):
+        soft_delete(product)
         cursor = pulled(api)["timestamp"]
         theirs = {"id": str(product.pk), "name": "Theirs", "kcal_100g": 1}
 
@@ -344,10 +351,10 @@ class TestAtTheSameMoment:
             partial(api.post, f"/v1/sync?last_pulled_at={cursor}", {"products": {"updated": [theirs]}}),
         )
 
-        told = pulled(api, cursor)["changes"]["products"]
-        if restored.redirect_chain:  # it was first: the phone is told of the conflict, or that it was deleted
+        changes = pulled(api, cursor)["changes"]["products"]
+        if restored.redirect_chain:  # the restore came first, so the push is rejected
             assert answer.status_code == 409
-            assert [row["name"] for row in told["updated"]] == ["Rye bread"]
-        else:  # the phone was first, and heard again of the deletion: support looks again
+            assert [row["name"] for row in changes["updated"]] == ["Rye bread"]
+        else:  # the push came first and changed the tombstone's revision, so the restore is rejected
             assert answer.status_code == 200
-            assert told["deleted"] == [str(product.pk)]
+            assert changes["deleted"] == [str(product.pk)]

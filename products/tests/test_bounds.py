@@ -1,4 +1,4 @@
-"""What each field takes, on create and on update. The values are JSON as it comes over the wire."""
+"""Which values each field accepts on create and on update. The values are raw JSON."""
 
 import json
 
@@ -48,7 +48,7 @@ NAMES_REFUSED = [
     ("name", r'"Rye\u0000"', [NUL]),
     ("name", r'"Rye \ud83c"', [SURROGATE]),
 ]
-NAMES_TAKEN = [
+NAMES_ACCEPTED = [
     ("name", '"R"', "R"),
     ("name", json.dumps("x" * 100), "x" * 100),
     ("name", json.dumps("🥐" * 100), "🥐" * 100),
@@ -121,8 +121,8 @@ PRODUCT_REFUSED = [
     ("barcode", r'"9638\u00005074"', [NO_GTIN, NUL]),
     ("barcode", r'"9638507\ud83c"', [NO_GTIN, SURROGATE]),
 ]
-PRODUCT_TAKEN = [
-    *NAMES_TAKEN,
+PRODUCT_ACCEPTED = [
+    *NAMES_ACCEPTED,
     ("kcal_100g", "0", 0),
     ("kcal_100g", "1000", 1000),
     ("kcal_100g", "250.0", 250),
@@ -180,8 +180,8 @@ PORTION_REFUSED = [
     ("is_default", "[true]", [NO_BOOLEAN]),
     ("is_default", "{}", [NO_BOOLEAN]),
 ]
-PORTION_TAKEN = [
-    *NAMES_TAKEN,
+PORTION_ACCEPTED = [
+    *NAMES_ACCEPTED,
     ("grams", "0.005", 0.01),
     ("grams", "0.01", 0.01),
     ("grams", "0.30000000000000004", 0.3),
@@ -200,7 +200,7 @@ PORTION = {"name": '"Slice"', "grams": "40"}
 
 
 def is_the_same(value, expected) -> bool:
-    """Compare as JSON: `1` is neither `1.0` nor `true`, and `-0.0` is not `0.0`, though Python finds them equal."""
+    """Compare as JSON. In Python, `1`, `1.0` and `True` are equal, and so are `0.0` and `-0.0`."""
     return json.dumps(value) == json.dumps(expected)
 
 
@@ -215,8 +215,8 @@ class TestCreateProduct:
         assert response.json() == refusal(*[(field, *error) for error in expected])
         assert everything() == before
 
-    @table(PRODUCT_TAKEN)
-    def test_takes(self, api, device, field, value, expected):
+    @table(PRODUCT_ACCEPTED)
+    def test_accepts(self, api, device, field, value, expected):
         response = send(api, "POST", "/v1/products", PRODUCT | {field: value})
 
         assert response.status_code == 201
@@ -234,7 +234,7 @@ class TestCreateProduct:
         assert everything() == before
 
     @pytest.mark.parametrize(("body", "error"), [*NO_OBJECTS, EMPTY_LIST])
-    def test_refuses_what_is_no_object(self, api, everything, body, error):
+    def test_refuses_a_body_that_is_not_an_object(self, api, everything, body, error):
         before = everything()
 
         response = send(api, "POST", "/v1/products", body)
@@ -243,7 +243,7 @@ class TestCreateProduct:
         assert response.json() == refusal(error)
         assert everything() == before
 
-    def test_says_all_that_is_wrong(self, api, everything):
+    def test_lists_all_errors(self, api, everything):
         before = everything()
 
         response = api.post("/v1/products", {"name": " ", "kcal_100g": 1001, "fat_100g": -1, "barcode": "1"})
@@ -260,7 +260,7 @@ class TestCreateProduct:
         ]
         assert everything() == before
 
-    def test_does_not_judge_the_sum_of_the_macronutrients(self, api):
+    def test_does_not_validate_the_sum_of_the_macronutrients(self, api):
         response = api.post(
             "/v1/products", {"name": "Label", "kcal_100g": 900, "protein_100g": 100, "carbs_100g": 100, "fat_100g": 100}
         )
@@ -280,8 +280,8 @@ class TestUpdateProduct:
         assert response.json() == refusal(*[(field, *error) for error in expected])
         assert everything() == before
 
-    @table(PRODUCT_TAKEN)
-    def test_takes(self, api, device, field, value, expected):
+    @table(PRODUCT_ACCEPTED)
+    def test_accepts(self, api, device, field, value, expected):
         product = ProductFactory(device=device)
 
         response = send(api, "PATCH", f"/v1/products/{product.pk}", {field: value})
@@ -291,7 +291,7 @@ class TestUpdateProduct:
         assert api.get(f"/v1/products/{product.pk}").json() == response.json()
 
     @pytest.mark.parametrize(("body", "error"), [*NO_OBJECTS, EMPTY_LIST])
-    def test_refuses_what_is_no_object(self, api, device, everything, body, error):
+    def test_refuses_a_body_that_is_not_an_object(self, api, device, everything, body, error):
         product = ProductFactory(device=device)
         before = everything()
 
@@ -314,8 +314,8 @@ class TestCreatePortion:
         assert response.json() == refusal(*[(field, *error) for error in expected])
         assert everything() == before
 
-    @table(PORTION_TAKEN)
-    def test_takes(self, api, device, field, value, expected):
+    @table(PORTION_ACCEPTED)
+    def test_accepts(self, api, device, field, value, expected):
         product = ProductFactory(device=device)
 
         response = send(api, "POST", f"/v1/products/{product.pk}/portions", PORTION | {field: value})
@@ -338,7 +338,7 @@ class TestCreatePortion:
         assert everything() == before
 
     @pytest.mark.parametrize(("body", "error"), [*NO_OBJECTS, EMPTY_LIST])
-    def test_refuses_what_is_no_object(self, api, device, everything, body, error):
+    def test_refuses_a_body_that_is_not_an_object(self, api, device, everything, body, error):
         product = ProductFactory(device=device)
         before = everything()
 
@@ -361,8 +361,8 @@ class TestUpdatePortion:
         assert response.json() == refusal(*[(field, *error) for error in expected])
         assert everything() == before
 
-    @table(PORTION_TAKEN)
-    def test_takes(self, api, device, field, value, expected):
+    @table(PORTION_ACCEPTED)
+    def test_accepts(self, api, device, field, value, expected):
         portion = PortionFactory(product=ProductFactory(device=device))
 
         response = send(api, "PATCH", f"/v1/portions/{portion.pk}", {field: value})
@@ -372,10 +372,10 @@ class TestUpdatePortion:
         assert api.get(f"/v1/portions/{portion.pk}").json() == response.json()
 
 
-class TestTheColumns:
-    """The database keeps two places, not what a double makes of them."""
+class TestStoredAmounts:
+    """The database stores exactly two decimal places."""
 
-    def test_hold_the_rounded_decimals(self, api, device):
+    def test_are_rounded_decimals(self, api, device):
         product = api.post("/v1/products", {"name": "Rye", "kcal_100g": 1, "fat_100g": 0.30000000000000004}).json()
         portion = api.post(f"/v1/products/{product['id']}/portions", {"name": "Slice", "grams": 1.005}).json()
 

@@ -12,7 +12,7 @@ REAL = {
     "GTIN-13, a chocolate spread": "3017620422003",
     "GTIN-13, a book": "9780306406157",
     "GTIN-14, a case": "10614141000415",
-    "GTIN-14, with zeros before it": "00012345600012",
+    "GTIN-14, with leading zeros": "00012345600012",
 }
 gtins = pytest.mark.parametrize("gtin", REAL.values(), ids=REAL.keys())
 
@@ -33,29 +33,29 @@ class TestCheckDigit:
         assert check_digit(gtin[:-1]) == int(gtin[-1])
 
 
-class TestAGtin:
+class TestGtinValidators:
     @gtins
-    def test_is_taken(self, gtin):
+    def test_accept_a_real_gtin(self, gtin):
         assert refusals(gtin) == []
 
     @gtins
-    def test_is_refused_with_any_one_digit_misread(self, gtin):
+    def test_reject_any_single_misread_digit(self, gtin):
         misread = [
-            gtin[:place] + digit + gtin[place + 1 :]
-            for place in range(len(gtin))
+            gtin[:position] + digit + gtin[position + 1 :]
+            for position in range(len(gtin))
             for digit in "0123456789"
-            if digit != gtin[place]
+            if digit != gtin[position]
         ]
 
         assert len(misread) == 9 * len(gtin)
         assert {tuple(refusals(value)) for value in misread} == {("check_digit",)}
 
     @pytest.mark.parametrize("length", [0, 1, 7, 9, 10, 11, 15, 20])
-    def test_has_no_other_length(self, length):
+    def test_reject_any_other_length(self, length):
         assert refusals("0" * length) == ["invalid"]
 
     @pytest.mark.parametrize(
         "value", ["9638507٤", "9638507x", "96385074\n", " 96385074", "9638-5074", "９６３８５０７４"]
     )
-    def test_has_nothing_but_digits(self, value):
+    def test_reject_anything_but_digits(self, value):
         assert refusals(value) == ["invalid"]

@@ -1,4 +1,4 @@
-"""What the database itself refuses, whoever writes."""
+"""Constraints of the database, tested without serializers and forms."""
 
 from decimal import Decimal
 
@@ -9,7 +9,7 @@ from ownership.models import change_set
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
 
-BARCODE_IS_ITS_OWN = r"product_has_a_barcode_of_its_own|products\.device_id, products\.barcode"
+UNIQUE_BARCODE = r"product_has_a_barcode_of_its_own|products\.device_id, products\.barcode"
 ONE_DEFAULT = r"product_has_one_default_portion|UNIQUE constraint failed: portions\.product_id"
 
 RIGHT_CHECK_DIGITS = ("96385074", "012345678905", "4006381333931", "14006381333938")
@@ -53,12 +53,12 @@ NOT_NULL = [
 ]
 
 
-def named(rows):
+def labels(rows):
     return [f"{row[0].__name__}.{row[1]}={row[2] if len(row) > 2 else None}" for row in rows]
 
 
 class TestTheDatabase:
-    @pytest.mark.parametrize(("model", "field", "value", "constraint"), OUT_OF_BOUNDS, ids=named(OUT_OF_BOUNDS))
+    @pytest.mark.parametrize(("model", "field", "value", "constraint"), OUT_OF_BOUNDS, ids=labels(OUT_OF_BOUNDS))
     def test_refuses_a_value_out_of_bounds(self, device, everything, model, field, value, constraint):
         PortionFactory(product=ProductFactory(device=device))
         before = everything()
@@ -68,8 +68,8 @@ class TestTheDatabase:
 
         assert everything() == before
 
-    @pytest.mark.parametrize(("model", "field"), NOT_NULL, ids=named(NOT_NULL))
-    def test_refuses_a_row_without(self, device, everything, model, field):
+    @pytest.mark.parametrize(("model", "field"), NOT_NULL, ids=labels(NOT_NULL))
+    def test_refuses_null(self, device, everything, model, field):
         PortionFactory(product=ProductFactory(device=device))
         before = everything()
 
@@ -82,19 +82,19 @@ class TestTheDatabase:
         ProductFactory(device=device, barcode="96385074"), ProductFactory(device=device)
         before = everything()
 
-        with pytest.raises(IntegrityError, match=BARCODE_IS_ITS_OWN), transaction.atomic(), change_set(device):
+        with pytest.raises(IntegrityError, match=UNIQUE_BARCODE), transaction.atomic(), change_set(device):
             device.products.filter(barcode=None).update(barcode="96385074")
 
         assert everything() == before
 
-    def test_refuses_to_bring_back_a_product_whose_barcode_another_has(self, device, everything):
+    def test_refuses_to_restore_a_product_whose_barcode_is_taken(self, device, everything):
         gone = ProductFactory(device=device, barcode="96385074")
         with change_set(device):
             gone.soft_delete()
         ProductFactory(device=device, barcode="96385074")
         before = everything()
 
-        with pytest.raises(IntegrityError, match=BARCODE_IS_ITS_OWN), transaction.atomic(), change_set(device):
+        with pytest.raises(IntegrityError, match=UNIQUE_BARCODE), transaction.atomic(), change_set(device):
             Product.all_objects.for_device(device).update(deleted_at=None)
 
         assert everything() == before
@@ -109,7 +109,7 @@ class TestTheDatabase:
         assert everything() == before
 
     @pytest.mark.parametrize("factory", [ProductFactory, PortionFactory])
-    def test_refuses_an_id_twice(self, device, everything, factory):
+    def test_refuses_a_duplicate_id(self, device, everything, factory):
         kwargs = {"device": device} if factory is ProductFactory else {"product": ProductFactory(device=device)}
         row = factory(**kwargs)
         before = everything()
@@ -132,7 +132,7 @@ class TestTheDatabase:
         taken.refresh_from_db()
         assert taken.device_id == other.pk
 
-    def test_takes_what_the_bounds_include(self, device):
+    def test_accepts_the_bounds_themselves(self, device):
         portion = PortionFactory(product=ProductFactory(device=device))
 
         with change_set(device):
@@ -148,8 +148,8 @@ class TestTheDatabase:
 class TestAnIdThatIsTaken:
     @pytest.mark.postgres
     @pytest.mark.parametrize("table", ["products", "portions"])
-    def test_answers_409_whichever_index_says_so(self, api, device, everything, table):
-        """PostgreSQL asks the oldest index first; a restored dump or a rebuilt index changes which that is."""
+    def test_returns_409_whichever_index_reports_it(self, api, device, everything, table):
+        """PostgreSQL checks the oldest index first. After a restore or a rebuild, it can be another one."""
         with connection.cursor() as cursor:
             cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {table}_pkey CASCADE")
             cursor.execute(f"ALTER TABLE {table} ADD CONSTRAINT {table}_pkey PRIMARY KEY (id)")
@@ -167,8 +167,8 @@ class TestAnIdThatIsTaken:
 
 
 class TestEveryConstraint:
-    def test_is_shown_to_refuse(self):
-        """Fails for a new constraint until a row above breaks it."""
+    def test_has_a_test(self):
+        """Fails for a new constraint until the table above has a row that breaks it."""
         broken = {constraint.partition("|")[0] for *_, constraint in OUT_OF_BOUNDS}
         broken |= {"product_has_a_barcode_of_its_own", "product_has_one_default_portion"}
 
@@ -177,7 +177,7 @@ class TestEveryConstraint:
 
 class TestNameKeys:
     @pytest.mark.parametrize("factory", [ProductFactory, PortionFactory])
-    def test_follow_the_name(self, device, factory):
+    def test_are_updated_with_the_name(self, device, factory):
         kwargs = {"device": device} if factory is ProductFactory else {"product": ProductFactory(device=device)}
         row = factory(name="Éclair", **kwargs)
         assert row.name_key == "eclair"
@@ -188,8 +188,8 @@ class TestNameKeys:
         row.refresh_from_db()
         assert row.name_key == "strasse"
 
-    def test_have_room_for_the_longest(self, device):
-        """One character can become many, so that a key is longer than any name."""
+    def test_can_be_longer_than_any_name(self, device):
+        """A character of a name can become several in its key."""
         product = ProductFactory(device=device, name="ΐﬃ" * 50)
 
         product.refresh_from_db()

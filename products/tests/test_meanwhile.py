@@ -1,4 +1,4 @@
-"""What is read while it changes: a product and its portions are two queries."""
+"""Reads of a product that is deleted between the query for products and the query for their portions."""
 
 import pytest
 from django.db import connection
@@ -9,7 +9,7 @@ from tests.harness.client import DeviceClient
 
 @pytest.fixture
 def delete_before_portions(api):
-    """Return a hook for the database that deletes a product just before portions are read."""
+    """Return a function that makes a context manager: inside, the product is deleted just before portions are read."""
 
     def hook(product):
         deletions = iter([f"/v1/products/{product.pk}"])

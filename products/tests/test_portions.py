@@ -13,8 +13,8 @@ ID = "5b0f7c7a-0c57-4b9c-8d0a-2f5d6c3a9b21"
 
 PRODUCT_NOT_FOUND = {"detail": "Product not found"}
 NOT_FOUND = {"detail": "Portion not found"}
-DEFAULT_STAYS = {"detail": "A product needs a default portion. Make another portion the default instead."}
-ONLY_ONE_STAYS = {"detail": "The only portion of a product can't be deleted."}
+NEEDS_DEFAULT = {"detail": "A product needs a default portion. Make another portion the default instead."}
+NEEDS_PORTION = {"detail": "The only portion of a product can't be deleted."}
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def product(device) -> Product:
 
 @pytest.fixture
 def of_100g(product) -> Portion:
-    """The default portion that the product was born with."""
+    """The default portion that was created with the product."""
     return product.portions.get()
 
 
@@ -52,7 +52,7 @@ class TestCreatePortion:
         assert defaults(product) == ["100g"]
         assert api.get(f"/v1/portions/{portion.pk}").json() == response.json()
 
-    def test_takes_the_default_from_the_present_one(self, api, device, product, of_100g):
+    def test_replaces_the_current_default(self, api, device, product, of_100g):
         response = api.post(f"/v1/products/{product.pk}/portions", {"name": "Slice", "grams": 35.5, "is_default": True})
 
         device.refresh_from_db()
@@ -70,14 +70,14 @@ class TestCreatePortion:
 
         assert defaults(bystander) == ["100g"]
 
-    def test_takes_a_name_that_another_portion_has(self, api, product):
+    def test_accepts_the_name_of_another_portion(self, api, product):
         response = api.post(f"/v1/products/{product.pk}/portions", {"name": "100g", "grams": 100})
 
         assert response.status_code == 201
         assert product.portions.count() == 2
 
     @pytest.mark.parametrize("chosen", [ID, ID.upper()])
-    def test_takes_the_id_that_the_client_chose(self, api, product, chosen):
+    def test_uses_the_id_sent_by_the_client(self, api, product, chosen):
         response = api.post(f"/v1/products/{product.pk}/portions", {"id": chosen, "name": "Slice", "grams": 40})
 
         assert response.status_code == 201
@@ -111,7 +111,9 @@ class TestCreatePortion:
 
     @pytest.mark.parametrize("body", [{"name": "Slice", "grams": 40}, {"name": ""}, {}], ids=["good", "bad", "empty"])
     @pytest.mark.parametrize("whose", ["deleted", "another device's", "nobody's"])
-    def test_answers_404_where_the_product_is(self, api, device, stranger, other, everything, whose, body):
+    def test_returns_404_without_a_live_product_of_the_caller(
+        self, api, device, stranger, other, everything, whose, body
+    ):
         product_id = uuid4() if whose == "nobody's" else ProductFactory(device=other).pk
         if whose == "deleted":
             product_id = ProductFactory(device=device).pk
@@ -125,14 +127,14 @@ class TestCreatePortion:
         assert everything() == before
 
 
-class TestCreatePortionAgain:
+class TestRetryCreatePortion:
     @pytest.mark.parametrize(
         "body",
         [{"name": "Slice", "grams": 40}, {"name": "Loaf", "grams": 500, "is_default": True}, {"name": ""}, {}],
         ids=["the same", "other values", "bad values", "nothing"],
     )
     @pytest.mark.parametrize("chosen", [ID, ID.upper()])
-    def test_answers_the_stored_row_whatever_else_is_sent(self, api, product, everything, chosen, body):
+    def test_returns_the_stored_row_whatever_else_is_sent(self, api, product, everything, chosen, body):
         first = api.post(f"/v1/products/{product.pk}/portions", {"id": ID, "name": "Slice", "grams": 40})
         before = everything()
 
@@ -142,7 +144,7 @@ class TestCreatePortionAgain:
         assert response.json() == first.json()
         assert everything() == before
 
-    def test_answers_the_stored_row_of_another_product_of_the_device(self, api, device, product, everything):
+    def test_returns_the_stored_row_even_if_it_belongs_to_another_product(self, api, device, product, everything):
         stored = PortionFactory(id=ID, product=ProductFactory(device=device), name="Slice")
         before = everything()
 
@@ -152,7 +154,7 @@ class TestCreatePortionAgain:
         assert response.json()["product_id"] == str(stored.product_id)
         assert everything() == before
 
-    def test_answers_409_when_the_row_is_deleted(self, api, product, everything):
+    def test_returns_409_if_the_row_is_deleted(self, api, product, everything):
         PortionFactory(id=ID, product=product)
         api.delete(f"/v1/portions/{ID}")
         before = everything()
@@ -164,7 +166,7 @@ class TestCreatePortionAgain:
         assert everything() == before
 
     @pytest.mark.parametrize("is_default", [False, True])
-    def test_answers_409_when_the_row_is_another_devices(self, api, other, product, everything, is_default):
+    def test_returns_409_if_the_row_belongs_to_another_device(self, api, other, product, everything, is_default):
         PortionFactory(id=ID, product=ProductFactory(device=other))
         before = everything()
 
@@ -193,7 +195,7 @@ class TestUpdatePortion:
         assert (portion.grams, portion.revision) == (Decimal("42.50"), device.revision)
         assert api.get(f"/v1/portions/{portion.pk}").json() == response.json()
 
-    def test_takes_the_default_from_the_present_one(self, api, device, product, of_100g, method):
+    def test_replaces_the_current_default(self, api, device, product, of_100g, method):
         bystander = ProductFactory(device=device)
         portion = PortionFactory(product=product, name="Slice")
 
@@ -209,18 +211,20 @@ class TestUpdatePortion:
         assert of_100g.updated_at is not None
         assert portion.updated_at is not None
 
-    @pytest.mark.parametrize("beside", [{}, {"name": "Other", "grams": 1}], ids=["alone", "with other values"])
-    def test_refuses_to_leave_a_product_without_a_default(self, api, product, of_100g, everything, method, beside):
+    @pytest.mark.parametrize("other_values", [{}, {"name": "Other", "grams": 1}], ids=["alone", "with other values"])
+    def test_refuses_to_leave_a_product_without_a_default(
+        self, api, product, of_100g, everything, method, other_values
+    ):
         PortionFactory(product=product)
         before = everything()
 
-        response = getattr(api, method)(f"/v1/portions/{of_100g.pk}", {"is_default": False, **beside})
+        response = getattr(api, method)(f"/v1/portions/{of_100g.pk}", {"is_default": False, **other_values})
 
         assert response.status_code == 409
-        assert response.json() == DEFAULT_STAYS
+        assert response.json() == NEEDS_DEFAULT
         assert everything() == before
 
-    def test_never_touches_the_row_whose_id_is_sent(self, api, device, product, of_100g, method):
+    def test_ignores_the_ids_in_the_body(self, api, device, product, of_100g, method):
         elsewhere = ProductFactory(device=device)
         portion = PortionFactory(product=product, name="Slice")
 
@@ -244,7 +248,7 @@ class TestUpdatePortion:
         ],
         ids=["nothing", "trimmed", "rounded", "no default", "unknown"],
     )
-    def test_leaves_a_row_that_says_the_same_already(self, api, product, everything, method, sent):
+    def test_does_not_write_equal_values(self, api, product, everything, method, sent):
         portion = PortionFactory(product=product, name="Slice")
         shown, before = api.get(f"/v1/portions/{portion.pk}").json(), everything()
 
@@ -254,7 +258,7 @@ class TestUpdatePortion:
         assert response.json() == shown
         assert everything() == before
 
-    def test_leaves_a_default_that_is_sent_back_as_it_was_read(self, api, product, of_100g, everything, method):
+    def test_does_not_write_a_default_that_is_sent_back_unchanged(self, api, product, of_100g, everything, method):
         PortionFactory(product=product)
         shown, before = api.get(f"/v1/portions/{of_100g.pk}").json(), everything()
 
@@ -279,7 +283,7 @@ class TestDeletePortion:
         assert portion.deleted_at is not None
         assert portion.revision == device.revision
 
-    def test_answers_404_the_second_time(self, api, product, everything):
+    def test_returns_404_the_second_time(self, api, product, everything):
         portion = PortionFactory(product=product)
         api.delete(f"/v1/portions/{portion.pk}")
         before = everything()
@@ -296,10 +300,10 @@ class TestDeletePortion:
         response = api.delete(f"/v1/portions/{of_100g.pk}")
 
         assert response.status_code == 409
-        assert response.json() == ONLY_ONE_STAYS
+        assert response.json() == NEEDS_PORTION
         assert everything() == before
 
-    def test_refuses_the_last_one_that_is_live(self, api, device, product, of_100g, everything):
+    def test_refuses_the_only_live_one(self, api, device, product, of_100g, everything):
         PortionFactory(product=ProductFactory(device=device))
         portion = PortionFactory(product=product)
         assert api.delete(f"/v1/portions/{of_100g.pk}").status_code == 204
@@ -308,10 +312,10 @@ class TestDeletePortion:
         response = api.delete(f"/v1/portions/{portion.pk}")
 
         assert response.status_code == 409
-        assert response.json() == ONLY_ONE_STAYS
+        assert response.json() == NEEDS_PORTION
         assert everything() == before
 
-    def test_passes_the_default_to_the_oldest_that_is_left(self, api, device, product, of_100g):
+    def test_makes_the_oldest_remaining_portion_the_default(self, api, device, product, of_100g):
         gone, oldest, youngest = (PortionFactory(product=product, name=name) for name in ("Crumb", "Slice", "Half"))
         api.delete(f"/v1/portions/{gone.pk}")
         api.patch(f"/v1/portions/{oldest.pk}", {"grams": 41})
@@ -326,7 +330,7 @@ class TestDeletePortion:
         assert oldest.revision == device.revision
         assert youngest.updated_at is None
 
-    def test_passes_the_default_to_the_lower_id_where_two_are_as_old(self, api, device, product, of_100g):
+    def test_prefers_the_lowest_id_among_portions_of_the_same_age(self, api, device, product, of_100g):
         for portion_id in ("b" + ID[1:], "a" + ID[1:], "c" + ID[1:]):
             PortionFactory(id=portion_id, product=product)
         with change_set(device):
@@ -336,7 +340,7 @@ class TestDeletePortion:
 
         assert [portion.pk for portion in product.portions.filter(is_default=True)] == [UUID("a" + ID[1:])]
 
-    def test_leaves_the_default_where_it_is_when_another_goes(self, api, product, of_100g):
+    def test_keeps_the_default_if_another_portion_is_deleted(self, api, product, of_100g):
         portion = PortionFactory(product=product)
 
         api.delete(f"/v1/portions/{portion.pk}")
@@ -371,7 +375,7 @@ class TestListPortions:
 
         assert [portion["id"] for portion in response.json()[1:]] == sorted(ids)
 
-    def test_comes_in_pages(self, api, product):
+    def test_is_paginated(self, api, product):
         for _ in range(4):
             PortionFactory(product=product)
         whole = api.get(f"/v1/products/{product.pk}/portions").json()
@@ -393,7 +397,7 @@ class TestListPortions:
         assert [error["loc"] for error in response.json()["errors"]] == [[query.partition("=")[0]]]
 
     @pytest.mark.parametrize("count", [1, 5])
-    def test_costs_three_queries_however_many_there_are(self, api, product, django_assert_num_queries, count):
+    def test_takes_three_queries_for_any_number_of_portions(self, api, product, django_assert_num_queries, count):
         for _ in range(count - 1):
             PortionFactory(product=product)
 
@@ -404,7 +408,7 @@ class TestListPortions:
 
 
 class TestReadPortion:
-    def test_costs_two_queries(self, api, of_100g, django_assert_num_queries):
+    def test_takes_two_queries(self, api, of_100g, django_assert_num_queries):
         with django_assert_num_queries(2):  # the device of the token, the portion
             response = api.get(f"/v1/portions/{of_100g.pk}")
 
@@ -412,8 +416,8 @@ class TestReadPortion:
 
 
 class TestALiveProduct:
-    def test_has_one_default_portion_whatever_happens(self, api, device, product):
-        """A walk through every way to move the default, each step followed by a look at the database."""
+    def test_always_has_one_default_portion(self, api, device, product):
+        """Changes the default in every possible way, and checks the database after each step."""
         path = f"/v1/products/{product.pk}/portions"
         a, b, c = (
             api.post(path, {"name": name, "grams": 1, "is_default": default}).json()["id"]

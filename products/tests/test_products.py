@@ -68,26 +68,26 @@ class TestCreateProduct:
         assert parse_datetime(response.json()["portions"][0]["created_at"]) == portion.created_at
         assert api.get(f"/v1/products/{product.pk}").json() == response.json()
 
-    def test_needs_a_name_and_kcal_alone(self, api):
+    def test_requires_only_a_name_and_kcal(self, api):
         response = api.post("/v1/products", {"name": "Water", "kcal_100g": 0})
 
         assert response.status_code == 201
         assert [response.json()[name] for name in ("protein_100g", "carbs_100g", "fat_100g", "barcode")] == [None] * 4
 
-    def test_is_one_change(self, api, device):
+    def test_increments_the_revision_once(self, api, device):
         api.post("/v1/products", {"name": "Rye", "kcal_100g": 250})
 
         device.refresh_from_db()
         assert device.revision == device.products.get().revision == device.portions.get().revision == 2
 
-    def test_makes_an_id_where_none_is_sent(self, api):
+    def test_generates_an_id_if_none_is_sent(self, api):
         first, second = (api.post("/v1/products", {"name": "Rye", "kcal_100g": 250}) for _ in range(2))
 
         assert (first.status_code, second.status_code) == (201, 201)
         assert UUID(first.json()["id"]) != UUID(second.json()["id"])
 
     @pytest.mark.parametrize("chosen", [ID, ID.upper(), "00000000-0000-0000-0000-000000000000"])
-    def test_takes_the_id_that_the_client_chose(self, api, device, chosen):
+    def test_uses_the_id_sent_by_the_client(self, api, device, chosen):
         response = api.post("/v1/products", {"id": chosen, "name": "Rye", "kcal_100g": 250})
 
         assert response.status_code == 201
@@ -119,7 +119,7 @@ class TestCreateProduct:
         assert [portion["name"] for portion in response.json()["portions"]] == ["100g"]
 
 
-class TestCreateProductAgain:
+class TestRetryCreateProduct:
     @pytest.mark.parametrize(
         "body",
         [
@@ -132,7 +132,7 @@ class TestCreateProductAgain:
         ids=["the same", "other values", "a barcode that is taken", "bad values", "nothing"],
     )
     @pytest.mark.parametrize("chosen", [ID, ID.upper()])
-    def test_answers_the_stored_row_whatever_else_is_sent(self, api, device, everything, chosen, body):
+    def test_returns_the_stored_row_whatever_else_is_sent(self, api, device, everything, chosen, body):
         ProductFactory(device=device, barcode=OTHER_EAN)
         first = api.post("/v1/products", {"id": ID, "name": "Rye", "kcal_100g": 250})
         before = everything()
@@ -143,7 +143,7 @@ class TestCreateProductAgain:
         assert response.json() == first.json()
         assert everything() == before
 
-    def test_answers_the_row_as_it_is_by_now(self, api, device, everything):
+    def test_returns_the_current_state_of_the_row(self, api, device, everything):
         sent = {"id": ID, "name": "Rye", "kcal_100g": 250}
         api.post("/v1/products", sent)
         changed = api.patch(f"/v1/products/{ID}", {"name": "Wheat"})
@@ -158,7 +158,7 @@ class TestCreateProductAgain:
         assert [portion["name"] for portion in response.json()["portions"]] == ["100g", "Slice"]
         assert everything() == before
 
-    def test_answers_409_when_the_row_is_deleted(self, api, device, everything):
+    def test_returns_409_if_the_row_is_deleted(self, api, device, everything):
         ProductFactory(id=ID, device=device)
         api.delete(f"/v1/products/{ID}")
         before = everything()
@@ -170,7 +170,7 @@ class TestCreateProductAgain:
         assert everything() == before
 
     @pytest.mark.parametrize("is_deleted", [False, True], ids=["live", "deleted"])
-    def test_answers_409_when_the_row_is_another_devices(self, api, stranger, other, everything, is_deleted):
+    def test_returns_409_if_the_row_belongs_to_another_device(self, api, stranger, other, everything, is_deleted):
         ProductFactory(id=ID, device=other)
         if is_deleted:
             stranger.delete(f"/v1/products/{ID}")
@@ -207,7 +207,7 @@ class TestReadProduct:
         assert response.status_code == 200
         assert response.json()["id"] == ID
 
-    def test_costs_three_queries(self, api, device, django_assert_num_queries):
+    def test_takes_three_queries(self, api, device, django_assert_num_queries):
         product = ProductFactory(device=device)
         for _ in range(4):
             PortionFactory(product=product)
@@ -238,7 +238,7 @@ class TestUpdateProduct:
         assert (product.kcal_100g, product.protein_100g, product.revision) == (300, None, device.revision)
         assert api.get(f"/v1/products/{product.pk}").json() == response.json()
 
-    def test_keeps_the_key_of_a_new_name(self, api, device, method):
+    def test_updates_the_key_with_the_name(self, api, device, method):
         product = ProductFactory(device=device, name="Rye")
 
         getattr(api, method)(f"/v1/products/{product.pk}", {"name": "Éclair"})
@@ -247,7 +247,7 @@ class TestUpdateProduct:
         assert names(api.get("/v1/products?search=rye")) == []
 
     @pytest.mark.parametrize("id_sent", [str(uuid4()), "a stored one", "rye", None, 7])
-    def test_never_touches_the_row_whose_id_is_sent(self, api, device, method, id_sent):
+    def test_ignores_the_id_in_the_body(self, api, device, method, id_sent):
         product, bystander = ProductFactory(device=device, name="Rye"), ProductFactory(device=device, name="Bystander")
         id_sent = str(bystander.pk) if id_sent == "a stored one" else id_sent
 
@@ -273,7 +273,7 @@ class TestUpdateProduct:
         ],
         ids=["nothing", "the name", "trimmed", "rounded", "the barcode", "read-only times", "unknown"],
     )
-    def test_leaves_a_row_that_says_the_same_already(self, api, device, everything, method, sent):
+    def test_does_not_write_equal_values(self, api, device, everything, method, sent):
         product = ProductFactory(device=device, name="Rye", barcode=EAN)
         shown, before = api.get(f"/v1/products/{product.pk}").json(), everything()
 
@@ -283,7 +283,7 @@ class TestUpdateProduct:
         assert response.json() == shown
         assert everything() == before
 
-    def test_leaves_a_row_that_is_sent_back_as_it_was_read(self, api, device, everything, method):
+    def test_does_not_write_a_row_that_is_sent_back_unchanged(self, api, device, everything, method):
         product = ProductFactory(device=device, barcode=EAN)
         api.patch(f"/v1/products/{product.pk}", {"fat_100g": 0.1})
         shown, before = api.get(f"/v1/products/{product.pk}").json(), everything()
@@ -314,7 +314,7 @@ class TestDeleteProduct:
         assert len(gone) == 3
         assert all(row.deleted_at and row.revision == device.revision for row in gone)
 
-    def test_answers_404_the_second_time(self, api, device, everything):
+    def test_returns_404_the_second_time(self, api, device, everything):
         product = ProductFactory(device=device)
         api.delete(f"/v1/products/{product.pk}")
         before = everything()
@@ -327,7 +327,7 @@ class TestDeleteProduct:
 
 
 class TestListProducts:
-    def test_is_a_bare_array(self, api, device):
+    def test_returns_an_array(self, api, device):
         assert api.get("/v1/products").json() == []
 
         product = ProductFactory(device=device)
@@ -355,7 +355,7 @@ class TestListProducts:
         assert names(api.get("/v1/products?search=theirs")) == []
         assert names(api.get(f"/v1/products?barcode={EAN}")) == []
 
-    def test_is_ordered_by_name_without_case_and_accents(self, api, device):
+    def test_is_ordered_by_name_ignoring_case_and_accents(self, api, device):
         for name in ["Zebra", "Äpfel b", "apfel c", "APFEL A", "банан", "Ананас", "éclair", "Egg", "2 eggs"]:
             ProductFactory(device=device, name=name)
 
@@ -373,9 +373,9 @@ class TestListProducts:
             "банан",
         ]
 
-    def test_breaks_ties_by_id_whatever_index_is_read(self, api, device):
+    def test_breaks_ties_by_id_even_without_an_index(self, api, device):
         with connection.cursor() as cursor:
-            cursor.execute("DROP INDEX product_by_name")  # rows that come out of it are in order anyway
+            cursor.execute("DROP INDEX product_by_name")  # reading it would return the rows in order anyway
         ids = [f"{first}f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10" for first in "a05f9"]
         for number, product_id in enumerate(ids):
             ProductFactory(id=product_id, device=device, name=["Éclair", "eclair", "ECLAIR"][number % 3])
@@ -385,11 +385,11 @@ class TestListProducts:
         assert [product["id"] for product in response.json()] == sorted(ids)
 
     @pytest.mark.parametrize("count", [1, 5])
-    def test_costs_three_queries_however_many_there_are(self, api, device, django_assert_num_queries, count):
+    def test_takes_three_queries_for_any_number_of_products(self, api, device, django_assert_num_queries, count):
         for _ in range(count):
             PortionFactory(product=ProductFactory(device=device))
 
-        with django_assert_num_queries(3):  # the device of the token, the products, the portions of them all
+        with django_assert_num_queries(3):  # the device of the token, the products, their portions
             response = api.get("/v1/products")
 
         assert [len(product["portions"]) for product in response.json()] == [2] * count
@@ -408,7 +408,7 @@ class TestListProducts:
         ]
 
 
-class TestThePagesOfTheList:
+class TestListPages:
     def test_never_repeat_or_skip_a_row(self, api, device):
         for number in range(7):
             ProductFactory(device=device, name=["Rye", "rye", "RYE", "Wheat"][number % 4])
@@ -423,7 +423,7 @@ class TestThePagesOfTheList:
         assert [len(page) for page in pages] == [3, 3, 1]
         assert [product_id for page in pages for product_id in page] == whole
 
-    def test_name_the_next_one_with_what_else_was_asked(self, api, device):
+    def test_link_to_the_next_page_with_the_same_query(self, api, device):
         for _ in range(4):
             ProductFactory(device=device, name="Rye & co")
         ProductFactory(device=device, name="Wheat")
@@ -460,7 +460,7 @@ class TestThePagesOfTheList:
             ("barcode=4006381333932", "barcode", "The barcode's check digit is wrong.", "check_digit"),
         ],
     )
-    def test_are_refused_out_of_bounds(self, api, query, name, msg, kind):
+    def test_refuse_invalid_parameters(self, api, query, name, msg, kind):
         response = api.get(f"/v1/products?{query}")
 
         assert response.status_code == 422
@@ -481,7 +481,7 @@ class TestABarcode:
         assert names(api.get(f"/v1/products?barcode={EAN}&search=ry")) == ["Rye"]
         assert names(api.get(f"/v1/products?barcode={EAN}&search=wheat")) == []
 
-    def test_may_be_had_by_one_live_product_of_a_device(self, api, device, everything):
+    def test_is_unique_among_the_live_products_of_a_device(self, api, device, everything):
         ProductFactory(device=device, barcode=EAN)
         before = everything()
 
@@ -492,7 +492,7 @@ class TestABarcode:
         assert everything() == before
 
     @pytest.mark.parametrize("method", ["put", "patch"])
-    def test_cannot_be_moved_to_a_product_while_another_has_it(self, api, device, everything, method):
+    def test_can_not_be_set_on_a_second_product(self, api, device, everything, method):
         ProductFactory(device=device, barcode=EAN)
         product = ProductFactory(device=device, barcode=OTHER_EAN)
         before = everything()
@@ -513,7 +513,7 @@ class TestABarcode:
         assert [product["id"] for product in api.get(f"/v1/products?barcode={EAN}").json()] == [response.json()["id"]]
 
     @pytest.mark.parametrize("instead", [None, OTHER_EAN])
-    def test_is_free_again_when_its_product_gives_it_up(self, api, device, instead):
+    def test_is_free_again_when_its_product_gets_another_one_or_none(self, api, device, instead):
         product = ProductFactory(device=device, barcode=EAN)
         api.patch(f"/v1/products/{product.pk}", {"barcode": instead})
 
@@ -522,7 +522,7 @@ class TestABarcode:
         assert response.status_code == 201
         assert response.json()["barcode"] == EAN
 
-    def test_may_be_another_devices_too(self, api, other):
+    def test_can_be_used_by_another_device_too(self, api, other):
         ProductFactory(device=other, barcode=EAN)
 
         response = api.post("/v1/products", {"name": "Mine", "kcal_100g": 1, "barcode": EAN})
@@ -530,8 +530,8 @@ class TestABarcode:
         assert response.status_code == 201
         assert response.json()["barcode"] == EAN
 
-    def test_is_no_number_to_compare(self, api, device):
-        """A UPC and the EAN that begins with a zero before it are two texts."""
+    def test_is_compared_as_text(self, api, device):
+        """A UPC and the EAN with a leading zero are different barcodes."""
         ProductFactory(device=device, barcode="036000291452")
 
         response = api.post("/v1/products", {"name": "EAN", "kcal_100g": 1, "barcode": "0036000291452"})
@@ -539,7 +539,7 @@ class TestABarcode:
         assert response.status_code == 201
         assert len(api.get("/v1/products?barcode=036000291452").json()) == 1
 
-    def test_may_be_missing_from_any_number_of_products(self, api, device):
+    def test_can_be_null_for_any_number_of_products(self, api, device):
         ProductFactory(device=device, barcode=None)
 
         response = api.post("/v1/products", {"name": "Loose", "kcal_100g": 1, "barcode": None})
@@ -575,7 +575,7 @@ class TestConditionalReads:
             "portions/{portion}",
         ],
     )
-    def test_cost_one_query_where_nothing_has_changed(self, api, device, django_assert_num_queries, path):
+    def test_take_one_query_if_nothing_has_changed(self, api, device, django_assert_num_queries, path):
         product = ProductFactory(device=device, name="Rye")
         path = "/v1/" + path.format(product=product.pk, portion=product.portions.get().pk)
         first = api.get(path)
@@ -590,7 +590,7 @@ class TestConditionalReads:
         assert second["ETag"] == first["ETag"]
 
     @pytest.mark.parametrize("path", ["products", "products/{product}", "products/{product}/portions"])
-    def test_answer_anew_once_something_has_changed(self, api, device, path):
+    def test_return_the_new_state_after_a_change(self, api, device, path):
         product = ProductFactory(device=device)
         path = "/v1/" + path.format(product=product.pk)
         first = api.get(path)
@@ -603,7 +603,7 @@ class TestConditionalReads:
         assert second.json() != first.json()
 
     @pytest.mark.parametrize("path", ["products/{missing}", "products/{missing}/portions", "portions/{missing}"])
-    def test_name_no_row_that_is_missing(self, api, path):
+    def test_have_no_etag_for_a_missing_row(self, api, path):
         response = api.get("/v1/" + path.format(missing=uuid4()))
 
         assert response.status_code == 404

@@ -48,7 +48,7 @@ class TestAQuota:
         assert refused.json()["detail"] == "A product can have 3 portions. Deleted ones count until they are purged."
         assert api.post(f"/v1/products/{oats['id']}/portions", {"name": "Cup", "grams": 90}).status_code == 201
 
-    def test_is_named_for_the_portions_of_one_product_too(self, settings, monkeypatch):
+    def test_is_required_by_a_system_check(self, settings, monkeypatch):
         monkeypatch.delattr(Product, "quota_setting")
         del settings.MAX_PORTIONS_PER_PRODUCT
 
@@ -63,12 +63,12 @@ class TestTheDailyBudget:
         settings.NEW_ROWS_FIRST_DAY = 6
 
     def test_is_used_by_a_product_and_its_portion(self, api, device):
-        answers = [api.post("/v1/products", BREAD).status_code for _ in range(4)]
+        statuses = [api.post("/v1/products", BREAD).status_code for _ in range(4)]
 
-        assert answers == [201, 201, 201, 429]
+        assert statuses == [201, 201, 201, 429]
         assert counters(device) == counted(device)
 
-    def test_is_full_by_a_part_of_what_is_sent(self, api, device, everything):
+    def test_refuses_a_request_that_fits_only_partly(self, api, device, everything):
         for _ in range(3):
             assert api.post("/v1/products", BREAD).status_code == 201
         Device.objects.filter(pk=device.pk).update(new_rows=5)

@@ -1,4 +1,4 @@
-"""Several requests of one device at the same moment, each with its own connection: the rules of products hold."""
+"""Concurrent requests of one device, each with its own connection, don't break the rules of products."""
 
 import pytest
 
@@ -12,7 +12,7 @@ ID = "7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10"
 
 
 def defaults(product: Product) -> int:
-    """Return how many default portions the product has."""
+    """Return the number of default portions of the product."""
     return Portion.objects.for_device(product.device_id).filter(product=product, is_default=True).count()
 
 
@@ -71,7 +71,7 @@ class TestCreatesWithOneBarcode:
         assert device.revision == 2
 
 
-class TestMovesOfTheDefault:
+class TestChangesOfTheDefault:
     def test_leave_exactly_one(self, api, device):
         product = ProductFactory(device=device)
         portions = [PortionFactory(product=product) for _ in range(8)]
@@ -85,7 +85,7 @@ class TestMovesOfTheDefault:
         assert defaults(product) == 1
         assert product.portions.filter(deleted_at=None).count() == 9
 
-    def test_leave_exactly_one_while_defaults_are_made_and_deleted(self, api, device):
+    def test_leave_exactly_one_while_defaults_are_created_and_deleted(self, api, device):
         product = ProductFactory(device=device)
         new_default, old_default = PortionFactory(product=product), product.portions.get(is_default=True)
         body = {"name": "Slice", "grams": 40, "is_default": True}
@@ -101,7 +101,7 @@ class TestMovesOfTheDefault:
 
 
 class TestADeletionOfAProduct:
-    def test_takes_along_a_portion_that_is_added_meanwhile(self, api, device):
+    def test_includes_a_portion_that_is_added_concurrently(self, api, device):
         outcomes = set()
         for _ in range(5):
             product = ProductFactory(device=device)
@@ -142,7 +142,7 @@ class TestDeletionsOfBothPortions:
 
 
 class TestChangesOfOneProduct:
-    def test_all_get_a_revision_of_their_own(self, api, device):
+    def test_get_one_revision_each(self, api, device):
         product = ProductFactory(device=device)
         path = f"/v1/products/{product.pk}"
 
@@ -155,7 +155,7 @@ class TestChangesOfOneProduct:
         assert len({response.json()["updated_at"] for response in responses}) == 8
         assert device.revision == product.revision == 2 + 8
 
-    def test_keep_what_each_of_them_sent(self, api, device):
+    def test_are_all_stored(self, api, device):
         product = ProductFactory(device=device)
         path = f"/v1/products/{product.pk}"
         nutrients = {"kcal_100g": 1, "protein_100g": 2.0, "carbs_100g": 3.0, "fat_100g": 4.0}

@@ -44,8 +44,8 @@ PRODUCT = """\
 VERSION = 1
 
 CHANGED = (
-    "What clients read has changed. Raise ownership.etags.REPRESENTATION, so that no phone keeps the old "
-    "JSON, and take the new number and the new JSON in here, both together."
+    "The JSON of responses has changed. Increase ownership.etags.REPRESENTATION, so that clients don't keep the old "
+    "JSON, and update VERSION and the JSON in this file."
 )
 
 
@@ -55,7 +55,7 @@ def text(response) -> str:
 
 
 class TestTheRepresentation:
-    def test_of_a_product_and_a_portion_is_this_very_json(self, api, device):
+    def test_of_a_product_and_a_portion_is_exactly_this_json(self, api, device):
         at = datetime(2026, 1, 5, 7, 30, 0, 123455, tzinfo=UTC)
         product = ProductFactory(
             id=UUID("7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10"),

@@ -1,4 +1,4 @@
-"""Whose rows a call reaches: for a stranger's, a deleted and a missing row there is one answer, to the byte."""
+"""Requests for rows of another device, deleted rows and missing rows get identical responses."""
 
 from uuid import uuid4
 
@@ -9,8 +9,8 @@ from products.tests.factories import PortionFactory, ProductFactory
 PRODUCT = {"name": "Rye", "kcal_100g": 250}
 PORTION = {"name": "Slice", "grams": 40}
 
-LISTS = [("GET", "/v1/products", None), ("POST", "/v1/products", PRODUCT)]
-OF_A_PRODUCT = [
+LIST_REQUESTS = [("GET", "/v1/products", None), ("POST", "/v1/products", PRODUCT)]
+PRODUCT_REQUESTS = [
     ("GET", "/v1/products/{id}", None),
     ("PUT", "/v1/products/{id}", PRODUCT),
     ("PATCH", "/v1/products/{id}", {"name": "Other"}),
@@ -21,7 +21,7 @@ OF_A_PRODUCT = [
     ("POST", "/v1/products/{id}/portions", PORTION),
     ("POST", "/v1/products/{id}/portions", {"name": ""}),
 ]
-OF_A_PORTION = [
+PORTION_REQUESTS = [
     ("GET", "/v1/portions/{id}", None),
     ("PUT", "/v1/portions/{id}", PORTION),
     ("PATCH", "/v1/portions/{id}", {"is_default": True}),
@@ -42,30 +42,30 @@ def call(client, method: str, path: str, body: dict | None):
     return getattr(client, method.lower())(path, body) if body is not None else client.generic(method, path)
 
 
-def answer(response) -> tuple:
-    """Return all of an answer but its request's id."""
+def without_request_id(response) -> tuple:
+    """Return everything of a response except its request id."""
     headers = {name: value for name, value in response.headers.items() if name != "X-Request-ID"}
     return response.status_code, tuple(sorted(headers.items())), response.content
 
 
 class TestARowThatIsNotTheCallers:
-    @calls(OF_A_PRODUCT)
-    def test_answers_like_a_product_that_never_was(self, api, device, other, everything, method, path, body):
+    @calls(PRODUCT_REQUESTS)
+    def test_looks_like_a_product_that_does_not_exist(self, api, device, other, everything, method, path, body):
         theirs, gone = ProductFactory(device=other), ProductFactory(device=device)
         api.delete(f"/v1/products/{gone.pk}")
         before = everything()
 
-        answers = {
-            answer(call(api, method, path.format(id=row_id), body))
+        responses = {
+            without_request_id(call(api, method, path.format(id=row_id), body))
             for row_id in (theirs.pk, gone.pk, uuid4(), *NO_UUIDS)
         }
 
-        ((status, _, content),) = answers
+        ((status, _, content),) = responses
         assert (status, content) == (404, b'{"detail":"Product not found"}')
         assert everything() == before
 
-    @calls(OF_A_PORTION)
-    def test_answers_like_a_portion_that_never_was(self, api, device, other, everything, method, path, body):
+    @calls(PORTION_REQUESTS)
+    def test_looks_like_a_portion_that_does_not_exist(self, api, device, other, everything, method, path, body):
         theirs, gone = PortionFactory(product=ProductFactory(device=other)), ProductFactory(device=device)
         gone_with_its_product = PortionFactory(product=gone)
         gone_alone = PortionFactory(product=ProductFactory(device=device))
@@ -73,18 +73,18 @@ class TestARowThatIsNotTheCallers:
         api.delete(f"/v1/portions/{gone_alone.pk}")
         before = everything()
 
-        answers = {
-            answer(call(api, method, path.format(id=row_id), body))
+        responses = {
+            without_request_id(call(api, method, path.format(id=row_id), body))
             for row_id in (theirs.pk, gone_with_its_product.pk, gone_alone.pk, uuid4(), *NO_UUIDS)
         }
 
-        ((status, _, content),) = answers
+        ((status, _, content),) = responses
         assert (status, content) == (404, b'{"detail":"Portion not found"}')
         assert everything() == before
 
 
-class TestACallWithoutAToken:
-    @calls(LISTS + OF_A_PRODUCT + OF_A_PORTION)
+class TestARequestWithoutAToken:
+    @calls(LIST_REQUESTS + PRODUCT_REQUESTS + PORTION_REQUESTS)
     def test_is_refused(self, anonymous, device, everything, method, path, body):
         product = ProductFactory(device=device)
         row = product.portions.get() if "/portions/{id}" in path else product

@@ -10,7 +10,7 @@ from ownership.models import change_set
 from products.models import Product
 from products.tests.factories import ProductFactory
 
-# What is searched for, and a name that contains it.
+# Search texts, each with a name that contains it.
 FOUND = [
     ("a", "a"),
     ("rye", "Rye bread"),
@@ -61,7 +61,7 @@ FOUND = [
     ("+", "C+E"),
     ("#", "No. #1"),
 ]
-# What is searched for, and a name that does not contain it, though it comes near.
+# Search texts, each with a similar name that does not contain it.
 NOT_FOUND = [
     ("%", "Rye bread"),
     ("R%d", "Rye bread"),
@@ -109,14 +109,14 @@ class TestSearch:
         assert names(api.get("/v1/products", {"search": text})) == [name]
 
     @pytest.mark.parametrize(("text", "name"), NOT_FOUND)
-    def test_leaves_a_name_that_does_not(self, api, device, text, name):
+    def test_excludes_a_name_that_does_not_contain_the_text(self, api, device, text, name):
         ProductFactory(device=device, name=name)
         ProductFactory(device=device, name=f"<{text}>")
 
         assert names(api.get("/v1/products", {"search": text})) == [f"<{text}>"]
 
     @pytest.mark.parametrize("text", ["", " ", "\u3000"])
-    def test_keeps_all_where_the_text_is_empty(self, api, device, text):
+    def test_returns_all_products_if_the_text_is_empty(self, api, device, text):
         ProductFactory(device=device, name="Rye")
 
         assert names(api.get("/v1/products", {"search": text})) == ["Rye"]
@@ -127,13 +127,13 @@ class TestSearch:
 
         assert names(api.get("/v1/products?search=RYE")) == ["Ryé a", "Rye b", "rye c"]
 
-    def test_leaves_deleted_rows(self, api, device):
+    def test_excludes_deleted_rows(self, api, device):
         gone = ProductFactory(device=device, name="Rye")
         api.delete(f"/v1/products/{gone.pk}")
 
         assert names(api.get("/v1/products?search=rye")) == []
 
-    def test_finds_nothing_by_a_text_that_no_name_can_hold(self, api, device):
+    def test_finds_nothing_if_the_text_is_longer_than_any_name(self, api, device):
         ProductFactory(device=device, name="a" * 100)
 
         response = api.get("/v1/products", {"search": "a" * 60_000})
@@ -187,18 +187,18 @@ class TestNameKey:
             ("", ""),
         ],
     )
-    def test_is_without_case_and_marks(self, name, key):
+    def test_has_no_case_and_no_accents(self, name, key):
         assert name_key(name) == key
 
     def test_of_a_key_is_the_key(self):
-        """Over the whole basic plane, each character between two letters; surrogates are no text."""
+        """Tested with each character of the basic multilingual plane between two letters, except surrogates."""
         texts = [f"a{chr(code)}b" for code in range(1, 0x10000) if not 0xD800 <= code < 0xE000]
 
         assert [text for text in texts if name_key(name_key(text)) != name_key(text)] == []
 
 
 class TestALongPart:
-    """Longer than 32 bytes, and PostgreSQL compares it as bytes."""
+    """A search text of more than 32 bytes, which PostgreSQL compares as bytes."""
 
     NAME = "Überbackene Auberginen mit Käse, Tomaten und ßßßßßßßßßßßßßßßßßßßß"
 
@@ -246,7 +246,7 @@ def compiled(expression) -> tuple[str, list]:
 
 @pytest.mark.usefixtures("unverified")
 class TestTheWorstSearch:
-    """Of texts that were chosen to be slow, over 10,000 names with the longest keys."""
+    """Search texts that are slow to compare, in 10,000 names with the longest keys."""
 
     @pytest.mark.parametrize("character", ["ß", "\u0ccb"], ids=["two letters", "three letters of three bytes"])
     def test_takes_less_than_200_ms(self, api, device, character):
@@ -260,14 +260,14 @@ class TestTheWorstSearch:
         parts += [f"{key[:size]}x{key[:size]}" for size in (15, 50, 75)]
 
         for part in parts:
-            assert min(searched(api, part) for _ in range(3)) < 0.2, part
+            assert min(seconds_to_search(api, part) for _ in range(3)) < 0.2, part
 
 
-def searched(api, part: str) -> float:
-    began = time.perf_counter()
+def seconds_to_search(api, part: str) -> float:
+    start = time.perf_counter()
     assert api.get("/v1/products", {"search": part}).json() == []
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
-def test_no_character_becomes_more_than_ten():
+def test_no_character_becomes_more_than_ten_in_a_key():
     assert max(len(name_key(chr(point))) for point in range(0x110000) if not 0xD800 <= point < 0xE000) <= 10
