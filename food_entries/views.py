@@ -41,6 +41,8 @@ ONE_OR_MANY = PolymorphicProxySerializer(
     destroy=extend_schema(summary="Delete a food entry"),
 )
 class FoodEntryViewSet(DeviceOwnedViewSet):
+    """The food entries of the calling device."""
+
     model = FoodEntry
     serializer_class = FoodEntrySerializer
     query_class = FoodEntryQuery

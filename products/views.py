@@ -23,6 +23,8 @@ from products.serializers import PortionSerializer, ProductQuery, ProductSeriali
     ),
 )
 class ProductViewSet(DeviceOwnedViewSet):
+    """The products of the calling device, with their portions."""
+
     model = Product
     serializer_class = ProductSerializer
     query_class = ProductQuery
@@ -80,6 +82,8 @@ def portions_of(device, **products) -> QuerySet:
     ),
 )
 class PortionViewSet(DeviceOwnedViewSet):
+    """The portions of the calling device's products."""
+
     model = Portion
     serializer_class = PortionSerializer
     conflicts = ("create", "update", "destroy")

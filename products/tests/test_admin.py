@@ -36,7 +36,7 @@ def act(support, row, name: str, **sent):
     return support.post(page(row, name), {"reason": "She asked for it.", "seen": seen, **sent}, follow=True)
 
 
-def said(response) -> str:
+def text_of(response) -> str:
     return unescape(response.content.decode())
 
 
@@ -63,7 +63,7 @@ class TestARestoredProduct:
         response = act(support, product, "restore")
 
         assert response.redirect_chain == [(page(product), 302)]
-        assert "Restored." in said(response)
+        assert "Restored." in text_of(response)
         changes = pulled(api, cursor)["changes"]
         assert [row["name"] for row in changes["products"]["updated"]] == ["Rye bread"]
         assert {row["name"]: row["is_default"] for row in changes["portions"]["updated"]} == {
@@ -99,7 +99,7 @@ class TestARestoredProduct:
         response = act(support, product, "restore")
 
         assert response.status_code == 200
-        assert "A device can " in said(response)
+        assert "A device can " in text_of(response)
         assert not Product.objects.filter(pk=product.pk).exists()
 
     def test_does_not_include_a_portion_that_was_deleted_before(self, support, product, slice_):
@@ -163,8 +163,8 @@ class TestARestoredProduct:
         response = act(support, product, "restore")
 
         assert response.status_code == 200
-        assert "Another product has this barcode. Nothing was changed." in said(response)
-        assert "She asked for it." in said(response)
+        assert "Another product has this barcode. Nothing was changed." in text_of(response)
+        assert "She asked for it." in text_of(response)
         assert everything() == before
         assert entries.said() == []
 
@@ -191,9 +191,9 @@ class TestARestoredProduct:
 
         response = act(support, product, name, seen=seen)
 
-        assert "It has changed since you opened it, and is shown as it is now." in said(response)
+        assert "It has changed since you opened it, and is shown as it is now." in text_of(response)
         assert everything() == before
-        assert f'name="seen" value="{seen}"' not in said(response)
+        assert f'name="seen" value="{seen}"' not in text_of(response)
 
     def test_does_not_exist_after_a_purge(self, support, device, product):
         soft_delete(product)
@@ -204,7 +204,7 @@ class TestARestoredProduct:
         response = support.post(page(product, "restore"), {"reason": "x", "seen": seen}, follow=True)
 
         assert response.redirect_chain == [("/admin/", 302)]
-        assert "This product doesn't exist." in said(response)
+        assert "This product doesn't exist." in text_of(response)
 
     def test_is_restored_once(self, support, product, everything):
         soft_delete(product)
@@ -213,7 +213,7 @@ class TestARestoredProduct:
 
         again = act(support, product, "restore")
 
-        assert "Nothing was changed." in said(again)
+        assert "Nothing was changed." in text_of(again)
         assert everything() == before
         assert len(entries.said()) == 1
 
@@ -225,7 +225,7 @@ class TestAProductsPage:
 
         # the user, the product, its device, its portions, the audit entry
         with django_assert_num_queries(10):
-            shown = said(support.get(page(product)))
+            shown = text_of(support.get(page(product)))
 
         portions = list(re.findall(r'portion/[0-9a-f-]{36}/change/">(.+?)</p>', shown))
         assert portions == ["100g</a>, 100.00 g (default)", "Crust</a>, 40.00 g", "Slice</a>, 40.00 g (deleted)"]
@@ -262,7 +262,7 @@ class TestADeletedProduct:
         soft_delete(product)
         before = everything()
 
-        assert "Nothing was changed." in said(act(support, product, "soft-delete"))
+        assert "Nothing was changed." in text_of(act(support, product, "soft-delete"))
         assert everything() == before
 
     def test_can_not_be_permanently_deleted(self, support, product):
@@ -299,7 +299,7 @@ class TestARestoredPortion:
 
         response = act(support, slice_, "restore")
 
-        assert "Its product is deleted. Restore the product first." in said(response)
+        assert "Its product is deleted. Restore the product first." in text_of(response)
         assert everything() == before
 
     def test_can_not_be_the_only_one_because_that_is_never_deleted(self, support, product, everything):
@@ -307,7 +307,7 @@ class TestARestoredPortion:
 
         response = act(support, product.portions.get(), "soft-delete")
 
-        assert "The only portion of a product can't be deleted. Nothing was changed." in said(response)
+        assert "The only portion of a product can't be deleted. Nothing was changed." in text_of(response)
         assert everything() == before
 
 
@@ -336,9 +336,9 @@ class TestConcurrentWrites:
         second = ProductFactory(device=device, barcode=product.barcode)
         soft_delete(second)
 
-        answers = at_once(*(partial(act, support, row, "restore") for row in (product, second)))
+        responses = at_once(*(partial(act, support, row, "restore") for row in (product, second)))
 
-        assert sorted(bool(answer.redirect_chain) for answer in answers) == [False, True]
+        assert sorted(bool(response.redirect_chain) for response in responses) == [False, True]
         assert Product.objects.for_device(device).filter(barcode=product.barcode).count() == 1
 
     def test_restore_and_push_lose_no_write(self, support, api, product, slice_):
@@ -346,15 +346,15 @@ class TestConcurrentWrites:
         cursor = pulled(api)["timestamp"]
         theirs = {"id": str(product.pk), "name": "Theirs", "kcal_100g": 1}
 
-        restored, answer = at_once(
+        restored, push = at_once(
             partial(act, support, product, "restore"),
             partial(api.post, f"/v1/sync?last_pulled_at={cursor}", {"products": {"updated": [theirs]}}),
         )
 
         changes = pulled(api, cursor)["changes"]["products"]
         if restored.redirect_chain:  # the restore came first, so the push is rejected
-            assert answer.status_code == 409
+            assert push.status_code == 409
             assert [row["name"] for row in changes["updated"]] == ["Rye bread"]
         else:  # the push came first and changed the tombstone's revision, so the restore is rejected
-            assert answer.status_code == 200
+            assert push.status_code == 200
             assert changes["deleted"] == [str(product.pk)]
