@@ -9,7 +9,7 @@ DAILY = ("NEW_ROWS_FIRST_DAY", "NEW_ROWS_PER_DAY")
 @register(Tags.security)
 def check_quotas(app_configs, **kwargs) -> list:
     return [
-        Error(f"{name} is not above 0.", hint="Leave it out for the default.", id="countonme.E012")
+        Error(f"{name} must be greater than 0.", hint="Remove it to use the default.", id="countonme.E012")
         for name in (*DAILY, *(name for model in owned_models() for name in quota_settings(model)))
         if getattr(settings, name, 1) < 1
     ]
@@ -20,7 +20,7 @@ def check_models_have_quotas(app_configs, **kwargs) -> list:
     return [
         Error(
             f"{model._meta.label} has no quota.",
-            hint="Name a setting in its `quota_setting`, and give it a default in countonme/settings.py.",
+            hint="Set its `quota_setting` to the name of a setting that countonme/settings.py defines.",
             id="countonme.E014",
         )
         for model in owned_models()

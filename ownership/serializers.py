@@ -65,7 +65,9 @@ class OwnedSerializer(serializers.ModelSerializer):
         fields = super().get_fields()
         # A ModelSerializer would let PATCH change the key, which quietly inserts a second row. Whether an id is taken
         # is for the primary key to say: the automatic validator looks among the live rows alone, and too early.
-        fields["id"] = IdField(required=False, read_only=self.partial, help_text="Yours, or ours.")
+        fields["id"] = IdField(
+            required=False, read_only=self.partial, help_text="Chosen by the client; generated if omitted."
+        )
         return fields
 
 

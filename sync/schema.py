@@ -35,13 +35,19 @@ PULLED = inline_serializer(
         "changes": per_table("PulledChanges", lambda table: changes(table, required=True)),
         "timestamp": serializers.IntegerField(min_value=1, help_text="The next `last_pulled_at`. Not a time."),
         "experimentalStrategy": serializers.ChoiceField(
-            ["replacement"], required=False, help_text="Drop what is not in the answer and has been pushed."
+            ["replacement"],
+            required=False,
+            help_text="Delete local rows that are not in the response, unless they have never been pushed.",
         ),
         "restored": serializers.BooleanField(
-            required=False, help_text="The server lost writes. Drop nothing, and push what only you have."
+            required=False,
+            help_text="The server may have lost writes. Delete nothing, and push the rows that only this client has.",
         ),
         "newer": per_table(
-            "Newer", ids, required=False, help_text="With `restored`: live rows that have changed since your last pull."
+            "Newer",
+            ids,
+            required=False,
+            help_text="Only with `restored`: live rows that have changed since `last_pulled_at`.",
         ),
     },
 )
@@ -52,12 +58,12 @@ PUSHED = inline_serializer(
         "experimentalRejectedIds": per_table(
             "RejectedIds",
             sent_ids,
-            help_text="Refused rows, also those of tables that the server does not know: keep them, unsynced.",
+            help_text="Rejected rows, including rows of unknown tables. The client keeps them as unsynced.",
         ),
         "rejected": inline_serializer(
             "RejectedRow",
             {
-                "table": serializers.CharField(help_text="As it was sent: the server may not know it."),
+                "table": serializers.CharField(help_text="As sent. The server may not know this table."),
                 "id": serializers.CharField(),
                 "errors": FieldErrorSerializer(many=True),
             },
@@ -68,7 +74,7 @@ PUSHED = inline_serializer(
 
 
 class ConflictSerializer(ErrorSerializer):
-    conflicts = per_table("Conflicts", ids, help_text="What has changed since `last_pulled_at`, by table.")
+    conflicts = per_table("Conflicts", ids, help_text="Rows that have changed since `last_pulled_at`, by table.")
 
 
 NOTHING = {"created": [], "updated": [], "deleted": []}

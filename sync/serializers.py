@@ -15,7 +15,7 @@ LAST_REVISION = 2**53 - 1  # up to which JavaScript counts
 class RowIdField(IdField):
     """An id as it will be answered: in lower case. In any other form a phone would take the answer for another row."""
 
-    default_error_messages = {"invalid": "This is not a UUID in lower case."}
+    default_error_messages = {"invalid": "This is not a lowercase UUID."}
 
     def to_internal_value(self, data):
         return row_id_of(data) or self.fail("invalid")
@@ -34,7 +34,7 @@ class RowSerializer(OwnedSerializer):
     """
 
     def get_fields(self) -> dict:
-        return super().get_fields() | {"id": RowIdField(help_text="Made by the phone.")}
+        return super().get_fields() | {"id": RowIdField(help_text="A lowercase UUID, chosen by the client.")}
 
 
 @extend_schema_field(
@@ -84,11 +84,17 @@ class MigrationField(serializers.Field):
 
 
 class PushQuery(serializers.Serializer):
-    last_pulled_at = CursorField(help_text="The `timestamp` of the last pull. Without it, `0`, or `null`: none.")
+    last_pulled_at = CursorField(
+        help_text="The `timestamp` of the last pull. Omit it, or send `0` or `null`, if there was none."
+    )
 
 
 class PullQuery(PushQuery):
-    schema_version = serializers.CharField(required=False, allow_blank=True, help_text="Accepted, and ignored.")
+    schema_version = serializers.CharField(required=False, allow_blank=True, help_text="Accepted, but ignored.")
     migration = MigrationField(
-        default=set, help_text='JSON: `{"from", "tables", "columns": [{"table", "columns"}]}`. Its tables come whole.'
+        default=set,
+        help_text=(
+            'JSON: `{"from", "tables", "columns": [{"table", "columns"}]}`. '
+            "The response has all live rows of these tables, whether or not they have changed."
+        ),
     )

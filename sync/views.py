@@ -50,7 +50,7 @@ class SyncViewSet(ConditionalReads, ViewSet):
     @extend_schema(
         operation_id="pull",
         summary="Pull changes",
-        description="All that has changed since `last_pulled_at`, of one state. Live rows are in `updated`.",
+        description="Return all changes since `last_pulled_at`, from one snapshot. Live rows are in `updated`.",
         parameters=[PullQuery],
         responses={200: PULLED},
         examples=PULLED_EXAMPLES,
@@ -68,7 +68,7 @@ class SyncViewSet(ConditionalReads, ViewSet):
     @extend_schema(
         operation_id="push",
         summary="Push changes",
-        description="All is stored, less the rows that are refused by id; nothing is where any is in conflict.",
+        description="Store all rows except those that are rejected by id. If any row is in conflict, store nothing.",
         parameters=[PushQuery],
         request=SENT,
         responses={200: PUSHED},

@@ -178,7 +178,7 @@ def read_payload(body, tables: tuple[SyncTable, ...]) -> tuple[list[TablePayload
             rejected[name] = rows
             count += len(rows)
         if count > MAX_UNKNOWN_ROWS:
-            raise BodyTooComplex(f"The body has more than {MAX_UNKNOWN_ROWS:,} rows of tables that are not known.")
+            raise BodyTooComplex(f"The body has more than {MAX_UNKNOWN_ROWS:,} rows of unknown tables.")
     return payloads, rejected
 
 
@@ -232,7 +232,7 @@ def require(kind: type, value, *loc):
     """Return the value, which is of this type; raise ValidationError at `loc` if it is not."""
     if is_text(value) if kind is str else isinstance(value, kind):
         return value
-    expected = {dict: "an object", list: "an array", str: "a text"}[kind]
+    expected = {dict: "an object", list: "an array", str: "a string"}[kind]
     raise error_at(loc, f"This is not {expected}.")
 
 

@@ -7,22 +7,22 @@ from ownership.models import owned_models
 
 class Command(BaseCommand):
     help = (
-        "Count the stored rows of every device, and repair the counters that the quotas go by. The service may run "
-        "meanwhile: each device is locked while its rows are counted."
+        "Count the stored rows of each device, and repair the counters that quotas are checked against. It is safe to run "
+        "while the service is running: each device is locked while its rows are counted."
     )
 
     def handle(self, **options) -> None:
-        # All ids at once: on SQLite, a read that goes on would keep each device from being locked.
+        # Fetch all ids first: on SQLite, an open cursor would prevent the devices from being locked.
         ids = list(Device.objects.active().order_by("pk").values_list("pk", flat=True))
         repaired = sum(map(recount, ids))
         self.stdout.write(f"Repaired the counters of {repaired} devices.")
 
 
 def recount(device_id) -> bool:
-    """Count the device's rows, deleted ones included; return whether its counters were wrong."""
+    """Count a device's rows, including deleted ones. Return whether its counters were wrong."""
     with transaction.atomic():
         device = Device.objects.active().select_for_update().filter(pk=device_id).first()
-        if device is None:  # it is being erased
+        if device is None:  # its erasure has been requested
             return False
         counted = {model._meta.db_table: model.all_objects.for_device(device).count() for model in owned_models()}
         if counted == {table: device.row_counts.get(table, 0) for table in counted}:

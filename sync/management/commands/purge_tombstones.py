@@ -9,11 +9,18 @@ from sync.purge import purge
 
 
 class Command(BaseCommand):
-    help = "Remove deleted rows for good. A phone that has not synced since then is told to start from what is left."
+    help = (
+        "Permanently remove rows that were deleted long ago. A client that has not synced since then gets a full "
+        "replacement with its next pull."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--older-than", type=days, required=True, help="Days since the deletion: 180d.")
-        parser.add_argument("--commit", action="store_true", help="Do it. Without, it is only counted.")
+        parser.add_argument(
+            "--older-than", type=days, required=True, help="Minimum age of the deletion in days, for example 180d."
+        )
+        parser.add_argument(
+            "--commit", action="store_true", help="Remove the rows. Without this option they are only counted."
+        )
 
     def handle(self, *, older_than: timedelta, commit: bool, **options) -> None:
         devices, removed = 0, Counter()
@@ -21,7 +28,7 @@ class Command(BaseCommand):
             devices += any(of_device.values())
             removed.update(of_device)
         rows = ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in sorted(removed.items())) or "nothing"
-        said = "Removed" if commit else "Would remove"
-        self.stdout.write(f"{said} {rows} of {devices} devices, deleted more than {older_than.days} days ago.")
+        verb = "Removed" if commit else "Would remove"
+        self.stdout.write(f"{verb} {rows} of {devices} devices, deleted more than {older_than.days} days ago.")
         if not commit:
             self.stdout.write("Nothing has been changed. Add --commit to do it.")
