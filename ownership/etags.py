@@ -1,4 +1,4 @@
-"""Reads that are sent only to who has another answer."""
+"""ETags: respond 304 if the client already has the current representation."""
 
 import hashlib
 
@@ -9,47 +9,48 @@ from rest_framework.request import Request
 from devices.authentication import check_early
 from devices.models import Device
 
-# The version of what clients read. Raise it with every change of the JSON, so that no phone keeps the old one.
+# The version of the JSON that clients read. Raise it with each change, so that no client keeps an old representation.
 REPRESENTATION = 1
 
 
 class ConditionalReadsMiddleware:
-    """Answer a device that has the newest answer to a read already: by its own row alone, before any view is looked up.
+    """Respond 304 before any view is looked up, after reading only the device's row.
 
-    Whoever names an answer's ETag has been sent that answer, so that there is such a view and it has nothing to refuse.
+    A client can only know the ETag of a response that it got. So the view exists, and it would not refuse the request.
     """
 
     def __init__(self, get_response):
         self.get_response = get_response
 
     def __call__(self, request):
-        known = request.META.get("HTTP_IF_NONE_MATCH")
-        if known and request.method in ("GET", "HEAD"):
+        sent = request.META.get("HTTP_IF_NONE_MATCH")
+        if sent and request.method in ("GET", "HEAD"):
             caller = check_early(request)
             if caller:
                 etag = etag_of(request, caller[0])
-                if known == etag or etag in weak(parse_etags(known)):
+                if sent == etag or etag in as_weak(parse_etags(sent)):
                     request.user, request.auth = caller
-                    return named(HttpResponseNotModified(), etag)
+                    return set_etag(HttpResponseNotModified(), etag)
         return self.get_response(request)
 
 
-def weak(etags: list[str]) -> list[str]:
+def as_weak(etags: list[str]) -> list[str]:
     return [f"W/{etag.removeprefix('W/')}" for etag in etags]
 
 
 def etag_of(request: HttpRequest | Request, device: Device) -> str:
-    """Return the name of the answer to a read: by the device's revision, and the whole URL.
+    """Return the ETag of the response to a read, made from the device's revision and the whole URL.
 
-    The revision came with the token, before any row was read: an answer can be newer than its ETag, never older.
+    The revision was read with the token, before any other row. A response can be newer than its ETag, but never older.
     """
     meta = request.META
     url = f"{request.scheme}://{meta.get('HTTP_HOST')}{request.path}?{meta.get('QUERY_STRING', '')}"
-    of = f"{REPRESENTATION} {device.pk} {device.revision} {device.purged_through} {url}"
-    return f'W/"{hashlib.blake2b(of.encode(), digest_size=16).hexdigest()}"'
+    state = f"{REPRESENTATION} {device.pk} {device.revision} {device.purged_through} {url}"
+    return f'W/"{hashlib.blake2b(state.encode(), digest_size=16).hexdigest()}"'
 
 
-def named(response: HttpResponseBase, etag: str) -> HttpResponseBase:
+def set_etag(response: HttpResponseBase, etag: str) -> HttpResponseBase:
+    """Set the ETag and the other caching headers, and return the response."""
     response["ETag"] = etag
     response["Cache-Control"] = "private, no-cache"
     response["Vary"] = "Authorization"
@@ -57,12 +58,12 @@ def named(response: HttpResponseBase, etag: str) -> HttpResponseBase:
 
 
 class ConditionalReads:
-    """A viewset whose answers to its `conditional_reads` are named."""
+    """A viewset that sets an ETag on the responses of its `conditional_reads`, a tuple of actions."""
 
     conditional_reads: tuple[str, ...] = ()
 
     def finalize_response(self, request, response, *args, **kwargs) -> HttpResponseBase:
         response = super().finalize_response(request, response, *args, **kwargs)
         if response.status_code == 200 and self.action in self.conditional_reads:
-            named(response, etag_of(request, request.user))
+            set_etag(response, etag_of(request, request.user))
         return response

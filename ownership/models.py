@@ -1,7 +1,7 @@
-"""What is theirs: the row that a device owns, and the change set, the only way to write one.
+"""`DeviceOwned`, the base of all models whose rows belong to a device, and `change_set()`, the only way to write them.
 
-A change set is one transaction and one revision of the device. It locks the device's row first, so that a device's
-changes come in one gap-free, growing order, and nobody deadlocks. From that come the ETag and the sync cursor.
+A change set is one transaction and one revision of the device. It locks the device's row first. So the revisions of a
+device increase without gaps, and change sets can't deadlock. ETags and the sync cursor rely on these revisions.
 """
 
 import uuid
@@ -26,11 +26,11 @@ _open: ContextVar["ChangeSet | None"] = ContextVar("open_change_set", default=No
 
 
 class OutsideChangeSet(RuntimeError):
-    """A device's row was about to be written around its change set. A bug, always."""
+    """A device-owned row was written outside of a change set of its device. This is always a bug."""
 
 
 class ChangeSet:
-    """The revision that a device's rows get now, and the time; each row's is a little later than the last one's."""
+    """The revision and the time that written rows get. Each write gets a later time than the one before it."""
 
     def __init__(self, device_id: uuid.UUID, revision: int, quota: Quota, *, counts_rows: bool = True):
         self.device_id = device_id
@@ -41,14 +41,14 @@ class ChangeSet:
         self.wrote = False
 
     def tick(self) -> datetime:
-        """Take note of a write, and return its time."""
+        """Register a write and return its time."""
         if self.wrote:
             self.at += timedelta(microseconds=1)
         self.wrote = True
         return self.at
 
     def count_new(self, model: "type[DeviceOwned]") -> None:
-        """Count a row that is added; raise QuotaReached or Throttled if there may be no more."""
+        """Count a new row. Raise QuotaReached or Throttled if the quota allows no more."""
         if not self.counts_rows:
             return
         if refusal := self.quota.refusal(model):
@@ -58,11 +58,11 @@ class ChangeSet:
 
 @contextmanager
 def change_set(device: Device, *, counts_rows: bool = True) -> Iterator[ChangeSet]:
-    """Write to the device's rows inside of this block: all or nothing, under one new revision.
+    """Open a change set: all writes to the device's rows inside this block are stored under one new revision, or none.
 
-    A block that writes nothing leaves the revision as it was. Inside another block of the same device it joins that.
-    Raises InvalidToken where the device has been deleted since it was asked for. With `counts_rows=False` the caller
-    counts the rows that it adds, in `quota`, and refuses what is too much.
+    A block that writes nothing does not change the revision. A block inside another one of the same device joins that.
+    Raises InvalidToken if the device has been deleted meanwhile. With `counts_rows=False` the caller enforces the
+    quota: it must count its new rows in `ChangeSet.quota`.
     """
     if outer := _open.get():
         if outer.device_id != device.pk:
@@ -88,7 +88,7 @@ def change_set(device: Device, *, counts_rows: bool = True) -> Iterator[ChangeSe
 
 
 def open_change_set(device_id: uuid.UUID | None = None) -> ChangeSet:
-    """Return the open change set; raise OutsideChangeSet if there is none, or it is not of this device."""
+    """Return the open change set. Raise OutsideChangeSet if there is none, or if it belongs to another device."""
     changes = _open.get()
     if changes is None or device_id not in (None, changes.device_id):
         raise OutsideChangeSet("write to a device's rows inside of `with change_set(device):`")
@@ -111,17 +111,17 @@ class OwnedQuerySet(models.QuerySet):
         if len(rows) == 1 and not kwargs:
             insert_row(rows[0])
             return rows
-        # By id: two devices that send the same ids, in whatever orders, must not wait for each other.
+        # Sorted by id, so that two devices that insert the same ids can't deadlock.
         return super().bulk_create(sorted(rows, key=lambda row: row.pk), **kwargs)
 
     def add_all(self, rows: list["DeviceOwned"]) -> set[uuid.UUID]:
-        """Store those new rows whose id is free, and return their ids. Few statements, whatever their number."""
+        """Insert the rows whose id is not taken, and return their ids. The number of statements stays small."""
         for row in rows:
             row.stamp()
         return bulk.insert_free(sorted(rows, key=lambda row: row.pk))  # by id, as in bulk_create
 
     def change_all(self, rows: list["DeviceOwned"]) -> None:
-        """Write rows that have changed, whole. Few statements, whatever their number."""
+        """Update all columns of rows that have changed. The number of statements stays small."""
         for row in rows:
             row.stamp()
         bulk.update(rows, of="device")
@@ -133,11 +133,11 @@ class OwnedQuerySet(models.QuerySet):
         return self.update(deleted_at=open_change_set().at)
 
     def purge(self) -> int:
-        """Remove tombstones for good, which alone needs no change set: nobody is shown them but as deleted."""
+        """Permanently remove tombstones. This needs no change set, since clients never see their contents."""
         return self.exclude(deleted_at=None)._raw_delete(self.db)
 
     def erase(self) -> int:
-        """Remove rows of a device that is marked for erasure. Such a device gets no more change sets."""
+        """Permanently remove rows of a device that is marked for erasure, and so can't open a change set."""
         return self._raw_delete(self.db)
 
     update.alters_data = soft_delete.alters_data = delete.alters_data = True
@@ -149,14 +149,14 @@ class LiveManager(models.Manager):
 
 
 class DeviceOwned(models.Model):
-    """A row that belongs to one device, which alone ever sees it, and only while it is live.
+    """A row that belongs to one device. No other device can see it.
 
-    `objects` shows live rows, `all_objects` deleted ones too. A query begins with `.for_device(device)`, or from the
-    device: `device.products`.
+    `objects` has the live rows, `all_objects` also the deleted ones. A query begins with `.for_device(device)`, or with
+    the device: `device.products`.
     """
 
-    quota_setting: str  # the setting that says how many rows of this model a device may store
-    quota_per_parent_setting: str | None = None  # the same for one row that they are parts of
+    quota_setting: str  # the name of the setting that limits the rows of a device
+    quota_per_parent_setting: str | None = None  # and that limits the rows of one parent row
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     device = models.ForeignKey(Device, on_delete=models.PROTECT, db_index=False)
@@ -172,15 +172,15 @@ class DeviceOwned(models.Model):
         abstract = True
         indexes = [models.Index(fields=["device", "revision"], name="%(class)s_feed")]
         constraints = [
-            # A device starts at 1: a phone that asks for what came after that must be shown every row.
+            # A new device has revision 1, so a client that pulls the changes after 1 must get every row.
             models.CheckConstraint(condition=models.Q(revision__gte=2), name="%(class)s_revision_from_2")
         ]
 
     @classmethod
     def new(cls, **columns) -> Self:
-        """Return a row, not stored yet, with these values of columns, and the defaults of the others.
+        """Return an unsaved row with these columns, and defaults for the others.
 
-        As `cls(**columns)` does, in a third of its time: that catches an exception for each column without a value.
+        It does the same as `cls(**columns)`, which catches an exception for each column without a value.
         """
         values = [columns.pop(name) if name in columns else default() for name, default in defaults(cls)]
         if columns:
@@ -188,7 +188,7 @@ class DeviceOwned(models.Model):
         return cls(*values)
 
     def stamp(self) -> None:
-        """Put the open change set's revision and time on the row."""
+        """Set the revision and the time of the open change set."""
         changes = open_change_set(self.device_id)
         self.revision = changes.revision
         if self._state.adding:
@@ -199,28 +199,28 @@ class DeviceOwned(models.Model):
 
     def save(self, **kwargs) -> None:
         self.stamp()
-        # An id that the client chose must never turn an insert into an update of somebody's row.
+        # Clients choose ids, so an insert must never turn into an update of another device's row.
         if self._state.adding:
             insert_row(self)
         elif not update_row(self, of="device"):
             raise DatabaseError(f"{self!r} is not stored, or is another device's.")
 
     def take(self, **values) -> bool:
-        """Put the values that differ on the row, and what follows from them; say whether there are any."""
+        """Assign the values that changed, and the columns derived from them. Return whether anything changed."""
         changed = {name: value for name, value in values.items() if getattr(self, name) != value}
         for name, value in changed.items():
             setattr(self, name, value)
         return bool(changed)
 
     def change(self, **values) -> bool:
-        """Store the values that differ. A row that says the same already is not touched."""
+        """Assign the values and save the row if anything changed. Return whether it did."""
         changed = self.take(**values)
         if changed:
             self.save()
         return changed
 
     def delete(self, **kwargs):
-        """Remove the row for good. No request gets here; a client's deletion is `soft_delete()`."""
+        """Permanently remove the row. Requests never do this: they call `soft_delete()`."""
         open_change_set(self.device_id)
         return super().delete(**kwargs)
 
@@ -229,7 +229,7 @@ class DeviceOwned(models.Model):
         self.save()
 
     def restore(self) -> None:
-        """Make the tombstone a live row again, with what it said. The phone gets it with its next sync."""
+        """Make the tombstone a live row again, with its old values. The client gets it with its next pull."""
         if self.deleted_at is None:
             raise Conflict("It is not deleted.")
         self.deleted_at = None
@@ -238,7 +238,7 @@ class DeviceOwned(models.Model):
 
 @cache
 def defaults(model: type[DeviceOwned]) -> list[tuple[str, Callable]]:
-    """Return the names of the columns, each with what makes its default."""
+    """Return the name of each column, and the function that returns its default."""
     return [(field.attname, field.get_default) for field in model._meta.concrete_fields]
 
 

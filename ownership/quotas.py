@@ -1,7 +1,7 @@
-"""How many rows a device may store, in all and in a day.
+"""Quotas: how many rows a device can store in total, and how many it can add in a day.
 
-The counters are columns of the device's row. A change set reads them with the device's lock, and writes them back if it
-has added rows, so that no request counts rows. Deleted rows count until a purge removes them. `manage.py recount`
+The counters are columns of the device's row. A change set reads them when it locks the device, and writes them back if
+it has added rows, so no request has to count rows. Deleted rows count until a purge removes them. `manage.py recount`
 repairs the counters.
 """
 
@@ -19,16 +19,16 @@ DAY = timedelta(days=1)
 
 
 class QuotaReached(APIException):
-    """The device stores as many rows of one kind as it may."""
+    """The device has reached its limit of rows of one model (507)."""
 
     status_code = status.HTTP_507_INSUFFICIENT_STORAGE
     default_code = "quota"
 
 
 class Quota:
-    """The counters of one device, as they are under its lock, and what they allow.
+    """The counters of one device, read under its lock, and the limits that they are checked against.
 
-    A day has 24 hours and begins at the time of day at which the device registered. Day 0 is the first.
+    A day has 24 hours and begins at the time of day at which the device registered. The first day is day 0.
     """
 
     def __init__(self, row_counts: str, new_rows: int, new_rows_day: int, *, registered_at: datetime, now: datetime):
@@ -40,20 +40,20 @@ class Quota:
 
     @classmethod
     def of(cls, device, now: datetime) -> Self:
-        """Return the quota of a device whose row was read without a lock: for display only."""
+        """Return the quota of a device that was read without a lock. Use it only for display."""
         counters = json.dumps(device.row_counts), device.new_rows, device.new_rows_day
         return cls(*counters, registered_at=device.created_at, now=now)
 
     @cached_property
     def row_counts(self) -> dict[str, int]:
-        """The number of stored rows by table. Most change sets add no row, and need not read it."""
+        """The number of stored rows by table, parsed on first use: most change sets add no row."""
         return json.loads(self._row_counts)
 
     def count(self, model: type[models.Model]) -> int:
         return self.row_counts.get(model._meta.db_table, 0)
 
     def add(self, model: type[models.Model]) -> None:
-        """Count a row that is added."""
+        """Count a new row."""
         self.row_counts[model._meta.db_table] = self.count(model) + 1
         self.new_rows += 1
         self.changed = True
@@ -66,9 +66,9 @@ class Quota:
         return getattr(settings, model.quota_setting)
 
     def refusal(self, model: type[models.Model], others: int = 0) -> APIException | None:
-        """Return the error (507 or 429) that refuses another row of this model; None if it may be added.
+        """Return the error (507 or 429) for another row of this model; None if the quota allows it.
 
-        `others` is the number of rows of other models that are to be added together with it.
+        `others` is the number of rows of other models that will be added together with it.
         """
         if self.count(model) >= self.limit(model):
             return quota_reached(self.limit(model), model)
@@ -80,7 +80,7 @@ class Quota:
 
 
 def quota_reached(limit: int, model: type[models.Model], parent: type[models.Model] | None = None) -> QuotaReached:
-    """Return the error for a device, or for a parent row, that has as many rows of this model as it may."""
+    """Return the error for a device, or for a parent row, that has the maximum number of rows of this model."""
     owner = parent._meta.verbose_name if parent else "device"
     names = model._meta.verbose_name_plural
     return QuotaReached(f"A {owner} can have {limit:,} {names}. Deleted ones count until they are purged.")

@@ -1,3 +1,5 @@
+"""Serializers of device-owned rows, `validate()`, and the look-up of rows that a request body refers to."""
+
 from functools import cache
 from threading import local
 from uuid import UUID
@@ -15,7 +17,7 @@ from ownership.models import DeviceOwned
 
 
 class OwnedSerializer(serializers.ModelSerializer):
-    """Checks the shape of a device-owned row. The bounds are the model's; `Meta.fields` is what a client sees."""
+    """Validates a device-owned row. The bounds come from the model. `Meta.fields` are the columns that clients see."""
 
     serializer_field_mapping = {
         **serializers.ModelSerializer.serializer_field_mapping,
@@ -29,15 +31,15 @@ class OwnedSerializer(serializers.ModelSerializer):
     serializer_choice_field = OneOfField
 
     def run_validators(self, value) -> None:
-        """Look at each field alone: whether a row may stand beside the others is for the database to say."""
+        """Skip DRF's cross-field validators. Uniqueness is enforced by the database."""
 
     def to_internal_value(self, data) -> dict:
-        """Return the values of what was sent, as DRF does, in half its time. It skips optional fields that aren't sent.
+        """Return the validated values, as DRF does, but skip optional fields that are not sent.
 
-        It calls no `validate_<field>`: a field here says itself what it takes.
+        It calls no `validate_<field>()` methods: each field class does its own validation.
         """
         if not isinstance(data, dict):
-            return super().to_internal_value(data)  # which refuses it
+            return super().to_internal_value(data)  # raises ValidationError
         values, errors = {}, {}
         for name, field, is_optional in self.writable:
             if is_optional and name not in data:
@@ -54,7 +56,7 @@ class OwnedSerializer(serializers.ModelSerializer):
 
     @cached_property
     def writable(self) -> list[tuple[str, serializers.Field, bool]]:
-        """The fields that are taken, and whether each may be missing."""
+        """The writable fields: name, field, and whether it can be omitted."""
         fields = {name: field for name, field in self.fields.items() if not field.read_only}
         return [
             (name, field, self.partial or (not field.required and field.default is empty))
@@ -63,8 +65,8 @@ class OwnedSerializer(serializers.ModelSerializer):
 
     def get_fields(self) -> dict:
         fields = super().get_fields()
-        # A ModelSerializer would let PATCH change the key, which quietly inserts a second row. Whether an id is taken
-        # is for the primary key to say: the automatic validator looks among the live rows alone, and too early.
+        # ModelSerializer would let PATCH change the primary key, and so insert a second row. It would also add a unique
+        # validator, which only sees live rows and runs before the change set: the primary key finds ids that are taken.
         fields["id"] = IdField(
             required=False, read_only=self.partial, help_text="Chosen by the client; generated if omitted."
         )
@@ -79,9 +81,9 @@ def validate(
     instance: DeviceOwned | None = None,
     partial: bool = False,
 ) -> dict:
-    """Return the values of a query or a body, for a new row or for a change of `instance`; raise ValidationError.
+    """Return the values of a query or a request body, for a new row or an update of `instance`; raise ValidationError.
 
-    Making a serializer's fields takes longer than all that they do, so each thread keeps those that are not in use.
+    Each thread reuses its serializers, because creating their fields takes longer than validation.
     """
     idle, key = idle_serializers.__dict__, (serializer_class, partial)
     serializer = idle.pop(key, None) or serializer_class(partial=partial, context={})
@@ -99,14 +101,14 @@ idle_serializers = local()
 
 
 class LiveRows:
-    """The caller's live rows that a body names, each model's read with one query for a whole batch."""
+    """The live rows of one device that a request body refers to. Each model takes one query for a whole batch."""
 
     def __init__(self, device: Device):
         self.device = device
         self.found: dict[type[DeviceOwned], dict[UUID, DeviceOwned | None]] = {}
 
     def load(self, model: type[DeviceOwned], ids: set[UUID]) -> dict[UUID, DeviceOwned]:
-        """Return the rows of these ids that there are."""
+        """Return the live rows that have these ids, by id."""
         known = self.found.setdefault(model, {})
         missing = ids - known.keys()
         if missing:
@@ -139,15 +141,14 @@ def not_found(model: type[DeviceOwned]) -> NotFound:
 
 
 def no_such(model: type[DeviceOwned]) -> str:
-    """Return what is said of a row that a body names and that the caller does not have."""
+    """Return the error message for a reference to a row that the device does not have."""
     return f"There is no such {model._meta.verbose_name}."
 
 
 class LiveRowField(IdField):
-    """A row that the body names by its id, looked for among the caller's live rows and nowhere else.
+    """A reference to one of the caller's live rows, by id. The validated value is the row, from the view's `live_rows`.
 
-    Its value is the row. On update, the id that is stored already counts as not sent, whatever became of its row.
-    The rows come from the view's `live_rows`.
+    On update, the id that is already stored counts as not sent, even if its row has been deleted.
     """
 
     def __init__(self, model: type[DeviceOwned], **kwargs):

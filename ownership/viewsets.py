@@ -1,3 +1,5 @@
+"""`DeviceOwnedViewSet`: the base of all REST viewsets for device-owned rows."""
+
 from functools import lru_cache
 
 from django.db.models import QuerySet
@@ -17,11 +19,11 @@ from ownership.etags import ConditionalReads
 from ownership.models import DeviceOwned, change_set
 from ownership.serializers import LiveRows, not_found, validate
 
-# What the methods of a row and of a list of rows do: `as_view(ROW)`.
+# Actions by HTTP method, for the URL of one row and of a list: `as_view(ROW)`.
 ROW = {"get": "retrieve", "put": "update", "patch": "update", "delete": "destroy"}
 ROWS = {"get": "list", "post": "create"}
 
-Rows = list[dict]  # inside of a viewset `list` is an action
+Rows = list[dict]  # an alias, because `list` is an action inside a viewset
 
 
 class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
@@ -45,8 +47,8 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
     Hooks that DRF has too have DRF's names, but differ in three ways:
 
     - The serializer only validates. Reads return the columns in its `Meta.fields` without building models, by queries
-      that are compiled once per thread. So `filter_queryset()` is a class method. It gets the values of the list's
-      query (`query_class`) as parameters of the SQL. `python -m benchmarks.compiled` measures what this saves.
+      that are compiled once per thread. So `filter_queryset()` is a class method. It gets the values of the
+      query string (`query_class`) as parameters of the SQL. `python -m benchmarks.compiled` measures what this saves.
     - `perform_create()`, `perform_update()` and `perform_destroy()` get values and rows, and run inside a change set.
     - `find_retry()` finds the row that an earlier request with the same id has created.
     """
@@ -73,24 +75,24 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
 
     @cached_property
     def live_rows(self) -> LiveRows:
-        """What a body may name: the caller's live rows."""
+        """The rows that a request body can refer to."""
         return LiveRows(self.device)
 
     @property
     def default_response_headers(self) -> dict[str, str]:
-        return {}  # DRF says with every answer what is allowed; countonme/api/errors.py says it where it matters
+        return {}  # DRF would add Allow to each response; countonme/api/errors.py adds it to a 405
 
     def initialize_request(self, request, *args, **kwargs) -> Request:
-        """Return DRF's request, with the attributes of Django's that are read most.
+        """Return DRF's request, with the attributes of Django's request that are read most.
 
-        DRF's own way to them is an AttributeError each time. That takes 6 % of "a day's summary" (`make bench`).
+        DRF finds them in `__getattr__()`, after an AttributeError. That takes 6 % of "a day's summary" (`make bench`).
         """
         drf_request = super().initialize_request(request, *args, **kwargs)
         drf_request.META, drf_request.method, drf_request.path = request.META, request.method, request.path
         return drf_request
 
     def perform_authentication(self, request) -> None:
-        """Set the caller. DRF reads `request.user`, which catches an AttributeError of its own: up to 3 % of a read."""
+        """Authenticate without `request.user`, the property that DRF reads: it catches an AttributeError each time."""
         callers = (authenticator.authenticate(request) for authenticator in request.authenticators)
         request.user, request.auth = next(filter(None, callers), (None, None))
 
@@ -114,7 +116,7 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
         return Answer(rows[0])
 
     def create(self, request, **kwargs) -> Answer:
-        data = sent_data(request)  # before the change set locks the device, since a body can arrive slowly
+        data = sent_data(request)  # before the change set locks the device, because a body can arrive slowly
         with change_set(self.device):
             row = self.find_retry(data)
             if row is not None:
@@ -123,7 +125,7 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
             return Answer(self.to_representation(row), status=201)
 
     def update(self, request, pk, **kwargs) -> Answer:
-        """Change the fields that are sent; the others stay. `PUT` and `PATCH` mean the same."""
+        """Change only the fields that are sent. `PUT` does the same as `PATCH`."""
         data = sent_data(request)
         with change_set(self.device):
             row = self.get_row(pk)
@@ -141,14 +143,14 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
 
     @classmethod
     def filter_queryset(cls, queryset: QuerySet, **query) -> QuerySet:
-        """Return the rows of a list, in a total order. `query` has the values of the list's query.
+        """Return the rows of a list, in a total order. `query` has the values of the query string.
 
         The values are parameters of a compiled query, so the SQL can't depend on them.
         """
         raise NotImplementedError
 
     def perform_create(self, **values) -> DeviceOwned:
-        """Store a new row and return it. Called inside of a change set."""
+        """Store a new row and return it. It runs inside a change set."""
         raise NotImplementedError
 
     def perform_update(self, row: DeviceOwned, **values) -> None:
@@ -158,15 +160,15 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
         row.soft_delete()
 
     def attach_related(self, rows: Rows) -> Rows:
-        """Add what clients see of other tables to rows of columns, and leave out rows that were deleted meanwhile."""
+        """Add the columns that come from other tables, and drop rows that were deleted meanwhile."""
         return rows
 
     def to_representation(self, row: DeviceOwned) -> dict:
-        """Return a row that was just written as a client reads it."""
+        """Return a row that was just written, as a client would read it."""
         return self.attach_related([column_values(row, self.columns)])[0]
 
     def find_retry(self, data) -> DeviceOwned | None:
-        """Return the live row with the id that was sent for a new one: the request is a retry, and creates nothing."""
+        """Return the live row that already has the id of the request body: then the request is a retry."""
         return self.live_rows.get(self.model, sent_uuid(data, "id"))
 
     def get_row(self, pk) -> DeviceOwned:
@@ -175,8 +177,8 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
 
 @lru_cache(maxsize=200)
 def validate_query_string(query_class: type, query: str) -> dict:
-    """Return the values of a query, which must not be changed. Most lists are of today, or the first page."""
-    sent = QueryDict(query.encode("latin-1"))  # WSGI decodes it so
+    """Return the values of a query string. They are cached, so don't change them: many requests send the same one."""
+    sent = QueryDict(query.encode("latin-1"))  # as WSGI has decoded it
     return validate(query_class, sent.dict())
 
 
@@ -185,7 +187,7 @@ def column_values(row: DeviceOwned, columns: tuple[str, ...]) -> dict:
 
 
 def compile_queries(view: type[DeviceOwnedViewSet]) -> tuple:
-    """Return the compiled queries of a view: for its list, and for one row."""
+    """Return the compiled queries of a view: one for its list, one for a single row."""
 
     @compiled_query
     def list_query(device, **query) -> QuerySet:

@@ -7,8 +7,8 @@ from ownership.models import owned_models
 
 class Command(BaseCommand):
     help = (
-        "Count the stored rows of each device, and repair the counters that quotas are checked against. It is safe to run "
-        "while the service is running: each device is locked while its rows are counted."
+        "Count the stored rows of each device, and repair the counters that quotas are checked against. The service "
+        "can keep running: each device is locked while its rows are counted."
     )
 
     def handle(self, **options) -> None:
