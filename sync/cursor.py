@@ -1,3 +1,5 @@
+"""The cursor of a pull or push: `last_pulled_at`, compared with the state of the device."""
+
 from dataclasses import dataclass
 from typing import Self
 
@@ -7,7 +9,7 @@ from devices.models import Device
 
 @dataclass(frozen=True)
 class Cursor:
-    """How far a phone knows a device's changes (`since`, 0 for not at all), beside how far they go."""
+    """The revision of a client's last pull (`since`; 0 if there was none), and the current state of the device."""
 
     since: int
     revision: int
@@ -16,7 +18,7 @@ class Cursor:
 
     @classmethod
     def of(cls, device: Device, since: int) -> Self:
-        """Read the device's row; raise InvalidToken where the device is deleted."""
+        """Read the device's row; raise InvalidToken if the device is deleted."""
         row = Device.objects.state(device.pk, since)
         if row is None:
             raise InvalidToken
@@ -24,13 +26,13 @@ class Cursor:
 
     @property
     def is_lost(self) -> bool:
-        """Say whether the phone may know of writes that a restore lost: it may be the only one that has them.
+        """Whether the client may have writes that the server lost in a restore.
 
-        A phone that knows no more than the backup is one too, since it may have pushed after its last pull.
+        This includes a client whose last pull was before the backup, because it may have pushed after that pull.
         """
         return self.since > self.revision or (self.since > 0 and self.is_before_a_restore)
 
     @property
     def is_purged(self) -> bool:
-        """Say whether a deletion that the phone has not heard of can't be told any more."""
+        """Whether tombstones that the client has not pulled have been purged."""
         return self.since < self.purged_through

@@ -1,4 +1,4 @@
-"""The pull: what a phone has not heard of yet, all of it of one state."""
+"""The pull: write all changes since the client's last pull as JSON, from one database snapshot."""
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
@@ -14,7 +14,7 @@ from sync.registry import SyncTable, tables
 from sync.turns import RowCount
 
 CHUNK = 1000  # rows that are read at a time
-LARGE = 2000  # rows
+LARGE = 2000  # rows; a pull of more rows is large
 
 
 def pull(
@@ -26,8 +26,8 @@ def pull(
 ) -> int:
     """Write the changes after `since` and the device's revision as JSON, from one snapshot; return the number of rows.
 
-    Tables in `whole` come whole. As soon as more than LARGE rows are read, `on_large` is called, once. If it raises an
-    exception, the pull ends there, and the caller gets the exception.
+    Of the tables in `whole`, all live rows are written, whether or not they have changed. `on_large` is called once, as
+    soon as more than LARGE rows have been read. An exception that it raises ends the pull and reaches the caller.
     """
     with snapshot():
         feed = Feed(device, Cursor.of(device, since), whole, body, on_large)
@@ -37,9 +37,10 @@ def pull(
 
 @contextmanager
 def snapshot() -> Iterator[None]:
-    """Read one state of the database inside of this block: a counter with all the rows that it counts, and no others.
+    """Run all queries of this block on one snapshot, so that the device's revision and its rows are consistent.
 
-    It waits for no writer, and no writer waits for it. On SQLite, a deferred transaction of readers takes no lock.
+    Writers don't block it, and it doesn't block writers. On SQLite, a deferred transaction that only reads takes no
+    lock.
     """
     if connection.in_atomic_block:
         with transaction.atomic():
@@ -60,9 +61,10 @@ def snapshot() -> Iterator[None]:
 
 
 class Feed:
-    """One pull: reads rows in chunks, and writes each chunk as JSON before it reads the next one.
+    """One pull. It reads rows in chunks, and writes each chunk as JSON before it reads the next one.
 
-    No list holds all rows or all ids. Ids of tombstones are read between the live rows, and wait in a buffer of JSON.
+    So the rows and ids are never all in memory. Tombstones are read together with live rows, but written after them:
+    their ids are buffered as JSON.
     """
 
     def __init__(
@@ -78,8 +80,8 @@ class Feed:
     def write(self) -> None:
         """Write the response.
 
-        After a restore it names the live rows that are newer than the phone's. For all others the phone is right.
-        Without these names, a phone that merely missed a change would push its old row over the new one.
+        After a restore, `newer` has the ids of the live rows that have changed since the client's last pull. For all
+        other rows the client's version wins. Without `newer`, a client that missed a change would overwrite it.
         """
         self.body.write(b'{"changes":')
         self.write_by_table(self.write_changes)
@@ -92,7 +94,7 @@ class Feed:
         self.body.write(b"}")
 
     def write_by_table(self, write: Callable[[SyncTable], None]) -> None:
-        """Write an object that has what `write(table)` writes under the name of each table."""
+        """Write a JSON object with a key for each table. `write(table)` writes the value."""
         separator = b"{"
         for table in tables():
             self.body.write(b'%s"%s":' % (separator, table.name.encode()))
@@ -101,7 +103,7 @@ class Feed:
         self.body.write(b"}")
 
     def write_changes(self, table: SyncTable) -> None:
-        """Write a table's changes. All live rows go into `updated`: `created` would revive rows that a user deleted."""
+        """Write a table's changes. Live rows go into `updated`: `created` would restore rows deleted locally."""
         self.body.write(b'{"created":[],"updated":[')
         updated, deleted = JSONItems(self.body), JSONItems()
         newer = self.newer[table] = JSONItems()
@@ -112,7 +114,7 @@ class Feed:
                     newer.extend([row["id"] for row in rows if self.is_newer(row)])
                 deleted.extend([row["id"] for row in rows if row.get("deleted_at") is not None])
                 updated.extend([row for row in rows if row.pop("deleted_at", None) is None])
-                del rows  # before the next ones are read
+                del rows  # free their memory before the next chunk is read
         self.body.write(b'],"deleted":')
         self.write_array(deleted)
         self.body.write(b"}")
@@ -123,22 +125,22 @@ class Feed:
         self.body.write(b"]")
 
     def chunks(self, table: SyncTable) -> Iterator[list[dict]]:
-        """Return an iterator over the rows that the phone gets; those that may be tombstones have a `deleted_at`."""
+        """Return an iterator over the chunks of rows. If there can be tombstones, the rows have a `deleted_at`."""
         device, since = self.device.pk, self.cursor.since
         if self.cursor.is_lost:
-            return table.everything.json_chunks(CHUNK, device=device)
+            return table.all_rows.json_chunks(CHUNK, device=device)
         if not since or self.cursor.is_purged:
             return table.live.json_chunks(CHUNK, device=device)
-        query = table.whole if table.name in self.whole else table.changed_since
+        query = table.live_or_changed_since if table.name in self.whole else table.changed_since
         return query.json_chunks(CHUNK, device=device, since=since)
 
     def is_newer(self, row: dict) -> bool:
-        """Take the revision off a row; return whether the row is live and has changed since the phone's last pull."""
+        """Remove `revision` from a row. Return whether the row is live and has changed since the last pull."""
         return row.pop("revision") > self.cursor.since and row["deleted_at"] is None
 
 
 class JSONItems:
-    """The items of a JSON array, without its brackets, written as they come: into `out`, or a buffer of their own."""
+    """Writes the items of a JSON array, without its brackets, to `out` or to a buffer of its own."""
 
     def __init__(self, out: Body | None = None):
         self.out = out or BytesIO()

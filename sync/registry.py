@@ -1,7 +1,7 @@
-"""What syncs: a table for each model that a device owns. The feed, the push and the purge know the models from here.
+"""The registry of sync tables: one `SyncTable` for each model that devices own. Pull, push and purge iterate over it.
 
-An app declares its tables in `sync_tables.py`, which is found like `admin.py`. A table names the model's serializer,
-and with it the columns, their bounds and which of them are read-only. Rules that are the model's own are its methods.
+An app registers its tables in `sync_tables.py`, which is discovered like `admin.py`. The serializer of a table defines
+its columns, their bounds, and which of them are read-only. The rules of a single model are methods of its table.
 """
 
 from collections.abc import Iterator
@@ -19,23 +19,23 @@ from ownership.models import DeviceOwned
 from sync.serializers import RowSerializer
 
 Values = dict[str, object]  # of writable columns, as they are stored
-Named = dict[str, DeviceOwned]  # the rows that values name anew, by the column that names them
+Named = dict[str, DeviceOwned]  # newly referenced rows, by the column that refers to them
 Settled = tuple[DeviceOwned, Values]
 
 
 class SyncTable:
-    """How a model syncs."""
+    """Defines how the rows of one model are synced: the base class of all tables."""
 
     name: str
     serializer_class: type[RowSerializer]
-    # The column that refers to the parent row. A row is deleted with its parent, and never gets another one.
+    # The column that refers to the parent row. A row is deleted with its parent, and never moves to another one.
     parent_column: str | None = None
-    # Whether the server makes a row for each parent that has none.
+    # Whether the server creates a row for each parent that has none.
     each_parent_has_one = False
-    # Shown in the OpenAPI document: a row, or the id of one that is deleted.
+    # Examples for the OpenAPI document: a row, or the id of a deleted one.
     example: dict | None = None
     example_deleted: str | None = None
-    # Columns whose value one row at a time may hold, and the value that stands for none.
+    # Columns whose value only one row at a time can have, each with the value that means none.
     exclusive: Values = {}
 
     def __init__(self):
@@ -54,8 +54,8 @@ class SyncTable:
         }
         self.live = compiled_query(self._live)
         self.changed_since = compiled_query(self._changed_since)
-        self.whole = compiled_query(self._whole)
-        self.everything = compiled_query(self._everything)
+        self.live_or_changed_since = compiled_query(self._live_or_changed_since)
+        self.all_rows = compiled_query(self._all_rows)
         self.rows_by_id = compiled_query(self.all_by_id).models
         self.live_revisions = compiled_query(self._live_revisions).tuples
         self.holders = {column: compiled_query(partial(self._holders, column)).tuples for column in self.unique}
@@ -71,23 +71,23 @@ class SyncTable:
         )
 
     def _live(self, device) -> QuerySet:
-        """Return the live rows, as a phone has them."""
+        """Return the live rows, with the columns that clients have."""
         return self.model.objects.for_device(device).order_by("revision", "id").values(*self.columns)
 
     def _changed_since(self, device, since) -> QuerySet:
-        """Return what has changed after a revision, tombstones too, which have a `deleted_at`."""
+        """Return the rows that have changed after a revision, live or deleted, with their `deleted_at`."""
         return self._changes(device, Q(revision__gt=since))
 
-    def _whole(self, device, since) -> QuerySet:
-        """Return the same, and all other live rows."""
+    def _live_or_changed_since(self, device, since) -> QuerySet:
+        """Return the same rows, and all other live rows."""
         return self._changes(device, Q(deleted_at=None) | Q(revision__gt=since))
 
     def _changes(self, device, which: Q) -> QuerySet:
         changed = self.model.all_objects.for_device(device).filter(which)
         return changed.order_by("revision", "id").values("deleted_at", *self.columns)
 
-    def _everything(self, device) -> QuerySet:
-        """Return all rows, tombstones too, with their `deleted_at` and `revision`."""
+    def _all_rows(self, device) -> QuerySet:
+        """Return all rows, live or deleted, with their `deleted_at` and `revision`."""
         rows = self.model.all_objects.for_device(device).order_by("revision", "id")
         return rows.values("deleted_at", "revision", *self.columns)
 
@@ -98,11 +98,11 @@ class SyncTable:
         return self.model.objects.for_device(device).filter(pk__any_of=ids)
 
     def _live_revisions(self, device, ids) -> QuerySet:
-        """Return the ids of those that are live, each with its revision."""
+        """Return id and revision of those of the rows that are live."""
         return self.live_by_id(device, ids).values_list("id", "revision")
 
     def _parent_ids(self, device, ids) -> QuerySet:
-        """Return the ids of the parents of those rows that are live."""
+        """Return the ids of the parents of those of the rows that are live."""
         return self.live_by_id(device, ids).values_list(self.parent_column)
 
     def live_children(self, device, parent_ids) -> QuerySet:
@@ -111,17 +111,17 @@ class SyncTable:
 
     @property
     def max_children(self) -> int | None:
-        """Return how many rows of this table a parent can have; None if there is no limit."""
+        """The maximum number of rows of this table for each parent; None if there is no limit."""
         setting = self.model.quota_per_parent_setting
         return setting and getattr(settings, setting)
 
     def _child_counts(self, device, parent_ids) -> QuerySet:
-        """Return how many rows each of these parents has, deleted ones included."""
+        """Return the number of rows of each of these parents, including deleted ones."""
         children = self.model.all_objects.for_device(device).filter(**self._of_parents(parent_ids))
         return children.order_by().values_list(self.parent_column).annotate(children=Count("pk"))
 
     def children_deleted_at(self, device, parent_ids, at) -> QuerySet:
-        """Return the rows of these parents that were deleted at this moment, the oldest first."""
+        """Return the rows of these parents with this `deleted_at`, the oldest first."""
         children = self.model.all_objects.for_device(device).filter(**self._of_parents(parent_ids), deleted_at=at)
         return children.order_by("created_at", "id")
 
@@ -133,32 +133,32 @@ class SyncTable:
         return self.live_children(device, parent_ids).values_list("id")
 
     def _holders(self, column, device) -> QuerySet:
-        """Return which live row holds which value of a unique column."""
+        """Return the id and the value of each live row that has a value in a unique column."""
         held = self.model.objects.for_device(device).exclude(**{column: None})
         return held.order_by("id").values_list("id", column)
 
-    # --- a model's own rules -----------------------------------------------------------------------
+    # --- rules of a single model -------------------------------------------------------------------
 
     def check(self, row: DeviceOwned | None, values: Values, named: Named) -> None:
-        """Raise ValidationError where these can't be the row's values, or a new one's, whatever the other rows are."""
+        """Raise ValidationError if the row, or a new row, can never get these values. Other rows don't matter here."""
         column = self.parent_column
         if row and column and values.get(column, getattr(row, column)) != getattr(row, column):
             raise refusal(column, "This can't be changed.", "fixed")
 
     def build(self, device: Device, row_id: UUID, values: Values, named: Named) -> DeviceOwned:
-        """Return a new row, not stored yet."""
+        """Return a new, unsaved row."""
         return self.model.new(device_id=device.pk, id=row_id, **values)
 
     def values_to_assign(self, row: DeviceOwned, values: Values, named: Named) -> Values:
-        """Return what `row.take()` is to be given."""
+        """Return the keyword arguments for `row.take()`."""
         return values
 
     def settle(self, children: list[DeviceOwned], claims: list[DeviceOwned], **of) -> Iterator[Settled]:
-        """Yield the live children of one live parent, each with values that it gets, when all that was sent is known.
+        """Yield live children of one live parent, with the values that they get, when all pushed rows are known.
 
-        `children` are in the order of their age. `claims` are those that were sent with an exclusive value that they
-        don't have yet, in the order sent. A yielded row that is not among the children is a new one. Make it from `of`:
-        the ids of the device and of the parent.
+        `children` are sorted by age, the oldest first. `claims` are the children that were pushed with an exclusive
+        value that they don't have yet, in the order sent. To create a child, yield a new row with the columns `of`: the
+        ids of the device and of the parent.
         """
         yield from ()
 
@@ -171,7 +171,7 @@ _registered: list[SyncTable] = []
 
 
 def register(table: type[SyncTable]) -> type[SyncTable]:
-    """Have a table sync: `@register` on a class in an app's `sync_tables.py`."""
+    """Register a table. Use it as a class decorator in the `sync_tables.py` of an app."""
     _registered.append(table())
     tables.cache_clear()
     return table
@@ -179,7 +179,7 @@ def register(table: type[SyncTable]) -> type[SyncTable]:
 
 @cache
 def tables() -> tuple[SyncTable, ...]:
-    """Return all tables. What refers to others comes after them."""
+    """Return all tables, sorted so that each table comes after those that it refers to."""
     ordered: list[SyncTable] = []
     waiting = list(_registered)
     while waiting:

@@ -1,4 +1,4 @@
-"""How the two calls look in the OpenAPI document: one part for each table."""
+"""The OpenAPI schemas and examples of pull and push, generated from the registered tables."""
 
 from drf_spectacular.utils import OpenApiExample, inline_serializer
 from rest_framework import serializers
@@ -8,7 +8,7 @@ from sync.registry import SyncTable, tables
 
 
 def per_table(name: str, part, **kwargs) -> serializers.Serializer:
-    """Return an object with `part(table)` under the name of each table."""
+    """Return the schema of an object with a key for each table. `part(table)` returns the schema of its value."""
     return inline_serializer(name, {table.name: part(table) for table in tables()}, **kwargs)
 
 
@@ -17,19 +17,19 @@ def ids(*_) -> serializers.ListField:
 
 
 def sent_ids(*_) -> serializers.ListField:
-    """Return ids as they were sent: what is refused may be no UUID."""
+    """Return the schema of a list of rejected ids, which may not be UUIDs."""
     return serializers.ListField(child=serializers.CharField(), required=False)
 
 
 def changes(table: SyncTable, *, required: bool) -> serializers.Serializer:
-    """Return a table's lists: rows that are live, and ids of those that are not."""
+    """Return the schema of a table's three lists: `created`, `updated` and `deleted`."""
     rows = {name: table.serializer_class(many=True, required=required) for name in ("created", "updated")}
     deleted = serializers.ListField(child=serializers.UUIDField(), required=required)
     name = f"{'Pulled' if required else 'Pushed'}{type(table).__name__}"
     return inline_serializer(name, {**rows, "deleted": deleted}, required=required)
 
 
-PULLED = inline_serializer(
+PULL_RESPONSE = inline_serializer(
     "Pull",
     {
         "changes": per_table("PulledChanges", lambda table: changes(table, required=True)),
@@ -51,8 +51,8 @@ PULLED = inline_serializer(
         ),
     },
 )
-SENT = per_table("PushedChanges", lambda table: changes(table, required=False))
-PUSHED = inline_serializer(
+PUSH_REQUEST = per_table("PushedChanges", lambda table: changes(table, required=False))
+PUSH_RESPONSE = inline_serializer(
     "Push",
     {
         "experimentalRejectedIds": per_table(
@@ -77,7 +77,7 @@ class ConflictSerializer(ErrorSerializer):
     conflicts = per_table("Conflicts", ids, help_text="Rows that have changed since `last_pulled_at`, by table.")
 
 
-NOTHING = {"created": [], "updated": [], "deleted": []}
+NO_CHANGES = {"created": [], "updated": [], "deleted": []}
 
 
 def example_of(table: SyncTable, key: str) -> dict:
@@ -87,11 +87,11 @@ def example_of(table: SyncTable, key: str) -> dict:
     return {key: [{column: table.example[column] for column in table.columns}]} if table.example else {}
 
 
-PULLED_EXAMPLES = [
+PULL_EXAMPLES = [
     OpenApiExample(
         "Changes",
         {
-            "changes": {table.name: NOTHING | example_of(table, "updated") for table in tables()},
+            "changes": {table.name: NO_CHANGES | example_of(table, "updated") for table in tables()},
             "timestamp": 42,
         },
         response_only=True,
@@ -104,9 +104,9 @@ PUSH_EXAMPLES = [
 
 
 def close_push(result: dict, **kwargs) -> dict:
-    """State in the OpenAPI document that a push has no other tables and lists, which the schema generator can't.
+    """Set `additionalProperties: false` in the schemas of a push, since the schema generator can't do that.
 
-    A table that the server does not know is no error, so that newer apps can push; but its rows are rejected.
+    The server does accept unknown tables, so that newer apps can push, but it rejects their rows.
     """
     for name, schema in result["components"]["schemas"].items():
         if name.startswith("Pushed") and name.endswith("Request"):

@@ -1,4 +1,4 @@
-"""The shape of what a phone sends: rows, by the same fields and bounds as everywhere, and the two queries."""
+"""The serializers of sync: pushed rows, with the same fields and bounds as in REST, and the two query strings."""
 
 from uuid import UUID
 
@@ -9,11 +9,11 @@ from countonme.api.fields import IdField, QueryNumberField, parse_uuid
 from countonme.api.parsers import loads
 from ownership.serializers import OwnedSerializer
 
-LAST_REVISION = 2**53 - 1  # up to which JavaScript counts
+LAST_REVISION = 2**53 - 1  # JavaScript's largest safe integer
 
 
 class RowIdField(IdField):
-    """An id as it will be answered: in lower case. In any other form a phone would take the answer for another row."""
+    """A lowercase UUID. Responses have ids in lower case, so a client would take another form for another row."""
 
     default_error_messages = {"invalid": "This is not a lowercase UUID."}
 
@@ -22,15 +22,15 @@ class RowIdField(IdField):
 
 
 def row_id_of(text) -> UUID | None:
-    """Return the UUID that `text` spells in lower case; None if it does not."""
+    """Return the UUID if `text` is a lowercase one; otherwise None."""
     row_id = parse_uuid(text)
     return row_id if str(row_id) == text else None
 
 
 class RowSerializer(OwnedSerializer):
-    """Checks a row as a phone stores it, by itself; `Meta.fields` are the columns of its table.
+    """Validates a pushed row by itself. `Meta.fields` are the columns of the client's table.
 
-    Whether it may stand beside what is stored can only be said under the device's lock.
+    Conflicts with stored rows are found later, when the device is locked.
     """
 
     def get_fields(self) -> dict:
@@ -46,7 +46,7 @@ class RowSerializer(OwnedSerializer):
     }
 )
 class CursorField(QueryNumberField):
-    """The `timestamp` of a pull. A client without one sends none, or what its language makes of it."""
+    """The `timestamp` of a pull. Clients that have none omit it, or send an empty string or `null`."""
 
     def __init__(self, **kwargs):
         super().__init__(min_value=0, max_value=LAST_REVISION, default=0, **kwargs)
@@ -60,7 +60,7 @@ class NewColumns(serializers.Serializer):
 
 
 class Migration(serializers.Serializer):
-    """What a client's database did not have before."""
+    """The tables and columns that are new in a client's database."""
 
     tables = serializers.ListField(child=serializers.CharField(), required=False)
     columns = NewColumns(many=True, required=False)
@@ -68,7 +68,7 @@ class Migration(serializers.Serializer):
 
 @extend_schema_field({"type": "string"})
 class MigrationField(serializers.Field):
-    """A migration, as JSON. Its value is the set of the tables that it names, ours or not."""
+    """A migration, as JSON. The validated value is the set of its tables, including unknown ones."""
 
     default_error_messages = {"invalid": "This is not JSON."}
 

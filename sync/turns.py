@@ -1,4 +1,4 @@
-"""Limit how many pushes and pulls run at once in a worker, so that a light request always finds a thread.
+"""Limit the pushes and pulls that run at once in a worker, so that one thread stays free for light requests.
 
 docs/decisions/0016-large-syncs-leave-one-thread-free.md explains the rules.
 """
@@ -10,27 +10,27 @@ from uuid import UUID
 
 from rest_framework.exceptions import Throttled
 
-PATIENCE = 1.0  # seconds that a request waits for another one of the same device
+WAIT_TIMEOUT = 1.0  # seconds that a request waits for another one of the same device
 MAX_PLACES = 4  # each large request takes up to 250 MB
-LARGE_BODY = 64 * 1024  # bytes of a push from which on it is large
+LARGE_BODY = 64 * 1024  # bytes; a push with a larger body is large
 
 
 def places_for(threads: int) -> int:
-    """Return how many threads of a worker large requests may take: one is left to the others."""
+    """Return how many threads of a worker large requests can take. One thread stays free."""
     return max(1, min(threads - 1, MAX_PLACES))
 
 
 class Busy(Throttled):
-    """The request may be sent again after a second (429)."""
+    """Another sync is running (429). The client can retry after a second."""
 
     def __init__(self):
         super().__init__(wait=1, detail="Another sync is running.", code="busy")
 
 
 class Turns:
-    """One push or pull of a device at a time; large ones, and those that wait, take at most `places` threads.
+    """Admits one push or pull of each device at a time. Large and waiting requests take at most `places` threads.
 
-    The other threads are left to light requests: small pushes and pulls are among those.
+    The other threads stay free for light requests, including small pushes and pulls.
     """
 
     def __init__(self, places: int):
@@ -38,11 +38,11 @@ class Turns:
         self.condition = Condition()
         self.running: dict[UUID, Turn] = {}  # by device
         self.large = 0
-        self.waiting: list[object] = []  # the longest one first
+        self.waiting: list[object] = []  # the one that has waited longest comes first
 
     @contextmanager
     def turn(self, device_id: UUID) -> "Iterator[Turn]":
-        """Run a push or pull of the device inside of this block; raise Busy if another one doesn't end in time."""
+        """Run a push or pull of the device inside this block. Raise Busy if another one doesn't end in time."""
         with self.condition:
             if device_id in self.running:
                 self.wait(device_id)
@@ -56,17 +56,17 @@ class Turns:
                 self.condition.notify_all()
 
     def wait(self, device_id: UUID) -> None:
-        """Wait for the end of the device's other request; raise Busy if there is no place to wait, or no end.
+        """Wait for the device's other request. Raise Busy if no place is free to wait, or if it doesn't end in time.
 
-        If the other request is small, it counts as well here: the two must leave a thread free.
+        Here a small request counts too, because it and the waiting one must leave a thread free.
         """
         is_small = not self.running[device_id].is_large
         if self.large + len(self.waiting) + is_small >= self.places:
             raise Busy
         waiter = object()
         self.waiting.append(waiter)
-        self.condition.wait_for(lambda: device_id not in self.running or waiter not in self.waiting, PATIENCE)
-        if waiter not in self.waiting:  # its place was needed
+        self.condition.wait_for(lambda: device_id not in self.running or waiter not in self.waiting, WAIT_TIMEOUT)
+        if waiter not in self.waiting:  # a large request took its place
             raise Busy
         self.waiting.remove(waiter)
         if device_id in self.running:
@@ -78,14 +78,14 @@ class Turns:
 
 
 class Turn:
-    """A push or pull that runs. It is small until it says otherwise."""
+    """A running push or pull. It is small until `become_large()` is called."""
 
     def __init__(self, turns: Turns):
         self.turns = turns
         self.is_large = False
 
     def become_large(self) -> None:
-        """Take a place among the large ones; raise Busy if all are taken. A request that only waits gives way."""
+        """Take a place for a large request, if necessary that of a waiting one. Raise Busy if none is free."""
         with self.turns.condition:
             if self.is_large:
                 return
@@ -112,4 +112,4 @@ class RowCount:
             self.on_large()
 
 
-turns = Turns(places_for(threads=3))  # gunicorn.conf.py says how many threads a worker really has
+turns = Turns(places_for(threads=3))  # gunicorn.conf.py sets the real number of threads

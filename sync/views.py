@@ -1,3 +1,5 @@
+"""The sync endpoint: pull and push."""
+
 from collections.abc import Iterator
 from contextlib import nullcontext
 from io import BytesIO
@@ -18,29 +20,29 @@ from ownership.serializers import validate
 from sync.feed import pull
 from sync.push import push
 from sync.push.response import render
-from sync.schema import PULLED, PULLED_EXAMPLES, PUSH_EXAMPLES, PUSHED, SENT, ConflictSerializer
+from sync.schema import PULL_EXAMPLES, PULL_RESPONSE, PUSH_EXAMPLES, PUSH_REQUEST, PUSH_RESPONSE, ConflictSerializer
 from sync.serializers import PullQuery, PushQuery
 from sync.turns import LARGE_BODY, turns
 
 
 class PlainTextIsJSON(JSONFirst):
-    """Take `text/plain`, or a missing Content-Type, for JSON: the client library's documented example sends it."""
+    """Parse `text/plain`, or a body without a Content-Type, as JSON, since the example of WatermelonDB sends that."""
 
     def select_parser(self, request, parsers):
         media_type = (request.content_type or "").partition(";")[0].strip().lower()
         return parsers[0] if media_type in ("", "text/plain") else super().select_parser(request, parsers)
 
 
-# A body of 20 MiB takes up to 300 MB while it is parsed, and Python parses one at a time anyway.
-ONE_LARGE_BODY = Lock()
+# Parsing a body of 20 MiB takes up to 300 MB. Because of the GIL, parsing two at once would not be faster.
+LARGE_BODY_LOCK = Lock()
 
 
-# An answer that is compressed tells its length, which betrays secrets that stand beside what a stranger can put there.
-# Here nobody but the device puts anything anywhere, and its token is in no answer.
+# Compressed responses can leak secrets through their length if an attacker controls part of their content (BREACH).
+# Here all content comes from the device itself, and no response has a token.
 @method_decorator(gzip_if_accepted, name="dispatch")
 @extend_schema(tags=["sync"])
 class SyncViewSet(ConditionalReads, ViewSet):
-    """A phone's changes, and everybody else's. Everything is asked for by the device that calls, `request.user`."""
+    """Pull and push for the calling device, including changes made by its other installs or over REST."""
 
     content_negotiation_class = PlainTextIsJSON
     conditional_reads = ("pull",)
@@ -52,8 +54,8 @@ class SyncViewSet(ConditionalReads, ViewSet):
         summary="Pull changes",
         description="Return all changes since `last_pulled_at`, from one snapshot. Live rows are in `updated`.",
         parameters=[PullQuery],
-        responses={200: PULLED},
-        examples=PULLED_EXAMPLES,
+        responses={200: PULL_RESPONSE},
+        examples=PULL_EXAMPLES,
     )
     @at_length()
     def pull(self, request) -> HttpResponseBase:
@@ -70,8 +72,8 @@ class SyncViewSet(ConditionalReads, ViewSet):
         summary="Push changes",
         description="Store all rows except those that are rejected by id. If any row is in conflict, store nothing.",
         parameters=[PushQuery],
-        request=SENT,
-        responses={200: PUSHED},
+        request=PUSH_REQUEST,
+        responses={200: PUSH_RESPONSE},
         examples=PUSH_EXAMPLES,
     )
     @at_length()
@@ -87,13 +89,13 @@ class SyncViewSet(ConditionalReads, ViewSet):
                 request.user,
                 parsed_bodies(request, sent),
                 query["last_pulled_at"],
-                parsing=ONE_LARGE_BODY if is_large else nullcontext(),
+                parsing=LARGE_BODY_LOCK if is_large else nullcontext(),
                 on_large=turn.become_large,
             )
             return HttpResponse(render(rejected), content_type="application/json")
 
 
 def parsed_bodies(request, sent: bytes) -> Iterator:
-    """Yield what was sent, parsed each time."""
+    """Yield the parsed request body. It is parsed again for each one."""
     while True:
         yield StrictJSONParser().parse(BytesIO(sent), parser_context=request.parser_context)

@@ -1,19 +1,20 @@
-"""The push: store what a client has changed since its last pull, in one change set, or nothing of it.
+"""The push: store all that a client has changed since its last pull, in one change set, or nothing.
 
 A push runs through these stages:
 
 1. `payload.read_payload()` reads and validates the body without the database, before the device is locked.
-2. `stages.judge()` compares each row with the stored one. `verdicts.py` is the table of the sync contract. A conflict
-   refuses the whole push.
-3. `stages.delete()` makes tombstones, of children together with their parents.
-4. Then each table is dealt with, parents before their children:
-   `stages.upsert()` makes and changes rows, and rejects each row that can never be stored;
-   `stages.settle_children()` gives each parent one default child;
-   `stages.write()` stores what had to wait until all rows were known.
-Then the view calls `response.render()`, which names the rejected rows.
+2. `stages.judge()` compares each row with the stored one, by the decision table in `verdicts.py`. If any row is in
+   conflict, nothing is stored.
+3. `stages.delete()` soft-deletes rows, and the children of these rows.
+4. Then each table is processed, parents before their children:
+   `stages.upsert()` creates and changes rows, and rejects each row that can never be stored;
+   `stages.settle_children()` makes sure that each parent has one default child;
+   `stages.write()` stores the rows that could only be written when all rows were known.
+Then the view calls `response.render()`, which lists the rejected rows.
 
-`tables.TablePush` is the state of one table: lists of what is still to be done. `window.RowWindow` decides which rows
-are in memory. `exclusive.py` deals with values that only one row may have, `quotas.py` with the number of new rows.
+`tables.TablePush` is the state of one table: lists of the rows that are still to be processed. `window.RowWindow`
+decides which rows are in memory. `exclusive.py` handles values that only one row can have, `quotas.py` the number of
+new rows.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,7 +35,7 @@ from sync.push.tables import TablePush, table_pushes
 from sync.registry import tables
 from sync.turns import RowCount
 
-LARGE = 2_000  # stored rows that are loaded as models
+LARGE = 2_000  # stored rows; a push that loads more of them as models is large
 
 
 class PushConflict(Conflict):
@@ -53,15 +54,15 @@ def push(
     parsing: AbstractContextManager,
     on_large: Callable[[], None],
 ) -> Rejected:
-    """Store what a client that last pulled at `since` has changed. Return the rejected rows and their errors.
+    """Store the changes of a client whose last pull was at `since`. Return the rejected rows and their errors.
 
-    Raises PushConflict if rows have changed since then that the client did not know. In that case nothing is stored.
+    Raises PushConflict if any pushed row has changed on the server since then. In that case nothing is stored.
 
-    `bodies` yields the parsed body each time it is asked for one. Reading a body empties it, so that the body, the rows
-    read from it and the models are never all in memory at once.
+    `bodies` yields the parsed request body, once for each attempt. Reading a body empties it, so that the body, the
+    rows read from it and the models are never all in memory at once.
 
-    A body is parsed and read inside of `parsing`. As soon as more than LARGE stored rows have been read, `on_large` is
-    called. If it raises an exception, nothing is stored, and the caller gets the exception.
+    A body is parsed and read inside `parsing`. `on_large` is called as soon as more than LARGE stored rows have been
+    read. If it raises an exception, nothing is stored and the exception reaches the caller.
     """
     ids_of_others = {table: set() for table in tables()}
     while True:
@@ -75,8 +76,8 @@ def push(
                 refuse_conflicts(pushes, Cursor.of(device, since), changes)
                 store(pushes)
         except stages.IdsTaken as error:
-            # It is seen only when the rows are stored, since nobody reads another device's rows. So start again and
-            # reject these ids. There are more of them each time, so that this ends.
+            # Only the insert finds these ids, because no query reads the rows of other devices. Start again and reject
+            # them. The set grows with each attempt, so the loop ends.
             ids_of_others[error.table] |= error.ids
             del payloads, pushes  # their memory is needed for the next attempt
         else:
@@ -85,10 +86,10 @@ def push(
 
 
 def plan_for_these_ids() -> None:
-    """Have PostgreSQL plan each query of this transaction for its own ids.
+    """Make PostgreSQL plan each query of this transaction for its actual parameters.
 
-    A plan for any ids may compare every row of the device with each of them: it assumes that a device has as many rows
-    as the average one, and a device that pushes has many.
+    A generic plan assumes that the device has an average number of rows. For a device that has many, it may choose to
+    compare each row with each id.
     """
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
@@ -96,8 +97,8 @@ def plan_for_these_ids() -> None:
 
 
 def refuse_conflicts(pushes: list[TablePush], cursor: Cursor, changes: ChangeSet) -> None:
-    """Judge all rows. Raise PushConflict if any is in conflict."""
-    # The device already has the revision of this push, which no client can know.
+    """Judge all rows. Raise PushConflict if any row is in conflict."""
+    # The change set has already raised the revision of the device, and no client can have pulled at that one yet.
     stale = cursor.is_purged or cursor.is_lost or cursor.since == changes.revision
     judged = {table.sync.name: stages.judge(table, cursor.since, stale) for table in pushes}
     if conflicts := {name: ids for name, ids in judged.items() if ids}:
@@ -106,7 +107,7 @@ def refuse_conflicts(pushes: list[TablePush], cursor: Cursor, changes: ChangeSet
 
 
 def store(pushes: list[TablePush]) -> None:
-    """Store what was judged: the deletions of all tables, then the rows of one table after the other."""
+    """Store the judged rows: first the deletions of all tables, then the rows, table by table."""
     for table in pushes:
         stages.delete(table)
     for table in pushes:

@@ -1,6 +1,6 @@
-"""Exclusive values: only one row at a time may have such a value, for example a barcode, or being the default portion.
+"""Exclusive values, which only one row at a time can have, for example a barcode or `is_default`.
 
-Rows can swap their values in one push. So those that give up a value are cleared first, before any other gets it.
+Rows can swap such values in one push. So the rows that give up a value are cleared before another row gets it.
 """
 
 from collections.abc import Hashable
@@ -12,17 +12,17 @@ from sync.registry import SyncTable, Values
 
 
 def exclusive_values(table: SyncTable, row: DeviceOwned) -> Values:
-    """Return the values of the row's exclusive columns. A tombstone holds none."""
+    """Return the values of the row's exclusive columns. A tombstone has none of them."""
     return {name: none if row.deleted_at else getattr(row, name) for name, none in table.exclusive.items()}
 
 
 def claims_exclusive_value(table: SyncTable, row: DeviceOwned, values: Values) -> bool:
-    """Return whether the row is to get an exclusive value that it does not have."""
+    """Return whether the values have an exclusive value that the row does not have yet."""
     return any(values.get(name, none) not in (none, getattr(row, name)) for name, none in table.exclusive.items())
 
 
 def clear_exclusive_values(table: SyncTable, stored: OwnedQuerySet, rows: list[DeviceOwned]) -> None:
-    """Store these rows without exclusive values, so that other rows can get those. The rows themselves don't change."""
+    """Store these rows without exclusive values, so that other rows can get them. The models keep the values."""
     values = [{name: getattr(row, name) for name in table.exclusive} for row in rows]
     set_values(rows, [table.exclusive] * len(rows))
     stored.change_all(rows)
@@ -36,7 +36,7 @@ def set_values(rows: list[DeviceOwned], values: list[Values]) -> None:
 
 
 def find_duplicates(table: SyncTable, device_id: UUID, column: str, upserts: dict[UUID, PushedRow]) -> list[UUID]:
-    """Return those rows whose value of a unique column stays with another row, or goes to one that was sent before."""
+    """Return the ids of the rows that can't get their value of a unique column, because another row has or gets it."""
     claims = {row_id: values[column] for row_id, row in upserts.items() if column in (values := row.values)}
     if all(value is None for value in claims.values()):
         return []
@@ -44,11 +44,11 @@ def find_duplicates(table: SyncTable, device_id: UUID, column: str, upserts: dic
 
 
 def refused_claims(held: dict, claims: dict[Hashable, Hashable | None]) -> list:
-    """Return the claimants whose claim fails, when each value goes to one claimant.
+    """Return the claimants whose claim fails, if each value can go to only one claimant.
 
-    `held` has the present value of each one. `claims`, in order, has the value that each one wants; None gives one up.
-    A value stays with its holder unless that wants another one; otherwise the first claim gets it. A claimant that
-    fails keeps its value, so a claim on that value fails too. Two can swap, and nobody loses a value.
+    `held` has the current value of each claimant. `claims`, in order, has the value that each one wants; None means
+    that it gives up its value. A value stays with its holder, unless the holder claims another one. Otherwise the first
+    claim gets it. A claimant whose claim fails keeps its value, so other claims on that value fail too.
     """
     holders = {value: one for one, value in held.items() if claims.get(one, value) == value}
     refused = []

@@ -1,4 +1,4 @@
-"""Read and validate the body of a push, as far as that needs no database, and so before the device is locked."""
+"""Read and validate the body of a push: everything that needs no database, before the device is locked."""
 
 import re
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from sync.registry import SyncTable, Values
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 LISTS = ("created", "updated", "deleted")
-MAX_ROWS = 50_000  # rows and deletions that one push stores; the client sends the others with its next sync
+MAX_ROWS = 50_000  # rows and deletions that one push stores; the others are rejected
 TOO_MANY = [
     {
         "loc": [],
@@ -28,22 +28,22 @@ TOO_MANY = [
         "type": "quota",
     }
 ]
-MAX_UNKNOWN_ROWS = 120_000  # rows and deletions of unknown tables that one response names
-MAX_NAME = 64  # characters of a table's name, or of an id: the response repeats them
+MAX_UNKNOWN_ROWS = 120_000  # rows and deletions of unknown tables: the response lists them all
+MAX_NAME = 64  # characters of a table's name or of an id, since the response repeats both
 UNKNOWN_TABLE = [{"loc": [], "msg": "The server does not know this table.", "type": "unknown_table"}]
 
-Packed = tuple  # column names, and a value for each: a dict would take several times the memory, and there may be many
-NO_VALUES: Packed = ((),)  # one for all rows
+Packed = tuple  # the column names, then their values: this takes much less memory than a dict
+NO_VALUES: Packed = ((),)  # shared by all rows without values
 
 
 @dataclass(slots=True)
 class PushedRow:
-    """A row as a client sent it. It lacks the columns that were not sent, and those that the server does not know."""
+    """A row as a client sent it, without unknown columns."""
 
     packed_values: Packed
-    packed_read_only: Packed  # read-only columns as they were sent: what the client believes
-    exact: bool  # the values are what was sent, neither trimmed nor rounded
-    errors: list[dict] | None = None  # as the response names them
+    packed_read_only: Packed  # read-only columns as sent: the values that the client has stored
+    exact: bool  # validation changed no value, for example by trimming or rounding
+    errors: list[dict] | None = None  # in the form of the response
 
     @property
     def values(self) -> Values:
@@ -64,9 +64,9 @@ class PushedRow:
 
 
 class TablePayload:
-    """The rows and deletions that were sent for one table, each id in one of them, and the ids that are rejected.
+    """The rows, deletions and rejected ids of one table. Each id is in only one of them.
 
-    At most `room` rows and deletions are accepted. An id is rejected if it is malformed, or if there is no room.
+    At most `room` rows and deletions are accepted. A row is rejected if its id is malformed, or if there is no room.
     """
 
     def __init__(self, table: SyncTable, lists, room: int):
@@ -74,7 +74,7 @@ class TablePayload:
         self.rows: dict[UUID, PushedRow] = {}
         self.deleted: dict[UUID, None] = {}
         self.rejected: dict[str, list[dict]] = {}
-        self.invalid_rows: dict[tuple, PushedRow] = {}  # by their errors
+        self.invalid_rows: dict[tuple, PushedRow] = {}  # one row for each combination of errors
         self.column_names: dict[tuple, tuple] = {}
         created, updated, deleted = lists_of(table.name, lists)
         self.read_ids(deleted)
@@ -92,7 +92,7 @@ class TablePayload:
     def read_ids(self, texts: list) -> None:
         """Read the ids of rows to delete, in order, and empty their list.
 
-        A text that is no UUID names no row, so that there is nothing to delete.
+        A string that is not a UUID is ignored, because no row can have it as its id.
         """
         for place, text in enumerate(texts):
             texts[place] = None
@@ -120,7 +120,7 @@ class TablePayload:
             elif self.is_full and row_id not in self.rows:
                 self.rejected[text] = TOO_MANY
             else:
-                self.rows[row_id] = row  # of several rows with one id, the last one counts
+                self.rows[row_id] = row  # if several rows have the same id, the last one counts
 
     def read_row(self, sent: dict) -> PushedRow:
         table = self.table
@@ -138,7 +138,7 @@ class TablePayload:
         return (self.column_names.setdefault(names, names), *values.values()) if names else NO_VALUES
 
     def invalid_row(self, error: ValidationError) -> PushedRow:
-        """Return the one row that stands for all rows with these errors: there may be many."""
+        """Return the row that represents all rows with these errors. They share one to save memory."""
         errors = list(flattened(error.detail))
         key = tuple((*error["loc"], error["msg"], error["type"]) for error in errors)
         return self.invalid_rows.setdefault(key, PushedRow(NO_VALUES, NO_VALUES, exact=False, errors=errors))
@@ -146,24 +146,24 @@ class TablePayload:
     def errors_of(self, error: ValidationError) -> list[dict]:
         return self.invalid_row(error).errors
 
-    def take_deleted(self) -> list[UUID]:
-        """Return the ids of the rows to delete, and forget them."""
+    def pop_deleted(self) -> list[UUID]:
+        """Return the ids of the rows to delete, and remove them from the payload."""
         ids = list(self.deleted)
         self.deleted.clear()
         return ids
 
 
 def drain(items: dict, size: int) -> Iterator[dict]:
-    """Yield the items in batches and remove them, so that their memory is free for what is made of them."""
+    """Yield the items in batches and remove them, so that their memory can be used for the results."""
     for keys in in_batches(list(items), size):
         yield {key: items.pop(key) for key in keys}
-    items.clear()  # an empty dict keeps the room for the items that it had
+    items.clear()  # pop() does not free the memory of the dict itself
 
 
 def read_payload(body, tables: tuple[SyncTable, ...]) -> tuple[list[TablePayload], Rejected]:
-    """Return what was sent for each table, and the rejected rows of tables that the server does not know.
+    """Return the payload of each table, and the rejected rows of unknown tables.
 
-    Raises ValidationError if the body has not the form of a push: it would be acknowledged and stored nowhere.
+    Raises ValidationError if the body has another form: otherwise it would be acknowledged, but not stored.
     """
     require(dict, body)
     if "changes" in body:
@@ -183,7 +183,7 @@ def read_payload(body, tables: tuple[SyncTable, ...]) -> tuple[list[TablePayload
 
 
 def reject_unknown_table(table: str, lists) -> dict[str, list[dict]]:
-    """Return the ids of all rows and deletions of a table that the server does not know, each with its errors."""
+    """Return the ids of all rows and deletions of an unknown table, each with its errors."""
     if not is_text(table) or len(table) > MAX_NAME:
         raise refusal(
             api_settings.NON_FIELD_ERRORS_KEY, f"A table's name has at most {MAX_NAME} characters.", "invalid"
@@ -191,7 +191,7 @@ def reject_unknown_table(table: str, lists) -> dict[str, list[dict]]:
     rejected = {}
     for name, sent in zip(LISTS, lists_of(table, lists), strict=True):
         for place, row in enumerate(sent):
-            sent[place] = None  # the response needs the memory
+            sent[place] = None  # free the memory for the response
             if name != "deleted":
                 rejected[id_of(row, table, name, place)] = UNKNOWN_TABLE
             else:
@@ -200,7 +200,7 @@ def reject_unknown_table(table: str, lists) -> dict[str, list[dict]]:
 
 
 def lists_of(table: str, lists) -> list[list]:
-    """Return the three lists of a table; raise ValidationError if there is anything else."""
+    """Return the three lists of a table; raise ValidationError if there is another key."""
     require(dict, lists, table)
     for name in lists:
         if name not in LISTS:
@@ -217,7 +217,7 @@ def id_of(row, *loc) -> str:
 
 
 def short_text(value, *loc) -> str:
-    """Return a text that can be repeated in the response; raise ValidationError at `loc` if it is none, or too long."""
+    """Return a string that the response can repeat; raise ValidationError at `loc` if it is invalid or too long."""
     if len(require(str, value, *loc)) > MAX_NAME:
         raise error_at(loc, f"An id has at most {MAX_NAME} characters.")
     return value
@@ -229,7 +229,7 @@ def unpack(packed: Packed) -> dict:
 
 
 def require(kind: type, value, *loc):
-    """Return the value, which is of this type; raise ValidationError at `loc` if it is not."""
+    """Return the value if it has this type; otherwise raise ValidationError at `loc`."""
     if is_text(value) if kind is str else isinstance(value, kind):
         return value
     expected = {dict: "an object", list: "an array", str: "a string"}[kind]
@@ -244,12 +244,12 @@ def error_at(loc: tuple, message: str) -> ValidationError:
 
 
 def is_text(value) -> bool:
-    """Return whether the value is a text without a lone surrogate, which can't be sent back."""
+    """Return whether the value is a string without lone surrogates, which can't be encoded in a response."""
     return isinstance(value, str) and not LONE_SURROGATE.search(value)
 
 
 def as_json_value(value):
-    """Return the value as it is in JSON."""
+    """Return the value in the form that it has in JSON."""
     if isinstance(value, Decimal):
         return float(value)
     return value if value is None or isinstance(value, bool | int | float) else str(value)

@@ -1,4 +1,4 @@
-"""Quotas in a push: they reject single rows, and stop no others."""
+"""Quotas of a push: rows over a quota are rejected, and all others are stored."""
 
 from collections.abc import Collection
 from uuid import UUID
@@ -10,16 +10,16 @@ from sync.registry import SyncTable
 
 
 class NewRows:
-    """Counts the new rows of one table against the quota of the device, and against the limit for each parent.
+    """Counts the new rows of one table against the quota of the device and the limit of each parent.
 
-    If each parent must have a child, that child is counted with its parent, so that there is room for it in any case.
+    If each parent must have a child, the child is counted together with its parent. So it always fits into the quota.
     """
 
     def __init__(self, table: SyncTable, device_id: UUID, quota: Quota):
         self.table, self.device_id, self.quota = table, device_id, quota
         self.limit = table.max_children
         self.children: dict[UUID, int] = {}  # the number of children by parent, deleted ones included
-        self.promised: set[UUID] = set()  # new parents whose first child is already counted
+        self.promised: set[UUID] = set()  # new parents whose first child has already been counted
 
     def load(self, parent_ids: Collection[UUID]) -> None:
         """Read how many children these parents have, if there is a limit."""
@@ -31,7 +31,7 @@ class NewRows:
     def count(
         self, parent_id: UUID | None, row_id: UUID | None = None, required: Collection["NewRows"] = ()
     ) -> list[dict] | None:
-        """Count a new row, and its child in each of the `required` tables. Return errors if there may be no more."""
+        """Count a new row, and its child in each of the `required` tables. Return errors if a quota is reached."""
         if self.limit is not None and self.children[parent_id] >= self.limit:
             parent = self.table.references[self.table.parent_column]
             return quota_errors(quota_reached(self.limit, self.table.model, parent))

@@ -1,4 +1,4 @@
-"""The response to a push, written row by row: if many rows are rejected, it is several times as long as the body."""
+"""The response to a push. It is written row by row, because it can be several times as long as the request body."""
 
 from io import BytesIO
 
@@ -10,7 +10,7 @@ Rejected = dict[str, dict[str, list[dict]]]  # errors by id by table
 def render(rejected: Rejected) -> bytes:
     """Return the rejected rows and their errors as JSON. Each row is removed from `rejected` when it is written."""
     as_json = JSONRenderer().render
-    response = BytesIO()  # grows by an eighth, where the buffer of a JSON writer doubles
+    response = BytesIO()  # its buffer grows by an eighth; that of a JSON writer doubles
     response.write(b'{"experimentalRejectedIds":')
     response.write(as_json({table: list(rows) for table, rows in rejected.items()}))
     response.write(b',"rejected":[')

@@ -27,18 +27,18 @@ Rows = dict[UUID, PushedRow]
 
 
 class IdsTaken(Exception):
-    """New rows have ids that other devices use. No client learns which devices those are."""
+    """New rows have ids that belong to other devices. Clients never learn to which."""
 
     def __init__(self, table: SyncTable, ids: set[UUID]):
         super().__init__(table.name)
         self.table, self.ids = table, ids
 
 
-# --- judge: what becomes of each row, by the revisions from before this push ---------------------------
+# --- judge: compare each row with the stored one, by the revisions from before this push ---------------
 
 
 def judge(table: TablePush, since: int, stale: bool) -> list[UUID]:
-    """Put what was sent into the table's lists; return the ids that are in conflict."""
+    """Sort the rows and deletions into the table's lists. Return the ids that are in conflict."""
     conflicts = []
     for rows in drain(table.payload.rows, BATCH):
         table.window.load(rows)
@@ -50,7 +50,7 @@ def judge(table: TablePush, since: int, stale: bool) -> list[UUID]:
                     table.to_redelete.append(row_id)
                 case Verdict.CONFLICT:
                     conflicts.append(row_id)
-    for ids in in_batches(table.payload.take_deleted()):
+    for ids in in_batches(table.payload.pop_deleted()):
         revisions = dict(table.sync.live_revisions(device=table.device.pk, ids=ids))
         for row_id in ids:
             match deletion_verdict(revisions.get(row_id), since=since, stale=stale):
@@ -65,7 +65,7 @@ def judge(table: TablePush, since: int, stale: bool) -> list[UUID]:
 
 
 def delete(table: TablePush) -> None:
-    """Make tombstones of rows and of their children, and write them. `count_or_restore_children()` can undo one."""
+    """Soft-delete the rows and their children. `count_or_restore_children()` can undo the deletion of a child."""
     device_id = table.device.pk
     for ids in in_batches(table.to_redelete):
         table.sync.all_by_id(device_id, ids).update()
@@ -86,9 +86,10 @@ def delete(table: TablePush) -> None:
 
 
 def upsert(table: TablePush) -> None:
-    """Put what was sent on the rows, and reject each row that can never be stored.
+    """Create and change rows, and reject each row that can never be stored.
 
-    If the table has a unique column, all rows are checked before any is changed: a rejected row claims no value.
+    If the table has a unique column, all rows are checked before any is changed, because a rejected row must not claim
+    a value.
     """
     checked: Rows = {}
     for rows in drain(table.upserts, BATCH):
@@ -105,7 +106,7 @@ def upsert(table: TablePush) -> None:
 
 
 def load(table: TablePush, rows: Rows) -> None:
-    """Load the stored rows, and those that they are to refer to."""
+    """Load the stored rows, and the rows that they will refer to."""
     table.window.load(rows)
     if not table.sync.references:
         return
@@ -120,18 +121,18 @@ def load(table: TablePush, rows: Rows) -> None:
 def new_references(
     table: TablePush, row: DeviceOwned | None, values: Values
 ) -> Iterator[tuple[str, type[DeviceOwned], UUID]]:
-    """Yield the columns in which the row is to refer to another row than before, with that row's model and id."""
+    """Yield the columns in which the row gets a new reference, with the model and the id of the other row."""
     for column, model in table.sync.references.items():
         if (other_id := values.get(column)) not in (None, getattr(row, column, None)):
             yield column, model, other_id
 
 
 def check(table: TablePush, rows: Rows) -> None:
-    """Remove and reject the rows that can never be stored, whatever the other rows of the push are."""
+    """Remove and reject the rows that can never be stored, regardless of the other rows of the push."""
     for row_id, pushed in list(rows.items()):
         row = table.window.get(row_id)
         if row and row.deleted_at is not None:
-            del rows[row_id]  # this push has deleted it with its parent
+            del rows[row_id]  # deleted by this push, together with its parent
         elif errors := pushed.errors or find_errors(table, row_id, row, pushed.values):
             del rows[row_id]
             table.reject(row_id, errors)
@@ -155,7 +156,7 @@ def check_row(table: TablePush, row_id: UUID, row: DeviceOwned | None, values: V
 
 
 def newly_referenced_rows(table: TablePush, row: DeviceOwned | None, values: Values) -> Named:
-    """Return the rows that the row is to refer to, live or not. Raise ValidationError if the device has no such row."""
+    """Return the rows that the row will refer to, live or deleted. Raise ValidationError if one does not exist."""
     named = {}
     for column, model, other_id in new_references(table, row, values):
         named[column] = table.windows[model].get(other_id)
@@ -173,7 +174,7 @@ def reject_duplicates(table: TablePush, rows: Rows) -> None:
 
 
 def assign(table: TablePush, rows: Rows) -> None:
-    """Make new rows and change stored ones. Write those that need not wait for other rows."""
+    """Create new rows and change stored ones. Write those that don't depend on the other rows."""
     ready = Writes()
     if table.parent:
         new = [pushed.values for row_id, pushed in rows.items() if not table.window.get(row_id)]
@@ -204,7 +205,7 @@ def create_row(table: TablePush, row_id: UUID, values: Values) -> None:
 
 
 def change_row(table: TablePush, row: DeviceOwned, pushed: PushedRow, ready: Writes) -> None:
-    """Assign what was sent to a stored row. If it then differs from what the client has, it gets the new revision."""
+    """Assign the pushed values to a stored row. If it then differs from the client's row, it gets the new revision."""
     values, before = pushed.values, exclusive_values(table.sync, row)
     named = newly_referenced_rows(table, row, values)
     has_changed = row.take(**table.sync.values_to_assign(row, values, named))
@@ -225,16 +226,16 @@ def change_row(table: TablePush, row: DeviceOwned, pushed: PushedRow, ready: Wri
 
 
 def settle_children(table: TablePush) -> None:
-    """Settle the children of each parent that has new, claiming or deleted ones: for example, one becomes the default.
+    """Let the table settle the children of each parent whose children have changed: for example, choose the default.
 
-    It works in batches of parents. What changes is written at once, except new rows that were sent: all new rows of a
-    push are inserted together, in the order of their ids, so that pushes of two devices can't block each other.
+    It works in batches of parents. Each batch is written at once, except for the new rows that the client sent. All
+    new rows of a push are inserted together, sorted by id, so that pushes of two devices can't deadlock.
     """
     if not table.parent:
         return
     table.unsettled_parents.update(map(table.parent_id_of, table.pending_children))
     for rows in (table.pending_children, table.claims):
-        rows.sort(key=table.parent_id_of)  # those of one parent stay in the order sent
+        rows.sort(key=table.parent_id_of)  # a stable sort: the children of one parent stay in the order sent
     for ids in in_batches(sorted(table.unsettled_parents), BATCH):
         settle_batch(table, ids)
     table.pending_children.clear()
@@ -243,7 +244,7 @@ def settle_children(table: TablePush) -> None:
 
 
 def settle_batch(table: TablePush, parent_ids: list[UUID]) -> None:
-    """Settle the children of these parents: those that were sent, and those that are stored."""
+    """Settle the children of these parents, both pushed and stored ones."""
     device_id = table.device.pk
     pending = {child.pk: child for child in rows_between(table, table.pending_children, parent_ids)}
     stored = [child_id for (child_id,) in table.sync.live_child_ids(device=device_id, parent_ids=parent_ids)]
@@ -262,7 +263,7 @@ def settle_batch(table: TablePush, parent_ids: list[UUID]) -> None:
             has_changed = child.take(**values)
             if child._state.adding:
                 if child.pk not in pending:
-                    writes.to_insert.append(child)  # made by the server
+                    writes.to_insert.append(child)  # created by the server
             elif has_changed:
                 writes.to_update[child.pk] = child
                 if before != table.sync.exclusive:
@@ -271,7 +272,7 @@ def settle_batch(table: TablePush, parent_ids: list[UUID]) -> None:
 
 
 def rows_between(table: TablePush, rows: list[DeviceOwned], parent_ids: list[UUID]) -> list[DeviceOwned]:
-    """Return the rows of these parents. Both lists are sorted by the parent's id, and lack no parent in between."""
+    """Return the rows of these parents. Both lists are sorted by parent id, and no other parent lies in that range."""
     start = bisect_left(rows, parent_ids[0], key=table.parent_id_of)
     return rows[start : bisect_right(rows, parent_ids[-1], start, key=table.parent_id_of)]
 
@@ -286,10 +287,10 @@ def by_parent(table: TablePush, rows: list[DeviceOwned]) -> dict[UUID, list[Devi
 def count_or_restore_children(
     table: TablePush, parent_ids: list[UUID], children: dict[UUID, list[DeviceOwned]], writes: Writes
 ) -> None:
-    """Count a child that the server makes for each of these parents, which have none.
+    """For each of these parents, which have no children, count the child that the server will create.
 
-    If there may be no more, reject the deletion of the oldest child instead. Otherwise each push could delete the last
-    child and have another one stored.
+    If a quota is reached, reject the deletion of the oldest child instead. Otherwise each push could delete the last
+    child and make the server store another one.
     """
     table.new_rows.load(parent_ids)
     refused = {parent_id: errors for parent_id in parent_ids if (errors := table.new_rows.count(parent_id))}
@@ -304,7 +305,7 @@ def count_or_restore_children(
 
 
 def age_key(row: DeviceOwned) -> tuple:
-    """Return the key by which stored rows are sorted by age, and new ones after them, in the order sent."""
+    """Return a sort key: stored rows come first, the oldest first, then new rows in the order sent."""
     return (0, row.created_at, row.pk) if row.created_at else (1,)
 
 
@@ -312,12 +313,12 @@ def age_key(row: DeviceOwned) -> tuple:
 
 
 def write(table: TablePush, writes: Writes) -> None:
-    """Write rows: clear exclusive values first, so that no two rows have the same one at any moment."""
+    """Write rows. Clear exclusive values first, so that no two rows ever have the same one."""
     if writes.to_clear:
         clear_exclusive_values(table.sync, table.all_rows, writes.to_clear)
         writes.to_clear.clear()
     if writes.to_insert:
-        table.window.clear()  # it knows these rows as missing
+        table.window.clear()  # it has these rows as missing
         stored = table.all_rows.add_all(writes.to_insert)
         if len(stored) < len(writes.to_insert):
             raise IdsTaken(table.sync, {row.pk for row in writes.to_insert} - stored)

@@ -1,4 +1,4 @@
-"""The state of a push: for each table, what is still to be done with its rows."""
+"""The state of a push: for each table, the rows that are still to be processed."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,31 +17,31 @@ from sync.turns import RowCount
 class Writes:
     """Rows of one table that are written together."""
 
-    to_clear: list[DeviceOwned] = field(default_factory=list)  # rows to update that had an exclusive value
+    to_clear: list[DeviceOwned] = field(default_factory=list)  # updated rows that had an exclusive value before
     to_insert: list[DeviceOwned] = field(default_factory=list)
     to_update: dict[UUID, DeviceOwned] = field(default_factory=dict)
 
 
 @dataclass
 class TablePush:
-    """One table of a push. The stages take rows out of the lists when they have dealt with them."""
+    """One table of a push. The stages remove rows from the lists when they have processed them."""
 
     sync: SyncTable
-    payload: TablePayload  # what was sent and has not been judged, and what is rejected
+    payload: TablePayload  # rows and deletions that are not judged yet, and rejected rows
     device: Device
-    at: datetime  # when the rows that this push deletes are deleted
-    windows: dict[type[DeviceOwned], RowWindow]  # those of all tables
+    at: datetime  # `deleted_at` of the rows that this push deletes
+    windows: dict[type[DeviceOwned], RowWindow]  # of all tables
     new_rows: NewRows
     ids_of_others: set[UUID]  # ids that are known to belong to other devices
     children: "list[TablePush]"  # the tables whose rows are children of this table's rows
 
-    to_delete: list[UUID] = field(default_factory=list)  # ids alone, since there may be very many
+    to_delete: list[UUID] = field(default_factory=list)  # only ids, to save memory
     to_redelete: list[UUID] = field(default_factory=list)  # tombstones that get the new revision
     upserts: dict[UUID, PushedRow] = field(default_factory=dict)  # rows to create or update, in the order sent
-    pending_children: list[DeviceOwned] = field(default_factory=list)  # sent rows that take part in settling
+    pending_children: list[DeviceOwned] = field(default_factory=list)  # pushed rows that `settle()` will get
     claims: list[DeviceOwned] = field(default_factory=list)  # pending children that claim an exclusive value
     unsettled_parents: set[UUID] = field(default_factory=set)  # parents that are new, or have lost children
-    waiting: Writes = field(default_factory=Writes)  # what can be written only when all rows are known
+    waiting: Writes = field(default_factory=Writes)  # rows that can only be written when all rows are known
 
     @property
     def window(self) -> RowWindow:

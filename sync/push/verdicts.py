@@ -1,4 +1,4 @@
-"""The table of the sync contract: what becomes of one pushed row, or of one deletion. It reads no database."""
+"""The decision table of a push: what to do with one pushed row or one deletion. It runs no queries."""
 
 from enum import Enum
 
@@ -10,14 +10,14 @@ class Verdict(Enum):
     UPSERT = "create or update the row"
     DELETE = "make the row a tombstone"
     REDELETE = "the row stays deleted, and the client pulls its deletion again"
-    NOTHING = "the server already has what the client wants"
-    CONFLICT = "the row changed after the client's last pull, so the whole push is refused"
+    NOTHING = "the server already has this state"
+    CONFLICT = "the row has changed since the client's last pull, so the whole push is refused"
 
 
 def verdict(stored: DeviceOwned | None, pushed: PushedRow, *, since: int, stale: bool) -> Verdict:
-    """Return what becomes of a pushed row. `stored` is the row that the server has, live or deleted.
+    """Return what to do with a pushed row. `stored` is the server's row, live or deleted.
 
-    The client has pulled all changes up to revision `since`. If `stale`, a purge or a restore made that useless.
+    The client has pulled all changes up to revision `since`. If `stale`, a purge or a restore has made that invalid.
     """
     if stale:
         return Verdict.CONFLICT
@@ -31,7 +31,7 @@ def verdict(stored: DeviceOwned | None, pushed: PushedRow, *, since: int, stale:
 
 
 def deletion_verdict(live_revision: int | None, *, since: int, stale: bool) -> Verdict:
-    """Return what becomes of a deletion. `live_revision` is that of the stored row; None if no live row is stored."""
+    """Return what to do with a deletion. `live_revision` is the revision of the stored row; None if none is live."""
     if stale:
         return Verdict.CONFLICT
     if live_revision is None:

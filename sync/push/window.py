@@ -1,4 +1,4 @@
-"""Which stored rows are in memory."""
+"""`RowWindow`: the stored rows that a push has in memory."""
 
 from collections.abc import Collection
 from uuid import UUID
@@ -8,7 +8,7 @@ from ownership.models import DeviceOwned
 from sync.registry import SyncTable
 from sync.turns import RowCount
 
-BATCH = 500  # rows that are loaded at once: a model takes ten times the memory of its JSON
+BATCH = 500  # rows that are loaded at once, because a model takes ten times the memory of its JSON
 
 
 class RowWindow:
@@ -24,11 +24,11 @@ class RowWindow:
         self.rows: dict[UUID, DeviceOwned | None] = {}  # None: the device has no such row
 
     def load(self, ids: Collection[UUID]) -> None:
-        """Load the rows of these ids, unless they are in memory, and evict all others."""
+        """Load the rows with these ids, unless they are already in memory, and evict all others."""
         self.rows = {row_id: self.rows[row_id] for row_id in ids if row_id in self.rows}
         missing = [row_id for row_id in ids if row_id not in self.rows]
         self.rows |= dict.fromkeys(missing)
-        for batch in in_batches(missing, BATCH):  # a result takes as much memory as the rows made of it
+        for batch in in_batches(missing, BATCH):  # a query result takes as much memory as its rows
             rows = self.table.rows_by_id(device=self.device_id, ids=batch)
             self.count.add(len(rows))
             self.intern_ids(rows)
@@ -45,7 +45,7 @@ class RowWindow:
         self.rows = {}
 
     def intern_ids(self, rows: list[DeviceOwned]) -> None:
-        """Let rows that refer to the same row share one UUID: of many rows, a tenth of the memory."""
+        """Let rows that refer to the same row share one UUID object, to save memory."""
         known: dict[UUID | None, UUID | None] = {}
         for row in rows:
             for column in self.columns:

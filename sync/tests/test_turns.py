@@ -143,7 +143,7 @@ class TestTheTwoCalls:
     @pytest.fixture(autouse=True)
     def _turns(self, monkeypatch, turns):
         monkeypatch.setattr("sync.views.turns", turns)
-        monkeypatch.setattr(module, "PATIENCE", 0.2)
+        monkeypatch.setattr(module, "WAIT_TIMEOUT", 0.2)
 
     @pytest.mark.parametrize("method", ["get", "post"])
     def test_wait_for_one_another_and_then_say_when_to_try_again(self, api, device, turns, method):
