@@ -4,7 +4,7 @@ from sync.turns import Turns
 
 
 class SeparateWorkers:
-    """Gives each request turns of its own, as if each came to another worker."""
+    """Gives each request its own `Turns`, as if each ran in another worker."""
 
     def turn(self, device_id):
         return Turns(places=1).turn(device_id)
@@ -12,5 +12,5 @@ class SeparateWorkers:
 
 @pytest.fixture
 def separate_workers(monkeypatch) -> None:
-    """Let requests of one device that come at once meet in the database, and not in the worker."""
+    """Let concurrent requests of one device wait for each other in the database instead of in the worker."""
     monkeypatch.setattr("sync.views.turns", SeparateWorkers())

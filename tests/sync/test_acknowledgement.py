@@ -1,11 +1,11 @@
-"""A push acknowledges nothing that it did not store or name."""
+"""Push: each row and deletion that the response does not reject has been stored."""
 
 import json
 from uuid import uuid4
 
 import pytest
 
-from sync.push import payload as sent
+from sync.push import payload
 from tests.harness.sync import ALL_STORED, entry, errors_of, live, portion, product, push, pushed, revision
 
 UNKNOWN = [("unknown_table",)]
@@ -19,7 +19,7 @@ def rye(api) -> dict:
     return row
 
 
-class TestADeletion:
+class TestDeletion:
     @pytest.mark.parametrize("spelled", [str.upper, str.title, str.swapcase], ids=lambda spelled: spelled.__name__)
     @pytest.mark.parametrize("table", ["products", "portions", "food_entries"])
     def test_deletes_the_row_in_any_letter_case(self, api, rye, table, spelled):
@@ -37,15 +37,15 @@ class TestADeletion:
         assert answer == ALL_STORED
         assert row_id not in live(api, table)
 
-    def test_wins_over_a_row_of_the_same_push_in_another_letter_case(self, api, rye):
+    def test_wins_over_an_update_with_the_id_in_another_letter_case(self, api, rye):
         answer = pushed(api, revision(api), products={"updated": [rye], "deleted": [rye["id"].upper()]})
 
         assert answer == ALL_STORED
         assert live(api, "products") == {}
 
 
-class TestATableThatTheServerDoesNotKnow:
-    def test_has_each_row_and_deletion_named(self, api, rye):
+class TestUnknownTable:
+    def test_each_row_and_deletion_is_rejected(self, api, rye):
         weights = {
             "created": [{"id": "1", "kg": 70}],
             "updated": [{"id": "2"}, {"id": "2", "kg": 71}],
@@ -59,7 +59,7 @@ class TestATableThatTheServerDoesNotKnow:
         assert live(api, "products")[rye["id"]]["kcal_100g"] == 3
 
     @pytest.mark.parametrize("lists", [{}, {"created": []}, {"created": [], "updated": [], "deleted": []}])
-    def test_may_be_empty(self, api, lists):
+    def test_can_be_empty(self, api, lists):
         assert pushed(api, 1, foodEntries=lists) == ALL_STORED
 
     @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ class TestATableThatTheServerDoesNotKnow:
         ],
         ids=json.dumps,
     )
-    def test_of_another_form_is_422(self, api, everything, body, loc):
+    def test_returns_422_if_the_structure_is_wrong(self, api, everything, body, loc):
         before = everything()
 
         response = push(api, 1, **body)
@@ -93,12 +93,12 @@ class TestATableThatTheServerDoesNotKnow:
     @pytest.mark.parametrize(
         "body", ['{"\\ud800": {}}', '{"\\ud800": {"created": [{"id": "1"}]}}', '{"products": {"\\ud800": []}}']
     )
-    def test_whose_name_is_no_text_is_422(self, api, body):
+    def test_returns_422_if_a_key_has_a_lone_surrogate(self, api, body):
         response = api.post("/v1/sync", body, content_type="application/json")
 
         assert response.status_code == 422
 
-    def test_has_no_name_that_makes_a_long_response(self, api, everything):
+    def test_returns_422_if_the_name_is_too_long(self, api, everything):
         before = everything()
 
         refused = push(api, 1, **{"x" * 65: {"deleted": ["1"]}})
@@ -110,7 +110,7 @@ class TestATableThatTheServerDoesNotKnow:
         assert everything() == before
 
     @pytest.mark.parametrize("table", ["weights", "products"])
-    def test_has_no_id_that_makes_a_long_response(self, api, table):
+    def test_returns_422_if_an_id_is_too_long(self, api, table):
         refused = push(api, 1, **{table: {"created": [{"id": "x" * 65}]}})
         deleted = push(api, 1, weights={"deleted": ["x" * 65]})
 
@@ -119,13 +119,13 @@ class TestATableThatTheServerDoesNotKnow:
         assert [error["loc"] for error in refused.json()["errors"]] == [[table, "created", 0, "id"]]
         assert [error["loc"] for error in deleted.json()["errors"]] == [["weights", "deleted", 0]]
 
-    def test_of_too_many_rows_is_413(self, api, monkeypatch):
-        monkeypatch.setattr(sent, "MAX_UNKNOWN_ROWS", 3)
+    def test_returns_413_for_too_many_rows(self, api, monkeypatch):
+        monkeypatch.setattr(payload, "MAX_UNKNOWN_ROWS", 3)
 
         assert push(api, 1, weights={"deleted": ["1", "2"]}, heights={"deleted": ["1"]}).status_code == 200
         assert push(api, 1, weights={"deleted": ["1", "2"]}, heights={"deleted": ["1", "2"]}).status_code == 413
 
-    def test_says_what_is_wrong(self, api):
+    def test_error_messages(self, api):
         wrapped = push(api, 1, changes={}).json()["errors"]
         misspelt = push(api, 1, products={"create": []}).json()["errors"]
 
@@ -133,9 +133,9 @@ class TestATableThatTheServerDoesNotKnow:
         assert misspelt[0]["msg"] == "A table has the lists `created`, `updated` and `deleted`, and no other key."
 
 
-class TestAContentType:
+class TestContentType:
     @pytest.mark.parametrize("content_type", ["text/plain", "text/plain;charset=UTF-8", "Text/Plain", ""])
-    def test_may_be_plain_text_or_missing(self, api, content_type):
+    def test_can_be_plain_text_or_missing(self, api, content_type):
         row = product()
 
         response = api.generic(
@@ -146,7 +146,7 @@ class TestAContentType:
         assert live(api, "products") == {row["id"]: row}
 
     @pytest.mark.parametrize("content_type", ["text/html", "application/x-www-form-urlencoded", "application/xml", "x"])
-    def test_of_another_kind_is_415(self, api, everything, content_type):
+    def test_returns_415_for_other_types(self, api, everything, content_type):
         before = everything()
 
         response = api.generic("POST", "/v1/sync", "{}", content_type=content_type)
@@ -154,18 +154,18 @@ class TestAContentType:
         assert response.status_code == 415
         assert everything() == before
 
-    def test_is_json_alone_elsewhere(self, api):
+    def test_must_be_json_in_rest(self, api):
         row = json.dumps({"name": "Rye bread", "kcal_100g": 259})
 
         assert api.generic("POST", "/v1/products", row, content_type="text/plain").status_code == 415
 
 
-class TestAPushOfMoreThanOneMayHold:
+class TestPushLimit:
     @pytest.fixture(autouse=True)
     def _limit(self, monkeypatch):
-        monkeypatch.setattr(sent, "MAX_ROWS", 5)
+        monkeypatch.setattr(payload, "MAX_ROWS", 5)
 
-    def test_stores_the_first_rows_and_names_the_others(self, api):
+    def test_stores_the_first_rows_and_rejects_the_others(self, api):
         products = [product() for _ in range(3)]
         entries = [entry(products[0]) for _ in range(4)]
 
@@ -187,14 +187,14 @@ class TestAPushOfMoreThanOneMayHold:
         assert answer["experimentalRejectedIds"] == {"products": [rows[2]["id"]]}
         assert live(api, "products").keys() == {row["id"] for row in rows[:2]}
 
-    def test_names_deletions(self, api):
+    def test_rejects_deletions(self, api):
         ids = [str(uuid4()) for _ in range(7)]
 
         answer = pushed(api, 1, portions={"deleted": ids})
 
         assert errors_of(answer) == [("portions", row_id, QUOTA) for row_id in ids[5:]]
 
-    def test_does_not_store_a_row_whose_deletion_was_refused(self, api):
+    def test_does_not_store_a_row_whose_deletion_is_rejected(self, api):
         ids = [str(uuid4()) for _ in range(5)]
         row = product()
 

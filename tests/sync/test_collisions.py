@@ -1,4 +1,4 @@
-"""Clients choose the ids of their rows: none of them may make a push or a purge slow."""
+"""Hash collisions: clients choose the ids of their rows, and no choice may make a push or a purge slow."""
 
 import gc
 import time
@@ -14,11 +14,11 @@ from sync.registry import tables
 from tests.harness.sync import ALL_STORED, entry, portion, product, pushed, revision
 
 COUNT = 4_000
-MODULUS = 2**61 - 1  # Python's own hash of an int, and so of a UUID, is the number modulo this
-AT_MOST = 2  # times as long as with random ids
+MODULUS = 2**61 - 1  # Python's hash of an int, and so of a UUID, is the number modulo this
+AT_MOST = 2  # times as slow as with random ids
 SLACK = 0.1  # seconds
 
-# A row of each table, and what to change in it. A table that is not here fails the test.
+# For each table, a factory of rows and an edit. The test fails for tables that are missing here.
 ROWS: dict[str, tuple[Callable, dict]] = {
     "products": (lambda of, **values: product(**values), {"kcal_100g": 3}),
     "portions": (portion, {"grams": 3}),
@@ -35,8 +35,8 @@ def colliding_ids() -> list[str]:
     return [str(UUID(int=residue + k * MODULUS)) for k in range(1, COUNT + 1)]
 
 
-def timed(call: Callable) -> float:
-    """Return the seconds of CPU that a call takes in this process, without the garbage collector's."""
+def cpu_seconds(call: Callable) -> float:
+    """Return the CPU seconds that a call takes in this process, without garbage collection."""
     gc.disable()
     try:
         began = time.process_time()
@@ -55,20 +55,20 @@ def seconds_of(api, table: str, ids: list[str], of: dict) -> dict[str, float]:
         assert pushed(api, revision(api), **{table: {name: rows}}) == ALL_STORED
 
     return {
-        "created": timed(lambda: push("created", rows)),
-        "updated": timed(lambda: push("updated", [row | edit for row in rows])),
-        "deleted": timed(lambda: push("deleted", ids)),
-        "deleted again": timed(lambda: push("deleted", ids)),
-        "purged": timed(lambda: list(purge(timezone.now() + timedelta(days=1), commit=True))),
+        "created": cpu_seconds(lambda: push("created", rows)),
+        "updated": cpu_seconds(lambda: push("updated", [row | edit for row in rows])),
+        "deleted": cpu_seconds(lambda: push("deleted", ids)),
+        "deleted again": cpu_seconds(lambda: push("deleted", ids)),
+        "purged": cpu_seconds(lambda: list(purge(timezone.now() + timedelta(days=1), commit=True))),
     }
 
 
 @pytest.mark.parametrize("table", [table.name for table in tables()])
-def test_ids_that_collide_take_no_longer_than_random_ones(api, settings, table):
+def test_colliding_ids_take_no_longer_than_random_ones(api, settings, table):
     settings.MAX_PORTIONS_PER_PRODUCT = 10 * COUNT
     of = product()
     pushed(api, products={"created": [of]})
-    seconds_of(api, table, random_ids()[:10], of)  # so that each query is compiled
+    seconds_of(api, table, random_ids()[:10], of)  # compile all queries before measuring
 
     usual, colliding = (seconds_of(api, table, ids, of) for ids in (random_ids(), colliding_ids()))
 

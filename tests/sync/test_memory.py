@@ -1,4 +1,4 @@
-"""The memory that sync takes: the rows, the checked ones and the models must never all be there at once."""
+"""Memory of a push and a pull: parsed rows, validated rows and models must never all be in memory at once."""
 
 import gc
 import json
@@ -22,7 +22,7 @@ SYNCED = {"_status": "updated", "_changed": "grams"}  # as the client library se
 
 
 def diary(count: int) -> dict[str, list[dict]]:
-    """Return a long time offline: a tenth of the rows are products, a tenth portions, the others what was eaten."""
+    """Return the rows of a long time offline: a tenth are products, a tenth portions, the others entries."""
     products = [product(**SYNCED) for _ in range(count // 10)]
     portions = [portion(of, is_default=True, **SYNCED) for of in products]
     entries = [
@@ -42,11 +42,11 @@ def peak_of(api, since: int, tables: dict, name: str = "updated") -> float:
     finally:
         tracemalloc.stop()
     assert response.status_code == 200
-    return peak / len(body) - 1  # less the test client's own copy
+    return peak / len(body) - 1  # without the copy of the test client
 
 
-def stored(api, tables: dict) -> dict:
-    """Push the rows as new ones, and return them."""
+def push_new_rows(api, tables: dict) -> dict:
+    """Push the rows as `created`, and return them."""
     answer = pushed(api, revision(api), **{name: {"created": rows} for name, rows in tables.items()})
     assert answer == ALL_STORED
     return tables
@@ -58,20 +58,20 @@ def ids_of(tables: dict) -> dict[str, list[str]]:
 
 @pytest.fixture
 def warm(api) -> int:
-    """Let everything be there that stays, and return the revision."""
+    """Fill all caches with a first push, and return the revision."""
     peak_of(api, 1, diary(10))
     return revision(api)
 
 
-class TestTheBodyOfAPush:
+class TestPushBody:
     @pytest.mark.parametrize(
         ("table", "status"),
         [({"created": 5}, 422), ({"deleted": ["1"]}, 200), ({"created": [{"id": "1"}]}, 200)],
         ids=["invalid", "deletions", "rows"],
     )
-    def test_goes_with_its_response(self, api, warm, rf, table, status):
-        """Nothing may wait for the garbage collector: the bodies of a few pushes would fill the memory."""
-        push = SyncViewSet.as_view({"post": "push"})  # the test client's responses wait for it themselves
+    def test_is_freed_with_its_response(self, api, warm, rf, table, status):
+        """No reference cycle may keep a body until garbage collection: a few bodies would fill the memory."""
+        push = SyncViewSet.as_view({"post": "push"})  # responses of the test client have reference cycles
         body = json.dumps({"weights": table, "heights": {"created": [{"id": "1", "text": "x" * 2_000_000}]}}).encode()
         gc.collect()
         gc.disable()
@@ -86,10 +86,10 @@ class TestTheBodyOfAPush:
             tracemalloc.stop()
             gc.enable()
 
-        assert held < 11 * len(body)  # each request that the factory makes holds its body once
+        assert held < 11 * len(body)  # each request of the factory holds its body once
 
 
-class TestThePeakOfAPush:
+class TestPushPeak:
     def test_is_below_ten_bodies(self, api, warm):
         rows = diary(COUNT)
         new = peak_of(api, warm, rows)
@@ -110,30 +110,30 @@ class TestThePeakOfAPush:
 
             assert max(new, edited) < 10, (name, new, edited)
 
-    def test_is_below_ten_bodies_of_ids_alone(self, api, warm):
-        rows = stored(api, diary(3 * COUNT))
-        del rows["products"]  # each one gets another portion
+    def test_is_below_ten_bodies_of_deletions(self, api, warm):
+        rows = push_new_rows(api, diary(3 * COUNT))
+        del rows["products"]  # the server would create another portion for each
 
         assert peak_of(api, revision(api), ids_of(rows), "deleted") < 10
         assert not live(api, "food_entries").keys() & ids_of(rows)["food_entries"]
 
-    def test_is_below_ten_bodies_of_ids_of_products(self, api, warm):
-        rows = stored(api, {"products": [product() for _ in range(2 * COUNT)]})
+    def test_is_below_ten_bodies_of_deleted_products(self, api, warm):
+        rows = push_new_rows(api, {"products": [product() for _ in range(2 * COUNT)]})
 
         assert peak_of(api, revision(api), ids_of(rows), "deleted") < 10
-        assert len(live(api, "portions")) == 1  # from before
+        assert len(live(api, "portions")) == 1  # from the fixture `warm`
 
     def test_is_below_ten_bodies_of_small_edits(self, api, warm):
         products = [product() for _ in range(COUNT)]
         portions = [portion(of, name="x", grams=1, is_default=True) for of in products]
-        stored(api, {"products": products, "portions": portions})
+        push_new_rows(api, {"products": products, "portions": portions})
 
         edited = peak_of(api, revision(api), {"portions": [row | {"grams": 2} for row in portions]})
 
         assert edited < 10
 
-    def test_is_about_ten_bodies_of_small_rows_that_take_others_places(self, api, warm):
-        products = stored(api, {"products": [product() for _ in range(2 * COUNT)]})["products"]
+    def test_is_about_ten_bodies_of_new_default_portions(self, api, warm):
+        products = push_new_rows(api, {"products": [product() for _ in range(2 * COUNT)]})["products"]
 
         new = peak_of(api, revision(api), {"portions": [portion(of, is_default=True) for of in products]})
 
@@ -145,17 +145,17 @@ class TestThePeakOfAPush:
         assert peak_of(api, warm, {"weights": ids}, "deleted") < 20
         assert peak_of(api, warm, {"weights": [{"id": row_id} for row_id in ids]}) < 20
 
-    def test_grows_little_by_what_is_refused(self, api, warm):
-        """The answer alone is seven times as long as these rows."""
+    def test_grows_little_with_rejected_rows(self, api, warm):
+        """The response alone is seven times as long as these rows."""
         rows = [{"id": row["id"]} for row in diary(COUNT)["food_entries"]]
 
         assert peak_of(api, warm, {"food_entries": rows}) < 12
 
 
-class TestThePeakOfAPull:
+class TestPullPeak:
     @pytest.fixture
     def many(self, device) -> int:
-        """A device with many entries, some of which are deleted. Returns the number of rows."""
+        """Create many entries, delete some of them, and return their number."""
         of = ProductFactory(device=device)
         eaten = {"product": of, "grams": Decimal("70.50"), "date": date(2026, 1, 5)}
         with change_set(device):
@@ -166,8 +166,8 @@ class TestThePeakOfAPull:
 
     @pytest.mark.parametrize("accepted", ["gzip", ""])
     @pytest.mark.parametrize("since", [0, 1, 10**9], ids=["first", "again", "restored"])
-    def test_is_a_small_part_of_its_rows(self, api, many, monkeypatch, since, accepted):
-        """A row alone takes 1,500 bytes as a dict, and 350 as JSON."""
+    def test_is_a_small_part_of_the_size_of_its_rows(self, api, many, monkeypatch, since, accepted):
+        """A single row takes 1,500 bytes as a dict, and 350 bytes as JSON."""
         monkeypatch.setattr(compression, "LARGE", 100_000)
         query = {"last_pulled_at": since}
         api.get("/v1/sync", query)

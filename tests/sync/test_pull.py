@@ -26,7 +26,7 @@ def rye(api) -> dict:
 
 @pytest.fixture
 def past(api, device) -> dict[str, int]:
-    """A device at revision 5: a product of revision 2, one of revision 3, which is changed in 4, one deleted in 5."""
+    """Create three products until revision 5: one is unchanged since 2, one changed in 4, and one is deleted in 5."""
     old, changed, deleted = product(name="Old"), product(name="Changed"), product(name="Deleted")
     pushed(api, products={"created": [old, deleted]})
     pushed(api, 2, products={"created": [changed]})
@@ -36,26 +36,26 @@ def past(api, device) -> dict[str, int]:
     return {"old": old["id"], "changed": changed["id"], "deleted": deleted["id"]}
 
 
-def told(answer: dict, table: str = "products") -> tuple[set, set]:
-    """Return the ids of a table's live rows and of its deleted ones."""
+def live_and_deleted(answer: dict, table: str = "products") -> tuple[set, set]:
+    """Return the ids of a table's live rows, and those of its deleted rows."""
     changes = answer["changes"][table]
     assert changes["created"] == []
     return {row["id"] for row in changes["updated"]}, set(changes["deleted"])
 
 
-class TestAFirstSync:
+class TestFirstSync:
     @pytest.mark.parametrize("query", ["", "?last_pulled_at=", "?last_pulled_at=0", "?last_pulled_at=null"])
-    def test_brings_all_live_rows_and_no_deletion(self, api, past, query):
+    def test_returns_all_live_rows_and_no_deletions(self, api, past, query):
         answer = api.get(SYNC + query).json()
 
-        assert told(answer) == ({past["old"], past["changed"]}, set())
+        assert live_and_deleted(answer) == ({past["old"], past["changed"]}, set())
         assert answer["timestamp"] == 5
         assert answer.keys() == {"changes", "timestamp"}
 
-    def test_of_a_new_device_is_empty_and_at_1(self, api):
+    def test_is_empty_at_revision_1_for_a_new_device(self, api):
         assert pulled(api) == {"changes": EMPTY, "timestamp": 1}
 
-    def test_brings_every_column_and_nothing_else(self, api, device):
+    def test_returns_exactly_the_columns_of_each_table(self, api, device):
         rye = ProductFactory(device=device, name="Rye", barcode="4006381333931")
         slices = PortionFactory(product=rye, name="Slice")
         entry = FoodEntryFactory(product=rye, portion=slices, quantity=2)
@@ -97,17 +97,17 @@ class TestAFirstSync:
             }
         ]
 
-    def test_brings_nothing_of_another_device(self, api, stranger, past):
+    def test_returns_no_rows_of_other_devices(self, api, stranger, past):
         assert pulled(stranger) == {"changes": EMPTY, "timestamp": 1}
 
-    def test_is_no_replacement_and_no_restore_even_after_both(self, api, device, past):
+    def test_is_neither_replacement_nor_restored_even_after_both(self, api, device, past):
         Device.objects.filter(pk=device.pk).update(purged_through=5)
         Gap.objects.create(device=device, after=0, before=5)
 
         assert pulled(api).keys() == {"changes", "timestamp"}
 
 
-class TestAPull:
+class TestPull:
     @pytest.mark.parametrize(
         ("since", "updated", "deleted"),
         [
@@ -118,22 +118,22 @@ class TestAPull:
             (5, set(), set()),
         ],
     )
-    def test_brings_what_is_above_its_cursor(self, api, past, since, updated, deleted):
+    def test_returns_changes_after_the_cursor(self, api, past, since, updated, deleted):
         answer = pulled(api, since)
 
-        assert told(answer) == ({past[name] for name in updated}, {past[name] for name in deleted})
+        assert live_and_deleted(answer) == ({past[name] for name in updated}, {past[name] for name in deleted})
         assert answer["timestamp"] == 5
         assert answer.keys() == {"changes", "timestamp"}
 
-    def test_brings_what_rest_wrote(self, api):
+    def test_returns_rows_created_over_rest(self, api):
         rye = api.post("/v1/products", {"name": "Rye", "kcal_100g": 259}).json()
 
         answer = pulled(api, 1)
 
-        assert told(answer) == ({rye["id"]}, set())
-        assert told(answer, "portions") == ({rye["portions"][0]["id"]}, set())
+        assert live_and_deleted(answer) == ({rye["id"]}, set())
+        assert live_and_deleted(answer, "portions") == ({rye["portions"][0]["id"]}, set())
 
-    def test_brings_rows_in_the_order_of_their_last_change(self, api, device):
+    def test_sorts_rows_by_their_last_change(self, api, device):
         first, second = ProductFactory(device=device), ProductFactory(device=device)
         with change_set(device):
             first.change(kcal_100g=1)
@@ -142,7 +142,7 @@ class TestAPull:
 
         assert [row["id"] for row in rows] == [str(second.pk), str(first.pk)]
 
-    def test_brings_rows_of_one_change_by_id(self, api):
+    def test_sorts_rows_of_one_revision_by_id(self, api):
         rows = [product() for _ in range(20)]
         pushed(api, products={"created": rows})
 
@@ -151,7 +151,7 @@ class TestAPull:
         assert found == sorted(row["id"] for row in rows)
 
 
-class TestACursorBelowAPurge:
+class TestCursorBeforeAPurge:
     @pytest.fixture
     def purged(self, device, past):
         Device.objects.filter(pk=device.pk).update(purged_through=4)
@@ -160,42 +160,42 @@ class TestACursorBelowAPurge:
     def test_gets_a_replacement(self, api, past, purged, since):
         answer = pulled(api, since)
 
-        assert told(answer) == ({past["old"], past["changed"]}, set())
+        assert live_and_deleted(answer) == ({past["old"], past["changed"]}, set())
         assert answer["experimentalStrategy"] == "replacement"
         assert answer.keys() == {"changes", "timestamp", "experimentalStrategy"}
 
     @pytest.mark.parametrize("since", [4, 5])
-    def test_is_none_where_it_knows_of_all_that_went(self, api, past, purged, since):
+    def test_gets_no_replacement_if_it_has_pulled_all_purged_tombstones(self, api, past, purged, since):
         answer = pulled(api, since)
 
-        assert told(answer)[0] == set()
+        assert live_and_deleted(answer)[0] == set()
         assert answer.keys() == {"changes", "timestamp"}
 
 
-class TestACursorThatARestoreLost:
+class TestCursorBeforeARestore:
     @pytest.mark.parametrize("since", [6, 10**9, 2**53 - 1])
-    def test_is_one_that_is_ahead(self, api, past, since):
+    def test_is_ahead_of_the_device(self, api, past, since):
         answer = pulled(api, since)
 
-        assert told(answer) == ({past["old"], past["changed"]}, {past["deleted"]})
+        assert live_and_deleted(answer) == ({past["old"], past["changed"]}, {past["deleted"]})
         assert answer["restored"] is True
         assert answer["timestamp"] == 5
         assert answer.keys() == {"changes", "timestamp", "restored", "newer"}
 
     @pytest.mark.parametrize(("since", "lost"), [(0, False), (1, True), (2, True), (3, True), (4, False), (5, False)])
-    def test_is_one_from_before_a_restore(self, api, device, past, since, lost):
+    def test_is_in_the_gap_of_a_restore(self, api, device, past, since, lost):
         Gap.objects.create(device=device, after=2, before=4)
 
         answer = pulled(api, since)
 
         assert ("restored" in answer) == lost
         if lost:
-            assert told(answer) == ({past["old"], past["changed"]}, {past["deleted"]})
+            assert live_and_deleted(answer) == ({past["old"], past["changed"]}, {past["deleted"]})
 
     @pytest.mark.parametrize(
         ("since", "newer"), [(1, {"old", "changed"}), (2, {"changed"}), (3, {"changed"}), (4, set())]
     )
-    def test_hears_which_rows_have_changed_since(self, api, device, past, since, newer):
+    def test_gets_the_ids_of_newer_rows(self, api, device, past, since, newer):
         Gap.objects.create(device=device, after=4, before=5)
 
         answer = pulled(api, since)
@@ -203,22 +203,22 @@ class TestACursorThatARestoreLost:
         assert set(answer["newer"]["products"]) == {past[name] for name in newer}
         assert list(answer["newer"]) == list(answer["changes"])
 
-    def test_is_none_from_before_another_devices_restore(self, api, other, past):
+    def test_is_not_affected_by_another_devices_gap(self, api, other, past):
         Gap.objects.create(device=other, after=2, before=4)
 
         assert pulled(api, 3).keys() == {"changes", "timestamp"}
 
-    def test_is_told_so_before_a_purge(self, api, device, past):
+    def test_gets_restored_rather_than_a_replacement(self, api, device, past):
         Device.objects.filter(pk=device.pk).update(purged_through=4)
         Gap.objects.create(device=device, after=2, before=4)
 
         answer = pulled(api, 3)
 
         assert answer.keys() == {"changes", "timestamp", "restored", "newer"}
-        assert told(answer) == ({past["old"], past["changed"]}, {past["deleted"]})
+        assert live_and_deleted(answer) == ({past["old"], past["changed"]}, {past["deleted"]})
 
 
-class TestACursorThatIsNone:
+class TestInvalidCursor:
     @pytest.mark.parametrize(
         "text",
         [
@@ -228,7 +228,7 @@ class TestACursorThatIsNone:
         ids=lambda text: text[:20],
     )
     @pytest.mark.parametrize("method", ["get", "post"])
-    def test_gets_422(self, api, everything, rye, text, method):
+    def test_returns_422(self, api, everything, rye, text, method):
         before = everything()
 
         response = getattr(api, method)(f"{SYNC}?last_pulled_at={text}", **({"data": {}} if method == "post" else {}))
@@ -239,8 +239,8 @@ class TestACursorThatIsNone:
         assert everything() == before
 
 
-class TestAMigration:
-    def asked(self, api, migration, since=5):
+class TestMigration:
+    def pull(self, api, migration, since=5):
         sent = migration if isinstance(migration, str) else json.dumps(migration)
         return api.get(SYNC, {"last_pulled_at": since, "schema_version": 2, "migration": sent})
 
@@ -251,21 +251,21 @@ class TestAMigration:
             {"from": 1, "tables": [], "columns": [{"table": "products", "columns": ["barcode"]}]},
             {"tables": ["recipes", "products"]},
         ],
-        ids=["a table", "a column", "beside an unknown one"],
+        ids=["a table", "a column", "with an unknown one"],
     )
-    def test_brings_its_tables_whole(self, api, past, migration):
-        answer = self.asked(api, migration).json()
+    def test_returns_all_live_rows_of_its_tables(self, api, past, migration):
+        answer = self.pull(api, migration).json()
 
-        assert told(answer) == ({past["old"], past["changed"]}, set())
+        assert live_and_deleted(answer) == ({past["old"], past["changed"]}, set())
         assert answer["changes"]["portions"] == NOTHING
 
-    def test_brings_the_deletions_that_are_new_and_no_others(self, api, past):
-        assert told(self.asked(api, {"tables": ["products"]}, since=4).json())[1] == {past["deleted"]}
-        assert told(self.asked(api, {"tables": ["products"]}, since=5).json())[1] == set()
+    def test_returns_only_new_deletions(self, api, past):
+        assert live_and_deleted(self.pull(api, {"tables": ["products"]}, since=4).json())[1] == {past["deleted"]}
+        assert live_and_deleted(self.pull(api, {"tables": ["products"]}, since=5).json())[1] == set()
 
     @pytest.mark.parametrize("migration", ["", "null", {"from": 1, "tables": [], "columns": []}, {"tables": ["x"]}, {}])
-    def test_of_nothing_of_ours_changes_nothing(self, api, past, migration):
-        assert self.asked(api, migration).json() == pulled(api, 5)
+    def test_is_ignored_if_it_has_no_known_table(self, api, past, migration):
+        assert self.pull(api, migration).json() == pulled(api, 5)
 
     @pytest.mark.parametrize(
         "migration",
@@ -276,51 +276,51 @@ class TestAMigration:
         ],
         ids=lambda text: text[:20],
     )
-    def test_gets_422_where_it_is_none(self, api, past, migration):
-        response = self.asked(api, migration)
+    def test_returns_422_if_it_is_invalid(self, api, past, migration):
+        response = self.pull(api, migration)
 
         assert response.status_code == 422
         assert {error["loc"][0] for error in response.json()["errors"]} == {"migration"}
 
 
-class TestAPullThatAsksWhetherThereIsAnything:
-    def asked(self, api, etag: str, since=5):
+class TestConditionalPull:
+    def pull(self, api, etag: str, since=5):
         return api.get(SYNC, {"last_pulled_at": since}, headers={"If-None-Match": etag})
 
-    def test_gets_304_with_one_query(self, api, past, django_assert_num_queries):
+    def test_returns_304_with_one_query(self, api, past, django_assert_num_queries):
         first = api.get(SYNC, {"last_pulled_at": 5})
 
         with django_assert_num_queries(1):  # the device, with its revision
-            response = self.asked(api, first["ETag"])
+            response = self.pull(api, first["ETag"])
 
         assert (response.status_code, response.content) == (304, b"")
         assert first["ETag"].startswith('W/"')
         assert first["Cache-Control"] == "private, no-cache"
 
-    def test_gets_200_once_there_is(self, api, past):
+    def test_returns_200_after_a_change(self, api, past):
         first = api.get(SYNC, {"last_pulled_at": 5})
         row = product()
         pushed(api, 5, products={"created": [row]})
 
-        assert told(self.asked(api, first["ETag"]).json()) == ({row["id"]}, set())
+        assert live_and_deleted(self.pull(api, first["ETag"]).json()) == ({row["id"]}, set())
 
-    def test_gets_200_with_another_cursor(self, api, past):
+    def test_returns_200_with_another_cursor(self, api, past):
         first = api.get(SYNC, {"last_pulled_at": 5})
 
-        assert self.asked(api, first["ETag"], since=4).status_code == 200
+        assert self.pull(api, first["ETag"], since=4).status_code == 200
 
-    def test_gets_200_once_a_purge_makes_it_a_replacement(self, api, device, past):
+    def test_returns_200_after_a_purge(self, api, device, past):
         first = api.get(SYNC, {"last_pulled_at": 3})
         Device.objects.filter(pk=device.pk).update(purged_through=5)
 
-        assert self.asked(api, first["ETag"], since=3).json()["experimentalStrategy"] == "replacement"
+        assert self.pull(api, first["ETag"], since=3).json()["experimentalStrategy"] == "replacement"
 
 
-class TestTheAnswer:
+class TestResponse:
     @pytest.mark.parametrize(
         ("accepted", "encoding"), [("gzip", "gzip"), ("br, gzip", "gzip"), ("", None), ("br", None)]
     )
-    def test_is_compressed_for_who_takes_it(self, api, past, accepted, encoding):
+    def test_is_compressed_if_the_client_accepts_it(self, api, past, accepted, encoding):
         plain = pulled(api)
 
         response = api.get(SYNC, headers={"Accept-Encoding": accepted})
@@ -332,7 +332,7 @@ class TestTheAnswer:
         assert {"Authorization", "Accept-Encoding"} <= set(response["Vary"].split(", "))
         assert response["ETag"].startswith('W/"')
 
-    def test_to_a_push_is_compressed_too(self, api):
+    def test_is_compressed_after_a_push_too(self, api):
         refused = [product(kcal_100g=-1) for _ in range(20)]
 
         response = api.post(SYNC, {"products": {"created": refused}}, headers={"Accept-Encoding": "gzip"})
@@ -340,27 +340,27 @@ class TestTheAnswer:
         assert response["Content-Encoding"] == "gzip"
         assert len(json.loads(gzip.decompress(response.content))["rejected"]) == 20
 
-    def test_is_401_where_the_device_went_as_it_was_asked(self, api, device, past):
-        def go_first(execute, sql, *args):
+    def test_is_401_if_the_device_is_deleted_during_the_pull(self, api, device, past):
+        def delete_device(execute, sql, *args):
             if "FROM gaps" in sql and Device.objects.filter(pk=device.pk, deleted_at=None).exists():
                 Erasure.objects.request(device.pk, uuid4())
             return execute(sql, *args)
 
-        with connection.execute_wrapper(go_first):
+        with connection.execute_wrapper(delete_device):
             response = api.get(SYNC)
 
         assert response.status_code == 401
         assert response.json() == {"detail": "Invalid or expired token"}
 
 
-class TestItsQueries:
+class TestQueries:
     @pytest.mark.parametrize("rows", [1, 100])
     @pytest.mark.parametrize(
         "query",
         ["", "?last_pulled_at=1", "?last_pulled_at=999999", '?last_pulled_at=1&migration={"tables": [%s]}'],
         ids=["first", "again", "restored", "migrated"],
     )
-    def test_are_as_many_for_any_number_of_rows(self, api, rows, query):
+    def test_do_not_grow_with_the_number_of_rows(self, api, rows, query):
         new = [product() for _ in range(rows)]
         pushed(api, products={"created": new})
         pushed(api, revision(api), products={"deleted": [row["id"] for row in new[::2]]})
@@ -370,24 +370,24 @@ class TestItsQueries:
         with CaptureQueriesContext(connection) as found:
             response = api.get(path)
 
-        asked = [query["sql"] for query in found if "SAVEPOINT" not in query["sql"]]
+        queries = [query["sql"] for query in found if "SAVEPOINT" not in query["sql"]]
         assert response.status_code == 200
-        assert len(asked) == 1 + 1 + len(tables())  # the device by its token, its row as of now, each table
+        assert len(queries) == 1 + 1 + len(tables())  # the device by its token, its row in the snapshot, each table
 
 
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
-def test_its_queries_are_six_where_the_transaction_is_its_own(api):
-    """Inside of a test's transaction the pull can't choose how it is isolated."""
+def test_a_pull_in_its_own_transaction_runs_six_queries(api):
+    """Inside the transaction of a test, a pull can't set its isolation level."""
     with CaptureQueriesContext(connection) as found:
         assert api.get(SYNC).status_code == 200
 
-    asked = [query["sql"] for query in found if query["sql"] not in ("BEGIN", "COMMIT")]
-    assert len(asked) == 6
-    assert "REPEATABLE READ" in asked[1]
+    queries = [query["sql"] for query in found if query["sql"] not in ("BEGIN", "COMMIT")]
+    assert len(queries) == 6
+    assert "REPEATABLE READ" in queries[1]
 
 
-def test_live_rows_of_a_first_sync_are_those_that_rest_shows(api, device):
+def test_a_first_sync_and_rest_return_the_same_live_rows(api, device):
     ProductFactory.create_batch(3, device=device)
     gone = ProductFactory(device=device)
     assert api.delete(f"/v1/products/{gone.pk}").status_code == 204
