@@ -12,8 +12,8 @@ QUOTA = [("quota",)]
 
 
 @pytest.fixture(autouse=True)
-def _counters_are_right(request, db):
-    """Whatever a test pushes, the counters are those of the stored rows afterwards."""
+def _check_counters(request, db):
+    """After each test, check that the counters match the stored rows."""
     yield
     for device in Device.objects.all():
         assert counters(device) == counted(device)
@@ -26,13 +26,13 @@ def rye(api) -> dict:
     return row
 
 
-def refused_ids(answer: dict) -> dict:
+def rejected_ids(answer: dict) -> dict:
     assert all(errors == QUOTA for _, _, errors in errors_of(answer))
     return answer["experimentalRejectedIds"]
 
 
-class TestARowOverAQuota:
-    def test_is_named_and_the_others_are_stored(self, api, settings, rye):
+class TestRowOverAQuota:
+    def test_is_rejected_and_the_others_are_stored(self, api, settings, rye):
         settings.MAX_FOOD_ENTRIES = 3
         old = entry(rye)
         pushed(api, revision(api), food_entries={"created": [old]})
@@ -40,12 +40,12 @@ class TestARowOverAQuota:
 
         answer = pushed(api, revision(api), food_entries={"created": new, "updated": [old | {"grams": 3}]})
 
-        assert refused_ids(answer) == {"food_entries": [row["id"] for row in new[2:]]}
+        assert rejected_ids(answer) == {"food_entries": [row["id"] for row in new[2:]]}
         assert answer["rejected"][0]["errors"][0]["msg"].startswith("A device can have 3 food entries.")
         assert live(api, "food_entries").keys() == {old["id"], new[0]["id"], new[1]["id"]}
         assert live(api, "food_entries")[old["id"]]["grams"] == 3
 
-    def test_takes_what_belongs_to_it_along(self, api, settings, rye):
+    def test_is_rejected_with_the_rows_that_refer_to_it(self, api, settings, rye):
         settings.MAX_PRODUCTS = 1
         oats = product()
 
@@ -64,26 +64,26 @@ class TestARowOverAQuota:
         }
         assert live(api, "products").keys() == {rye["id"]}
 
-    def test_can_be_a_product_whose_portion_would_be_too_much(self, api, settings, rye):
+    def test_can_be_a_product_if_its_portion_exceeds_the_quota(self, api, settings, rye):
         settings.MAX_PORTIONS = 2
         rows = [product() for _ in range(3)]
 
         answer = pushed(api, revision(api), products={"created": rows}, portions={"created": [portion(rows[0])]})
 
-        assert refused_ids(answer) == {"products": [row["id"] for row in rows[1:]]}
+        assert rejected_ids(answer) == {"products": [row["id"] for row in rows[1:]]}
         assert len(live(api, "portions")) == 2
 
-    def test_can_be_a_second_portion_of_a_new_product(self, api, settings):
+    def test_can_be_the_second_portion_of_a_new_product(self, api, settings):
         settings.MAX_PORTIONS = 2
         rows = [product(), product()]
         portions = [portion(rows[0]), portion(rows[0]), portion(rows[1])]
 
         answer = pushed(api, 1, products={"created": rows}, portions={"created": portions})
 
-        assert refused_ids(answer) == {"portions": [portions[1]["id"]]}
+        assert rejected_ids(answer) == {"portions": [portions[1]["id"]]}
         assert live(api, "portions").keys() == {portions[0]["id"], portions[2]["id"]}
 
-    def test_can_be_one_of_too_many_portions_of_a_product(self, api, settings, rye):
+    def test_can_be_a_portion_over_the_limit_of_its_product(self, api, settings, rye):
         settings.MAX_PORTIONS_PER_PRODUCT = 3
         oats = product()
         portions = [portion(rye) for _ in range(3)] + [portion(oats) for _ in range(4)]
@@ -93,15 +93,15 @@ class TestARowOverAQuota:
             api, revision(api), portions={"created": [portion(rye)], "updated": [portions[0] | {"grams": 3}]}
         )
 
-        assert refused_ids(answer) == {"portions": [portions[2]["id"], portions[6]["id"]]}
+        assert rejected_ids(answer) == {"portions": [portions[2]["id"], portions[6]["id"]]}
         assert "A product can have 3 portions." in answer["rejected"][0]["errors"][0]["msg"]
-        assert len(refused_ids(again)["portions"]) == 1
+        assert len(rejected_ids(again)["portions"]) == 1
 
-    def test_is_stored_once_a_purge_has_made_room(self, api, settings, rye):
+    def test_is_stored_after_a_purge(self, api, settings, rye):
         settings.MAX_PRODUCTS = 1
         oats = product()
         pushed(api, revision(api), products={"deleted": [rye["id"]]})
-        assert refused_ids(pushed(api, revision(api), products={"created": [oats]}))
+        assert rejected_ids(pushed(api, revision(api), products={"created": [oats]}))
 
         list(purge(timezone.now() + timedelta(days=1), commit=True))
 
@@ -117,22 +117,22 @@ class TestARowOverAQuota:
         assert errors_of(answer) == [("products", rye["id"], [("id", "taken")])]
         assert live(stranger, "products").keys() == {mine["id"]}
 
-    def test_over_the_daily_budget_is_named(self, api, settings):
+    def test_is_rejected_if_it_exceeds_the_daily_limit(self, api, settings):
         settings.NEW_ROWS_FIRST_DAY = 5
         rows = [product() for _ in range(4)]
 
         answer = pushed(api, 1, products={"created": rows})
 
-        assert refused_ids(answer) == {"products": [row["id"] for row in rows[2:]]}
+        assert rejected_ids(answer) == {"products": [row["id"] for row in rows[2:]]}
         assert answer["rejected"][0]["errors"][0]["msg"].startswith("A device can add 5 rows a day.")
 
 
-class TestTheLastPortionOfAProduct:
-    """The server makes another portion if the last one is deleted: that must not be a way around the quota."""
+class TestLastPortionOfAProduct:
+    """If the last portion is deleted, the server creates another one. This must not exceed a quota."""
 
     @pytest.fixture(params=["MAX_PORTIONS", "NEW_ROWS_FIRST_DAY"])
     def full(self, request, settings, api):
-        """Return a function after which no portion may be added."""
+        """Return a function that lowers a quota so that no portion can be added."""
 
         def full() -> None:
             row = Device.objects.get(pk=api.token.partition(".")[0])
@@ -141,16 +141,16 @@ class TestTheLastPortionOfAProduct:
 
         return full
 
-    def test_stays_if_no_other_may_be_made(self, api, rye, full):
+    def test_is_kept_if_no_other_can_be_created(self, api, rye, full):
         (last,) = live(api, "portions").values()
         full()
 
         answer = pushed(api, revision(api), portions={"deleted": [last["id"]]})
 
-        assert refused_ids(answer) == {"portions": [last["id"]]}
+        assert rejected_ids(answer) == {"portions": [last["id"]]}
         assert live(api, "portions") == {last["id"]: last}
 
-    def test_is_the_newest_of_those_that_were_deleted_at_once(self, api, rye, full):
+    def test_is_kept_as_default_if_all_are_deleted_at_once(self, api, rye, full):
         new = [portion(rye), portion(rye)]
         pushed(api, revision(api), portions={"created": new})
         ids = list(live(api, "portions"))
@@ -159,10 +159,10 @@ class TestTheLastPortionOfAProduct:
         answer = pushed(api, revision(api), portions={"deleted": ids})
 
         (kept,) = live(api, "portions").values()
-        assert refused_ids(answer) == {"portions": [kept["id"]]}
+        assert rejected_ids(answer) == {"portions": [kept["id"]]}
         assert kept["is_default"] is True
 
-    def test_stays_if_the_product_has_as_many_as_it_may(self, api, settings, rye):
+    def test_is_kept_if_the_product_has_reached_its_limit(self, api, settings, rye):
         settings.MAX_PORTIONS_PER_PRODUCT = 2
         (first,) = live(api, "portions")
         assert pushed(api, revision(api), portions={"deleted": [first]}) == ALL_STORED
@@ -170,16 +170,16 @@ class TestTheLastPortionOfAProduct:
 
         answer = pushed(api, revision(api), portions={"deleted": [second]})
 
-        assert refused_ids(answer) == {"portions": [second]}
+        assert rejected_ids(answer) == {"portions": [second]}
         assert live(api, "portions").keys() == {second}
 
-    def test_is_replaced_while_there_is_room(self, api, rye):
+    def test_is_replaced_if_the_quota_allows_it(self, api, rye):
         (last,) = live(api, "portions")
 
         assert pushed(api, revision(api), portions={"deleted": [last]}) == ALL_STORED
         assert live(api, "portions").keys() != {last}
 
-    def test_does_not_stay_if_another_one_comes(self, api, settings, rye, full):
+    def test_is_deleted_if_there_is_another_one(self, api, settings, rye, full):
         second = portion(rye)
         pushed(api, revision(api), portions={"created": [second]})
         first = next(row for row in live(api, "portions") if row != second["id"])
@@ -189,8 +189,8 @@ class TestTheLastPortionOfAProduct:
         assert live(api, "portions") == {second["id"]: second | {"is_default": True}}
 
 
-class TestAnOrdinaryPush:
-    def test_counts_each_row_once(self, api, device):
+class TestCounters:
+    def test_count_each_row_once(self, api, device):
         rows = [product(), product()]
         portions = [portion(rows[0]), portion(rows[0])]
         body = {
