@@ -1,23 +1,22 @@
-"""Every pair of calls at once leaves what one after the other would have left: the calls are linearisable.
+"""Linearisability: each pair of concurrent calls has the same outcome as the two calls in one order or the other.
 
-Linearisable means here: for two calls at the same moment there is an order, one first and then the other, that
-explains both responses and everything that is stored afterwards. No pair may have a result of its own, such as a
-product without a default portion, a lost change, or a revision that is given twice.
+The outcome of two concurrent calls is both responses and everything that is stored afterwards. No pair may have an
+outcome that no order has, such as a product without a default portion, a lost change, or a revision used twice.
 
-The test has no list of right results. It makes both calls one after the other, in both orders, each time on a new
-device in the same state. Then it makes them at once, and looks for that outcome among the serial ones.
+There is no list of correct outcomes. The test makes the two calls one after the other, in both orders, each time on a
+new device in the same state. Then it makes them concurrently, and expects one of the serial outcomes.
 
-"At once" is the worst case, and not left to luck: the test holds the lock of the device's row until each call waits for
-that lock, or has returned without it. Then it lets go. The calls have read whatever they read before the lock, and get
-the lock in the order in which they came.
+The concurrent calls always meet the worst case: the test holds the lock of the device's row until each call waits for
+it, or has returned without it. Then it releases the lock. By then the calls have read all that they read before the
+lock, and they get the lock in the order in which they started.
 
-How to read a failure: `outcome` is that of the two calls at once, `serial` those of the two orders. An outcome has four
-parts: the responses; the rows of all tables; the device; and the status that each token gets afterwards. Compare the
-responses first: they say which order the calls took. What then differs from that order's outcome is the mistake. Ids
-are replaced with labels, revisions count from the device's state before, and times are left out. To repeat one call
-with all others, and see outcomes in full: `pytest -vv tests/sync/test_pairs.py -k edit_product`, on PostgreSQL.
+How to read a failure: `outcome` is that of the concurrent calls, `serial` has those of the two orders. An outcome has
+four parts: the responses; the rows of all tables; the device; and the status that each token gets afterwards. Compare
+the responses first, to see which order the calls took. Then look for the differences from the outcome of that order.
+Ids are replaced with labels, revisions count from the device's initial state, and times are left out. To repeat one
+call with all others and see full outcomes, run `pytest -vv tests/sync/test_pairs.py -k edit_product` on PostgreSQL.
 
-To add a call, write a function of a scenario and a phone, and add it to CALLS.
+To add a call, write a function that takes a scenario and a phone, and add it to CALLS.
 """
 
 import time
@@ -56,7 +55,7 @@ HANDLER = DeviceClient("").handler
 
 
 def phone_with(token: str) -> DeviceClient:
-    """Return a phone that shares its middleware with the others: loading it takes longer than most calls."""
+    """Return a phone that shares its middleware with all others, because loading it is slow."""
     phone = DeviceClient(token)
     phone.handler = HANDLER
     return phone
@@ -87,7 +86,7 @@ class Scenario:
         self.start, self.ready_at = self.device.revision, timezone.now()
 
     def id(self, label: str) -> str:
-        """Return the id of the row with this label; a label that is not known yet gets a new id."""
+        """Return the id of the row with this label; a new label gets a new id."""
         ids = {name: row_id for row_id, name in self.labels.items()}
         if label not in ids:
             ids[label] = uuid4()
@@ -103,7 +102,7 @@ class Scenario:
     # --- the outcome -------------------------------------------------------------------------------
 
     def outcome(self, calls: tuple[Callable, ...], responses: list) -> tuple:
-        """Return the responses, and everything that is stored afterwards, in a form that can be compared."""
+        """Return the responses and everything that is stored afterwards, in a comparable form."""
         returned = [
             (call.__name__, response.status_code, self.comparable(response.json()) if response.content else None)
             for call, response in zip(calls, responses, strict=True)
@@ -118,13 +117,13 @@ class Scenario:
         return sorted(returned, key=repr), sorted(rows, key=repr), device, self.token_statuses(responses)
 
     def token_statuses(self, responses: list) -> list[int]:
-        """Use each token, the first one first, because the use of a new one ends it; return the statuses."""
+        """Use each token and return the statuses. The first token comes first, because using a new one revokes it."""
         new = [response.json()["token"] for response in responses if response and b'"token"' in response.content]
         first, *others = [phone_with(token).get("/v1/devices/me").status_code for token in (self.token, *new)]
         return [first, *sorted(others)]
 
     def comparable(self, value):
-        """Return a value without what differs between two runs: ids become labels, revisions count from the start."""
+        """Return the value without run-specific parts: ids become labels, revisions count from the initial one."""
         if isinstance(value, dict):
             result = {name: self.comparable(each) for name, each in value.items() if name not in LEFT_OUT}
             result |= {name: result[name] - self.start for name in REVISIONS & result.keys()}
@@ -207,7 +206,7 @@ def push_changes(scenario, phone):
 
 
 def push_entry_of_deleted_product(scenario, phone):
-    """Add an entry of the product that is deleted, and delete the other product."""
+    """Add an entry of the deleted product, and delete the other product."""
     late = {"created": [scenario.entry("late", product="gone")]}
     return push(phone, scenario.start, products={"deleted": [scenario.id("rye")]}, food_entries=late)
 
@@ -263,7 +262,7 @@ def serial_outcome(*calls: Callable) -> tuple:
 
 
 def concurrent_outcome(pool: ThreadPoolExecutor, *calls: Callable) -> tuple:
-    """Make the calls while the device's row is locked, on a new device, and unlock it when all of them wait for it."""
+    """Make the calls on a new device while its row is locked, and unlock it when all calls wait for it."""
     scenario = Scenario()
     with transaction.atomic():
         Device.objects.select_for_update().get(pk=scenario.device.pk)
@@ -275,7 +274,7 @@ def concurrent_outcome(pool: ThreadPoolExecutor, *calls: Callable) -> tuple:
 
 
 def wait_until_done_or_blocked(running: list[Future]) -> None:
-    """Return when each call has returned, or waits for a lock of the database."""
+    """Return as soon as each call has returned or waits for a database lock."""
     deadline = time.monotonic() + TIMEOUT
     with connection.cursor() as cursor:
         while time.monotonic() < deadline:
@@ -292,7 +291,7 @@ def wait_until_done_or_blocked(running: list[Future]) -> None:
 
 @pytest.fixture(scope="module")
 def pool():
-    """Two threads for all tests, each with a connection that is kept: its queries stay compiled and prepared."""
+    """Two threads for all tests. Each keeps its connection, so that its queries stay compiled and prepared."""
     with ThreadPoolExecutor(2) as pool:
         yield pool
         both = Barrier(2)
@@ -300,7 +299,7 @@ def pool():
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
-def test_two_calls_at_once_come_one_after_the_other(pool, call):
+def test_two_concurrent_calls_have_a_serial_outcome(pool, call):
     for other in CALLS[CALLS.index(call) :]:
         orders = {(call, other), (other, call)}
         serial = [serial_outcome(*order) for order in orders]

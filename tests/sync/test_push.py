@@ -19,7 +19,7 @@ from tests.harness.sync import (
 
 @pytest.fixture
 def rye(api) -> dict:
-    """A product that the phone has pushed, with a portion."""
+    """A product with a portion, pushed by the device."""
     row = product(barcode="4006381333931")
     pushed(api, products={"created": [row]}, portions={"created": [portion(row, is_default=True)]})
     return row
@@ -38,15 +38,15 @@ def lunch(api, rye) -> dict:
     return live(api, "food_entries")[row["id"]]
 
 
-def changed_elsewhere(api, row: dict, **values) -> None:
+def change_over_rest(api, row: dict, **values) -> None:
     assert api.patch(f"/v1/products/{row['id']}", values).status_code == 200
 
 
-class TestARow:
-    """Each line of the contract's table, and what is left behind."""
+class TestRow:
+    """Each line of the decision table in `sync/push/verdicts.py`, with the stored result."""
 
     @pytest.mark.parametrize("name", ["created", "updated"])
-    def test_is_created_where_there_is_nothing(self, api, device, name):
+    def test_is_created_if_it_does_not_exist(self, api, device, name):
         row = product()
 
         assert pushed(api, 1, products={name: [row]}) == ALL_STORED
@@ -55,24 +55,24 @@ class TestARow:
         assert revision(api) == 2
 
     @pytest.mark.parametrize("name", ["created", "updated"])
-    def test_updates_what_the_phone_knew(self, api, rye, name):
+    def test_updates_a_row_that_has_not_changed_since_the_pull(self, api, rye, name):
         since = revision(api)
 
         assert pushed(api, since, products={name: [rye | {"name": "Oats", "fat_100g": 1.5}]}) == ALL_STORED
         assert live(api, "products")[rye["id"]] == rye | {"name": "Oats", "fat_100g": 1.5}
         assert revision(api) == since + 1
 
-    def test_that_is_stored_already_changes_nothing(self, api, rye, everything):
+    def test_changes_nothing_if_it_equals_a_newer_stored_row(self, api, rye, everything):
         since = revision(api)
-        changed_elsewhere(api, rye, name="Oats")
+        change_over_rest(api, rye, name="Oats")
         before = everything()
 
         assert pushed(api, since, products={"updated": [rye | {"name": " Oats ", "kcal_100g": 259}]}) == ALL_STORED
         assert everything() == before
 
-    def test_that_differs_from_a_newer_one_is_a_conflict(self, api, rye, everything):
+    def test_returns_409_if_it_differs_from_a_newer_stored_row(self, api, rye, everything):
         since = revision(api)
-        changed_elsewhere(api, rye, name="Oats")
+        change_over_rest(api, rye, name="Oats")
         before = everything()
 
         response = push(api, since, products={"updated": [rye | {"name": "Wheat"}, product()]})
@@ -84,7 +84,7 @@ class TestARow:
         }
         assert everything() == before
 
-    def test_that_was_deleted_since_is_a_conflict(self, api, rye, everything):
+    def test_returns_409_if_the_row_was_deleted_since_the_pull(self, api, rye, everything):
         since = revision(api)
         api.delete(f"/v1/products/{rye['id']}")
         before = everything()
@@ -94,7 +94,7 @@ class TestARow:
         assert (response.status_code, response.json()["conflicts"]) == (409, {"products": [rye["id"]]})
         assert everything() == before
 
-    def test_that_the_phone_knew_to_be_deleted_stays_so_and_is_told_again(self, api, rye):
+    def test_stays_deleted_if_it_was_deleted_before_the_pull(self, api, rye):
         api.delete(f"/v1/products/{rye['id']}")
         since = revision(api)
 
@@ -102,22 +102,22 @@ class TestARow:
         assert live(api, "products") == {}
         assert pulled(api, since)["changes"]["products"] == {"created": [], "updated": [], "deleted": [rye["id"]]}
 
-    def test_that_is_deleted_too_is_deleted(self, api, rye, rye_slice):
+    def test_is_deleted_if_the_push_also_deletes_it(self, api, rye, rye_slice):
         assert pushed(api, revision(api), products={"updated": [rye], "deleted": [rye["id"]]}) == ALL_STORED
         assert live(api, "products") == live(api, "portions") == {}
 
-    def test_that_has_not_changed_is_not_stamped(self, api, rye, everything):
+    def test_gets_no_new_revision_if_nothing_has_changed(self, api, rye, everything):
         since, before = revision(api), everything()
 
         assert pushed(api, since, products={"updated": [rye]}) == ALL_STORED
         assert everything() == before
 
-    def test_keeps_the_values_of_columns_that_were_not_sent(self, api, rye):
+    def test_keeps_the_values_of_columns_that_are_not_sent(self, api, rye):
         pushed(api, revision(api), products={"updated": [{"id": rye["id"], "name": "Oats"}]})
 
         assert live(api, "products")[rye["id"]] == rye | {"name": "Oats"}
 
-    def test_may_carry_what_is_not_ours(self, api, rye):
+    def test_can_have_unknown_columns(self, api, rye):
         strange = {"_status": "updated", "_changed": "name", "colour": "brown", "name": "Oats"}
 
         assert pushed(api, revision(api), products={"updated": [rye | strange]}) == ALL_STORED
@@ -127,7 +127,7 @@ class TestARow:
         ("values", "stored"),
         [({"name": " Rye bread "}, {}), ({"protein_100g": 8.504}, {"protein_100g": 8.5})],
     )
-    def test_that_was_trimmed_or_rounded_is_told_again(self, api, rye, values, stored):
+    def test_is_in_the_next_pull_if_it_was_trimmed_or_rounded(self, api, rye, values, stored):
         since = revision(api)
 
         pushed(api, since, products={"updated": [rye | values]})
@@ -135,9 +135,9 @@ class TestARow:
         assert pulled(api, since)["changes"]["products"]["updated"] == [rye | stored]
 
 
-class TestADeletion:
+class TestDeletion:
     @pytest.mark.parametrize("name", ["nothing", "a tombstone"])
-    def test_of_what_is_not_there_does_nothing(self, api, rye, everything, name):
+    def test_is_ignored_if_there_is_no_live_row(self, api, rye, everything, name):
         api.delete(f"/v1/products/{rye['id']}")
         since, before = revision(api), everything()
 
@@ -145,16 +145,16 @@ class TestADeletion:
         assert pushed(api, since, products={"deleted": [gone, "nonsense"]}) == ALL_STORED
         assert everything() == before
 
-    def test_leaves_a_tombstone(self, api, lunch):
+    def test_creates_a_tombstone(self, api, lunch):
         since = revision(api)
 
         assert pushed(api, since, food_entries={"deleted": [lunch["id"]]}) == ALL_STORED
         assert pulled(api, since)["changes"]["food_entries"]["deleted"] == [lunch["id"]]
         assert api.get(f"/v1/food-entries/{lunch['id']}").status_code == 404
 
-    def test_of_what_has_changed_since_is_a_conflict(self, api, rye, everything):
+    def test_returns_409_if_the_row_has_changed_since_the_pull(self, api, rye, everything):
         since = revision(api)
-        changed_elsewhere(api, rye, name="Oats")
+        change_over_rest(api, rye, name="Oats")
         before = everything()
 
         response = push(api, since, products={"deleted": [rye["id"]]})
@@ -162,7 +162,7 @@ class TestADeletion:
         assert (response.status_code, response.json()["conflicts"]) == (409, {"products": [rye["id"]]})
         assert everything() == before
 
-    def test_of_a_product_takes_its_portions_and_leaves_its_entries(self, api, rye, rye_slice, lunch):
+    def test_deletes_the_portions_of_a_product_but_not_its_entries(self, api, rye, rye_slice, lunch):
         since = revision(api)
 
         pushed(api, since, products={"deleted": [rye["id"]]})
@@ -172,22 +172,22 @@ class TestADeletion:
         assert live(api, "food_entries") == {lunch["id"]: lunch}
 
 
-class TestAPushThatKnowsTooLittle:
+class TestStaleCursor:
     @pytest.mark.parametrize(
         "tables", [{"products": {"created": [product()]}}, {"portions": {"deleted": [str(uuid4())]}}]
     )
-    def test_is_a_conflict_where_a_deletion_can_not_be_told(self, api, device, rye, tables):
+    def test_returns_409_if_tombstones_were_purged_since_the_pull(self, api, device, rye, tables):
         Device.objects.filter(pk=device.pk).update(purged_through=2)
 
         assert push(api, 1, **tables).status_code == 409
         assert push(api, 2, **tables).status_code == 200
 
     @pytest.mark.parametrize("ahead", [1, 10**9])
-    def test_is_a_conflict_where_it_is_ahead(self, api, rye, ahead):
+    def test_returns_409_if_the_cursor_is_ahead(self, api, rye, ahead):
         assert push(api, revision(api) + ahead, products={"created": [product()]}).status_code == 409
 
 
-class TestARowThatCanNeverBeStored:
+class TestInvalidRow:
     @pytest.mark.parametrize(
         ("values", "error"),
         [
@@ -199,7 +199,7 @@ class TestARowThatCanNeverBeStored:
             ({"barcode": "4006381333930"}, ("barcode", "invalid")),
         ],
     )
-    def test_is_named_beside_those_that_are(self, api, values, error):
+    def test_is_rejected_and_the_others_are_stored(self, api, values, error):
         bad, good = product(**values), product()
 
         answer = pushed(api, products={"created": [bad, good]})
@@ -211,21 +211,21 @@ class TestARowThatCanNeverBeStored:
         assert list(live(api, "products")) == [good["id"]]
 
     @pytest.mark.parametrize("row_id", ["", "nonsense", "A" * 36, str(uuid4()).upper(), "😀"])
-    def test_is_named_by_the_text_that_was_sent(self, api, row_id):
+    def test_is_rejected_by_the_id_as_sent(self, api, row_id):
         answer = pushed(api, products={"created": [product(id=row_id)]})
 
         assert answer["experimentalRejectedIds"] == {"products": [row_id]}
         assert live(api, "products") == {}
 
     @pytest.mark.parametrize("missing", ["name", "kcal_100g"])
-    def test_lacks_what_a_new_row_needs(self, api, missing):
+    def test_lacks_a_required_column(self, api, missing):
         row = product()
         del row[missing]
 
         assert errors_of(pushed(api, products={"created": [row]})) == [("products", row["id"], [(missing, "required")])]
 
     @pytest.mark.parametrize("table", ["portions", "food_entries"])
-    def test_names_a_product_that_never_was(self, api, table):
+    def test_refers_to_a_product_that_does_not_exist(self, api, table):
         row = {"portions": portion, "food_entries": entry}[table](product())
 
         answer = pushed(api, **{table: {"created": [row]}})
@@ -233,7 +233,7 @@ class TestARowThatCanNeverBeStored:
         assert errors_of(answer) == [(table, row["id"], [("product_id", "does_not_exist")])]
         assert live(api, table) == {}
 
-    def test_names_a_product_that_is_refused_itself(self, api):
+    def test_refers_to_a_rejected_product(self, api):
         bad = product(kcal_100g=-1)
         part = portion(bad)
 
@@ -242,21 +242,21 @@ class TestARowThatCanNeverBeStored:
         assert answer["experimentalRejectedIds"] == {"products": [bad["id"]], "portions": [part["id"]]}
 
     @pytest.mark.parametrize("date", ["2026-02-30", "2026-1-5", 20260105, None])
-    def test_has_an_impossible_date(self, api, rye, date):
+    def test_has_an_invalid_date(self, api, rye, date):
         row = entry(rye, date=date)
 
         answer = pushed(api, food_entries={"created": [row]})
 
         assert answer["experimentalRejectedIds"] == {"food_entries": [row["id"]]}
 
-    def test_has_a_quantity_of_nothing(self, api, rye):
+    def test_has_a_quantity_without_a_portion(self, api, rye):
         row = entry(rye, quantity=2)
 
         assert errors_of(pushed(api, food_entries={"created": [row]})) == [
             ("food_entries", row["id"], [("quantity", "without_portion")])
         ]
 
-    def test_has_another_products_portion(self, api, rye, rye_slice):
+    def test_has_a_portion_of_another_product(self, api, rye, rye_slice):
         oats = product(name="Oats")
         row = entry(oats, portion_id=rye_slice["id"], quantity=1)
 
@@ -278,8 +278,8 @@ class TestARowThatCanNeverBeStored:
         assert live(api, "portions")[rye_slice["id"]] == rye_slice
 
 
-class TestAnotherDevice:
-    def test_keeps_its_rows_whatever_ids_are_pushed(self, api, stranger, rye, rye_slice, lunch):
+class TestRowsOfAnotherDevice:
+    def test_can_not_be_changed_by_their_ids(self, api, stranger, rye, rye_slice, lunch):
         before = pulled(api)
         mine = product(id=rye["id"], name="Mine")
 
@@ -297,7 +297,7 @@ class TestAnotherDevice:
         assert pulled(api) == before
         assert all(changes["updated"] == [] for changes in pulled(stranger)["changes"].values())
 
-    def test_does_not_lend_its_products(self, stranger, rye, rye_slice):
+    def test_can_not_be_referred_to(self, stranger, rye, rye_slice):
         row = entry(rye, portion_id=rye_slice["id"], quantity=1)
 
         assert errors_of(pushed(stranger, food_entries={"created": [row]})) == [
@@ -319,13 +319,13 @@ class TestBarcodes:
             oats["id"]: rye["barcode"],
         }
 
-    def test_can_pass_from_one_that_is_deleted_to_a_new_one(self, api, rye):
-        heir = product(name="Heir", barcode=rye["barcode"])
+    def test_can_move_from_a_deleted_product_to_a_new_one(self, api, rye):
+        successor = product(name="Successor", barcode=rye["barcode"])
 
-        assert pushed(api, revision(api), products={"created": [heir], "deleted": [rye["id"]]}) == ALL_STORED
-        assert live(api, "products") == {heir["id"]: heir}
+        assert pushed(api, revision(api), products={"created": [successor], "deleted": [rye["id"]]}) == ALL_STORED
+        assert live(api, "products") == {successor["id"]: successor}
 
-    def test_are_the_first_ones_in_the_order_sent(self, api):
+    def test_go_to_the_first_product_in_the_order_sent(self, api):
         first, second = product(barcode=self.OTHER), product(barcode=self.OTHER)
 
         answer = pushed(api, products={"created": [first], "updated": [second]})
@@ -333,7 +333,7 @@ class TestBarcodes:
         assert errors_of(answer) == [("products", second["id"], [("barcode", "unique")])]
         assert list(live(api, "products")) == [first["id"]]
 
-    def test_stay_with_who_has_them(self, api, rye):
+    def test_stay_with_the_stored_product(self, api, rye):
         row = product(barcode=rye["barcode"])
 
         answer = pushed(api, revision(api), products={"created": [row]})
@@ -341,13 +341,13 @@ class TestBarcodes:
         assert errors_of(answer) == [("products", row["id"], [("barcode", "unique")])]
 
 
-class TestTheDefaultPortion:
+class TestDefaultPortion:
     def defaults(self, api, of: dict) -> list[str]:
         return [
             row["name"] for row in live(api, "portions").values() if row["product_id"] == of["id"] and row["is_default"]
         ]
 
-    def test_is_made_where_a_product_came_without(self, api):
+    def test_is_created_for_a_product_without_portions(self, api):
         row = product()
 
         pushed(api, products={"created": [row]})
@@ -355,28 +355,28 @@ class TestTheDefaultPortion:
         (made,) = live(api, "portions").values()
         assert made == {"id": made["id"], "product_id": row["id"], "name": "100g", "grams": 100, "is_default": True}
 
-    def test_is_the_oldest_where_none_claims_it(self, api):
+    def test_is_the_oldest_if_none_claims_it(self, api):
         row = product()
 
         pushed(api, products={"created": [row]}, portions={"created": [portion(row, name="A"), portion(row, name="B")]})
 
         assert self.defaults(api, row) == ["A"]
 
-    def test_is_the_last_that_claims_it(self, api, rye):
+    def test_is_the_last_one_that_claims_it(self, api, rye):
         new = [portion(rye, name=name, is_default=True) for name in ("A", "B")]
 
         pushed(api, revision(api), portions={"created": new})
 
         assert self.defaults(api, rye) == ["B"]
 
-    def test_stays_whatever_it_says_now(self, api, rye, rye_slice):
+    def test_stays_the_default_if_it_gives_that_up(self, api, rye, rye_slice):
         since = revision(api)
 
         assert pushed(api, since, portions={"updated": [rye_slice | {"is_default": False}]}) == ALL_STORED
         assert self.defaults(api, rye) == ["Slice"]
         assert pulled(api, since)["changes"]["portions"]["updated"] == [rye_slice]
 
-    def test_passes_to_the_oldest_that_is_left(self, api, rye, rye_slice):
+    def test_is_the_oldest_after_the_default_is_deleted(self, api, rye, rye_slice):
         new = [portion(rye, name=name) for name in ("A", "B")]
         pushed(api, revision(api), portions={"created": new})
 
@@ -384,12 +384,12 @@ class TestTheDefaultPortion:
 
         assert self.defaults(api, rye) == ["A"]
 
-    def test_is_made_where_the_last_portion_goes(self, api, rye, rye_slice):
+    def test_is_created_after_the_last_portion_is_deleted(self, api, rye, rye_slice):
         pushed(api, revision(api), portions={"deleted": [rye_slice["id"]]})
 
         assert self.defaults(api, rye) == ["100g"]
 
-    def test_passes_on_and_back(self, api, rye, rye_slice):
+    def test_can_change_and_change_back(self, api, rye, rye_slice):
         other = portion(rye, name="A", is_default=True)
         pushed(api, revision(api), portions={"created": [other]})
         assert self.defaults(api, rye) == ["A"]
@@ -399,15 +399,15 @@ class TestTheDefaultPortion:
         assert self.defaults(api, rye) == ["Slice"]
 
 
-class TestAPortionOfADeletedProduct:
-    def test_becomes_a_tombstone(self, api, rye, rye_slice):
+class TestPortionOfADeletedProduct:
+    def test_is_stored_as_a_tombstone(self, api, rye, rye_slice):
         api.delete(f"/v1/products/{rye['id']}")
         since, row = revision(api), portion(rye)
 
         assert pushed(api, since, portions={"created": [row]}) == ALL_STORED
         assert pulled(api, since)["changes"]["portions"] == {"created": [], "updated": [], "deleted": [row["id"]]}
 
-    def test_that_is_updated_as_its_product_goes_goes_too(self, api, rye, rye_slice):
+    def test_is_deleted_if_the_same_push_updates_it(self, api, rye, rye_slice):
         since = revision(api)
 
         pushed(api, since, products={"deleted": [rye["id"]]}, portions={"updated": [rye_slice | {"name": "Crumb"}]})
@@ -415,8 +415,8 @@ class TestAPortionOfADeletedProduct:
         assert live(api, "portions") == {}
 
 
-class TestAnEntry:
-    def test_takes_the_products_name_and_values_when_it_is_new(self, api, rye):
+class TestEntry:
+    def test_gets_the_products_name_and_values_if_it_is_new(self, api, rye):
         row = entry(rye) | {"product_name": "Lies", "kcal": 1, "protein": 1, "carbs": 1, "fat": 1}
 
         pushed(api, revision(api), food_entries={"created": [row]})
@@ -424,7 +424,7 @@ class TestAnEntry:
         totals = {"product_name": "Rye bread", "kcal": 181.3, "protein": 5.95, "carbs": 33.81, "fat": None}
         assert live(api, "food_entries") == {row["id"]: row | totals}
 
-    def test_keeps_them_when_the_product_changes(self, api, rye, lunch):
+    def test_keeps_them_if_the_product_changes(self, api, rye, lunch):
         pushed(api, revision(api), products={"updated": [rye | {"name": "New", "kcal_100g": 1}]})
 
         pushed(api, revision(api), food_entries={"updated": [lunch | {"grams": 140}]})
@@ -432,7 +432,7 @@ class TestAnEntry:
         assert live(api, "food_entries")[lunch["id"]]["product_name"] == "Rye bread"
         assert live(api, "food_entries")[lunch["id"]]["kcal"] == 362.6
 
-    def test_takes_them_anew_with_another_product(self, api, rye, lunch):
+    def test_gets_new_ones_if_it_gets_another_product(self, api, rye, lunch):
         oats = product(name="Oats", kcal_100g=370)
 
         pushed(
@@ -445,21 +445,21 @@ class TestAnEntry:
         found = live(api, "food_entries")[lunch["id"]]
         assert (found["product_name"], found["kcal"]) == ("Oats", 259)
 
-    def test_is_told_again_where_the_phone_had_a_total_wrong(self, api, lunch):
+    def test_is_in_the_next_pull_if_the_client_sent_a_wrong_total(self, api, lunch):
         since = revision(api)
 
         pushed(api, since, food_entries={"updated": [lunch | {"kcal": 5}]})
 
         assert pulled(api, since)["changes"]["food_entries"]["updated"] == [lunch]
 
-    def test_may_be_of_a_deleted_product_and_portion(self, api, rye, rye_slice):
+    def test_can_refer_to_a_deleted_product_and_portion(self, api, rye, rye_slice):
         api.delete(f"/v1/products/{rye['id']}")
         row = entry(rye, portion_id=rye_slice["id"], quantity=2, grams=71)
 
         assert pushed(api, revision(api), food_entries={"created": [row]}) == ALL_STORED
         assert list(live(api, "food_entries")) == [row["id"]]
 
-    def test_weighs_what_was_eaten_whatever_the_portion_weighs(self, api, rye, rye_slice):
+    def test_keeps_its_grams_if_the_portion_has_others(self, api, rye, rye_slice):
         row = entry(rye, portion_id=rye_slice["id"], quantity=2, grams=80)
 
         pushed(api, revision(api), food_entries={"created": [row]})
@@ -467,8 +467,8 @@ class TestAnEntry:
         assert live(api, "food_entries")[row["id"]]["grams"] == 80
 
 
-class TestTheWholePush:
-    def test_can_be_sent_again(self, api):
+class TestPush:
+    def test_can_be_retried(self, api):
         row = product()
         body = {
             "products": {"created": [row]},
@@ -481,14 +481,14 @@ class TestTheWholePush:
         assert pushed(api, 1, **body) == ALL_STORED
         assert pulled(api) == before
 
-    def test_is_one_revision(self, api):
+    def test_takes_one_revision(self, api):
         row = product()
 
         pushed(api, products={"created": [row]}, food_entries={"created": [entry(row), entry(row)]})
 
         assert revision(api) == 2
 
-    def test_gives_the_rows_times_in_the_order_sent(self, api, rye):
+    def test_sets_created_at_in_the_order_sent(self, api, rye):
         rows = [entry(rye, grams=grams) for grams in (1, 2, 3)]
 
         pushed(api, revision(api), food_entries={"created": rows})
@@ -509,7 +509,7 @@ class TestTheWholePush:
             ({"food_entries": {"deleted": "x"}}, ["food_entries", "deleted"]),
         ],
     )
-    def test_is_refused_where_it_is_none(self, api, device, everything, body, loc):
+    def test_returns_422_if_the_structure_is_wrong(self, api, device, everything, body, loc):
         before = everything()
 
         response = api.post("/v1/sync", body)
@@ -550,12 +550,12 @@ class TestTheWholePush:
         assert anonymous.post("/v1/sync", {}).status_code == 401
         assert anonymous.get("/v1/sync").status_code == 401
 
-    def test_may_be_larger_than_other_bodies(self, api, settings):
+    def test_can_be_larger_than_other_request_bodies(self, api, settings):
         row = product() | {"note": "x" * settings.MAX_BODY}
 
         assert pushed(api, products={"created": [row]}) == ALL_STORED
 
-    def test_has_a_limit_of_its_own(self, api, settings, everything):
+    def test_has_its_own_size_limit(self, api, settings, everything):
         settings.SYNC_MAX_BODY = 2000
         before = everything()
 

@@ -1,4 +1,4 @@
-"""Pushes, pulls and other calls at the same moment, each with its own connection: nothing is lost or half there."""
+"""Races of pushes, pulls and other calls, each with its own connection: no writes are lost or partly visible."""
 
 from collections.abc import Callable
 from copy import copy
@@ -18,12 +18,12 @@ pytestmark = [
     pytest.mark.usefixtures("separate_workers"),
 ]
 
-TURNS = 5  # which call comes first is a matter of luck
+ROUNDS = 5  # the order of the calls is random
 MANY = 1500
 
 
 def push_call(phone, since: int, **changes) -> Callable:
-    """Return a push that at_once() sends."""
+    """Return a push for `at_once()`."""
     return call(phone, "POST", f"/v1/sync?last_pulled_at={since}", changes)
 
 
@@ -39,8 +39,8 @@ def product_with_children(name="Rye") -> dict:
 
 
 class TestPushesOfOneDevice:
-    def test_that_are_the_same_store_everything_once(self, api, device):
-        for _ in range(TURNS):
+    def test_store_equal_changes_once(self, api, device):
+        for _ in range(ROUNDS):
             since, changes = revision(api), product_with_children()
 
             responses = at_once(*(push_call(api, since, **changes) for _ in range(6)))
@@ -49,10 +49,10 @@ class TestPushesOfOneDevice:
             assert [response.json() for response in responses] == [ALL_STORED] * 6
             assert revision(api) == since + 1
 
-    def test_that_change_one_row_differently_are_stored_once_and_else_in_conflict(self, api):
+    def test_conflict_if_they_change_the_same_row(self, api):
         row = product()
         pushed(api, products={"created": [row]})
-        for turn in range(TURNS):
+        for turn in range(ROUNDS):
             since = revision(api)
             versions = [row | {"name": f"{turn} {number}"} for number in range(6)]
 
@@ -63,7 +63,7 @@ class TestPushesOfOneDevice:
             assert live(api, "products")[row["id"]]["name"] == versions[winner]["name"]
             assert revision(api) == since + 1
 
-    def test_and_rest_writes_are_all_kept(self, api):
+    def test_and_rest_writes_are_all_stored(self, api):
         since = revision(api)
         pushes = [push_call(api, since, **product_with_children(f"Pushed {number}")) for number in range(4)]
         bodies = [{"name": f"Posted {number}", "kcal_100g": 1} for number in range(4)]
@@ -75,10 +75,10 @@ class TestPushesOfOneDevice:
         assert len(live(api, "products")) == 8
         assert len(live(api, "food_entries")) == 40
 
-    def test_that_claim_the_default_leave_one(self, api):
+    def test_leave_one_default_portion(self, api):
         row = product()
         pushed(api, products={"created": [row]})
-        for _ in range(TURNS):
+        for _ in range(ROUNDS):
             since = revision(api)
             portions = [portion(row, name=f"Portion {number}", is_default=True) for number in range(5)]
 
@@ -87,8 +87,8 @@ class TestPushesOfOneDevice:
             assert statuses(responses) == {200: 5}
             assert sum(each["is_default"] for each in live(api, "portions").values()) == 1
 
-    def test_that_want_one_barcode_leave_it_to_one(self, api):
-        for _ in range(TURNS):
+    def test_give_a_barcode_to_one_product(self, api):
+        for _ in range(ROUNDS):
             since = revision(api)
             rows = [product(barcode="4006381333931") for _ in range(5)]
 
@@ -101,9 +101,9 @@ class TestPushesOfOneDevice:
 
 
 class TestPushesOfTwoDevicesWithTheSameIds:
-    def test_store_each_id_once_and_refuse_it_to_the_other_by_name(self, api, stranger):
-        """There are so many rows, and in opposite orders, that both pushes are at work when they meet."""
-        for _ in range(TURNS):
+    def test_store_each_id_once_and_reject_it_for_the_other(self, api, stranger):
+        """Many rows in opposite orders, so that both pushes are still inserting when their ids collide."""
+        for _ in range(ROUNDS):
             rows = [product() for _ in range(MANY)]
 
             responses = at_once(
@@ -118,8 +118,8 @@ class TestPushesOfTwoDevicesWithTheSameIds:
             assert sorted(map(len, stored)) == [0, MANY]
             assert refused == [ids - stored_by_one for stored_by_one in stored]
 
-    def test_in_every_table_do_not_wait_for_each_other(self, api, stranger):
-        for _ in range(TURNS):
+    def test_do_not_deadlock_in_any_table(self, api, stranger):
+        for _ in range(ROUNDS):
             changes = product_with_children()
 
             responses = at_once(*(push_call(phone, revision(phone), **changes) for phone in (api, stranger)))
@@ -128,9 +128,9 @@ class TestPushesOfTwoDevicesWithTheSameIds:
             assert sorted(len(response.json()["rejected"]) for response in responses) == [0, 12]
 
 
-class TestAPull:
-    def test_shows_no_child_without_its_parent_and_no_number_without_its_rows(self, api):
-        """Each push is one product with its portion and its entries: a pull has all of it, or nothing."""
+class TestPull:
+    def test_returns_a_consistent_snapshot(self, api):
+        """Each push stores a product with its portion and its entries. A pull returns all of them or none."""
 
         def pull_repeatedly() -> list[dict]:
             phone = copy(api)
@@ -148,12 +148,12 @@ class TestAPull:
             assert [len(rows[table.name]) for table in tables()] == [len(products), len(products), 10 * len(products)]
             assert {row["product_id"] for row in rows["portions"] + rows["food_entries"]} == products
 
-    def test_after_pull_adds_up_to_everything(self, api):
-        """A phone that pulls during the pushes lacks nothing after one more pull."""
+    def test_misses_no_row_that_was_pushed_meanwhile(self, api):
+        """A client that pulls during the pushes has all rows after one more pull."""
         entries = {}
 
         def pull_since(phone, cursor: int) -> int:
-            """Pull once into the entries, and return the next cursor."""
+            """Pull once, add the rows to `entries`, and return the next cursor."""
             pull = pulled(phone, cursor)
             assert pull.keys() == {"changes", "timestamp"}
             entries.update({row["id"]: row for row in pull["changes"]["food_entries"]["updated"]})
@@ -175,8 +175,8 @@ class TestAPull:
         assert len(entries) == 60
 
 
-class TestDeletingTheDevice:
-    def test_and_pushing_leave_no_row_that_is_not_erased(self, api, device):
+class TestDeviceDeletion:
+    def test_and_concurrent_pushes_leave_no_rows_after_the_erasure(self, api, device):
         deleted, *responses = at_once(
             call(api, "DELETE", "/v1/devices/me"),
             *(push_call(api, 1, **product_with_children()) for _ in range(4)),
@@ -190,8 +190,8 @@ class TestDeletingTheDevice:
             assert not model.all_objects.for_device(device).exists()
 
 
-class TestRotating:
-    def test_and_pushing_loses_nothing(self, api):
+class TestTokenRotation:
+    def test_loses_no_concurrent_push(self, api):
         rotated, *responses = at_once(
             call(api, "POST", "/v1/auth/rotate"),
             *(push_call(api, 1, **product_with_children()) for _ in range(4)),
@@ -202,14 +202,14 @@ class TestRotating:
         assert len(live(api, "products")) == 4
 
 
-class TestAPurge:
-    def test_and_pushes_that_revive_what_it_takes_leave_no_child_without_its_parent(self, api, device):
-        """The purge removes a product's tombstone, or a new entry restores the product: never both."""
+class TestPurge:
+    def test_and_a_push_leave_no_child_without_its_parent(self, api, device):
+        """Either the purge removes the product's tombstone, or the new entry is stored and keeps it."""
 
         def purge() -> None:
             call_command("purge_tombstones", "--older-than", "0d", "--commit", verbosity=0)
 
-        for _ in range(TURNS):
+        for _ in range(ROUNDS):
             row = product()
             pushed(api, revision(api), products={"created": [row]})
             pushed(api, revision(api), products={"deleted": [row["id"]]})

@@ -1,4 +1,4 @@
-"""Two installs and the server, over random writes, syncs, lost answers, REST and purges: at the end all agree."""
+"""Two installs and the server agree after random writes, syncs, lost responses, REST calls and purges."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -27,31 +27,31 @@ class TwoInstalls(RuleBasedStateMachine):
         super().__init__()
         self.api = DeviceClient(Device.objects.register(uuid4()))
         self.installs = [Install(self.api), Install(self.api)]
-        self.deleted: set[str] = set()  # by whomever, and acknowledged
-        self.unwanted: set[str] = set()  # somebody meant to delete them
+        self.deleted: set[str] = set()  # by anyone, and acknowledged
+        self.unwanted: set[str] = set()  # an install or REST has tried to delete them
         self.purged: set[str] = set()
 
     def one_of(self, install: Install, table: str, place: int) -> str | None:
         rows = list(install.records[table])
         return rows[place % len(rows)] if rows else None
 
-    # --- on a phone --------------------------------------------------------------------------------
+    # --- on an install -----------------------------------------------------------------------------
 
     @rule(which=INSTALLS, name=NAMES, barcode=BARCODES, portions=st.integers(0, 2), default=st.booleans())
-    def keep_a_product(self, which, name, barcode, portions, default):
+    def create_a_product(self, which, name, barcode, portions, default):
         row = product(name=name, barcode=barcode)
         self.installs[which].create("products", row)
         for number in range(portions):
             self.installs[which].create("portions", portion(row, name=f"P{number}", is_default=default))
 
     @rule(which=INSTALLS, place=PLACES, name=NAMES, grams=GRAMS, default=st.booleans())
-    def keep_a_portion(self, which, place, name, grams, default):
+    def create_a_portion(self, which, place, name, grams, default):
         install = self.installs[which]
         if of := self.one_of(install, "products", place):
             install.create("portions", portion({"id": of}, name=name, grams=grams, is_default=default))
 
     @rule(which=INSTALLS, place=PLACES, grams=GRAMS)
-    def eat(self, which, place, grams):
+    def create_an_entry(self, which, place, grams):
         install = self.installs[which]
         if of := self.one_of(install, "products", place):
             install.create("food_entries", entry({"id": of}, grams=grams))
@@ -85,11 +85,11 @@ class TwoInstalls(RuleBasedStateMachine):
     @rule(which=INSTALLS)
     def sync(self, which):
         self.installs[which].sync()
-        self.take_note()
+        self.record_deletions()
 
     @rule(which=INSTALLS, place=PLACES, name=NAMES, kcal=st.integers(0, 900))
-    def change_a_product_here_and_through_rest(self, which, place, name, kcal):
-        """Each changes another column, REST between the pull and the push: both must have their say."""
+    def change_a_product_here_and_over_rest(self, which, place, name, kcal):
+        """Change another column over REST between pull and push: both changes must be stored."""
         install = self.installs[which]
         install.pull()
         row_id = self.one_of(install, "products", place)
@@ -102,36 +102,36 @@ class TwoInstalls(RuleBasedStateMachine):
         if kept and not install.records["products"][row_id].pending:
             stored = self.api.get(f"/v1/products/{row_id}").json()
             assert (stored["name"], stored["kcal_100g"]) == (name, kcal)
-        self.take_note()
+        self.record_deletions()
 
     @rule(which=INSTALLS)
-    def push_and_hear_nothing(self, which):
+    def sync_and_lose_the_response(self, which):
         self.installs[which].sync(lost=True)
-        self.take_note()
+        self.record_deletions()
 
-    # --- elsewhere ---------------------------------------------------------------------------------
+    # --- on the server -----------------------------------------------------------------------------
 
     @rule(place=PLACES, name=NAMES)
-    def change_a_product_through_rest(self, place, name):
+    def change_a_product_over_rest(self, place, name):
         rows = self.api.get("/v1/products").json()
         if rows:
             assert self.api.patch(f"/v1/products/{rows[place % len(rows)]['id']}", {"name": name}).status_code == 200
 
     @rule(place=PLACES)
-    def move_the_default_through_rest(self, place):
+    def move_the_default_over_rest(self, place):
         portions = [one for row in self.api.get("/v1/products").json() for one in row["portions"]]
         if portions:
             path = f"/v1/portions/{portions[place % len(portions)]['id']}"
             assert self.api.patch(path, {"is_default": True}).status_code == 200
 
     @rule(place=PLACES)
-    def delete_a_product_through_rest(self, place):
+    def delete_a_product_over_rest(self, place):
         rows = self.api.get("/v1/products").json()
         if rows:
             row = rows[place % len(rows)]
             assert self.api.delete(f"/v1/products/{row['id']}").status_code == 204
             self.unwanted |= {row["id"], *(one["id"] for one in row["portions"])}
-            self.take_note()
+            self.record_deletions()
 
     @precondition(lambda self: self.deleted)
     @rule()
@@ -140,25 +140,25 @@ class TwoInstalls(RuleBasedStateMachine):
         list(purge(timezone.now() + timedelta(days=1), commit=True))
         self.purged |= before - self.tombstones()
 
-    # --- what must hold ----------------------------------------------------------------------------
+    # --- checks ------------------------------------------------------------------------------------
 
     def tombstones(self) -> set[str]:
         changes = pulled(self.api, 1)
-        if "experimentalStrategy" in changes:  # they can't be asked for from the start any more
+        if "experimentalStrategy" in changes:  # the first tombstones have been purged
             changes = pulled(self.api, self.purged_through())
         return {row_id for lists in changes["changes"].values() for row_id in lists["deleted"]}
 
     def purged_through(self) -> int:
         return Device.objects.get(pk=self.api.token.partition(".")[0]).purged_through
 
-    def take_note(self) -> None:
+    def record_deletions(self) -> None:
         self.deleted |= self.tombstones()
 
     def teardown(self):
         for _ in range(3):
             for install in self.installs:
                 assert install.sync()
-        self.take_note()
+        self.record_deletions()
         for install in self.installs:
             install.pull()
         tables = {table: live(self.api, table) for table in ("products", "portions", "food_entries")}

@@ -1,4 +1,4 @@
-"""Six writers and three pullers on one device, at once, for SYNC_LOAD_SECONDS (10 is thorough)."""
+"""Six writers and three pullers run concurrently on one device, for SYNC_LOAD_SECONDS (10 is thorough)."""
 
 import json
 import os
@@ -27,7 +27,7 @@ SECONDS = float(os.environ.get("SYNC_LOAD_SECONDS", "3"))
 
 
 class Puller:
-    """Keeps what it was sent, and complains of a child that comes without its parent."""
+    """Pulls into `rows`, and records children whose parent is missing."""
 
     def __init__(self, api):
         self.api, self.cursor, self.orphans = api, None, []
@@ -48,7 +48,7 @@ class Puller:
         self.cursor = answer["timestamp"]
 
 
-def writes_rest(api, until: float, number: int) -> None:
+def write_over_rest(api, until: float, number: int) -> None:
     while time.monotonic() < until:
         row = product(name=f"Rest {number}")
         assert api.post("/v1/products", row).status_code == 201
@@ -58,7 +58,7 @@ def writes_rest(api, until: float, number: int) -> None:
             assert api.delete(f"/v1/products/{row['id']}").status_code == 204
 
 
-def writes_pushes(api, until: float, number: int) -> None:
+def write_by_push(api, until: float, number: int) -> None:
     while time.monotonic() < until:
         row = product(name=f"Push {number}")
         new = {
@@ -72,7 +72,7 @@ def writes_pushes(api, until: float, number: int) -> None:
             assert push(api, since, products={"deleted": [row["id"]]}).status_code in (200, 409)
 
 
-def pulls(api, done: Event) -> Puller:
+def pull_until_done(api, done: Event) -> Puller:
     puller = Puller(api)
     while not done.is_set():
         puller.pull()
@@ -80,25 +80,25 @@ def pulls(api, done: Event) -> Puller:
     return puller
 
 
-def under_load(api) -> list[Puller]:
-    """Return the pullers, each of which has pulled once more after the last write."""
+def run_load(api) -> list[Puller]:
+    """Run the writers and pullers. Return the pullers, each of which pulls once more after the last write."""
     until, done, writing = time.monotonic() + SECONDS, Event(), list(range(6))
 
-    def written(client, number):
+    def write(client, number):
         try:
-            (writes_rest if number % 2 else writes_pushes)(client, until, number)
+            (write_over_rest if number % 2 else write_by_push)(client, until, number)
         finally:
             writing.remove(number)
             if not writing:
                 done.set()
 
-    writers = [partial(written, copy(api), number) for number in writing]
-    pullers = [partial(pulls, copy(api), done) for _ in range(3)]
+    writers = [partial(write, copy(api), number) for number in writing]
+    pullers = [partial(pull_until_done, copy(api), done) for _ in range(3)]
     return at_once(*writers, *pullers)[6:]
 
 
-def missed(api, pullers: list[Puller]) -> list[str]:
-    """Return the ids of rows that a puller has not as they are, has still, or got before its parent."""
+def find_mistakes(api, pullers: list[Puller]) -> list[str]:
+    """Return the ids of rows that a puller lacks, has in another state, has after their deletion, or got as orphans."""
     found = []
     for table in ("products", "portions", "food_entries"):
         rows = live(api, table)
@@ -109,22 +109,22 @@ def missed(api, pullers: list[Puller]) -> list[str]:
 
 
 def test_no_puller_misses_a_row_or_sees_a_child_without_its_parent(api):
-    pullers = under_load(api)
+    pullers = run_load(api)
 
     assert sum(len(rows) for rows in pullers[0].rows.values()) > 50
-    assert missed(api, pullers) == []
+    assert find_mistakes(api, pullers) == []
 
 
-def test_a_counter_that_is_read_after_the_rows_is_found_out(api, monkeypatch):
-    """The test above would fail if the feed were wrong: here it is."""
+def test_finds_a_revision_that_is_read_after_the_rows(api, monkeypatch):
+    """The test above would fail if a pull were wrong: here the pull is wrong."""
 
-    def counter_last(device: Device, since: int, whole, body: Body, on_large) -> int:
+    def pull_with_late_revision(device: Device, since: int, whole, body: Body, on_large) -> int:
         early = Body(gzip=False)
         count = pull(device, since, whole, early)
         answer = json.loads(early.response("application/json").getvalue())
         body.write(json.dumps(answer | {"timestamp": Cursor.of(device, since).revision}).encode())
         return count
 
-    monkeypatch.setattr("sync.views.pull", counter_last)
+    monkeypatch.setattr("sync.views.pull", pull_with_late_revision)
 
-    assert missed(api, under_load(api))
+    assert find_mistakes(api, run_load(api))

@@ -23,8 +23,8 @@ def ids(device) -> list:
     return [FoodEntryFactory(device=device, product=of).pk for _ in range(3)]
 
 
-class TestARowWindow:
-    def test_evicts_all_rows_but_those_it_loads(self, window, ids):
+class TestRowWindow:
+    def test_evicts_all_rows_that_it_does_not_load(self, window, ids):
         window.load(ids[:2])
         window.load(ids[1:])
 
