@@ -5,7 +5,7 @@ from ownership.models import change_set
 
 
 class OwnedFactory(factory.django.DjangoModelFactory):
-    """Creates a row in a change set of its `device`. A subclass needs nothing else to create one."""
+    """Creates rows in a change set of their `device`."""
 
     class Meta:
         abstract = True
@@ -21,6 +21,6 @@ class OwnedFactory(factory.django.DjangoModelFactory):
 
 
 def factories() -> list[type[OwnedFactory]]:
-    """Return the factories of all owned models, from `tests/factories.py` of each app."""
+    """Return the factories of all device-owned models, from the `tests/factories.py` of each app."""
     autodiscover_modules("tests.factories")
     return OwnedFactory.__subclasses__()

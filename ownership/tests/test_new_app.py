@@ -8,13 +8,13 @@ from django.db import connection
 
 NOTEBOOK = "ownership/tests/notebook"
 
-# So that `-m postgres` runs it too, and with it those tests of the notebook that have this mark.
+# With this mark, `-m postgres` also runs the tests of the notebook that have it.
 pytestmark = [pytest.mark.postgres] if connection.vendor == "postgresql" else []
 
 
-class TestANewApp:
-    def test_needs_its_folder_a_line_in_the_settings_and_one_in_the_urls(self, pytestconfig):
-        """Run the tests of the notebook where its settings install it: no other file knows of it."""
+class TestNewApp:
+    def test_needs_only_its_folder_a_setting_and_its_urls(self, pytestconfig):
+        """Run the tests of the notebook with its own settings, since no other file refers to it."""
         environment = os.environ | {"DJANGO_SETTINGS_MODULE": f"{NOTEBOOK.replace('/', '.')}.settings"}
         options = ["-p", "no:cacheprovider", "--show-capture=no", "-m", pytestconfig.getoption("markexpr")]
         if pytestconfig.getoption("reuse_db"):

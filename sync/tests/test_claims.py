@@ -5,7 +5,7 @@ import pytest
 from sync.push.exclusive import refused_claims
 
 
-class TestClaims:
+class TestRefusedClaims:
     @pytest.mark.parametrize(
         ("held", "claims", "refused"),
         [
@@ -23,32 +23,32 @@ class TestClaims:
             ({}, {"a": None, "b": None}, []),
         ],
         ids=[
-            "of nobody",
-            "of what is free",
-            "of two",
-            "of what another has",
-            "of what another has and keeps",
-            "of what another has and keeps, said later",
-            "of what another lets go",
-            "of what another leaves",
-            "of two that swap",
-            "of three in a ring",
-            "of none by who had one",
-            "of none by who had none",
+            "no claims",
+            "a free value",
+            "two claims on a free value",
+            "a value of another claimant",
+            "a value that its holder claims first",
+            "a value that its holder claims later",
+            "a value that its holder gives up",
+            "a value whose holder claims another one",
+            "two that swap",
+            "three in a ring",
+            "two that give up their values",
+            "two that have no values to give up",
         ],
     )
-    def test_are_refused(self, held, claims, refused):
+    def test_are_returned(self, held, claims, refused):
         assert refused_claims(held, claims) == refused
 
-    def test_that_fail_leave_a_value_where_it_was_and_fail_who_claimed_that(self):
+    def test_include_claims_on_values_that_refused_claimants_keep(self):
         held = {"a": 1, "b": 2, "c": 3, "keeper": 4}
 
         assert refused_claims(held, {"a": 2, "b": 3, "c": 4}) == ["c", "b", "a"]
 
-    def test_that_lost_to_a_claim_which_fails_are_not_heard_again(self):
+    def test_include_claims_that_lost_to_a_refused_claim(self):
         assert refused_claims({"c": 1, "keeper": 2}, {"a": 1, "b": 1, "c": 2}) == ["b", "c", "a"]
 
-    def test_give_each_value_to_one_and_refuse_nobody_once_more(self):
+    def test_give_each_value_to_one_claimant_and_are_minimal(self):
         random = Random(1)
         for _ in range(2000):
             names = list(range(random.randint(1, 6)))
@@ -63,5 +63,5 @@ class TestClaims:
             assert len(set(values)) == len(values), (held, claims)
             assert len(set(refused)) == len(refused)
             assert set(refused) <= claims.keys()
-            # Whoever is refused would have been second to somebody.
+            # A refused claimant wants a value that another one has in the end.
             assert all(claims[name] in [v for other, v in outcome.items() if other != name] for name in refused)

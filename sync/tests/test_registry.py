@@ -6,8 +6,8 @@ from sync import registry
 from sync.registry import tables
 
 
-class Fake:
-    """A table as far as the order goes."""
+class FakeTable:
+    """A table with only the attributes that `tables()` reads."""
 
     def __init__(self, name: str, *refers_to: str):
         self.name = self.model = name
@@ -18,7 +18,7 @@ class Fake:
 def ordered(monkeypatch):
     """Return a function that registers tables, and returns their names in the order of `tables()`."""
 
-    def order(*registered: Fake) -> list[str]:
+    def order(*registered: FakeTable) -> list[str]:
         monkeypatch.setattr(registry, "_registered", registered)
         tables.cache_clear()
         return [table.name for table in tables()]
@@ -27,24 +27,24 @@ def ordered(monkeypatch):
     tables.cache_clear()
 
 
-class TestTheTables:
-    def test_are_one_for_each_model_that_a_device_owns(self):
+class TestTables:
+    def test_exist_for_each_device_owned_model(self):
         assert {table.model for table in tables()} == set(owned_models())
 
     def test_have_the_names_of_their_database_tables(self):
         assert all(table.name == table.model._meta.db_table for table in tables())
 
-    def test_come_after_those_that_they_refer_to(self, ordered):
-        entries = Fake("entries", "products", "portions")
+    def test_are_sorted_by_their_references(self, ordered):
+        entries = FakeTable("entries", "products", "portions")
 
-        names = ordered(entries, Fake("portions", "products"), Fake("goals"), Fake("products"))
+        names = ordered(entries, FakeTable("portions", "products"), FakeTable("goals"), FakeTable("products"))
 
         assert sorted(names) == ["entries", "goals", "portions", "products"]
         assert names.index("products") < names.index("portions") < names.index("entries")
 
-    def test_can_refer_to_themselves_and_to_models_that_do_not_sync(self, ordered):
-        assert ordered(Fake("foods", "foods", "devices")) == ["foods"]
+    def test_can_refer_to_themselves_and_to_unsynced_models(self, ordered):
+        assert ordered(FakeTable("foods", "foods", "devices")) == ["foods"]
 
     def test_can_not_refer_to_each_other(self, ordered):
         with pytest.raises(ImproperlyConfigured, match="Tables refer to each other: meals, items"):
-            ordered(Fake("goals"), Fake("meals", "items"), Fake("items", "meals"))
+            ordered(FakeTable("goals"), FakeTable("meals", "items"), FakeTable("items", "meals"))

@@ -23,13 +23,13 @@ def turns() -> Turns:
 
 @pytest.fixture
 def inside():
-    """Return a function that enters a turn, which ends with the test unless it is left before."""
+    """Return a function that begins a turn of a device. The turn ends with the test."""
     with ExitStack() as stack:
         yield lambda turns, device: stack.enter_context(turns.turn(device))
 
 
-def waits(turns: Turns, device) -> tuple[threading.Thread, list]:
-    """Start a thread that waits for its turn; return it, and a list of what it ends with."""
+def start_waiting(turns: Turns, device) -> tuple[threading.Thread, list]:
+    """Start a thread that waits for a turn. Return the thread, and a list to which it adds its outcome and seconds."""
     outcome = []
 
     def run():
@@ -49,10 +49,10 @@ def waits(turns: Turns, device) -> tuple[threading.Thread, list]:
     return thread, outcome
 
 
-class TestASecondRequestOfADevice:
-    def test_runs_when_the_first_one_ends(self, turns):
+class TestSecondRequestOfADevice:
+    def test_runs_when_the_first_request_ends(self, turns):
         with turns.turn(ONE):
-            thread, outcome = waits(turns, ONE)
+            thread, outcome = start_waiting(turns, ONE)
             assert outcome == []
 
         thread.join()
@@ -62,15 +62,15 @@ class TestASecondRequestOfADevice:
     def test_is_refused_after_a_second(self, turns, inside):
         inside(turns, ONE)
 
-        thread, outcome = waits(turns, ONE)
+        thread, outcome = start_waiting(turns, ONE)
         thread.join()
 
         assert outcome[0] == "busy"
         assert 0.9 < outcome[1] < 1.5
 
-    def test_is_refused_at_once_where_as_many_wait_as_may(self, turns, inside):
+    def test_is_refused_immediately_if_no_place_to_wait_is_free(self, turns, inside):
         inside(turns, ONE)
-        thread, outcome = waits(turns, ONE)
+        thread, outcome = start_waiting(turns, ONE)
 
         with pytest.raises(Busy):
             inside(turns, ONE)
@@ -78,11 +78,11 @@ class TestASecondRequestOfADevice:
         assert outcome == []
         thread.join()
 
-    def test_is_not_refused_for_what_other_devices_do(self, turns, inside):
+    def test_does_not_wait_for_other_devices(self, turns, inside):
         for _ in range(10):
             inside(turns, uuid4())
 
-    def test_runs_after_the_first_one_has_failed(self, turns, inside):
+    def test_runs_after_the_first_request_has_failed(self, turns, inside):
         with pytest.raises(ZeroDivisionError), turns.turn(ONE):
             inside(turns, OTHER).become_large()
             raise ZeroDivisionError
@@ -90,8 +90,8 @@ class TestASecondRequestOfADevice:
         inside(turns, ONE)
 
 
-class TestALargeRequest:
-    def test_finds_no_place_where_all_are_taken(self, turns, inside):
+class TestLargeRequest:
+    def test_is_refused_if_all_places_are_taken(self, turns, inside):
         inside(turns, ONE).become_large()
         inside(turns, OTHER).become_large()
         third = inside(turns, THIRD)
@@ -99,23 +99,23 @@ class TestALargeRequest:
         with pytest.raises(Busy):
             third.become_large()
 
-    def test_takes_one_place_however_often_it_asks(self, turns, inside):
+    def test_takes_one_place_if_it_becomes_large_twice(self, turns, inside):
         one = inside(turns, ONE)
         one.become_large()
         one.become_large()
 
         inside(turns, OTHER).become_large()
 
-    def test_leaves_its_place(self, turns):
+    def test_releases_its_place(self, turns):
         for _ in range(5):
             with turns.turn(ONE) as turn:
                 turn.become_large()
 
         assert (turns.large, turns.running, turns.waiting) == (0, {}, [])
 
-    def test_takes_the_place_of_one_that_only_waits(self, turns, inside):
+    def test_takes_the_place_of_a_waiting_request(self, turns, inside):
         inside(turns, ONE).become_large()
-        thread, outcome = waits(turns, ONE)
+        thread, outcome = start_waiting(turns, ONE)
 
         inside(turns, OTHER).become_large()
         thread.join()
@@ -124,7 +124,7 @@ class TestALargeRequest:
         assert outcome[1] < 0.5
         assert turns.large == 2
 
-    def test_leaves_a_thread_of_each_of_gunicorns_workers_free(self, monkeypatch):
+    def test_leaves_one_thread_of_a_gunicorn_worker_free(self, monkeypatch):
         monkeypatch.setattr(module.turns, "places", 99)
         configuration = runpy.run_path(str(settings.BASE_DIR / "gunicorn.conf.py"))
 
@@ -133,20 +133,20 @@ class TestALargeRequest:
         assert module.turns.places == 1
 
     @pytest.mark.parametrize(("threads", "places"), [(1, 1), (2, 1), (3, 2), (5, 4), (20, 4)])
-    def test_leaves_a_thread_free_where_there_is_more_than_one(self, threads, places):
+    def test_leaves_one_of_several_threads_free(self, threads, places):
         assert places_for(threads) == places
 
 
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
-class TestTheTwoCalls:
+class TestPushAndPull:
     @pytest.fixture(autouse=True)
     def _turns(self, monkeypatch, turns):
         monkeypatch.setattr("sync.views.turns", turns)
         monkeypatch.setattr(module, "WAIT_TIMEOUT", 0.2)
 
     @pytest.mark.parametrize("method", ["get", "post"])
-    def test_wait_for_one_another_and_then_say_when_to_try_again(self, api, device, turns, method):
+    def test_return_429_if_another_one_is_running(self, api, device, turns, method):
         with turns.turn(device.pk):
             response = getattr(api, method)("/v1/sync", {} if method == "post" else None)
 
@@ -154,12 +154,12 @@ class TestTheTwoCalls:
         assert response.json()["detail"].startswith("Another sync is running.")
         assert getattr(api, method)("/v1/sync", {} if method == "post" else None).status_code == 200
 
-    def test_leave_everything_else_alone(self, api, device, turns):
+    def test_do_not_block_other_requests(self, api, device, turns):
         with turns.turn(device.pk):
             assert api.get("/v1/products").status_code == 200
             assert api.post("/v1/products", {"name": "Rye bread", "kcal_100g": 259}).status_code == 201
 
-    def test_of_a_push_that_reads_many_rows_take_a_place(self, api, turns, inside, monkeypatch, everything):
+    def test_take_a_place_if_a_push_reads_many_rows(self, api, turns, inside, monkeypatch, everything):
         monkeypatch.setattr("sync.push.LARGE", 5)
         of = product()
         rows = [portion(of) for _ in range(6)]
@@ -173,7 +173,7 @@ class TestTheTwoCalls:
         assert (refused.status_code, refused["Retry-After"]) == (429, "1")
         assert everything() == before
 
-    def test_of_a_large_push_take_a_place(self, api, turns, inside):
+    def test_take_a_place_if_the_body_is_large(self, api, turns, inside):
         inside(turns, ONE).become_large()
         inside(turns, OTHER).become_large()
         small = {"products": {"created": [product()]}}
@@ -184,7 +184,7 @@ class TestTheTwoCalls:
 
         assert (refused.status_code, refused["Retry-After"]) == (429, "1")
 
-    def test_let_one_request_of_a_device_into_the_database_at_a_time(self, api, device, turns, monkeypatch):
+    def test_run_one_at_a_time_for_each_device(self, api, device, turns, monkeypatch):
         running, most = [], []
 
         def slow_push(*args, **kwargs):

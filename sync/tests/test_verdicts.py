@@ -1,4 +1,4 @@
-"""The table of the sync contract, line by line, without a database."""
+"""The decision table of a push, line by line, without a database."""
 
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ def tombstone(revision: int) -> SimpleNamespace:
 
 
 def pushed(*, equal: bool) -> SimpleNamespace:
-    """Return a row that has, or has not, the values of the stored one."""
+    """Return a pushed row that has the values of the stored one, or others."""
     return SimpleNamespace(equals=lambda row: equal)
 
 
@@ -47,21 +47,21 @@ def ids_of(table: list[tuple]) -> list[str]:
     return [case for case, *_ in table]
 
 
-class TestARow:
+class TestVerdict:
     @pytest.mark.parametrize(("case", "row", "stored", "expected"), ROWS, ids=ids_of(ROWS))
-    def test_has_the_verdict_of_the_contract(self, case, row, stored, expected):
+    def test_follows_the_decision_table(self, case, row, stored, expected):
         assert verdict(stored, row, since=SINCE, stale=False) is expected
 
     @pytest.mark.parametrize(("case", "row", "stored", "expected"), ROWS, ids=ids_of(ROWS))
-    def test_is_a_conflict_if_the_cursor_is_stale(self, case, row, stored, expected):
+    def test_is_conflict_if_the_cursor_is_stale(self, case, row, stored, expected):
         assert verdict(stored, row, since=SINCE, stale=True) is Verdict.CONFLICT
 
 
-class TestADeletion:
+class TestDeletionVerdict:
     @pytest.mark.parametrize(("case", "live_revision", "expected"), DELETIONS, ids=ids_of(DELETIONS))
-    def test_has_the_verdict_of_the_contract(self, case, live_revision, expected):
+    def test_follows_the_decision_table(self, case, live_revision, expected):
         assert deletion_verdict(live_revision, since=SINCE, stale=False) is expected
 
     @pytest.mark.parametrize(("case", "live_revision", "expected"), DELETIONS, ids=ids_of(DELETIONS))
-    def test_is_a_conflict_if_the_cursor_is_stale(self, case, live_revision, expected):
+    def test_is_conflict_if_the_cursor_is_stale(self, case, live_revision, expected):
         assert deletion_verdict(live_revision, since=SINCE, stale=True) is Verdict.CONFLICT

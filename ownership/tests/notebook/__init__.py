@@ -1,5 +1,5 @@
-"""An app of two models, as small as an app that owns rows can be.
+"""A minimal app with two device-owned models, for the tests of change sets, ETags and quotas.
 
-The tests of change sets, ETags and quotas use it, so that `ownership` is tested without an app that imports it. It is
-installed only where `ownership/tests/test_new_app.py` runs its tests, in a process of its own.
+It lets `ownership` be tested without the real apps, which import it. The app is only installed in the separate process
+in which `ownership/tests/test_new_app.py` runs its tests.
 """

@@ -28,7 +28,7 @@ class Note(DeviceOwned):
 
 
 class Line(DeviceOwned):
-    """A part of a note."""
+    """A line of a note."""
 
     quota_setting = "MAX_LINES"
 

@@ -1,4 +1,4 @@
-"""The project's URLs, and the line that a new app adds to them."""
+"""The URLs of the project, with the line that a new app adds."""
 
 from countonme.urls import *  # noqa: F403
 from countonme.urls import join, urlpatterns

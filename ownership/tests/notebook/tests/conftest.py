@@ -5,7 +5,7 @@ from ownership.tests.notebook.models import Line, Note
 
 @pytest.fixture
 def note(api) -> dict:
-    """A note of the device, as the API shows it."""
+    """A note of the device, as the API returns it."""
     return api.post("/v1/notes", {"title": "Shopping"}).json()
 
 

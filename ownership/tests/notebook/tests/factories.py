@@ -5,7 +5,7 @@ from ownership.tests.notebook.models import Line, Note
 
 
 class NoteFactory(OwnedFactory):
-    """A note. Needs a `device`."""
+    """Creates notes. Needs a `device`."""
 
     class Meta:
         model = Note
@@ -14,7 +14,7 @@ class NoteFactory(OwnedFactory):
 
 
 class LineFactory(OwnedFactory):
-    """A line. Its note, unless given, is new; it belongs to the note's device."""
+    """Creates lines of the note's device. Without `note` it creates one."""
 
     class Meta:
         model = Line

@@ -5,7 +5,7 @@ from django.urls import reverse
 from drf_spectacular.generators import SchemaGenerator
 
 
-class TestARoute:
+class TestRoutes:
     @pytest.mark.parametrize(
         ("name", "arguments", "path"),
         [
@@ -15,12 +15,12 @@ class TestARoute:
             ("line", {"pk": uuid4()}, "/v1/lines/{pk}"),
         ],
     )
-    def test_has_a_name(self, name, arguments, path):
+    def test_have_names(self, name, arguments, path):
         assert reverse(name, kwargs=arguments) == path.format(**arguments)
 
 
-class TestANote:
-    def test_is_created_changed_listed_and_deleted(self, api, note):
+class TestNote:
+    def test_can_be_created_changed_listed_and_deleted(self, api, note):
         address = f"/v1/notes/{note['id']}"
 
         changed = api.patch(address, {"title": "Party"})
@@ -30,20 +30,20 @@ class TestANote:
         assert api.delete(address).status_code == 204
         assert api.get(address).status_code == 404
 
-    def test_takes_its_lines_with_it(self, api, note, line):
+    def test_is_deleted_with_its_lines(self, api, note, line):
         api.delete(f"/v1/notes/{note['id']}")
 
         assert api.get(f"/v1/lines/{line['id']}").status_code == 404
 
-    def test_has_a_title(self, api):
+    def test_returns_422_without_a_title(self, api):
         response = api.post("/v1/notes", {"title": ""})
 
         assert response.status_code == 422
         assert response.json()["errors"][0]["loc"] == ["title"]
 
 
-class TestAnotherDevice:
-    def test_gets_404(self, api, stranger, note, line, everything):
+class TestRowsOfAnotherDevice:
+    def test_return_404(self, api, stranger, note, line, everything):
         before = everything()
 
         for address in (f"/v1/notes/{note['id']}", f"/v1/lines/{line['id']}"):
@@ -58,9 +58,9 @@ class TestAnotherDevice:
         assert everything() == before
 
 
-class TestARead:
+class TestConditionalRead:
     @pytest.mark.parametrize("address", ["/v1/notes", "/v1/notes/{note_id}", "/v1/notes/{note_id}/lines"])
-    def test_is_304_until_something_changes(self, api, note, line, address):
+    def test_returns_304_until_something_changes(self, api, note, line, address):
         address = address.format(**line)
         etag = api.get(address)["ETag"]
 
@@ -72,17 +72,17 @@ class TestARead:
         assert changed["ETag"] != etag
 
 
-class TestTheDocument:
+class TestOpenAPI:
     @pytest.fixture
     def document(self) -> dict:
         return SchemaGenerator().get_schema(request=None, public=True)
 
-    def test_has_the_calls(self, document):
+    def test_has_the_operations(self, document):
         assert {"/v1/notes", "/v1/notes/{id}", "/v1/notes/{note_id}/lines", "/v1/lines/{id}"} <= document[
             "paths"
         ].keys()
 
-    def test_has_the_tables_of_sync(self, document):
+    def test_has_the_sync_tables(self, document):
         schemas = document["components"]["schemas"]
 
         for name in ("PulledChanges", "PushedChangesRequest", "Conflicts"):

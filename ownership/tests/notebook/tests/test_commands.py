@@ -29,7 +29,7 @@ def old_tombstones(api, device, note, line) -> None:
             model.all_objects.for_device(device).update(deleted_at=timezone.now() - timedelta(days=365))
 
 
-class TestAPurge:
+class TestPurgeTombstones:
     def test_removes_tombstones(self, device, old_tombstones):
         run("purge_tombstones", "--older-than", "180d", "--commit")
 
@@ -38,7 +38,7 @@ class TestAPurge:
         assert counters(device) == counters(device) | {"notes": 0, "lines": 0}
 
 
-class TestAnErasure:
+class TestErase:
     def test_removes_all_rows(self, api, device, note, line):
         api.delete("/v1/devices/me")
 
@@ -49,7 +49,7 @@ class TestAnErasure:
         assert not Device.objects.filter(pk=device.pk).exists()
 
 
-class TestARecount:
+class TestRecount:
     def test_counts_the_rows(self, device, note, line):
         Device.objects.filter(pk=device.pk).update(row_counts={})
 

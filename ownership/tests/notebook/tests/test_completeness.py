@@ -15,7 +15,7 @@ DOCS = {
 
 @pytest.fixture
 def forgotten(monkeypatch, settings, support_group):
-    """Take away all that the project has of notes and lines, but for their models."""
+    """Remove everything that belongs to notes and lines, except their models."""
     others = [table for table in tables() if table.model not in (Note, Line)]
     monkeypatch.setattr(registry, "_registered", others)
     tables.cache_clear()
@@ -29,14 +29,14 @@ def forgotten(monkeypatch, settings, support_group):
     tables.cache_clear()
 
 
-class TestTheNotebook:
+class TestNotebook:
     @pytest.mark.parametrize("model", [Note, Line])
     def test_lacks_only_a_line_in_the_docs(self, support_group, model):
         assert lacking(model) == [DOCS[model]]
 
 
-class TestAModel:
-    def test_is_shown_with_all_that_it_lacks(self, forgotten):
+class TestIncompleteModel:
+    def test_is_reported_with_all_that_is_missing(self, forgotten):
         assert lacking(Note) == [
             "a table in notebook/sync_tables.py",
             "an OwnedAdmin in notebook/admin.py",
@@ -46,10 +46,10 @@ class TestAModel:
             DOCS[Note],
         ]
 
-    def test_is_shown_without_its_setting(self, forgotten):
+    def test_is_reported_without_its_setting(self, forgotten):
         assert "the setting MAX_LINES" in lacking(Line)
 
-    def test_is_shown_before_what_it_refers_to(self, monkeypatch, support_group):
+    def test_is_reported_if_it_comes_before_a_model_that_it_refers_to(self, monkeypatch, support_group):
         monkeypatch.setattr(completeness, "owned_models", lambda: [Line, Note])
 
         assert lacking(Line) == [DOCS[Line], "a place after Note, to which it refers"]

@@ -14,16 +14,16 @@ NOTES = "/v1/notes"
 
 @pytest.fixture
 def known(api) -> str:
-    """What the device's notes are called as they are now."""
+    """The current ETag of the device's notes."""
     return api.get(NOTES)["ETag"]
 
 
-def asked(client, etag: str, path=NOTES, **kwargs):
+def get_if_none_match(client, etag: str, path=NOTES, **kwargs):
     return client.get(path, headers={"If-None-Match": etag, **kwargs})
 
 
-class TestARead:
-    def test_is_named_weakly_and_privately(self, api, device):
+class TestRead:
+    def test_has_a_weak_etag_and_is_private(self, api, device):
         NoteFactory(device=device)
 
         response = api.get(NOTES)
@@ -34,8 +34,8 @@ class TestARead:
         assert response["Cache-Control"] == "private, no-cache"
         assert "Authorization" in response["Vary"].split(", ")
 
-    def test_gets_304_with_its_name(self, api, device, known):
-        response = asked(api, known)
+    def test_returns_304_if_the_etag_matches(self, api, device, known):
+        response = get_if_none_match(api, known)
 
         assert response.status_code == 304
         assert response.content == b""
@@ -49,21 +49,21 @@ class TestARead:
         ["{}", "{strong}", '"other", {}', '{}, "other"', '"a","b" ,  {}  , W/"c"', " {} "],
         ids=["weak", "strong", "last", "first", "in the middle", "with spaces"],
     )
-    def test_gets_304_in_every_form_of_its_name(self, api, known, form):
-        response = asked(api, form.format(known, strong=known.removeprefix("W/")))
+    def test_returns_304_for_each_form_of_if_none_match(self, api, known, form):
+        response = get_if_none_match(api, form.format(known, strong=known.removeprefix("W/")))
 
         assert response.status_code == 304
 
     @pytest.mark.parametrize("form", ["*", " * ", "", '""', 'W/"', '"other"', "garbage", '"é"', ",,,"], ids=repr)
-    def test_gets_200_with_anything_else(self, api, known, form):
-        response = asked(api, form)
+    def test_returns_200_if_the_etag_does_not_match(self, api, known, form):
+        response = get_if_none_match(api, form)
 
         assert response.status_code == 200
         assert response.json() == []
         assert response["ETag"] == known
 
-    def test_gets_200_with_its_name_without_quotes(self, api, known):
-        assert asked(api, known.removeprefix("W/").strip('"')).status_code == 200
+    def test_returns_200_for_an_etag_without_quotes(self, api, known):
+        assert get_if_none_match(api, known.removeprefix("W/").strip('"')).status_code == 200
 
     @pytest.mark.parametrize(
         "path",
@@ -75,34 +75,34 @@ class TestARead:
             "/v1/lines/{line}",
         ],
     )
-    def test_costs_one_query_where_it_is_a_304(self, api, device, path, django_assert_num_queries):
+    def test_takes_one_query_for_a_304(self, api, device, path, django_assert_num_queries):
         line = LineFactory(device=device)
         path = path.format(note=line.note_id, line=line.pk)
         read = api.get(path)
 
         with django_assert_num_queries(1):  # the device, with its revision
-            response = asked(api, read["ETag"], path)
+            response = get_if_none_match(api, read["ETag"], path)
 
         assert read.status_code == 200
         assert response.status_code == 304
         assert response.content == b""
 
-    def test_gets_304_with_its_name_by_head(self, api, known):
+    def test_returns_304_to_head(self, api, known):
         response = api.head(NOTES, headers={"If-None-Match": known})
 
         assert (response.status_code, response["ETag"]) == (304, known)
 
-    def test_gets_304_where_its_token_is_met_for_the_first_time(self, api, known):
+    def test_returns_304_if_the_token_is_not_cached(self, api, known):
         verdicts.here.clear()
 
-        assert asked(api, known).status_code == 304
+        assert get_if_none_match(api, known).status_code == 304
 
 
-class TestWhoNamesAnAnswer:
-    """The caller is found out before its view is: what is wrong is told as it always is."""
+class TestAuthentication:
+    """The device is authenticated before the view is looked up. Errors are the same as without `If-None-Match`."""
 
     @pytest.mark.parametrize("sent", [None, "*", "known"])
-    def test_is_refused_as_anybody_is_and_counted_once(self, api, known, sent):
+    def test_returns_401_for_a_wrong_token_and_counts_it_once(self, api, known, sent):
         api.use(f"{api.token.partition('.')[0]}.{'A' * 43}")
 
         response = api.get(NOTES, headers={"If-None-Match": known if sent == "known" else sent} if sent else {})
@@ -113,82 +113,82 @@ class TestWhoNamesAnAnswer:
         assert "ETag" not in response
         assert [len(attempts.moments) for attempts in Attempts.objects.all()] == [1]
 
-    def test_is_refused_when_it_is_blocked(self, api, device, known):
+    def test_returns_403_if_the_device_is_blocked(self, api, device, known):
         Device.objects.filter(pk=device.pk).update(blocked_at=timezone.now())
 
-        response = asked(api, known)
+        response = get_if_none_match(api, known)
 
         assert response.status_code == 403
         assert response.json() == {"detail": "This device is blocked. Contact support."}
         assert "ETag" not in response
 
     @pytest.mark.parametrize("token", ["", "nonsense"])
-    def test_is_told_that_there_is_nothing_here(self, api, known, token):
+    def test_is_not_checked_for_paths_without_authentication(self, api, known, token):
         api.use(token)
 
-        assert asked(api, known, "/v1/nothing").status_code == 404
-        assert asked(api, known, "/healthz").status_code == 200
+        assert get_if_none_match(api, known, "/v1/nothing").status_code == 404
+        assert get_if_none_match(api, known, "/healthz").status_code == 200
 
-    def test_is_told_that_the_database_is_away(self, api, known, monkeypatch):
+    def test_returns_503_if_the_database_is_unavailable(self, api, known, monkeypatch):
         def away(**_):
             raise OperationalError("The database has not answered.")
 
         monkeypatch.setattr(authentication.devices_by_id, "models", away)
 
-        response = asked(api, known)
+        response = get_if_none_match(api, known)
 
         assert (response.status_code, response["Retry-After"]) == (503, "5")
         assert response.json() == {"detail": "Service unavailable"}
 
-    def test_is_looked_up_once_where_the_answer_is_another(self, api, device, django_assert_num_queries):
+    def test_reads_the_device_once_if_the_etag_does_not_match(self, api, device, django_assert_num_queries):
         with django_assert_num_queries(2):  # the device and its notes
-            response = asked(api, '"another"')
+            response = get_if_none_match(api, '"another"')
 
         assert response.status_code == 200
 
 
-class TestTheName:
-    def test_holds_for_one_device(self, api, stranger, known):
-        response = asked(stranger, known)
+class TestETag:
+    def test_differs_between_devices(self, api, stranger, known):
+        response = get_if_none_match(stranger, known)
 
         assert response.status_code == 200
         assert response["ETag"] != known
 
     @pytest.mark.parametrize("path", ["/v1/notes/{id}/lines", "/v1/notes?limit=50", "/v1/notes?search=a"])
-    def test_holds_for_one_address(self, api, note, known, path):
-        response = asked(api, known, path.format(**note))
+    def test_differs_between_urls(self, api, note, known, path):
+        response = get_if_none_match(api, known, path.format(**note))
 
         assert response.status_code == 200
         assert response["ETag"] != known
 
-    def test_holds_for_one_order_of_the_query(self, api):
+    def test_differs_between_query_strings(self, api):
         first, second = api.get("/v1/notes?limit=1&offset=2"), api.get("/v1/notes?limit=2&offset=1")
 
         assert first["ETag"] != second["ETag"]
 
-    def test_holds_for_one_host(self, api, known, settings):
+    def test_differs_between_hosts(self, api, known, settings):
         settings.ALLOWED_HOSTS = ["testserver", "other.example"]
 
-        assert asked(api, known, Host="other.example").status_code == 200
+        assert get_if_none_match(api, known, Host="other.example").status_code == 200
 
-    def test_holds_for_one_representation(self, api, known, monkeypatch):
+    def test_differs_between_representations(self, api, known, monkeypatch):
         monkeypatch.setattr(etags, "REPRESENTATION", etags.REPRESENTATION + 1)
 
-        response = asked(api, known)
+        response = get_if_none_match(api, known)
 
         assert response.status_code == 200
         assert response["ETag"] != known
 
-    def test_holds_until_a_row_is_born(self, api, known):
+    def test_changes_if_a_row_is_created(self, api, known):
         api.post(NOTES, {"title": "Party"})
 
-        response = asked(api, known)
+        response = get_if_none_match(api, known)
 
         assert response.status_code == 200
         assert [note["title"] for note in response.json()] == ["Party"]
         assert response["ETag"] != known
 
-    def test_holds_until_a_row_changes_or_goes(self, api, device):
+    def test_changes_if_a_row_is_changed_or_deleted(self, api, device):
         note = NoteFactory(device=device)
         names = [api.get(NOTES)["ETag"]]
 
@@ -198,13 +198,13 @@ class TestTheName:
             lambda: api.delete(f"/v1/notes/{note.pk}"),
         ):
             assert write().status_code in (200, 201, 204)
-            response = asked(api, names[-1])
+            response = get_if_none_match(api, names[-1])
             assert response.status_code == 200
             names.append(response["ETag"])
 
         assert len(set(names)) == 4
 
-    def test_holds_through_writes_that_change_nothing(self, api, device):
+    def test_stays_the_same_if_nothing_changes(self, api, device):
         sent = {"id": str(uuid4()), "title": "Party"}
         api.post(NOTES, sent)
         known = api.get(NOTES)["ETag"]
@@ -214,20 +214,20 @@ class TestTheName:
         assert api.post(NOTES, {"title": ""}).status_code == 422
         assert api.delete(f"/v1/notes/{uuid4()}").status_code == 404
 
-        assert asked(api, known).status_code == 304
+        assert get_if_none_match(api, known).status_code == 304
 
-    def test_holds_through_writes_of_another_device(self, api, stranger, known):
+    def test_stays_the_same_if_another_device_writes(self, api, stranger, known):
         stranger.post(NOTES, {"title": "Party"})
 
-        assert asked(api, known).status_code == 304
+        assert get_if_none_match(api, known).status_code == 304
 
-    def test_holds_through_a_new_token(self, api, known):
+    def test_stays_the_same_with_a_new_token(self, api, known):
         api.use(api.post("/v1/auth/rotate").json()["token"])
 
-        assert asked(api, known).status_code == 304
+        assert get_if_none_match(api, known).status_code == 304
 
-    def test_is_never_newer_than_what_it_names(self, api, device):
-        """A row that is written after the device was read is in the answer, whose name is then of the time before."""
+    def test_is_never_newer_than_its_response(self, api, device):
+        """A row that is written after the device was read is in the response, but the ETag is the one from before."""
         born = []
 
         def write_first(execute, sql, *args):
@@ -239,13 +239,13 @@ class TestTheName:
         with connection.execute_wrapper(write_first):
             read = api.get(NOTES)
 
-        again = asked(api, read["ETag"])
+        again = get_if_none_match(api, read["ETag"])
         assert [note["title"] for note in read.json()] == ["Party"]
         assert again.status_code == 200
         assert again["ETag"] != read["ETag"]
 
 
-class TestWhatHasNoName:
+class TestNoETag:
     @pytest.mark.parametrize(
         ("method", "path", "status"),
         [
@@ -258,45 +258,45 @@ class TestWhatHasNoName:
             ("DELETE", "/v1/devices/me", 204),
         ],
     )
-    def test_is_every_other_answer(self, api, method, path, status):
+    def test_on_other_responses(self, api, method, path, status):
         response = api.generic(method, path)
 
         assert response.status_code == status
         assert "ETag" not in response
 
-    def test_is_a_row_that_was_just_written(self, api):
+    def test_on_a_created_row(self, api):
         response = api.post(NOTES, {"title": "Party"})
 
         assert response.status_code == 201
         assert "ETag" not in response
 
-    def test_is_a_refusal_for_want_of_a_token(self, anonymous, known):
-        response = asked(anonymous, known)
+    def test_on_a_401(self, anonymous, known):
+        response = get_if_none_match(anonymous, known)
 
         assert response.status_code == 401
         assert "ETag" not in response
 
-    def test_is_the_device(self, api, device, known):
+    def test_on_the_device(self, api, device, known):
         first = api.get("/v1/devices/me")
 
-        response = asked(api, f'{known}, W/"x", *', "/v1/devices/me")
+        response = get_if_none_match(api, f'{known}, W/"x", *', "/v1/devices/me")
 
         assert response.status_code == 200
         assert response.json() == first.json()
 
-    def test_is_a_row_that_is_gone(self, api, device):
+    def test_on_a_deleted_row(self, api, device):
         note = NoteFactory(device=device)
         path = f"/v1/notes/{note.pk}"
         known = api.get(path)["ETag"]
         api.delete(path)
 
-        response = asked(api, known, path)
+        response = get_if_none_match(api, known, path)
 
         assert response.status_code == 404
         assert response.json() == {"detail": "Note not found"}
         assert "ETag" not in response
 
-    def test_is_a_write_that_asks_for_none(self, api, known):
+    def test_on_a_write_with_if_none_match(self, api, known):
         response = api.post(NOTES, {"title": "Party"}, headers={"If-None-Match": known})
 
         assert response.status_code == 201

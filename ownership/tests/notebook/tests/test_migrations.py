@@ -3,8 +3,8 @@ from django.core.management import call_command
 
 
 @pytest.mark.django_db(transaction=True)
-class TestThePermissionsOfSupport:
-    def test_come_and_go_with_their_migration(self, support_group):
+class TestSupportPermissions:
+    def test_are_added_and_removed_by_their_migration(self, support_group):
         permissions = support_group.permissions.filter(content_type__app_label="notebook")
         call_command("migrate", "notebook", "0001", verbosity=0)
         without = permissions.count()

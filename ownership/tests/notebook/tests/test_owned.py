@@ -12,20 +12,20 @@ from ownership.tests.notebook.tests.factories import LineFactory, NoteFactory
 
 
 class TestDeviceOwnedModels:
-    def test_are_found_in_all_apps(self):
+    def test_come_from_all_apps(self):
         assert set(owned_models()) > {Note, Line}
 
     @pytest.mark.parametrize("model", owned_models())
-    def test_have_no_revision_of_their_own_accord(self, model):
+    def test_have_no_default_revision(self, model):
         assert not model._meta.get_field("revision").has_default()
 
     @pytest.mark.parametrize("model", owned_models())
-    def test_are_indexed_by_device_and_revision(self, model):
+    def test_have_an_index_on_device_and_revision(self, model):
         assert ["device", "revision"] in [index.fields for index in model._meta.indexes]
 
 
-class TestARestore:
-    def test_is_of_a_tombstone(self, device):
+class TestRestore:
+    def test_needs_a_tombstone(self, device):
         line = LineFactory(device=device)
 
         for row in (line, line.note):
@@ -48,13 +48,13 @@ class TestARestore:
 
 
 class TestChangeSet:
-    def test_gives_the_first_write_revision_2(self, device):
+    def test_the_first_write_has_revision_2(self, device):
         note = NoteFactory(device=device)
 
         device.refresh_from_db()
         assert device.revision == note.revision == 2
 
-    def test_stamps_all_its_rows_with_one_revision_and_growing_times(self, device):
+    def test_all_rows_get_one_revision_and_increasing_times(self, device):
         with change_set(device):
             rows = [NoteFactory(device=device) for _ in range(3)]
 
@@ -62,14 +62,14 @@ class TestChangeSet:
         assert {row.revision for row in rows} == {device.revision} == {2}
         assert rows[0].created_at < rows[1].created_at < rows[2].created_at
 
-    def test_leaves_the_revision_where_nothing_is_written(self, device):
+    def test_keeps_the_revision_if_nothing_is_written(self, device):
         with change_set(device):
             list(Note.objects.for_device(device))
 
         device.refresh_from_db()
         assert device.revision == 1
 
-    def test_leaves_a_row_that_says_the_same_already(self, device):
+    def test_does_not_write_a_row_that_has_not_changed(self, device):
         note = NoteFactory(device=device, title="Party")
 
         with change_set(device):
@@ -92,17 +92,17 @@ class TestChangeSet:
         assert device.revision == 1
         assert not Note.all_objects.for_device(device).exists()
 
-    def test_refuses_a_device_that_was_deleted_meanwhile(self, device):
+    def test_raises_invalid_token_if_the_device_was_deleted(self, device):
         Erasure.objects.request(device.pk, uuid4())
 
         with pytest.raises(InvalidToken), change_set(device):
             pass
 
-    def test_refuses_another_device_inside_of_it(self, device, other):
+    def test_can_not_contain_a_change_set_of_another_device(self, device, other):
         with pytest.raises(OutsideChangeSet), change_set(device), change_set(other):
             pass
 
-    def test_touches_no_row_of_another_device(self, device, other):
+    def test_can_not_write_rows_of_another_device(self, device, other):
         theirs = NoteFactory(device=other, title="Theirs")
 
         with change_set(device):
@@ -130,9 +130,9 @@ WRITES = {
 }
 
 
-class TestAWriteOutsideOfAChangeSet:
+class TestWriteOutsideOfAChangeSet:
     @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
-    def test_fails_loudly(self, device, write):
+    def test_raises_an_error_and_changes_nothing(self, device, write):
         row = NoteFactory(device=device, title="Party")
 
         with pytest.raises(OutsideChangeSet):
@@ -142,7 +142,7 @@ class TestAWriteOutsideOfAChangeSet:
 
 
 class TestManagers:
-    def test_show_live_rows_or_all(self, device):
+    def test_return_live_rows_or_all_rows(self, device):
         gone, kept = NoteFactory(device=device), NoteFactory(device=device)
         with change_set(device):
             gone.soft_delete()
@@ -153,7 +153,7 @@ class TestManagers:
 
 
 class TestRevision:
-    def test_is_never_taken_back_by_a_stale_instance(self, device):
+    def test_is_not_lowered_by_a_stale_instance(self, device):
         stale = Device.objects.get(pk=device.pk)
         NoteFactory(device=device)
 
@@ -166,7 +166,7 @@ class TestRevision:
         assert device.revision == 2
 
     @pytest.mark.postgres
-    def test_cannot_fall_even_by_raw_sql(self, device):
+    def test_can_not_be_lowered_by_raw_sql(self, device):
         NoteFactory(device=device)
 
         with (
@@ -180,9 +180,9 @@ class TestRevision:
         assert device.revision == 2
 
 
-class TestAClientsId:
+class TestClientChosenId:
     @pytest.mark.parametrize("factory", [NoteFactory, LineFactory])
-    def test_never_turns_an_insert_into_an_update_of_a_strangers_row(self, device, other, factory):
+    def test_raises_an_error_if_another_device_has_it(self, device, other, factory):
         theirs, mine = NoteFactory(device=other), NoteFactory(device=device)
         of_note = {} if factory is NoteFactory else {"note": theirs}
         taken = factory(device=other, **of_note)

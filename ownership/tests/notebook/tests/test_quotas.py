@@ -33,8 +33,8 @@ def registered_ago(device):
     return registered_ago
 
 
-class TestTheCounters:
-    def test_are_those_of_the_stored_rows(self, api, device, note, lines):
+class TestCounters:
+    def test_match_the_stored_rows(self, api, device, note, lines):
         line_id = str(uuid4())
         api.post(lines, {"id": line_id, "text": "Bread"})
         api.post(lines, {"text": "Butter"})
@@ -47,7 +47,7 @@ class TestTheCounters:
 
         assert counters(device) == counted(device) == before
 
-    def test_are_not_changed_by_what_is_refused_or_sent_again(self, api, device, note, lines):
+    def test_do_not_change_if_a_request_is_refused_or_retried(self, api, device, note, lines):
         before = counters(device)
 
         assert api.post(NOTES, note).status_code == 200
@@ -57,7 +57,7 @@ class TestTheCounters:
 
         assert counters(device) == counted(device) == before | {"notes": 2}
 
-    def test_are_not_taken_back_by_a_device_that_was_read_before(self, api, device):
+    def test_are_not_overwritten_by_a_stale_device(self, api, device):
         api.post(NOTES, PARTY)
 
         device.blocked_at = timezone.now()
@@ -65,7 +65,7 @@ class TestTheCounters:
 
         assert counters(device) == counted(device)
 
-    def test_are_repaired(self, api, device, note, capsys):
+    def test_are_repaired_by_recount(self, api, device, note, capsys):
         Device.objects.filter(pk=device.pk).update(row_counts={"notes": 7})
 
         call_command("recount")
@@ -78,7 +78,7 @@ class TestTheCounters:
         ]
 
     @pytest.mark.postgres
-    def test_are_repaired_under_the_devices_lock(self, api, note, django_assert_num_queries):
+    def test_are_repaired_under_the_lock_of_the_device(self, api, note, django_assert_num_queries):
         with django_assert_num_queries(4 + len(owned_models())) as queries:
             call_command("recount", stdout=StringIO())
 
@@ -86,7 +86,7 @@ class TestTheCounters:
 
     @pytest.mark.postgres
     @pytest.mark.django_db(transaction=True)
-    def test_count_each_of_many_rows_that_come_at_once(self, api, device, note, lines):
+    def test_count_all_rows_of_concurrent_requests(self, api, device, note, lines):
         responses = at_once(
             *(call(api, "POST", lines, {"text": "Bread"}) for _ in range(8)),
             *(call(api, "POST", NOTES, PARTY) for _ in range(8)),
@@ -96,7 +96,7 @@ class TestTheCounters:
         assert counters(device) == counted(device) == counted(device) | {"notes": 9, "lines": 8}
 
 
-class TestAQuota:
+class TestQuota:
     def test_refuses_another_note(self, api, settings, note, everything):
         settings.MAX_NOTES = 1
         before = everything()
@@ -113,7 +113,7 @@ class TestAQuota:
         assert api.post(lines, {"text": "Butter"}).status_code == 201
         assert api.post(lines, {"text": "Jam"}).status_code == 507
 
-    def test_leaves_reads_retries_edits_and_deletions_alone(self, api, settings, note, line):
+    def test_allows_reads_retries_edits_and_deletions(self, api, settings, note, line):
         settings.MAX_NOTES = settings.MAX_LINES = 0
 
         assert api.post(NOTES, note).status_code == 200
@@ -129,7 +129,7 @@ class TestAQuota:
 
         assert api.post(NOTES, PARTY).status_code == 507
 
-    def test_is_each_devices_own(self, api, stranger, settings, note):
+    def test_applies_to_each_device(self, api, stranger, settings, note):
         settings.MAX_NOTES = 1
 
         assert stranger.post(NOTES, PARTY).status_code == 201
@@ -137,7 +137,7 @@ class TestAQuota:
 
     @pytest.mark.postgres
     @pytest.mark.django_db(transaction=True)
-    def test_is_never_passed_by_requests_at_once(self, api, device, settings):
+    def test_is_not_exceeded_by_concurrent_requests(self, api, device, settings):
         settings.MAX_NOTES = 5
 
         answers = at_once(*(call(api, "POST", NOTES, PARTY) for _ in range(12)))
@@ -146,7 +146,7 @@ class TestAQuota:
         assert counters(device) == counted(device) == counted(device) | {"notes": 5, "lines": 0}
 
 
-class TestTheDailyBudget:
+class TestDailyLimit:
     @pytest.fixture(autouse=True)
     def _limits(self, settings):
         settings.NEW_ROWS_FIRST_DAY, settings.NEW_ROWS_PER_DAY = 3, 2
@@ -170,14 +170,14 @@ class TestTheDailyBudget:
         assert self.notes_added(api) == 2
         assert counters(device) == counted(device)
 
-    def test_is_full_again_each_day(self, api, registered_ago):
+    def test_starts_again_each_day(self, api, registered_ago):
         registered_ago(days=9, hours=1)
         assert self.notes_added(api) == 2
 
         registered_ago(days=10, hours=1)
         assert self.notes_added(api) == 2
 
-    def test_says_when_the_next_day_begins(self, api, registered_ago):
+    def test_returns_the_seconds_until_the_next_day(self, api, registered_ago):
         registered_ago(days=3, hours=23)
         self.notes_added(api)
 
@@ -187,18 +187,18 @@ class TestTheDailyBudget:
         assert response.json()["detail"].startswith("A device can add 2 rows a day. Expected available in 3")
         assert 3590 <= int(response["Retry-After"]) <= 3600
 
-    def test_holds_while_the_clock_is_behind(self, api, device):
+    def test_applies_while_the_clock_is_behind(self, api, device):
         Device.objects.filter(pk=device.pk).update(created_at=timezone.now() + timedelta(hours=1))
 
         assert self.notes_added(api) == 3
 
 
-class TestEveryModelThatADeviceOwns:
-    def test_has_a_quota(self, settings):
+class TestDeviceOwnedModels:
+    def test_have_quotas(self, settings):
         for model in owned_models():
             assert getattr(settings, model.quota_setting) > 0, model
 
-    def test_is_refused_at_the_start_without_a_quota(self, settings, monkeypatch):
+    def test_fail_the_system_check_without_a_quota(self, settings, monkeypatch):
         monkeypatch.delattr(Note, "quota_setting")
         del settings.MAX_LINES
 
@@ -206,7 +206,7 @@ class TestEveryModelThatADeviceOwns:
 
         assert faults == ["notebook.Note has no quota.", "notebook.Line has no quota."]
 
-    def test_is_counted_however_a_row_is_added(self, device):
+    def test_are_counted_by_stamp(self, device):
         with change_set(device) as changes:
             for model in owned_models():
                 model.new(device_id=device.pk).stamp()

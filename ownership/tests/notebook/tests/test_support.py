@@ -10,14 +10,14 @@ def page(row, act: str = "change") -> str:
 
 
 def send(support, row, act: str = "change", **sent):
-    """Send the form of a page, as support sees the row now."""
+    """Submit the form of a page, with the revision that the row has now."""
     seen = type(row).all_objects.get(pk=row.pk).revision
     return support.post(page(row, act), {"reason": "She asked for it.", "seen": seen, **sent})
 
 
-class TestAMemberOfSupport:
+class TestSupportUser:
     @pytest.mark.parametrize("fixture", ["stored_note", "stored_line"])
-    def test_opens_the_page_of_a_row(self, support, request, fixture):
+    def test_can_open_the_page_of_a_row(self, support, request, fixture):
         row = request.getfixturevalue(fixture)
 
         response = support.get(page(row))
@@ -26,7 +26,7 @@ class TestAMemberOfSupport:
         assert AuditEntry.objects.get().object_id == str(row.pk)
 
     @pytest.mark.parametrize(("fixture", "column"), [("stored_note", "title"), ("stored_line", "text")])
-    def test_corrects_a_row(self, support, request, fixture, column):
+    def test_can_correct_a_row(self, support, request, fixture, column):
         row = request.getfixturevalue(fixture)
 
         send(support, row, **{column: "Corrected"})
@@ -35,7 +35,7 @@ class TestAMemberOfSupport:
         assert getattr(row, column) == "Corrected"
         assert entries.said() == [f"Corrected {column}. She asked for it."]
 
-    def test_deletes_and_restores_a_row(self, support, api, stored_line):
+    def test_can_delete_and_restore_a_row(self, support, api, stored_line):
         address = f"/v1/lines/{stored_line.pk}"
 
         send(support, stored_line, "soft-delete")
@@ -55,7 +55,7 @@ class TestAMemberOfSupport:
         assert stored_line.deleted_at is not None
         assert entries.said() == []
 
-    def test_sees_how_many_rows_a_device_has(self, support, device, line):
+    def test_sees_the_number_of_rows_of_a_device(self, support, device, line):
         response = support.get(f"/admin/devices/device/{device.pk}/change/").content.decode()
 
         assert "Notes: 1 live, 0 deleted" in response

@@ -11,7 +11,7 @@ def line(of: dict) -> dict:
     return {"id": str(uuid4()), "note_id": of["id"], "text": "Bread"}
 
 
-class TestAPush:
+class TestPush:
     def test_stores_a_note_with_its_line(self, api):
         shopping = note()
         bread = line(shopping)
@@ -54,7 +54,7 @@ class TestAPush:
 
         assert errors_of(answer) == [("lines", theirs["id"], [("note_id", "does_not_exist")])]
 
-    def test_rejects_what_is_over_a_quota(self, api, settings, note):
+    def test_rejects_rows_over_a_quota(self, api, settings, note):
         settings.MAX_LINES = 1
         first, second = line(note), line(note)
 
@@ -63,8 +63,8 @@ class TestAPush:
         assert errors_of(answer) == [("lines", second["id"], [("quota",)])]
 
 
-class TestAPull:
-    def test_returns_what_has_changed(self, api, note, line):
+class TestPull:
+    def test_returns_changed_rows(self, api, note, line):
         changes = pulled(api)["changes"]
 
         assert changes["notes"]["updated"] == [{"id": note["id"], "title": "Shopping"}]
