@@ -91,7 +91,7 @@ def open_change_set(device_id: uuid.UUID | None = None) -> ChangeSet:
     """Return the open change set. Raise OutsideChangeSet if there is none, or if it belongs to another device."""
     changes = _open.get()
     if changes is None or device_id not in (None, changes.device_id):
-        raise OutsideChangeSet("write to a device's rows inside of `with change_set(device):`")
+        raise OutsideChangeSet("write to a device's rows inside `with change_set(device):`")
     return changes
 
 
@@ -203,7 +203,7 @@ class DeviceOwned(models.Model):
         if self._state.adding:
             insert_row(self)
         elif not update_row(self, of="device"):
-            raise DatabaseError(f"{self!r} is not stored, or is another device's.")
+            raise DatabaseError(f"{self!r} does not exist, or belongs to another device.")
 
     def take(self, **values) -> bool:
         """Assign the values that changed, and the columns derived from them. Return whether anything changed."""

@@ -20,17 +20,17 @@ LARGE = 2000  # rows; a pull of more rows is large
 def pull(
     device: Device,
     since: int,
-    whole: Collection[str],
+    full_tables: Collection[str],
     body: Body,
     on_large: Callable[[], None] = lambda: None,
 ) -> int:
     """Write the changes after `since` and the device's revision as JSON, from one snapshot; return the number of rows.
 
-    Of the tables in `whole`, all live rows are written, whether or not they have changed. `on_large` is called once, as
-    soon as more than LARGE rows have been read. An exception that it raises ends the pull and reaches the caller.
+    Of `full_tables`, all live rows are written, whether or not they have changed. `on_large` is called once, as soon as
+    more than LARGE rows have been read. An exception that it raises ends the pull and reaches the caller.
     """
     with snapshot():
-        feed = Feed(device, Cursor.of(device, since), whole, body, on_large)
+        feed = Feed(device, Cursor.of(device, since), full_tables, body, on_large)
         feed.write()
     return feed.count.rows
 
@@ -68,11 +68,11 @@ class Feed:
     """
 
     def __init__(
-        self, device: Device, cursor: Cursor, whole: Collection[str], body: Body, on_large: Callable[[], None]
+        self, device: Device, cursor: Cursor, full_tables: Collection[str], body: Body, on_large: Callable[[], None]
     ):
         self.device = device
         self.cursor = cursor
-        self.whole = whole
+        self.full_tables = full_tables
         self.body = body
         self.count = RowCount(LARGE, on_large)
         self.newer: dict[SyncTable, JSONItems] = {}
@@ -131,7 +131,7 @@ class Feed:
             return table.all_rows.json_chunks(CHUNK, device=device)
         if not since or self.cursor.is_purged:
             return table.live.json_chunks(CHUNK, device=device)
-        query = table.live_or_changed_since if table.name in self.whole else table.changed_since
+        query = table.live_or_changed_since if table.name in self.full_tables else table.changed_since
         return query.json_chunks(CHUNK, device=device, since=since)
 
     def is_newer(self, row: dict) -> bool:

@@ -63,7 +63,7 @@ PUSH_RESPONSE = inline_serializer(
         "rejected": inline_serializer(
             "RejectedRow",
             {
-                "table": serializers.CharField(help_text="As sent. The server may not know this table."),
+                "table": serializers.CharField(help_text="As sent. It may be an unknown table."),
                 "id": serializers.CharField(),
                 "errors": FieldErrorSerializer(many=True),
             },

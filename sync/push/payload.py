@@ -30,7 +30,7 @@ TOO_MANY = [
 ]
 MAX_UNKNOWN_ROWS = 120_000  # rows and deletions of unknown tables: the response lists them all
 MAX_NAME = 64  # characters of a table's name or of an id, since the response repeats both
-UNKNOWN_TABLE = [{"loc": [], "msg": "The server does not know this table.", "type": "unknown_table"}]
+UNKNOWN_TABLE = [{"loc": [], "msg": "Unknown table.", "type": "unknown_table"}]
 
 Packed = tuple  # the column names, then their values: this takes much less memory than a dict
 NO_VALUES: Packed = ((),)  # shared by all rows without values

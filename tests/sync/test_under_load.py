@@ -118,9 +118,9 @@ def test_no_puller_misses_a_row_or_sees_a_child_without_its_parent(api):
 def test_finds_a_revision_that_is_read_after_the_rows(api, monkeypatch):
     """The test above would fail if a pull were wrong: here the pull is wrong."""
 
-    def pull_with_late_revision(device: Device, since: int, whole, body: Body, on_large) -> int:
+    def pull_with_late_revision(device: Device, since: int, full_tables, body: Body, on_large) -> int:
         early = Body(gzip=False)
-        count = pull(device, since, whole, early)
+        count = pull(device, since, full_tables, early)
         answer = json.loads(early.response("application/json").getvalue())
         body.write(json.dumps(answer | {"timestamp": Cursor.of(device, since).revision}).encode())
         return count
