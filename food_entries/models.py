@@ -168,7 +168,7 @@ class FoodEntry(DeviceOwned):
         copied = product_snapshot(product)
         return cls.new(device_id=device.pk, **with_portion_id(values), **copied, **totals(values["grams"], copied))
 
-    def take(self, *, product: Product | None = None, **values) -> bool:
+    def assign(self, *, product: Product | None = None, **values) -> bool:
         """Assign the values that changed, and the totals derived from them. Return whether anything changed.
 
         If a product is given, its current name and values are copied. Otherwise those of the entry stay.
@@ -177,7 +177,7 @@ class FoodEntry(DeviceOwned):
         if product is not None:
             values |= product_snapshot(product)
         new = {name: values.get(name, getattr(self, name)) for name in ("grams", *PER_100G.values())}
-        return super().take(**values, **totals(new["grams"], new))
+        return super().assign(**values, **totals(new["grams"], new))
 
 
 @compiled_query

@@ -205,7 +205,7 @@ class DeviceOwned(models.Model):
         elif not update_row(self, of="device"):
             raise DatabaseError(f"{self!r} does not exist, or belongs to another device.")
 
-    def take(self, **values) -> bool:
+    def assign(self, **values) -> bool:
         """Assign the values that changed, and the columns derived from them. Return whether anything changed."""
         changed = {name: value for name, value in values.items() if getattr(self, name) != value}
         for name, value in changed.items():
@@ -214,7 +214,7 @@ class DeviceOwned(models.Model):
 
     def change(self, **values) -> bool:
         """Assign the values and save the row if anything changed. Return whether it did."""
-        changed = self.take(**values)
+        changed = self.assign(**values)
         if changed:
             self.save()
         return changed

@@ -150,7 +150,7 @@ class SyncTable:
         return self.model.new(device_id=device.pk, id=row_id, **values)
 
     def values_to_assign(self, row: DeviceOwned, values: Values, named: Named) -> Values:
-        """Return the keyword arguments for `row.take()`."""
+        """Return the keyword arguments for `row.assign()`."""
         return values
 
     def settle(self, children: list[DeviceOwned], claims: list[DeviceOwned], **of) -> Iterator[Settled]:

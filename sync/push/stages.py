@@ -208,7 +208,7 @@ def change_row(table: TablePush, row: DeviceOwned, pushed: PushedRow, ready: Wri
     """Assign the pushed values to a stored row. If it then differs from the client's row, it gets the new revision."""
     values, before = pushed.values, exclusive_values(table.sync, row)
     named = newly_referenced_rows(table, row, values)
-    has_changed = row.take(**table.sync.values_to_assign(row, values, named))
+    has_changed = row.assign(**table.sync.values_to_assign(row, values, named))
     if not has_changed and pushed.is_identical_to(row):
         return
     if table.parent and claims_exclusive_value(table.sync, row, values):
@@ -260,7 +260,7 @@ def settle_batch(table: TablePush, parent_ids: list[UUID]) -> None:
         owner_ids = {"device_id": device_id, table.sync.parent_column: parent_id}
         for child, values in table.sync.settle(children[parent_id], claims[parent_id], **owner_ids):
             before = exclusive_values(table.sync, child)
-            has_changed = child.take(**values)
+            has_changed = child.assign(**values)
             if child._state.adding:
                 if child.pk not in pending:
                     writes.to_insert.append(child)  # created by the server
