@@ -121,7 +121,7 @@ class FoodEntrySerializer(OwnedSerializer):
 
     def values_by_portion(self, portion: Portion, product_id, quantity: Decimal, grams: Decimal | None) -> dict:
         if portion.product_id != product_id:
-            raise refusal("portion_id", self.fields["portion_id"].nowhere, "does_not_exist")
+            raise refusal("portion_id", self.fields["portion_id"].not_found_message, "does_not_exist")
         return {"portion": portion} | self.values_by_quantity(portion.grams * quantity, quantity, grams)
 
     def values_by_quantity(self, weight: Decimal, quantity: Decimal, grams: Decimal | None) -> dict:

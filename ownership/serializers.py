@@ -153,7 +153,7 @@ class LiveRowField(IdField):
 
     def __init__(self, model: type[DeviceOwned], **kwargs):
         self.model = model
-        self.nowhere = no_such(model)
+        self.not_found_message = no_such(model)
         super().__init__(**kwargs)
 
     def to_internal_value(self, data):
@@ -162,5 +162,5 @@ class LiveRowField(IdField):
             raise SkipField
         row = self.context["view"].live_rows.get(self.model, row_id)
         if row is None:
-            raise serializers.ValidationError(self.nowhere, "does_not_exist")
+            raise serializers.ValidationError(self.not_found_message, "does_not_exist")
         return row
