@@ -206,7 +206,7 @@ class DaySerializer(MealSerializer):
     meals = MealsSerializer()
 
 
-def bound_batches(result: dict, **kwargs) -> dict:
+def add_max_items(result: dict, **kwargs) -> dict:
     """Add `maxItems` for arrays of entries to the OpenAPI document: drf-spectacular can't."""
     for schema in result["components"]["schemas"]["FoodEntryOrEntriesRequest"]["oneOf"]:
         if schema.get("type") == "array":

@@ -6,7 +6,7 @@ from food_entries.models import FoodEntry
 from food_entries.serializers import ENTRY, quantity_without_portion
 from ownership.serializers import no_such
 from products.models import Portion
-from sync.registry import Named, SyncTable, Values, register, without
+from sync.registry import References, SyncTable, Values, register, without
 from sync.serializers import RowIdField, RowSerializer
 
 
@@ -46,7 +46,7 @@ class FoodEntries(SyncTable):
     serializer_class = FoodEntryRow
     example_deleted = ENTRY["id"]
 
-    def check(self, row: FoodEntry | None, values: Values, named: Named) -> None:
+    def check(self, row: FoodEntry | None, values: Values, references: References) -> None:
         product_id, portion_id, quantity = (
             values.get(name, getattr(row, name, None)) for name in ("product_id", "portion_id", "quantity")
         )
@@ -55,13 +55,13 @@ class FoodEntries(SyncTable):
                 raise quantity_without_portion()
             return
         # A portion that was not sent belongs to the stored product.
-        if product_id != named.get("portion_id", row).product_id:
+        if product_id != references.get("portion_id", row).product_id:
             raise refusal("portion_id", no_such(Portion), "does_not_exist")
 
-    def build(self, device: Device, row_id: UUID, values: Values, named: Named) -> FoodEntry:
-        return FoodEntry.draft(device, id=row_id, product=named["product_id"], **without(values, "product_id"))
+    def build(self, device: Device, row_id: UUID, values: Values, references: References) -> FoodEntry:
+        return FoodEntry.draft(device, id=row_id, product=references["product_id"], **without(values, "product_id"))
 
-    def values_to_assign(self, row: FoodEntry, values: Values, named: Named) -> Values:
+    def values_to_assign(self, row: FoodEntry, values: Values, references: References) -> Values:
         if values.get("product_id") in (None, row.product_id):
             return values
-        return without(values, "product_id") | {"product": named["product_id"]}
+        return without(values, "product_id") | {"product": references["product_id"]}

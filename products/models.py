@@ -19,7 +19,7 @@ PORTION_GRAMS = (HUNDREDTH, 10_000)
 
 
 class ProductQuerySet(OwnedQuerySet):
-    def named(self, text: str):
+    def name_contains(self, text: str):
         """Filter by names that contain `text`, ignoring case and accents."""
         # Not LIKE: the text may contain its wildcards, and SQLite limits the length of a pattern.
         return self.alias(position=Position("name_key", transformed(search_key, text))).filter(position__gt=0)

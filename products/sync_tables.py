@@ -4,7 +4,7 @@ from uuid import UUID
 from devices.models import Device
 from products.models import Portion
 from products.serializers import PORTION, PRODUCT, PortionSerializer, ProductSerializer
-from sync.registry import Named, Settled, SyncTable, Values, register, without
+from sync.registry import References, Settled, SyncTable, Values, register, without
 from sync.serializers import RowIdField, RowSerializer
 
 
@@ -45,10 +45,10 @@ class Portions(SyncTable):
     each_parent_has_one = True
     exclusive = {"is_default": False}
 
-    def build(self, device: Device, row_id: UUID, values: Values, named: Named) -> Portion:
-        return super().build(device, row_id, values | {"is_default": False}, named)
+    def build(self, device: Device, row_id: UUID, values: Values, references: References) -> Portion:
+        return super().build(device, row_id, values | {"is_default": False}, references)
 
-    def values_to_assign(self, row: Portion, values: Values, named: Named) -> Values:
+    def values_to_assign(self, row: Portion, values: Values, references: References) -> Values:
         return without(values, "is_default")
 
     def settle(self, children: list[Portion], claims: list[Portion], **ids) -> Iterator[Settled]:

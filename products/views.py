@@ -33,7 +33,7 @@ class ProductViewSet(DeviceOwnedViewSet):
     @classmethod
     def filter_queryset(cls, queryset: QuerySet, *, search=None, barcode=None) -> QuerySet:
         if search is not None:
-            queryset = queryset.named(search)
+            queryset = queryset.name_contains(search)
         if barcode is not None:
             queryset = queryset.filter(barcode=barcode)
         return queryset.by_name()

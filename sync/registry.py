@@ -19,7 +19,7 @@ from ownership.models import DeviceOwned
 from sync.serializers import RowSerializer
 
 Values = dict[str, object]  # of writable columns, as they are stored
-Named = dict[str, DeviceOwned]  # newly referenced rows, by the column that refers to them
+References = dict[str, DeviceOwned]  # newly referenced rows, by the column that refers to them
 Settled = tuple[DeviceOwned, Values]
 
 
@@ -139,17 +139,17 @@ class SyncTable:
 
     # --- rules of a single model -------------------------------------------------------------------
 
-    def check(self, row: DeviceOwned | None, values: Values, named: Named) -> None:
+    def check(self, row: DeviceOwned | None, values: Values, references: References) -> None:
         """Raise ValidationError if the row, or a new row, can never get these values. Other rows don't matter here."""
         column = self.parent_column
         if row and column and values.get(column, getattr(row, column)) != getattr(row, column):
             raise refusal(column, "This can't be changed.", "fixed")
 
-    def build(self, device: Device, row_id: UUID, values: Values, named: Named) -> DeviceOwned:
+    def build(self, device: Device, row_id: UUID, values: Values, references: References) -> DeviceOwned:
         """Return a new, unsaved row."""
         return self.model.new(device_id=device.pk, id=row_id, **values)
 
-    def values_to_assign(self, row: DeviceOwned, values: Values, named: Named) -> Values:
+    def values_to_assign(self, row: DeviceOwned, values: Values, references: References) -> Values:
         """Return the keyword arguments for `row.assign()`."""
         return values
 

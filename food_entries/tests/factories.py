@@ -20,7 +20,7 @@ class FoodEntryFactory(OwnedFactory):
     date = date(2026, 1, 5)
 
     @classmethod
-    def born(cls, model_class, **kwargs):
+    def build_row(cls, model_class, **kwargs):
         entry = FoodEntry.draft(**kwargs)
         entry.save()
         return entry

@@ -13,10 +13,10 @@ class OwnedFactory(factory.django.DjangoModelFactory):
     @classmethod
     def _create(cls, model_class, *args, **kwargs):
         with change_set(kwargs["device"]):
-            return cls.born(model_class, **kwargs)
+            return cls.build_row(model_class, **kwargs)
 
     @classmethod
-    def born(cls, model_class, **kwargs):
+    def build_row(cls, model_class, **kwargs):
         return model_class.objects.create(**kwargs)
 
 

@@ -19,7 +19,7 @@ class ProductFactory(OwnedFactory):
     fat_100g = None
 
     @classmethod
-    def born(cls, model_class, **kwargs):
+    def build_row(cls, model_class, **kwargs):
         return Product.objects.add(**kwargs)
 
 

@@ -21,7 +21,7 @@ from sync.push.payload import PushedRow, drain
 from sync.push.tables import TablePush, Writes
 from sync.push.verdicts import Verdict, deletion_verdict, verdict
 from sync.push.window import BATCH
-from sync.registry import Named, SyncTable, Values
+from sync.registry import References, SyncTable, Values
 
 Rows = dict[UUID, PushedRow]
 
@@ -155,14 +155,14 @@ def check_row(table: TablePush, row_id: UUID, row: DeviceOwned | None, values: V
     table.sync.check(row, values, newly_referenced_rows(table, row, values))
 
 
-def newly_referenced_rows(table: TablePush, row: DeviceOwned | None, values: Values) -> Named:
+def newly_referenced_rows(table: TablePush, row: DeviceOwned | None, values: Values) -> References:
     """Return the rows that the row will refer to, live or deleted. Raise ValidationError if one does not exist."""
-    named = {}
+    references = {}
     for column, model, other_id in new_references(table, row, values):
-        named[column] = table.windows[model].get(other_id)
-        if named[column] is None:
+        references[column] = table.windows[model].get(other_id)
+        if references[column] is None:
             raise refusal(column, no_such(model), "does_not_exist")
-    return named
+    return references
 
 
 def reject_duplicates(table: TablePush, rows: Rows) -> None:
@@ -189,12 +189,12 @@ def assign(table: TablePush, rows: Rows) -> None:
 
 
 def create_row(table: TablePush, row_id: UUID, values: Values) -> None:
-    named = newly_referenced_rows(table, None, values)
-    parent = named.get(table.sync.parent_column)
+    references = newly_referenced_rows(table, None, values)
+    parent = references.get(table.sync.parent_column)
     if errors := table.new_rows.count(parent and parent.pk, row_id, table.required_children):
         table.reject(row_id, errors)
         return
-    row = table.sync.build(table.device, row_id, values, named)
+    row = table.sync.build(table.device, row_id, values, references)
     if parent and parent.deleted_at is not None:
         row.deleted_at = table.at
     table.waiting.to_insert.append(row)
@@ -207,8 +207,8 @@ def create_row(table: TablePush, row_id: UUID, values: Values) -> None:
 def change_row(table: TablePush, row: DeviceOwned, pushed: PushedRow, ready: Writes) -> None:
     """Assign the pushed values to a stored row. If it then differs from the client's row, it gets the new revision."""
     values, before = pushed.values, exclusive_values(table.sync, row)
-    named = newly_referenced_rows(table, row, values)
-    has_changed = row.assign(**table.sync.values_to_assign(row, values, named))
+    references = newly_referenced_rows(table, row, values)
+    has_changed = row.assign(**table.sync.values_to_assign(row, values, references))
     if not has_changed and pushed.is_identical_to(row):
         return
     if table.parent and claims_exclusive_value(table.sync, row, values):
