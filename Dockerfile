@@ -1,4 +1,4 @@
-# One image: it serves, migrates, and runs the nightly jobs.
+# One image for the service, migrations and nightly jobs.
 FROM python:3.13-slim
 
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=1 HOST=0.0.0.0 \
@@ -9,7 +9,7 @@ COPY requirements.txt .
 RUN pip install --no-cache-dir -r requirements.txt
 
 COPY . .
-# The code must be readable whatever the umask of the checkout was. A named volume takes over the owner of the folder.
+# The code must be readable, whatever the umask of the checkout was. A named volume gets the owner of its folder here.
 RUN chmod -R a+rX . \
     && useradd --system --no-create-home --uid 10001 countonme \
     && install --directory --owner=countonme --mode=700 /var/lib/countonme

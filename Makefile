@@ -1,5 +1,5 @@
-# Two commands do everything on a bare machine: `make run` and `make test`. What they read from the environment or
-# from .env (DATABASE_URL, PORT, …) is in .env.example.
+# `make run` and `make test` install everything that they need. .env.example lists the settings, which come from the
+# environment or from .env (DATABASE_URL, PORT, …).
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +13,7 @@ run: .venv/run key
 test: .venv/dev key
 	$(BIN)/pytest $(ARGS)
 
-# The clients of docs/clients.md against a live service. Needs Node 20 or newer, and PostgreSQL: the server that
+# Test the clients of docs/clients.md against a live service. Needs Node 20 or newer, and PostgreSQL: the server that
 # DATABASE_URL names, or the one on this machine. SEED and STEPS repeat a random run.
 NODE := clients/watermelondb
 
@@ -22,7 +22,7 @@ test-clients: .venv/run key
 	@$(MAKE) --no-print-directory $(NODE)/node_modules/.package-lock.json
 	$(if $(DATABASE_URL),BENCH_POSTGRES=$(dir $(DATABASE_URL))) $(BIN)/python -m tests.e2e.clients.live npm --silent --prefix $(NODE) test
 
-# A backup, its restore, and what phones have left after it. Needs PostgreSQL, as above, and pg_dump.
+# Back up, restore, and check that no device loses a row. Needs PostgreSQL, as above, and pg_dump.
 rehearse-restore: .venv/run key
 	$(if $(DATABASE_URL),BENCH_POSTGRES=$(dir $(DATABASE_URL))) $(BIN)/python -m tests.e2e.restore
 
@@ -30,7 +30,7 @@ $(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json
 	cd $(NODE) && npm ci --silent
 	@touch $@
 
-# Whether the service does what its own document says, for SCHEMA_SECONDS. Needs PostgreSQL, as test-clients does.
+# Check the service against its OpenAPI document for SCHEMA_SECONDS. Needs PostgreSQL, as test-clients does.
 SCHEMATHESIS := tests/e2e/schema
 SCHEMA_SECONDS ?= 45
 
@@ -38,19 +38,18 @@ test-schema: .venv/run key $(SCHEMATHESIS)/.venv/run
 	$(if $(DATABASE_URL),BENCH_POSTGRES=$(dir $(DATABASE_URL))) $(BIN)/python -m tests.e2e.clients.live \
 	  $(BIN)/python -m tests.e2e.schema.run --max-time $(SCHEMA_SECONDS) $(ARGS)
 
-# Whether anything that was acknowledged gets lost, or anything of an erased device stays, while workers, the database,
-# connections and `manage.py erase` die, for FAULT_SECONDS.
-# Needs PostgreSQL's programs, of which it starts one of its own.
+# Kill workers, the database, connections and `manage.py erase` for FAULT_SECONDS. Check that no acknowledged write is
+# lost, and that no data of an erased device is left. Starts a PostgreSQL of its own, so it needs PostgreSQL's programs.
 faults: .venv/run key
 	$(BIN)/python -m tests.e2e.faults $(ARGS)
 
-# Whether honest devices are still served while hostile ones attack, for ABUSE_SECONDS; docs/abuse.md. Needs PostgreSQL's
-# programs, as above.
+# Attack the service for ABUSE_SECONDS, and check that it still serves honest devices (docs/abuse.md). Needs
+# PostgreSQL's programs, as above.
 abuse: .venv/run key
 	$(BIN)/python -m tests.e2e.abuse $(ARGS)
 
-# What docs/scaling.md says, tried on machines of its own: the tests behind PgBouncer, of which ARGS chooses, and what is
-# in tests/e2e/scaling. Needs PostgreSQL's programs, pgbouncer, nginx and redis-server.
+# Test what docs/scaling.md describes: run the test suite behind PgBouncer (ARGS selects tests), then tests/e2e/scaling.
+# Needs PostgreSQL's programs, pgbouncer, nginx and redis-server.
 scaling: .venv/dev key
 	$(BIN)/python -m tests.e2e.scaling.pooled $(BIN)/pytest --reuse-db $(ARGS)
 	$(BIN)/pytest tests/e2e/scaling
@@ -67,25 +66,25 @@ lint: .venv/dev key
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
-# All that .ci/run does, with more time for what is random, and the parts that take too long for every change.
+# .ci/run with more time for the random parts, and with the parts that take too long for every change.
 nightly:
 	bash .ci/run nightly
 
-# The environment of the benchmarks has nothing but what production installs.
+# The benchmarks' environment has only the packages that production installs.
 OURS := benchmarks/.venv-ours
 
-# Whether each query uses an index, at 1,000,000 entries: benchmarks/indexes.md. Needs PostgreSQL (BENCH_POSTGRES).
+# Check that each query uses an index, with 1,000,000 entries: benchmarks/indexes.md. Needs PostgreSQL (BENCH_POSTGRES).
 indexes: $(OURS)/run key
 	$(OURS)/bin/python -m benchmarks.indexes
 
-# Compares the service with FastAPI and with a bare WSGI function; docs/speed.md. Needs PostgreSQL (BENCH_POSTGRES) and
-# wrk. Serves with what production installs: Django REST framework loads some of what development does.
+# Compare the service with FastAPI and with a bare WSGI function (docs/speed.md). Needs PostgreSQL (BENCH_POSTGRES) and
+# wrk. Uses production's packages: Django REST framework imports some of the development packages if they are installed.
 PEER := benchmarks/.venv
 
 bench: $(OURS)/run key $(PEER)/run
 	$(OURS)/bin/python -m benchmarks.run
 
-# Environments with nothing but what their file names.
+# Virtual environments with only the packages of their requirements file.
 $(OURS)/run: requirements.txt
 $(PEER)/run: benchmarks/requirements.txt
 $(SCHEMATHESIS)/.venv/run: $(SCHEMATHESIS)/requirements.txt
@@ -105,7 +104,7 @@ $(OURS)/run $(PEER)/run $(SCHEMATHESIS)/.venv/run:
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-# The first time: a key of this machine's own, and plain HTTP on this machine alone, so that everything works at once.
+# On the first run, write settings to .env: a new key, and plain HTTP on this machine only.
 key:
 	@[ -n "$$SECRET_KEY" ] || grep -qs '^SECRET_KEY=.' .env || { \
 	  umask 077; touch .env; chmod o= .env; [ -z "$$(tail -c 1 .env)" ] || echo >> .env; \

@@ -1,4 +1,4 @@
-import tests.harness.environment  # noqa: F401, I001 - before anything reads the settings
+import tests.harness.environment  # noqa: F401, I001 - must come before anything reads the settings
 
 import os
 import shutil
@@ -13,10 +13,10 @@ verification.turn_on_if_wanted()
 
 
 def pytest_collection_modifyitems(items):
-    """Leave out what this machine can't show: without PostgreSQL no two connections write at the same moment."""
+    """Skip the tests that this machine or database can't run."""
     missing = {
         "postgres": connection.vendor != "postgresql" and "needs PostgreSQL",
-        "direct": os.environ.get("DATABASE_POOLER") and "needs connections of its own",
+        "direct": os.environ.get("DATABASE_POOLER") and "needs direct connections",
         "browser": not all(map(shutil.which, ("chromium", "chromedriver"))) and "needs chromium and chromedriver",
     }
     for item in items:

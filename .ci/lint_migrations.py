@@ -1,7 +1,7 @@
-"""Refuse migrations that the code which is running can't live with, or that lock a table for long: `make lint`.
+"""Check with squawk that migrations are safe while the old code still runs, and lock no table for long: `make lint`.
 
-The SQL that PostgreSQL would get is written without a server, and read by squawk. docs/migrations.md says what to do
-about what it finds. A migration that must break a rule is named in BASELINE, with the reason.
+The SQL is generated for PostgreSQL, without a server. docs/migrations.md explains what to do about each finding. A
+migration that must break a rule is listed in BASELINE, with the reason.
 """
 
 import os
@@ -17,14 +17,14 @@ SQUAWK = Path(sys.executable).with_name("squawk")
 # The last migration of each app before the first release: until then no table had rows to lock, and no other code ran.
 BEFORE_THE_FIRST_RELEASE = {"devices": "0004", "products": "0004", "food_entries": "0004"}
 
-# Later ones that must break a rule, each with the reason.
+# Later migrations that must break a rule, each with the reason.
 BASELINE: dict[str, str] = {}
 
 
 def main() -> int:
     written = dict(written_migrations())
     if gone := BASELINE.keys() - written.keys():
-        raise SystemExit(f"BASELINE names migrations that are not there: {', '.join(sorted(gone))}")
+        raise SystemExit(f"BASELINE names migrations that don't exist: {', '.join(sorted(gone))}")
     new = {name: sql for name, sql in written.items() if name not in BASELINE and is_later(*name.split("."))}
     if not new:
         return 0
@@ -33,7 +33,7 @@ def main() -> int:
         for file, sql in zip(files, new.values(), strict=True):
             file.write_text(sql)
         command = [SQUAWK, "--config", ROOT / ".ci/squawk.toml", *files]
-        return subprocess.run(command, check=False).returncode  # noqa: S603 - the command is written here
+        return subprocess.run(command, check=False).returncode  # noqa: S603 - the command is a constant
 
 
 def is_later(app: str, name: str) -> bool:
@@ -41,7 +41,7 @@ def is_later(app: str, name: str) -> bool:
 
 
 def written_migrations() -> Iterator[tuple[str, str]]:
-    """Yield the name and the SQL of each of our migrations, as PostgreSQL would get it."""
+    """Yield the name of each of the project's migrations, and its SQL for PostgreSQL."""
     os.environ.update(DJANGO_SETTINGS_MODULE="countonme.settings", DATABASE_URL="postgres://127.0.0.1:1/nowhere")
     sys.path.insert(0, str(ROOT))
     import django
@@ -52,7 +52,7 @@ def written_migrations() -> Iterator[tuple[str, str]]:
     from django.db.migrations.loader import MigrationLoader
     from psycopg.sql import quote
 
-    # Nothing is asked of a server: parameters are put in here.
+    # Django would connect to a server to put the parameters into the SQL.
     connection.ops.compose_sql = lambda sql, params: sql % tuple(map(quote, params)) if params is not None else sql
     loader = MigrationLoader(None)
     state = loader.project_state([])

@@ -18,8 +18,9 @@ ledger=${ERASURE_LEDGER:-erasures.txt}
 exec 9<"$BACKUPS"
 flock --nonblock 9 || { echo "Another backup is running. This one waits for its end." >&2; flock 9; }
 
-# Merge the ledger into the copy. The copy never loses a line: on a new host the ledger begins empty, and the copy may be
-# the only one left. Lines that begin with a time sort by it. An incomplete line, which a crash may leave, is left out.
+# Merge the ledger into the copy. The copy never loses a line: on a new host the ledger is empty at first, and the copy
+# may be the only one left. Each line begins with its time, so that sorting puts the lines in order. A line that a crash
+# cut off is not copied.
 copy_ledger() {
     copy=$BACKUPS/erasures.txt
     set -- "$ledger"
@@ -32,7 +33,7 @@ copy_ledger() {
 
 # The ledger is copied first, so that it is safe even if pg_dump fails.
 if [ -e "$ledger" ]; then
-    copy_ledger || echo "The ledger of erasures could not be copied. It is tried again after the backup." >&2
+    copy_ledger || echo "The ledger of erasures could not be copied. It will be tried again after the backup." >&2
 else
     echo "There is no ledger of erasures yet: ERASURE_LEDGER names $ledger, which does not exist." >&2
 fi
@@ -40,16 +41,16 @@ fi
 file=$BACKUPS/countonme-$(date --utc +%Y%m%dT%H%M%SZ).dump
 trap 'rm -f "$file.part"' EXIT
 pg_dump --format=custom --no-owner --no-privileges --file="$file.part" --dbname="$DATABASE_URL"
-pg_restore --list "$file.part" >/dev/null # the table of contents can be read
+pg_restore --list "$file.part" >/dev/null # fails if the table of contents can't be read
 sync "$file.part"
 mv "$file.part" "$file"
 sync "$BACKUPS"
 echo "$file"
 
-# Only now are old backups removed. Subtract an hour: the backup of 14 nights ago may have ended a few minutes later than
-# this one. Without that it would stay a day longer.
+# Remove old backups only after the new one is complete. An hour is subtracted because the backup of 14 nights ago may
+# have ended a few minutes later in the night than this one. It would otherwise stay a day longer.
 find "$BACKUPS" -maxdepth 1 -type f ! -name "${file##*/}" \
     \( -name 'countonme-*.dump.part' -o -name 'countonme-*.dump' -mmin "+$((days * 24 * 60 - 60))" \) -delete
 
-# The ledger is copied again: now the copy has every erasure that was confirmed before this backup began.
+# Copy the ledger again, so that the copy has every erasure that was confirmed before this backup began.
 if [ -e "$ledger" ]; then copy_ledger; fi

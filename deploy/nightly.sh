@@ -1,9 +1,9 @@
 #!/bin/sh
 # Run commands every day at a time in UTC: deploy/nightly.sh [--now] 02:00 "first command" "second command"
-# For containers, where there is neither cron nor systemd. If a command fails, the next one still runs.
-# SIGTERM ends the wait, and the command that runs.
-# With --now, the commands also run at the start. If one of them fails then, the script ends with status 1 after the last
-# one, so that Docker starts it again: after a reboot, the database may not be ready yet.
+# For containers, which have neither cron nor systemd. If a command fails, the next one still runs. SIGTERM ends the
+# wait or the running command.
+# With --now, the commands also run at the start. If one of them fails then, the script exits with status 1 after the
+# last one, so that Docker restarts it: after a reboot, the database may not be ready yet.
 set -eu
 
 usage() { echo "Usage: $0 [--now] HH:MM COMMAND..." >&2; exit 2; }
@@ -18,13 +18,13 @@ esac
 start=$1
 shift
 hours=${start%:*} minutes=${start#*:}
-at=$((${hours#0} * 3600 + ${minutes#0} * 60)) # without the leading zero, which would make it octal
+at=$((${hours#0} * 3600 + ${minutes#0} * 60)) # a leading zero would make the number octal
 
 say() { echo "$(date --utc +%Y-%m-%dT%H:%M:%SZ) $*"; }
 
-trap 'kill "${!-}" 2>/dev/null || true; exit 143' TERM INT # $! is the command that runs
+trap 'kill "${!-}" 2>/dev/null || true; exit 143' TERM INT # $! is the running command
 
-# In the background: a shell that waits for a command in the foreground reacts to a signal only after its end.
+# Run a command in the background and wait for it. A shell handles a signal only after a foreground command has ended.
 wait_for() {
     "$@" &
     wait "$!"
@@ -46,7 +46,7 @@ run() {
 
 if [ "$now" ]; then run "$@" || exit 1; fi
 while :; do
-    # From 1 to 86400 seconds: never 0, so that a short command does not run twice in the same second.
+    # From 1 to 86400 seconds. With 0, a short command would run twice in the same second.
     seconds=$(((at - $(date +%s) % 86400 + 2 * 86400 - 1) % 86400 + 1))
     say "waits until $start UTC"
     wait_for sleep "$seconds"

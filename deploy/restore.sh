@@ -1,7 +1,7 @@
 #!/bin/sh
 # Restore a backup into the new, empty database that DATABASE_URL names, and prepare it for the service:
 # deploy/restore.sh countonme-….dump. Run it in the folder of manage.py, with the settings of the service. Options after
-# the name of the backup are those of `manage.py after_restore`. It also gets every ledger in the folder of the backup:
+# the name of the backup are passed to `manage.py after_restore`, and so is every ledger in the folder of the backup:
 # erasures.txt, which backup.sh copies there, and others whose names begin with "erasures", such as erasures-second.txt.
 set -eu
 umask 077

@@ -1,15 +1,15 @@
-"""The service's tables in hash partitions by device, made from the migrated ones.
+"""Replace the migrated tables with hash partitions by device.
 
-The primary keys become (device_id, id), which alone a partition can keep: it knows nothing of the ids in the others.
-Each partition has a schema of its own, so that its constraints keep the names by which the service words a refusal.
+The primary keys become (device_id, id): PostgreSQL can't enforce a unique id across partitions. Each partition is in a
+schema of its own, so that its constraints keep their names, from which the service derives its error messages.
 """
 
 from graphlib import TopologicalSorter
 
 import psycopg
 
-# Foreign keys of whole tables: a partition's have a parent. A row that may outlive its device, as a receipt of its
-# erasure does, is in no partition: its device_id may be null.
+# Foreign keys of unpartitioned tables; those of a partition have a parent. A table whose device_id may be null isn't
+# partitioned: its rows may outlive their device, as the receipt of an erasure does.
 OWNED = """
     SELECT conrelid::regclass::text, attname FROM pg_constraint
     JOIN pg_attribute ON attrelid = conrelid AND attnum = conkey[1]
@@ -20,7 +20,7 @@ REFERENCES = """
     WHERE contype = 'f' AND conparentid = 0 GROUP BY conrelid
 """
 
-# The indexes that are more than the new primary key, and of the foreign keys those that say whose a row is.
+# All indexes that the new primary key doesn't replace, and the foreign keys that include the device.
 INDEXES = """
     SELECT pg_get_indexdef(indexrelid), indisunique FROM pg_index WHERE indrelid = %s::regclass AND NOT indisprimary
     AND indexrelid::regclass::text NOT LIKE '%%_is_of_its_device'
@@ -38,7 +38,7 @@ NAMES = """
 
 
 def partition(database: psycopg.Connection, count: int) -> None:
-    """Put partitioned tables in the place of the migrated ones, with all that those hold."""
+    """Replace the migrated tables with partitioned ones, and copy their rows."""
     tables = tables_of_devices(database)
     rules = {table: rules_of(database, table) for table in tables}
     for schema in ("migrated", *(f"p{number}" for number in range(count))):
@@ -68,7 +68,7 @@ def tables_of_devices(database: psycopg.Connection) -> dict[str, str]:
 
 
 def rules_of(database: psycopg.Connection, table: str) -> list[str]:
-    """Return the statements that make a migrated table's indexes, foreign keys and triggers anew."""
+    """Return the statements that recreate a migrated table's indexes, foreign keys and triggers."""
     indexes = [
         definition.replace("(product_id)", "(device_id, product_id)") if unique else definition
         for definition, unique in database.execute(INDEXES, [table])
