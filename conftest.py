@@ -9,7 +9,7 @@ from django.db import connection
 from tests.harness import verification
 
 pytest_plugins = ["tests.harness.fixtures"]
-verification.turn_on_if_wanted()
+verification.enable_if_requested()
 
 
 def pytest_collection_modifyitems(items):

@@ -31,7 +31,7 @@ from benchmarks.data import copied, vacuum
 from tests.e2e.abuse.attacks import Caller
 from tests.e2e.abuse.honest import PAUSE, HonestDevice, Sample
 from tests.e2e.abuse.preparation import ENTRIES, PORTIONS, PRODUCTS, Preparation
-from tests.harness.machine import description
+from tests.harness.machine import describe_machine
 from tests.harness.processes import ROOT, Postgres, folder_of_owner, postgres
 from tests.harness.servers import Server, migrate, our_server, run_servers, say
 
@@ -307,7 +307,7 @@ def page(arguments: argparse.Namespace, of_postgres: list, former: Phase, of_sql
         [
             "# Erasure",
             "",
-            f"Made by `{command}` on {description()}.",
+            f"Made by `{command}` on {describe_machine()}.",
             "",
             f"A device at its quota has {rows[0]} products, {rows[1]} portions and {rows[2]} food entries. Meanwhile",
             f"{PHONES} other devices send about {PHONES / PAUSE:.0f} requests a second. WAL is that of all writes.",

@@ -19,7 +19,7 @@ import psycopg
 from benchmarks import data
 from benchmarks.scale import fill
 from tests.harness.databases import create_databases, url_of
-from tests.harness.machine import description
+from tests.harness.machine import describe_machine
 from tests.harness.servers import OURS_BIN, ROOT, migrate, our_environment, say
 
 RESULTS = Path(__file__).with_name("indexes.md")
@@ -161,7 +161,7 @@ def unused(indexes: list[tuple]) -> Iterator[str]:
 
 def page(asked: dict[str, list[dict]], indexes: list[tuple], arguments: argparse.Namespace) -> str:
     command = f"python -m benchmarks.indexes --devices {arguments.devices} --entries {arguments.entries}"
-    lines = ["# Indexes", "", f"Made by `{command}` on {description()}.", ""]
+    lines = ["# Indexes", "", f"Made by `{command}` on {describe_machine()}.", ""]
     lines += ["What each call reads of the large tables, foreign keys that PostgreSQL checks among it.", ""]
     lines += ["| call | table | index | rows |", "|---|---|---|--:|"]
     for name, statements in asked.items():

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks import data, wrk
 from benchmarks.calls import every_token, mixed
 from tests.harness.databases import create_databases, url_of
-from tests.harness.machine import description, rss_of
+from tests.harness.machine import describe_machine, rss_of
 from tests.harness.servers import Server, migrate, our_server, run_servers, say
 
 RESULTS = Path(__file__).with_name("memory.md")
@@ -61,7 +61,7 @@ def page(rows: list[tuple[int, list[float]]]) -> str:
     lines = [
         "# Memory",
         "",
-        f"Requests of all kinds in turn, on {description()}. What a worker holds (RSS), in MB of 10⁶ bytes, after",
+        f"Requests of all kinds in turn, on {describe_machine()}. What a worker holds (RSS), in MB of 10⁶ bytes, after",
         "every token was checked, and on.",
         "",
         "| requests | one worker | the other |",

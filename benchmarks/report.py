@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 from benchmarks.profiled import section
-from tests.harness.machine import description
+from tests.harness.machine import describe_machine
 from tests.harness.servers import ROOT, say
 
 HERE = Path(__file__).parent
@@ -55,7 +55,7 @@ def page(results: list, shares: dict[str, Counter], versions: dict[str, str], ro
         [
             "# Results",
             "",
-            f"Made by `BENCH_ROUNDS={rounds} BENCH_SECONDS={seconds} make bench` on {description()}.",
+            f"Made by `BENCH_ROUNDS={rounds} BENCH_SECONDS={seconds} make bench` on {describe_machine()}.",
             "",
             ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
             "",

@@ -20,7 +20,7 @@ from benchmarks import data, wrk
 from benchmarks.calls import CALLS, Call, Request, conditional, every_token, registration
 from benchmarks.wrk import Load
 from tests.harness.databases import create_databases, url_of
-from tests.harness.machine import description
+from tests.harness.machine import describe_machine
 from tests.harness.servers import OURS_BIN, ROOT, Server, migrate, our_environment, our_server, run_servers, say
 
 RESULTS = Path(__file__).with_name("scale.md")
@@ -169,7 +169,7 @@ def counted(connection: psycopg.Connection, table: str) -> int:
 
 def page(arguments: argparse.Namespace, sizes: dict, loads: dict, plans: dict) -> str:
     command = f"python -m benchmarks.scale --devices {arguments.devices} --rounds {arguments.rounds}"
-    lines = ["# Scale", "", f"Made by `{command} --seconds {arguments.seconds}` on {description()}.", ""]
+    lines = ["# Scale", "", f"Made by `{command} --seconds {arguments.seconds}` on {describe_machine()}.", ""]
     lines += ["| | devices | products | entries | GB |", "|---|--:|--:|--:|--:|"]
     for name, size in zip(("small", "large"), sizes.values(), strict=True):
         counts = " | ".join(f"{size[table]:,}" for table in ("devices", "products", "food_entries"))

@@ -18,7 +18,7 @@ from benchmarks.run import median, requests_for
 from benchmarks.wrk import Load
 from tests.e2e.scaling.machines import Machines, machines, migrated
 from tests.e2e.scaling.writing_phone import WritingPhone, living
-from tests.harness.machine import database_processes, description
+from tests.harness.machine import database_processes, describe_machine
 from tests.harness.processes import Postgres, Process
 from tests.harness.servers import Server, our_server, run_servers, say
 
@@ -119,7 +119,7 @@ def page(of_copies: dict[str, Held], of_calls: dict[str, list[Load]]) -> str:
     lines = [
         "# With and without PgBouncer",
         "",
-        f"Made by `python -m benchmarks.scaling` on {description()},",
+        f"Made by `python -m benchmarks.scaling` on {describe_machine()},",
         "with everything on that one machine.",
         "",
         f"{COPIES} copies of 2 workers of 3 threads, all of them busy; PgBouncer has {POOL} connections for them:",

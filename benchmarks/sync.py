@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from tests.harness.databases import create_databases, url_of
-from tests.harness.machine import description
+from tests.harness.machine import describe_machine
 from tests.harness.phone import Phone
 from tests.harness.servers import migrate, our_server, run_servers, say
 
@@ -110,7 +110,7 @@ def page(rows: list[tuple]) -> str:
     lines = [
         "# Sync",
         "",
-        f"Made by `python -m benchmarks.sync` on {description()}: {PRODUCTS} products, {PORTIONS} portions and",
+        f"Made by `python -m benchmarks.sync` on {describe_machine()}: {PRODUCTS} products, {PORTIONS} portions and",
         f"{ENTRIES:,} entries. Bytes are the answers', raw and compressed.",
         "",
         "| | seconds | bytes | compressed |",

@@ -2,7 +2,7 @@
 
     created, deleted = at_once(call(api, "POST", path, body), call(api, "DELETE", other_path))
 
-Which call comes first is a matter of luck. A test that needs it to vary repeats itself a few times.
+The order of the calls is random. A test that needs different orders makes the calls several times.
 """
 
 from collections import Counter
@@ -16,14 +16,14 @@ from django.db import connection, connections
 
 
 def call(client, method: str, path: str, body=None, **extra) -> Callable:
-    """Return a function that sends this request, with a copy of the client: threads must not share one."""
+    """Return a function that sends this request with a copy of the client, because threads must not share one."""
     own = copy(client)
-    own.handler.load_middleware()  # takes longer than most requests do
+    own.handler.load_middleware()  # takes longer than most requests, so it is done before the threads start
     return partial(getattr(own, method.lower()), path, body, **extra)
 
 
 def at_once(*calls: Callable) -> list:
-    """Make all calls at the same moment. Return their responses, or what else they return, in order."""
+    """Make all calls at the same moment. Return what they return, in order."""
     barrier = Barrier(len(calls))
 
     def run(call: Callable):
@@ -39,5 +39,5 @@ def at_once(*calls: Callable) -> list:
 
 
 def statuses(responses: list) -> Counter:
-    """Return how many responses have each status."""
+    """Count the responses by status."""
     return Counter(response.status_code for response in responses)

@@ -1,8 +1,8 @@
-"""Tables of what a field takes and refuses. The values are JSON as it comes over the wire."""
+"""Tables of valid and invalid values of a field, with the expected errors. The values are JSON texts."""
 
 import pytest
 
-# What Django REST framework says, and with which type.
+# Messages of Django REST framework, each with its error type.
 REQUIRED = ("This field is required.", "required")
 NULL = ("This field may not be null.", "null")
 BLANK = ("This field may not be blank.", "blank")
@@ -36,9 +36,9 @@ NO_OBJECTS = [("null", NULL), ('"Rye"', no_object("str")), ("7", no_object("int"
 
 
 def table(rows):
-    """Parametrize with the rows of a table; each is named for its field and value."""
-    named = [f"{field}={value if len(value) < 40 else f'{value[:12]}…{len(value)}'}" for field, value, _ in rows]
-    return pytest.mark.parametrize(("field", "value", "expected"), rows, ids=[ascii(name) for name in named])
+    """Parametrize a test with the rows of a table. The id of each row has its field and value."""
+    names = [f"{field}={value if len(value) < 40 else f'{value[:12]}…{len(value)}'}" for field, value, _ in rows]
+    return pytest.mark.parametrize(("field", "value", "expected"), rows, ids=[ascii(name) for name in names])
 
 
 def send(api, method: str, path: str, fields: dict[str, str] | str):

@@ -1,10 +1,10 @@
-"""A test client that calls the API in the same process, as one device."""
+"""A test client that calls the API in the same process, with the token of a device."""
 
 from rest_framework.test import APIClient
 
 
 class DeviceClient(APIClient):
-    """A client of the API that speaks for one device."""
+    """An API client that authenticates as one device."""
 
     def __init__(self, token: str, **kwargs):
         super().__init__(**kwargs)

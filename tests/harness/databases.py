@@ -15,7 +15,7 @@ def url_of(database: str, server: str = SERVER) -> str:
 
 @contextmanager
 def create_databases(*names: str, server: str = SERVER) -> Iterator[None]:
-    """Create empty databases, and drop them at the end of this block. Replace any that a broken run has left."""
+    """Create empty databases, and drop them at the end of the block. Replace any that an interrupted run has left."""
     for name in names:
         drop_database(name, server)
         run_on_server(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'", server)
@@ -35,4 +35,4 @@ def run_on_server(statement: str, server: str = SERVER) -> None:
         with psycopg.connect(url_of("postgres", server), autocommit=True, connect_timeout=5) as connection:
             connection.execute(statement)
     except psycopg.OperationalError as error:
-        raise SystemExit(f"PostgreSQL doesn't respond. BENCH_POSTGRES or DATABASE_URL names it.\n{error}") from error
+        raise SystemExit(f"Can't connect to PostgreSQL. Set BENCH_POSTGRES or DATABASE_URL.\n{error}") from error

@@ -1,6 +1,6 @@
-"""The same service on every machine, whatever its environment or its .env says; the database alone may differ.
+"""Fixed settings for the tests. They override the environment and .env, except for the database.
 
-The first thing that conftest.py imports: it must come before the settings are read.
+conftest.py imports this module first, before the settings are read.
 """
 
 import os

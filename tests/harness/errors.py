@@ -1,4 +1,4 @@
-"""Error bodies of the API. An error is a tuple: the way to the value in the body, the message, and the type."""
+"""Error bodies of the API. An error is a tuple: the parts of `loc`, the message (`msg`), and the type."""
 
 ID_TAKEN = {"detail": "This id is taken"}
 NO_PRODUCT = ("product_id", "There is no such product.", "does_not_exist")

@@ -30,16 +30,16 @@ from tests.harness.service import live_database
 
 @pytest.fixture(scope="session")
 def ledger(tmp_path_factory) -> Path:
-    """The ledger of erasures that all tests share: it is removed before each of them."""
+    """The ledger of erasures that all tests share. It is deleted before each test."""
     return tmp_path_factory.mktemp("ledger") / "erasures.txt"
 
 
 @pytest.fixture(autouse=True)
 def _as_new(settings, ledger):
-    """Let no test see what another one left in a cache, or in the ledger of erasures."""
+    """Clear the caches and the ledger of erasures before each test."""
     settings.ERASURE_LEDGER = str(ledger)
     ledger.unlink(missing_ok=True)
-    settings.WHITENOISE_AUTOREFRESH = True  # each new client would read every static file
+    settings.WHITENOISE_AUTOREFRESH = True  # otherwise each new client reads every static file
     verdicts.here.clear()
     for cache in caches.all(initialized_only=True):
         cache.clear()
@@ -47,8 +47,8 @@ def _as_new(settings, ledger):
 
 @pytest.fixture
 def unverified():
-    """Let compiled queries run alone, for a test that measures time or memory."""
-    with verification.turned_off():
+    """Don't compare compiled queries with the ORM, for a test that measures time or memory."""
+    with verification.disable():
         yield
 
 
@@ -64,7 +64,7 @@ def api(db) -> DeviceClient:
 
 @pytest.fixture
 def device(api) -> Device:
-    """The device that `api` speaks for."""
+    """The device of `api`."""
     return Device.objects.get(pk=api.token.partition(".")[0])
 
 
@@ -76,14 +76,14 @@ def stranger(db) -> DeviceClient:
 
 @pytest.fixture
 def other(stranger) -> Device:
-    """The device that `stranger` speaks for."""
+    """The device of `stranger`."""
     return Device.objects.get(pk=stranger.token.partition(".")[0])
 
 
 @pytest.fixture
 def support_group(db) -> Group:
-    """The group Support, as migrations create it."""
-    if not Group.objects.filter(name="Support").exists():  # a test of several transactions empties all tables
+    """The Support group, as migrations create it."""
+    if not Group.objects.filter(name="Support").exists():  # a test with transaction=True empties all tables
         import_module("countonme.migrations.0001_support_group").make_group(apps)
         for model in owned_models():
             grant(apps, model._meta.app_label, model._meta.model_name, permission_names(model))
@@ -92,7 +92,7 @@ def support_group(db) -> Group:
 
 @pytest.fixture
 def support(support_group) -> Client:
-    """The browser of a member of support, who has logged in."""
+    """The client of a logged-in member of the Support group."""
     member = User.objects.create_user("ada", is_staff=True)
     member.groups.add(support_group)
     client = Client()
@@ -102,7 +102,7 @@ def support(support_group) -> Client:
 
 @pytest.fixture
 def everything(db) -> Callable[[], list]:
-    """Return a function that reads all that is stored, live or not: a refused request leaves it as it was."""
+    """Return a function that reads all stored rows, tombstones included, to check that a request changed nothing."""
 
     def read() -> list:
         rows = [list(model.all_objects.order_by("pk").values()) for model in owned_models()]
@@ -113,14 +113,14 @@ def everything(db) -> Callable[[], list]:
 
 @pytest.fixture(scope="session")
 def live_url(django_db_setup, tmp_path_factory):
-    """The URL of a migrated database for a service in processes of its own."""
+    """The URL of a migrated database for a service that runs in other processes."""
     with live_database(tmp_path_factory.mktemp("live")) as url:
         yield url
 
 
 @pytest.fixture
 def database_away(db):
-    """Point the service at a database that is not there: a closed port, or a folder that no file is in."""
+    """Connect the service to a database that doesn't exist: a closed port, or a file in a missing folder."""
     here = connections["default"]
     away = connections.create_connection("default")
     nowhere = {"NAME": "/nowhere/db.sqlite3"} if away.vendor == "sqlite" else {"HOST": "127.0.0.1", "PORT": "1"}
@@ -132,7 +132,7 @@ def database_away(db):
 
 @pytest.fixture
 def console():
-    """The one handler that writes the log."""
+    """The logging handler that writes the log."""
     (console,) = [handler for handler in logging.root.handlers if handler.get_name() == "console"]
     stream, formatter = console.stream, console.formatter
     yield console
@@ -142,7 +142,7 @@ def console():
 
 @pytest.fixture
 def log(console):
-    """What the service writes to its log, as a terminal shows it."""
+    """The log of the service, in text format."""
     lines = StringIO()
     console.setStream(lines)
     return lines
@@ -150,14 +150,14 @@ def log(console):
 
 @pytest.fixture
 def json_log(console, log):
-    """Return a function that reads the log as machines do: a list of objects, one a line."""
+    """Return a function that reads the log in JSON format and returns a list with one object for each line."""
     console.setFormatter(JSONFormatter())
     return lambda: [json.loads(line) for line in log.getvalue().splitlines()]
 
 
 @pytest.fixture
 def bcrypt_runs(monkeypatch) -> list:
-    """The secrets that bcrypt is asked to check, each time that it is."""
+    """The secrets that bcrypt has checked, one for each call."""
     runs, checkpw = [], bcrypt.checkpw
 
     def counted(secret, secret_hash):
@@ -170,7 +170,7 @@ def bcrypt_runs(monkeypatch) -> list:
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The time that the limits read; it stands still until it is moved."""
+    """The clock of the rate limits. It doesn't move unless the test sets `now`."""
     clock = SimpleNamespace(now=1_800_000_000.0)
     monkeypatch.setattr(throttling, "time", SimpleNamespace(time=lambda: clock.now))
     return clock
@@ -178,7 +178,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def root(db) -> Client:
-    """The browser of a superuser, who has logged in."""
+    """The client of a logged-in superuser."""
     client = Client()
     client.force_login(User.objects.create_superuser("root"))
     return client

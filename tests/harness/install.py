@@ -1,6 +1,7 @@
-"""An install of the app: its own database and the sync of the published client library, in plain Python.
+"""An install of the app: a local database with the sync of the published client library, in plain Python.
 
-Rows that were changed here and not pushed yet keep the changed columns when a newer row comes, and the rest of it.
+If a pull returns a row that has local changes, the changed columns keep their local values until they are pushed. All
+other columns get the server's values.
 """
 
 from collections import defaultdict
@@ -24,11 +25,11 @@ class Install:
     def __init__(self, api):
         self.api = api
         self.records: dict[str, dict[str, Record]] = defaultdict(dict)  # by table
-        self.doomed: dict[str, set[str]] = defaultdict(set)
+        self.deletions: dict[str, set[str]] = defaultdict(set)
         self.cursor = None
-        self.acknowledged: set[str] = set()  # ids of rows that the server said it has
+        self.acknowledged: set[str] = set()  # ids of rows whose push the server has confirmed
 
-    # --- what a user does --------------------------------------------------------------------------
+    # --- changes by the user -----------------------------------------------------------------------
 
     def create(self, table: str, row: dict) -> None:
         self.records[table][row["id"]] = Record(row, created=True)
@@ -39,9 +40,9 @@ class Install:
         record.changed |= values.keys()
 
     def delete(self, table: str, row_id: str) -> None:
-        """Delete a row as the app does: a product's portions go with it."""
+        """Delete a row, and with a product its portions, as the app does."""
         if not self.records[table].pop(row_id).created:
-            self.doomed[table].add(row_id)
+            self.deletions[table].add(row_id)
         if table == "products":
             for portion_id in [pk for pk, one in self.records["portions"].items() if one.row["product_id"] == row_id]:
                 self.delete("portions", portion_id)
@@ -49,7 +50,10 @@ class Install:
     # --- sync --------------------------------------------------------------------------------------
 
     def sync(self, *, lost: bool = False) -> bool:
-        """Pull and push, once more after a conflict; say if all is settled. `lost`: no answer to the push comes."""
+        """Pull and push, and repeat this once after a conflict. Return whether the push succeeded.
+
+        With `lost`, the install never gets the response to the push.
+        """
         for _ in range(2):
             self.pull()
             status = self.push(lost=lost)
@@ -63,24 +67,24 @@ class Install:
         for table, changes in answer["changes"].items():
             assert changes["created"] == []
             if answer.get("experimentalStrategy") == "replacement":
-                there = {row["id"] for row in changes["updated"]}
-                kept = {pk: one for pk, one in self.records[table].items() if pk in there or one.pending}
-                self.records[table] = kept
-                self.doomed[table] &= there
+                stored_ids = {row["id"] for row in changes["updated"]}
+                records = {pk: one for pk, one in self.records[table].items() if pk in stored_ids or one.pending}
+                self.records[table] = records
+                self.deletions[table] &= stored_ids
             for row in changes["updated"]:
                 self.merge(table, row)
             for row_id in changes["deleted"]:
                 self.records[table].pop(row_id, None)
-                self.doomed[table].discard(row_id)
+                self.deletions[table].discard(row_id)
         self.cursor = answer["timestamp"]
 
     def merge(self, table: str, row: dict) -> None:
-        if row["id"] in self.doomed[table]:
+        if row["id"] in self.deletions[table]:
             return
         record = self.records[table].setdefault(row["id"], Record({}))
-        ours = set(row) if record.created else record.changed
-        record.row = row | {name: value for name, value in record.row.items() if name in ours}
-        if record.created:  # the server has it: an answer got lost
+        local_columns = set(row) if record.created else record.changed
+        record.row = row | {name: value for name, value in record.row.items() if name in local_columns}
+        if record.created:  # the server has the row already: the response to its push was lost
             record.created, record.changed = False, {n for n, value in record.row.items() if row.get(n) != value}
 
     def push(self, *, lost: bool) -> int:
@@ -88,7 +92,7 @@ class Install:
             table: {
                 "created": [dict(one.row) for one in records.values() if one.created],
                 "updated": [dict(one.row) for one in records.values() if one.changed and not one.created],
-                "deleted": sorted(self.doomed[table]),
+                "deleted": sorted(self.deletions[table]),
             }
             for table, records in self.records.items()
         }
@@ -103,10 +107,10 @@ class Install:
                 if record.pending and row_id not in refused.get(table, ()):
                     record.changed, record.created = set(), False
                     self.acknowledged.add(row_id)
-            self.doomed[table].clear()
+            self.deletions[table].clear()
         return 200
 
-    # --- what is to be seen ------------------------------------------------------------------------
+    # --- the local state ---------------------------------------------------------------------------
 
     def synced(self) -> dict[str, dict[str, dict]]:
         """Return the rows that are not waiting to be pushed."""

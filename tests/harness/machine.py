@@ -1,4 +1,4 @@
-"""What Linux says in /proc about processes: who is whose child, CPU spent, memory held."""
+"""Read /proc: the child processes of a server, their CPU time and their memory."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 def fields_of(pid: int) -> list[str]:
-    """Return what follows the name in a process's `stat`: state, parent, …"""
+    """Return the fields of a process's `stat` that follow its name: state, parent, …"""
     return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
 
 
@@ -22,13 +22,13 @@ def command_of(pid: int) -> str:
 
 
 def workers_of(pid: int) -> list[int]:
-    """Return a server's processes that answer requests: its children, without what multiprocessing keeps beside."""
+    """Return the worker processes of a server: its children, without multiprocessing's resource tracker."""
     found = []
     for child in pids():
         try:
             if int(fields_of(child)[1]) == pid and "resource_tracker" not in command_of(child):
                 found.append(child)
-        except OSError:  # it has ended meanwhile
+        except OSError:  # the process has ended
             continue
     return sorted(found)
 
@@ -46,7 +46,7 @@ def cpu_of(processes: list[int]) -> float:
 
 
 def rss_of(pid: int) -> float:
-    """Return the megabytes (10⁶ bytes) that a process holds in memory, what it shares with others too."""
+    """Return the memory of a process in megabytes (10⁶ bytes), including what it shares with other processes."""
     for line in (PROC / str(pid) / "status").read_text().splitlines():
         if line.startswith("VmRSS"):
             return int(line.split()[1]) * 1024 / 1e6
@@ -54,7 +54,7 @@ def rss_of(pid: int) -> float:
 
 
 def database_processes(database: str) -> list[int]:
-    """Return PostgreSQL's processes that serve connections to a database, where it runs on this machine."""
+    """Return the processes of a PostgreSQL on this machine that serve connections to a database."""
     found = []
     for pid in pids():
         try:
@@ -66,8 +66,8 @@ def database_processes(database: str) -> list[int]:
     return found
 
 
-def description() -> str:
-    """Return the CPU's model, how many there are, and the memory."""
+def describe_machine() -> str:
+    """Return the CPU model, the number of cores and the memory, as a text."""
     cpu = value_in("/proc/cpuinfo", "model name") or platform.machine()
     memory = int((value_in("/proc/meminfo", "MemTotal") or "0").split()[0]) / 1024**2
     return f"{cpu}, {os.cpu_count()} cores, {memory:.0f} GiB of memory"

@@ -1,3 +1,5 @@
+"""List the project's apps and Python files."""
+
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +10,7 @@ ROOT = Path(settings.BASE_DIR)
 
 
 def our_apps() -> list[str]:
-    """Return the project's own apps, in the order of the settings."""
+    """Return the project's own apps, in the order of INSTALLED_APPS."""
     return [name for name in settings.INSTALLED_APPS if (ROOT / name).is_dir()]
 
 

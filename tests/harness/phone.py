@@ -1,4 +1,4 @@
-"""A phone: one device that calls a running service over HTTP."""
+"""An HTTP client that calls a running service as one device."""
 
 import json
 import time
@@ -12,7 +12,7 @@ from uuid import uuid4
 
 
 class NoResponse(OSError):
-    """There is no response that says whether the request was carried out."""
+    """No response was received, so it is unknown whether the request was carried out."""
 
     @property
     def timed_out(self) -> bool:
@@ -31,14 +31,14 @@ class Response:
 
 
 class Phone:
-    """A device with a token, once it is registered.
+    """A device. `register` gets it a token.
 
-    Each request has a connection of its own, so that several threads can use one phone. A phone that keeps its
-    connection sends one request at a time; use it as `with Phone(port, keeps_connection=True) as phone:`.
+    By default, each request opens a new connection, so that several threads can use one phone. A phone that keeps its
+    connection sends one request at a time. Use it as `with Phone(port, keeps_connection=True) as phone:`.
     """
 
-    unavailable: Container[int] = (502, 503, 504)  # statuses after which a request is sent again, as without a response
-    patience = 30  # seconds for which a request is sent again
+    unavailable: Container[int] = (502, 503, 504)  # statuses after which a request is retried, as without a response
+    patience = 30  # seconds for which a request is retried
 
     def __init__(self, port: int, *, token: str = "", headers: dict | None = None, keeps_connection=False, timeout=30):
         self.port, self.token, self.headers, self.timeout = port, token, headers or {}, timeout
@@ -89,14 +89,14 @@ class Phone:
         return Response(response.status, response.headers, content, time.monotonic() - began)
 
     def attempt(self, method: str, path: str, body=None) -> Response:
-        """Send a request once. Raise NoResponse for an unavailable service too."""
+        """Send a request once. Raise NoResponse also if the service is unavailable."""
         response = self.send(method, path, body)
         if response.status_code in self.unavailable:
             raise NoResponse(f"{method} {path}: {response.status_code}")
         return response
 
     def retry(self, method: str, path: str, body=None) -> tuple[Response, int]:
-        """Send a request until there is a response; return it, and the number of attempts that failed."""
+        """Send a request until there is a response. Return it, and the number of failed attempts."""
         end, failures = time.monotonic() + self.patience, 0
         while True:
             try:
@@ -111,7 +111,7 @@ class Phone:
         """Return the seconds between two attempts."""
         return 0.05
 
-    # --- a connection that is kept -----------------------------------------------------------------
+    # --- persistent connection ---------------------------------------------------------------------
 
     @property
     def is_connected(self) -> bool:

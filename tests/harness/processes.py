@@ -1,7 +1,4 @@
-"""Programs that are started here, each a process: that they answer, and that nothing of them is left.
-
-PostgreSQL is one of them: a server of one's own, in a folder that goes with it.
-"""
+"""Start and stop programs that listen on a port. Start a PostgreSQL server in a temporary folder."""
 
 import os
 import shutil
@@ -21,17 +18,17 @@ import psycopg
 from tests.harness.phone import Phone
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 60  # seconds for a process to answer
+PATIENCE = 60  # seconds to wait for a process
 NEWEST_FIRST = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -float(path.parent.name))
 PLACES = [*os.environ["PATH"].split(":"), "/usr/sbin", *map(str, NEWEST_FIRST)]
 
 
 class NotInstalled(SystemExit):
-    """A program that is needed is not there. .ci/run installs it."""
+    """A required program is not installed. .ci/run installs it."""
 
 
 def program(name: str) -> str:
-    """Return where a program is: on the path, or where Debian keeps it."""
+    """Return the path of a program, which is in PATH or where Debian installs it."""
     found = shutil.which(name, path=":".join(PLACES))
     if found is None:
         raise NotInstalled(f"{name} is not installed.")
@@ -39,14 +36,14 @@ def program(name: str) -> str:
 
 
 def as_owner(*command: str) -> list[str]:
-    """Return the command as a user that PostgreSQL and PgBouncer run as: they refuse root."""
+    """Return the command, prefixed for root to run it as the user `postgres`: PostgreSQL and PgBouncer refuse root."""
     first, *rest = command
     return [*(["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []), program(first), *rest]
 
 
 @contextmanager
 def folder_of_owner() -> Iterator[Path]:
-    """Have a new folder inside of this block, where that user may write."""
+    """Create a folder that the user of `as_owner` can write to, and delete it at the end of the block."""
     with TemporaryDirectory(prefix="countonme.") as folder:
         if os.getuid() == 0:
             shutil.chown(folder, "postgres")
@@ -60,7 +57,10 @@ def free_port() -> int:
 
 
 def until(true: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
-    """Return when it is true, which it is not where nobody answers; raise TimeoutError when it takes too long."""
+    """Wait until a condition is true. A connection error counts as false. Raise TimeoutError after `patience` seconds.
+
+    `what` is the message of the TimeoutError.
+    """
     end = time.monotonic() + patience
     while time.monotonic() < end:
         with suppress(OSError, HTTPException):
@@ -72,7 +72,7 @@ def until(true: Callable[[], bool], what: str, patience: float = PATIENCE) -> No
 
 @dataclass
 class Process:
-    """A program that listens on a port, in a group of its own, so that the whole of it is stopped and nothing else."""
+    """A program that listens on a port. It has its own process group, so that its child processes are stopped too."""
 
     name: str
     command: list[str]
@@ -104,7 +104,7 @@ class Process:
         return True
 
     def status(self, path: str) -> int:
-        """Return the status of the answer to a GET."""
+        """Return the status of the response to a GET request."""
         return Phone(self.port, timeout=PATIENCE).get(path).status_code
 
     def has_ended(self) -> bool:
@@ -129,7 +129,10 @@ class Process:
 
 
 class Postgres:
-    """A server on the data of a folder, its log and its socket beside it, as careful with them as a real one."""
+    """A PostgreSQL server. Its log and its socket are in the folder that contains its data folder.
+
+    It has PostgreSQL's default settings, except for `settings`, so that it is as durable as in production.
+    """
 
     def __init__(self, data: Path, settings: dict[str, str]):
         self.data, self.port = data, free_port()
@@ -144,7 +147,7 @@ class Postgres:
         run_as_owner("pg_ctl", f"--pgdata={self.data}", *command)
 
     def stop(self) -> None:
-        """Stop as if the power had gone."""
+        """Stop without a clean shutdown, as after a power failure."""
         if (self.data / "postmaster.pid").exists():
             self.control("stop", "--mode=immediate")
 
@@ -160,7 +163,7 @@ class Postgres:
 
 @contextmanager
 def postgres(data: Path, **settings: str) -> Iterator[Postgres]:
-    """Have a server inside of this block, on the data of a folder; on none where there is no folder yet."""
+    """Run a server inside the block, on an existing data folder or on a new one."""
     if not data.exists():
         run_as_owner(
             "initdb", f"--pgdata={data}", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync"
@@ -174,4 +177,4 @@ def postgres(data: Path, **settings: str) -> Iterator[Postgres]:
 
 
 def run_as_owner(*command: str) -> None:
-    subprocess.run(as_owner(*command), stdout=subprocess.DEVNULL, cwd="/", check=True)  # a folder that they may enter
+    subprocess.run(as_owner(*command), stdout=subprocess.DEVNULL, cwd="/", check=True)  # any user can enter it

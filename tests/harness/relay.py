@@ -1,4 +1,4 @@
-"""A way to a server, on which a test can stand."""
+"""A TCP proxy in front of a server. A test can stop its traffic, cut its connections and close its port."""
 
 import socket
 from contextlib import suppress
@@ -6,7 +6,7 @@ from threading import Event, Thread
 
 
 class Relay:
-    """Passes on what comes in on a port of its own, as long as it is open and nobody has made it silent."""
+    """Forwards connections from a port of its own to a server. No data passes while `flowing` is cleared."""
 
     def __init__(self, host: str, port: int):
         self.target = (host, port)
@@ -37,15 +37,15 @@ class Relay:
         hang_up(sink)
 
     def cut(self) -> None:
-        """Hang up on everybody who is connected."""
+        """Close all connections."""
         for one in self.sockets:
             hang_up(one)
             one.close()
         self.sockets.clear()
 
     def close(self) -> None:
-        """Let nobody in, and hang up on who is."""
-        hang_up(self.listener)  # wakes up who accepts
+        """Accept no new connections, and close all that are open."""
+        hang_up(self.listener)  # ends `accept` in its thread
         self.listener.close()
         self.cut()
 

@@ -1,4 +1,4 @@
-"""Start the service, or another HTTP server, with its workers, and stop it."""
+"""Start and stop the service, or another HTTP server with worker processes."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from tests.harness.processes import ROOT, Process, free_port
 OURS_BIN = Path(sys.executable).parent
 WORKERS = 2
 SECRET_KEY = secrets.token_urlsafe(50)
-FOLDER = tempfile.TemporaryDirectory(prefix="countonme.")  # of what a service writes outside of its database
+FOLDER = tempfile.TemporaryDirectory(prefix="countonme.")  # for files that a service writes
 
 UNLIMITED = str(10**9)
 LIMITS = re.compile(r"^(\w+_RATE|MAX_\w+|NEW_ROWS_\w+) = env\.", re.MULTILINE)
@@ -41,20 +41,20 @@ class Server(Process):
 
     def start(self) -> None:
         super().start()
-        time.sleep(1)  # a worker exists before it serves
+        time.sleep(1)  # a worker process exists before it accepts requests
         self.workers = workers_of(self.process.pid)
         if len(self.workers) != self.count:
             raise SystemExit(f"{self.name} has {len(self.workers)} workers instead of {self.count}")
 
     def is_ready(self) -> bool:
-        """Say whether all workers are there; one of them answers, whatever it answers."""
+        """Return whether all workers exist. The request fails if none of them responds; its status doesn't matter."""
         self.status("/healthz")
         return len(workers_of(self.process.pid)) == self.count
 
 
 @contextmanager
 def run_servers(*servers: Server, log: Path | None = None) -> Iterator[None]:
-    """Run servers on free ports inside of this block, and stop them whatever happens."""
+    """Run servers on free ports inside the block."""
     with ExitStack() as started, tempfile.TemporaryDirectory() as logs:
         for server in servers:
             server.port, server.log = free_port(), log or Path(logs, f"{server.name}.log")
@@ -67,7 +67,7 @@ def run_servers(*servers: Server, log: Path | None = None) -> Iterator[None]:
 
 
 def our_server(database_url: str, *, folder: Path = ROOT, name: str = "ours", **environment: str) -> Server:
-    """Return the service, or that of another checkout."""
+    """Return the service of this checkout, or of another checkout in `folder`."""
     environment = our_environment(database_url, **environment)
     return Server(
         name,
@@ -80,7 +80,7 @@ def our_server(database_url: str, *, folder: Path = ROOT, name: str = "ours", **
 
 
 def our_environment(database_url: str, **environment: str) -> dict[str, str]:
-    """Return production settings, with plain HTTP on this machine alone, and no limit on what one phone may do."""
+    """Return production settings, but with plain HTTP on 127.0.0.1, and without rate limits and quotas."""
     return {
         "SECRET_KEY": SECRET_KEY,
         "DEBUG": "off",
@@ -93,7 +93,7 @@ def our_environment(database_url: str, **environment: str) -> dict[str, str]:
         "HOST": "127.0.0.1",
         "WEB_CONCURRENCY": str(WORKERS),
         "MALLOC_ARENA_MAX": "1",  # as in the Makefile
-        "GUNICORN_CMD_ARGS": "--max-requests=0",  # whose worker is replaced meanwhile can't be measured
+        "GUNICORN_CMD_ARGS": "--max-requests=0",  # a measurement fails if a worker is replaced
         **environment,
     }
 
@@ -103,5 +103,5 @@ def migrate(database_url: str, *, folder: Path = ROOT, **environment: str) -> No
 
 
 def manage(environment: dict[str, str], *command: str, folder: Path = ROOT) -> None:
-    """Run manage.py in an environment."""
+    """Run a command of manage.py with these environment variables."""
     subprocess.run([sys.executable, "manage.py", *command], cwd=folder, env={**os.environ, **environment}, check=True)

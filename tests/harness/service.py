@@ -1,4 +1,4 @@
-"""The service as `make run` serves it: gunicorn, its workers, and a database of its own."""
+"""Run the service as `make run` does: gunicorn with its workers, on a separate database."""
 
 import json
 import time
@@ -27,16 +27,16 @@ class Service:
         return set(workers_of(self.process.pid))
 
     def wait_for_others(self, than: set[int]) -> None:
-        """Return when as many new workers serve in the place of these."""
-        until(lambda: len(now := self.workers()) == len(than) and not now & than, "no others serve")
-        time.sleep(1)  # a worker exists before it serves
+        """Wait until all of these workers have been replaced."""
+        until(lambda: len(now := self.workers()) == len(than) and not now & than, "the workers were not replaced")
+        time.sleep(1)  # a worker process exists before it accepts requests
 
     def lines(self) -> list[dict]:
-        """Return the log, which is JSON."""
+        """Return the lines of a JSON log."""
         return [json.loads(line) for line in self.server.log.read_text().splitlines()]
 
     def register(self) -> str:
-        """Call the service with a new phone from now on; return the phone's id."""
+        """Register a new phone, which replaces `phone`. Return its device id."""
         self.phone = Phone(self.server.port)
         self.phone.register()
         return self.phone.device_id
@@ -44,7 +44,7 @@ class Service:
 
 @contextmanager
 def serve(database_url: str, log: Path, **environment: str) -> Iterator[Service]:
-    """Serve the database inside of this block. SQLite is served by as many workers and threads as it is by default."""
+    """Serve the database inside the block. SQLite gets the default number of workers and threads."""
     if database_url.startswith("sqlite"):
         by_default = {"WEB_CONCURRENCY": str(workers_for("sqlite")), "WEB_THREADS": str(threads_for("sqlite"))}
         environment = by_default | environment
@@ -55,7 +55,7 @@ def serve(database_url: str, log: Path, **environment: str) -> Iterator[Service]
 
 @contextmanager
 def live_database(folder: Path) -> Iterator[str]:
-    """Create a migrated database of the kind that the tests run on, for this block; yield its URL."""
+    """Create a migrated database of the tests' kind, SQLite or PostgreSQL, for this block. Yield its URL."""
     if connection.vendor == "sqlite":
         url = f"sqlite:///{folder / 'db.sqlite3'}"
         migrate(url)
@@ -68,7 +68,7 @@ def live_database(folder: Path) -> Iterator[str]:
 
 
 def server_of_tests(port: int | None = None) -> str:
-    """Return the URL of the PostgreSQL server that the tests run on. A port is one of this machine that leads to it."""
+    """Return the URL of the PostgreSQL server that the tests run on, or of a proxy to it on this machine's `port`."""
     here = connection.settings_dict
     user = quote(here["USER"], safe="") + (f":{quote(here['PASSWORD'], safe='')}" if here["PASSWORD"] else "")
     host, own = ("127.0.0.1", port) if port else (here["HOST"] or "127.0.0.1", here["PORT"] or 5432)

@@ -1,4 +1,4 @@
-"""A phone's half of the two calls, and rows as it has them."""
+"""Pull and push as a client, and build rows as a client sends them."""
 
 import json
 from uuid import uuid4
@@ -9,7 +9,7 @@ ALL_STORED = {"experimentalRejectedIds": {}, "rejected": []}
 
 def pulled(api, since=None, **query) -> dict:
     response = api.get("/v1/sync", query | ({} if since is None else {"last_pulled_at": since}))
-    is_large = getattr(response, "streaming", False)  # only a test client's
+    is_large = getattr(response, "streaming", False)  # only responses to a test client have this
     content = response.getvalue() if is_large else response.content
     assert response.status_code == 200, content
     return json.loads(content)
@@ -31,7 +31,7 @@ def revision(api) -> int:
 
 
 def live(api, table: str) -> dict[str, dict]:
-    """Return the table's live rows by id, as a first sync has them."""
+    """Return the table's live rows by id, as a first sync returns them."""
     return {row["id"]: row for row in pulled(api)["changes"][table]["updated"]}
 
 
@@ -50,7 +50,7 @@ def entry(of: dict, **values) -> dict:
 
 
 def errors_of(answer: dict) -> list[tuple]:
-    """Return what was refused: table, id, and where and how."""
+    """Return each rejected row of a push: its table, its id, and the `loc` and `type` of its errors."""
     return [
         (one["table"], one["id"], [(*error["loc"], error["type"]) for error in one["errors"]])
         for one in answer["rejected"]

@@ -1,7 +1,7 @@
-"""With VERIFY_COMPILED_QUERIES=1, each run of a compiled query in the tests' process is compared with the ORM's.
+"""Compare each run of a compiled query in the tests' process with the ORM's query, if VERIFY_COMPILED_QUERIES=1.
 
-Tests see nothing of the ORM's query: it is not counted, and no wrapper of theirs gets it. Another thread may commit
-between the two, so what counts is a difference that both show again and again.
+Tests don't notice the ORM's query: it isn't counted, and `execute_wrappers` don't get it. Another thread may commit
+between the two queries, so both are repeated, and only a difference that persists is an error.
 """
 
 import os
@@ -21,14 +21,14 @@ ATTEMPTS = 10
 run, json_chunks = CompiledQuery.run, CompiledQuery.json_chunks
 
 
-def turn_on_if_wanted() -> None:
+def enable_if_requested() -> None:
     if os.environ.get("VERIFY_COMPILED_QUERIES") == "1":
         CompiledQuery.run, CompiledQuery.json_chunks = verified_run, verified_chunks
 
 
 @contextmanager
-def turned_off() -> Iterator[None]:
-    """Compare nothing inside of this block, where a test measures time or memory."""
+def disable() -> Iterator[None]:
+    """Compare nothing inside the block, where a test measures time or memory."""
     before = CompiledQuery.run, CompiledQuery.json_chunks
     CompiledQuery.run, CompiledQuery.json_chunks = run, json_chunks
     try:
@@ -39,7 +39,7 @@ def turned_off() -> Iterator[None]:
 
 def verified_run(query: CompiledQuery, mode: Mode, limit: int | None, offset: int, values: dict) -> list:
     rows = run(query, mode, limit, offset, values)
-    with unseen():
+    with hidden_from_tests():
         verify(query, mode, rows, limit, offset, values)
     return rows
 
@@ -48,19 +48,19 @@ def verified_chunks(query: CompiledQuery, size: int, **values) -> Iterator[list[
     offset = 0
     with closing(json_chunks(query, size, **values)) as chunks:
         for rows in chunks:
-            with unseen():
+            with hidden_from_tests():
                 if difference := compare(query, JSON, rows, query.function(**values)[offset : offset + size]):
                     raise AssertionError(difference)
             offset += len(rows)
             yield rows
-            del rows  # before the next ones are read
-    with unseen():
+            del rows  # free the memory before the next rows are read
+    with hidden_from_tests():
         assert not query.function(**values)[offset:].exists()
 
 
 @contextmanager
-def unseen() -> Iterator[None]:
-    """Run queries inside of this block that tests neither count nor interfere with."""
+def hidden_from_tests() -> Iterator[None]:
+    """Run queries inside the block that tests neither count nor interfere with."""
     before = connection.force_debug_cursor, connection.execute_wrappers
     connection.force_debug_cursor, connection.execute_wrappers = False, []
     try:
@@ -81,7 +81,7 @@ def verify(query: CompiledQuery, mode: Mode, rows: list, limit: int | None, offs
 
 
 def compare(query: CompiledQuery, mode: Mode, rows: list, queryset: QuerySet) -> str | None:
-    """Return how the rows of a run differ from the queryset's; None if they don't."""
+    """Return how the rows of a run differ from the queryset's, or None."""
     found = [typed_values(row, mode) for row in rows]
     expected = [typed_values(row, mode, as_json=mode.for_json) for row in queryset]
     if not queryset.ordered:
@@ -95,7 +95,7 @@ def compare(query: CompiledQuery, mode: Mode, rows: list, queryset: QuerySet) ->
 
 
 def typed_values(row, mode: Mode, *, as_json: bool = False) -> list[tuple]:
-    """Return a row's values, each with its type and, if there is one, its name."""
+    """Return a row's values, each with its type and its name or position."""
     if mode is MODELS:
         state = {"state": (type(row), row._state.adding, row._state.db, row._state.fields_cache)}
         items = {name: value for name, value in vars(row).items() if name != "_state"} | state
@@ -106,7 +106,7 @@ def typed_values(row, mode: Mode, *, as_json: bool = False) -> list[tuple]:
 
 
 def json_value(value):
-    """Return the ORM's value as `json()` has it."""
+    """Convert a value of the ORM as `json()` does."""
     if isinstance(value, UUID):
         return str(value)
     return float(value) if isinstance(value, Decimal) else value

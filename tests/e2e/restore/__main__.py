@@ -54,7 +54,7 @@ class RestoringInstall(Install):
         """Push again what the answer lacks or says otherwise, less what is newer than the last pull."""
         for row_id in changes["deleted"]:
             self.records[table].pop(row_id, None)
-            self.doomed[table].discard(row_id)
+            self.deletions[table].discard(row_id)
         stored = {row["id"]: row for row in changes["updated"]}
         for row_id, record in self.records[table].items():
             if row_id not in stored:
