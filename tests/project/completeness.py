@@ -1,4 +1,4 @@
-"""What belongs to a model that a device owns, all over the project."""
+"""Find what a device-owned model lacks: its admin, viewset, sync table, factory, settings and documentation."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +17,8 @@ from sync.registry import tables
 SYNC_DOCS = Path(settings.BASE_DIR, "docs/api.md").read_text().partition("### Sync")[2]
 
 
-def lacking(model: type[DeviceOwned]) -> list[str]:
-    """Return what a model lacks, each as a line that says where to add it."""
+def missing_parts(model: type[DeviceOwned]) -> list[str]:
+    """Return what a model lacks: a line for each missing part, which names the place to add it."""
     meta = model._meta
     name = meta.object_name
     quotas = (getattr(model, "quota_setting", None), model.quota_per_parent_setting)
@@ -26,7 +26,7 @@ def lacking(model: type[DeviceOwned]) -> list[str]:
     granted = Permission.objects.filter(
         group__name="Support", content_type__app_label=meta.app_label, content_type__model=meta.model_name
     )
-    there = {
+    parts = {
         f"a table in {meta.app_label}/sync_tables.py": model in {table.model for table in tables()},
         f"an OwnedAdmin in {meta.app_label}/admin.py": isinstance(admin.site._registry.get(model), OwnedAdmin),
         f"a route to a viewset of {name} in {meta.app_label}/urls.py, which countonme/urls.py lists": any(
@@ -38,12 +38,12 @@ def lacking(model: type[DeviceOwned]) -> list[str]:
         f"a `quota_setting` of {name}": quotas[0] is not None,
         f"a line for `{meta.db_table}` among the tables of sync in docs/api.md": f"| `{meta.db_table}` |" in SYNC_DOCS,
     }
-    there |= {f"the setting {quota}": hasattr(settings, quota) for quota in quotas if quota}
-    there |= {
+    parts |= {f"the setting {quota}": hasattr(settings, quota) for quota in quotas if quota}
+    parts |= {
         f"a place after {parent._meta.object_name}, to which it refers": is_before(parent, model)
         for parent in owned_parents(model)
     }
-    return [part for part, is_there in there.items() if not is_there]
+    return [part for part, exists in parts.items() if not exists]
 
 
 def routed_viewsets(patterns) -> Iterator[type[DeviceOwnedViewSet]]:
@@ -62,6 +62,6 @@ def owned_parents(model: type[DeviceOwned]) -> list[type[DeviceOwned]]:
 
 
 def is_before(parent: type[DeviceOwned], model: type[DeviceOwned]) -> bool:
-    """Return whether the parent comes first. An erasure goes through the models backwards, and removes parts first."""
+    """Return whether the parent comes first. An erasure deletes rows in the reverse order, children before parents."""
     models = owned_models()
     return models.index(parent) < models.index(model)

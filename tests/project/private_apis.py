@@ -1,4 +1,4 @@
-"""Finds where the product uses private APIs of its dependencies: those that docs/internals.md has to list."""
+"""Find the uses of dependencies' private APIs, which docs/internals.md has to list."""
 
 import ast
 import re
@@ -14,25 +14,29 @@ DOCUMENTED = {"_meta", "_state", "_base_manager", "_default_manager", "login_for
 
 
 def product_files() -> list[Path]:
-    """Return the Python files that serve, are run by an operator, or check the code."""
+    """Return the Python files of the apps, gunicorn's configuration and the scripts of CI."""
     return [*(file for app in our_apps() for file in sources(app)), *ROOT.glob("*.conf.py"), *ROOT.glob(".ci/*.py")]
 
 
 def private_names(code: str) -> set[str]:
-    """Return the private names that the code reads, sets or imports, and that it doesn't define itself.
+    """Return the private names that the code reads, sets or imports, except for those that it defines itself.
 
-    A name that begins with one underscore is private. A class may use its own: `self._name` or `cls._name`.
+    A name that begins with one underscore is private. A class may use its own names: `self._name` or `cls._name`.
     """
     tree = ast.parse(code)
-    return set(_used(tree)) - DOCUMENTED - set(_defined(tree)) | set(_imported(tree)) | set(_replaced(tree))
+    return (
+        set(_used_names(tree)) - DOCUMENTED - set(_defined_names(tree))
+        | set(_imported_names(tree))
+        | set(_assigned_names(tree))
+    )
 
 
-def _used(tree: ast.AST) -> Iterator[str]:
+def _used_names(tree: ast.AST) -> Iterator[str]:
     return (node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and PRIVATE.fullmatch(node.attr))
 
 
-def _defined(tree: ast.AST) -> Iterator[str]:
-    """Yield the private methods and attributes of the classes in a file, but those that it calls on `super()`."""
+def _defined_names(tree: ast.AST) -> Iterator[str]:
+    """Yield the private methods and attributes of a file's classes, except for methods that it calls on `super()`."""
     called_on_super = {
         node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "super()"
     }
@@ -43,7 +47,7 @@ def _defined(tree: ast.AST) -> Iterator[str]:
             yield node.attr
 
 
-def _imported(tree: ast.AST) -> Iterator[str]:
+def _imported_names(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [part for alias in node.names for part in alias.name.split(".")]
@@ -51,8 +55,8 @@ def _imported(tree: ast.AST) -> Iterator[str]:
             yield from (name for name in (*names, *modules) if PRIVATE.fullmatch(name))
 
 
-def _replaced(tree: ast.AST) -> Iterator[str]:
-    """Yield what the code assigns to something that it has imported: `module.name = …`."""
+def _assigned_names(tree: ast.AST) -> Iterator[str]:
+    """Yield the names that the code assigns on imported objects: `module.name = …`."""
     imported = {
         (alias.asname or alias.name).split(".")[0]
         for node in ast.walk(tree)
@@ -72,7 +76,7 @@ def _is_ours(node: ast.Import | ast.ImportFrom) -> bool:
     return (getattr(node, "module", None) or "").split(".")[0] in our_apps()
 
 
-def overridden(file: Path) -> set[str]:
+def overridden_methods(file: Path) -> set[str]:
     """Return the private methods of a dependency's classes that the classes in this file override."""
     if not file.is_relative_to(ROOT) or file.name == "gunicorn.conf.py" or ".ci" in file.parts:
         return set()
@@ -83,7 +87,7 @@ def overridden(file: Path) -> set[str]:
         for item in node.body
         if isinstance(item, ast.FunctionDef) and PRIVATE.fullmatch(item.name)
     }
-    if not written:  # some modules must not be imported: countonme.wsgi changes the process
+    if not written:  # import no module without need: importing countonme.wsgi changes the process
         return set()
     module = import_module(".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
     return {

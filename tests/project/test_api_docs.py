@@ -1,4 +1,4 @@
-"""docs/api.md, the reference for client developers."""
+"""docs/api.md, the reference for client developers, agrees with the OpenAPI document and the code."""
 
 import ast
 import re
@@ -15,7 +15,7 @@ from tests.harness.our_apps import our_apps, sources
 PAGE = Path(settings.BASE_DIR, "docs/api.md").read_text()
 DOCUMENT = schema_views.document()
 
-# What the page says once, and not for each call.
+# Statuses that the page explains once, not for each call.
 SHARED_STATUSES = {"406", "500", "503"}
 WITH_A_TOKEN = {"401", "403", "429"}
 
@@ -34,7 +34,7 @@ def names(cell: str) -> list[str]:
 
 
 def columns(cell: str) -> dict[str, bool]:
-    """Return the columns that a cell names, each with whether it can be null."""
+    """Return the columns that a cell names, and whether each can be null."""
     return {name: mark == "?" for name, mark in re.findall(r"`(\w+)`(\??)", cell)}
 
 
@@ -58,7 +58,7 @@ def calls() -> Iterator[tuple[str, str, list[str], list[str]]]:
 
 
 def raised_types() -> set[str]:
-    """Return the `type` of each error that the code words itself."""
+    """Return the `type` of each error that the code raises itself."""
     found = set()
     for app in set(our_apps()) - {"support"}:  # its errors are the admin's
         for node in (node for file in sources(app) for node in ast.walk(ast.parse(file.read_text()))):

@@ -1,4 +1,7 @@
-"""docs/clients.md, the guide for client developers. `make test-clients` runs the code that it shows."""
+"""docs/clients.md, the guide for client developers, agrees with the service and with the code in clients/.
+
+`make test-clients` runs that code.
+"""
 
 import json
 import re
@@ -22,13 +25,13 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.S)
 
 
-def completed(shown, real):
-    """Return the JSON that is shown, with the text that the server generated in the place of each `…`."""
+def fill_in(shown, real):
+    """Return the JSON of the page, with each `…` replaced by the server's generated text."""
     match shown, real:
         case dict(), dict():
-            return {name: completed(value, real.get(name)) for name, value in shown.items()}
+            return {name: fill_in(value, real.get(name)) for name, value in shown.items()}
         case list(), list():
-            return [completed(*pair) for pair in zip_longest(shown, real)]
+            return [fill_in(*pair) for pair in zip_longest(shown, real)]
         case str(), str() if shown.endswith("…") and real.startswith(shown.removesuffix("…")):
             return real
     return shown
@@ -47,7 +50,7 @@ class TestTheRequests:
             response = client.generic(*line.split(), sent, content_type="application/json")
 
             assert f"{response.status_code} {response.reason_phrase}" == status, line
-            assert response.json() == completed(json.loads(body), response.json()), line
+            assert response.json() == fill_in(json.loads(body), response.json()), line
             if line == "POST /v1/auth/register":
                 client.credentials(HTTP_AUTHORIZATION=f"Bearer {response.json()['token']}")
 

@@ -1,3 +1,5 @@
+"""Compiled queries: they return what the ORM returns, and are compiled once for each thread."""
+
 import itertools
 from collections.abc import Iterator
 from contextlib import suppress
@@ -37,16 +39,16 @@ from tests.harness.verification import verified_run, verify
 
 @pytest.fixture
 def compilations(monkeypatch) -> list:
-    """The queries that Django has written as SQL, each time that it did."""
-    written, as_sql = [], SQLCompiler.as_sql
+    """The queries that Django has compiled to SQL, one for each compilation."""
+    queries, as_sql = [], SQLCompiler.as_sql
 
-    def noted(compiler, *args, **kwargs):
-        written.append(compiler.query)
+    def record(compiler, *args, **kwargs):
+        queries.append(compiler.query)
         return as_sql(compiler, *args, **kwargs)
 
-    monkeypatch.setattr(SQLCompiler, "as_sql", noted)
-    monkeypatch.setattr(CompiledQuery, "run", verification.run)  # the ORM, with which runs are compared, compiles too
-    return written
+    monkeypatch.setattr(SQLCompiler, "as_sql", record)
+    monkeypatch.setattr(CompiledQuery, "run", verification.run)  # without the ORM's query, which is compiled too
+    return queries
 
 
 COLUMNS = ("id", "product_id", "portion_id", "grams", "protein", "fat", "date", "created_at", "updated_at")
@@ -73,7 +75,7 @@ class TestACompiledQuery:
         assert every == [[oats, rye]] * 2
         assert (once, len(compilations)) == (1, 2)
 
-    def test_is_compiled_by_each_thread_for_itself(self, device, compilations):
+    def test_is_compiled_once_in_each_thread(self, device, compilations):
         query = compiled_query(products_of)
         query.statement(MODELS, frozenset({"device"}), False)
         compilations.clear()
@@ -140,12 +142,12 @@ class TestACompiledQuery:
             ("models", lambda device: Portion.objects.for_device(device).annotate(weight=F("grams"))),
         ],
     )
-    def test_refuses_what_it_cannot_return(self, device, run, shape):
+    def test_rejects_querysets_of_another_kind(self, device, run, shape):
         with pytest.raises(TypeError):
             getattr(compiled_query(shape), run)(device=device.pk)
 
     @pytest.mark.parametrize("signal", [pre_init, post_init])
-    def test_refuses_a_model_with_receivers(self, device, signal):
+    def test_rejects_a_model_with_signal_receivers(self, device, signal):
         signal.connect(lambda **kwargs: None, sender=Product, weak=False, dispatch_uid="here")
         try:
             with pytest.raises(TypeError, match="Product"):
@@ -154,7 +156,7 @@ class TestACompiledQuery:
             signal.disconnect(sender=Product, dispatch_uid="here")
 
     @pytest.mark.parametrize("name", ["__init__", "from_db"])
-    def test_refuses_a_model_with_its_own_way_to_be_made(self, device, monkeypatch, name):
+    def test_rejects_a_model_that_overrides_its_construction(self, device, monkeypatch, name):
         own = classmethod(lambda *args: None) if name == "from_db" else lambda *args: None
         monkeypatch.setattr(Product, name, own, raising=False)
 
@@ -169,14 +171,14 @@ class TestACompiledQuery:
         assert query.models(device=device.pk, limit=2) == rows[:2]
         assert query.models(device=device.pk, limit=9, offset=4) == rows[4:]
 
-    def test_refuses_a_limit_beside_a_slice(self, device):
+    def test_rejects_a_limit_in_addition_to_a_slice(self, device):
         query = compiled_query(lambda device: products_of(device)[:3])
 
         with pytest.raises(TypeError):
             query.models(device=device.pk, limit=2)
 
     @pytest.mark.parametrize("rows", [0, 1, 2, 3, 4, 5])
-    def test_is_read_in_chunks_too(self, device, django_assert_num_queries, rows):
+    def test_can_be_read_in_chunks(self, device, django_assert_num_queries, rows):
         ProductFactory.create_batch(rows, device=device)
         query = compiled_query(lambda device: products_of(device).values("id", "fat_100g", "created_at", "name"))
         every = query.json(device=device.pk)
@@ -208,7 +210,7 @@ class TestACompiledQuery:
 
     @pytest.mark.parametrize("many", [0, 1, 3])
     @pytest.mark.parametrize("kind", [UUID, str])
-    def test_takes_any_number_of_ids(self, device, many, kind):
+    def test_accepts_any_number_of_ids(self, device, many, kind):
         products = [ProductFactory(device=device, name=name) for name in "abcde"]
         by_id = compiled_query(lambda **named: Product.objects.for_device(device).filter(**named).by_name())
         of_products = compiled_query(lambda **named: Portion.objects.for_device(device).filter(**named))
@@ -219,10 +221,10 @@ class TestACompiledQuery:
         portions = of_products.models(**id_filter("product", wanted))
         assert {portion.product_id for portion in portions} == {product.pk for product in products[:many]}
 
-    def test_takes_one_id_as_itself(self, device):
+    def test_accepts_one_id_as_a_single_value(self, device):
         assert id_filter("pk", {device.pk}) == {"pk": device.pk}
 
-    def test_takes_a_value_through_a_function(self, device):
+    def test_transforms_a_value_with_a_function(self, device):
         rows = [ProductFactory(device=device, name=name) for name in ("rye", "oats")]
 
         def find(text):
@@ -233,7 +235,7 @@ class TestACompiledQuery:
 
 class TestEveryCompiledQuery:
     def test_returns_what_the_orm_returns(self, values):
-        """Each query of the service, with each set of names that it is called with, on tables that are filled."""
+        """Run each query of the service with each set of parameters that it is called with, on filled tables."""
         get_resolver().url_patterns  # noqa: B018 - loads the views
         for model in owned_models():
             live_rows_query(model)
@@ -286,32 +288,30 @@ class TestEveryCompiledQuery:
 
 
 def is_of_the_service(query: CompiledQuery) -> bool:
-    """Return whether it is not a test's own, or that of a table which a test has registered."""
+    """Return whether the query is defined outside of tests, and not for a sync table that a test has registered."""
     function = getattr(query.function, "func", query.function)
     table = getattr(function, "__self__", None)
     return "tests" not in function.__module__.split(".") and (table is None or table in tables())
 
 
 def name_sets(query: CompiledQuery) -> Iterator[list[str]]:
-    """Yield the names of the values that a query is called with."""
+    """Yield each set of parameter names that a query is called with."""
     *fixed, last = signature(query.function).parameters.values()
     names = [parameter.name for parameter in fixed]
     if last.kind is not Parameter.VAR_KEYWORD:
         yield [*names, last.name]
-    elif last.name == "query":  # of a list: what can narrow it, at most and at least
+    elif last.name == "query":  # the query of a list, with all filters and with the required ones only
         (view,) = [view for view in DeviceOwnedViewSet.__subclasses__() if view.list_query is query]
         narrowing = list(signature(view.filter_queryset).parameters.values())[1:]
         yield names + [parameter.name for parameter in narrowing]
         yield names + [parameter.name for parameter in narrowing if parameter.default is Parameter.empty]
-    else:  # of an `id_filter`
+    else:  # the query has an `id_filter`
         column = "product" if last.name == "products" else "pk"
         yield [*names, column]
         yield [*names, f"{column}__any_of"]
 
 
 class TestTheVerification:
-    """It must see what it is there for."""
-
     @pytest.fixture
     def entry(self, device):
         return FoodEntryFactory(device=device, grams=Decimal("33.30"))
@@ -333,7 +333,7 @@ class TestTheVerification:
             ),
         ],
     )
-    def test_sees_a_value_of_another_type(self, entry, device, shape, mode, change, monkeypatch):
+    def test_reports_a_value_of_another_type(self, entry, device, shape, mode, change, monkeypatch):
         query = compiled_query(shape)
         verified_run(query, mode, None, 0, {"device": device.pk})
 
@@ -348,7 +348,7 @@ class TestTheVerification:
         with pytest.raises(AssertionError, match="SQL: SELECT"):
             verified_run(query, mode, None, 0, {"device": device.pk})
 
-    def test_is_not_seen_itself(self, entry, device, django_assert_num_queries):
+    def test_adds_no_queries_to_a_test(self, entry, device, django_assert_num_queries):
         query = compiled_query(lambda device: FoodEntry.objects.for_device(device))
 
         with django_assert_num_queries(1):
@@ -357,8 +357,8 @@ class TestTheVerification:
 
 @pytest.mark.postgres
 class TestACachedCursor:
-    @pytest.mark.parametrize(("rows", "is_kept"), [(2, True), (3, False)])
-    def test_is_not_kept_with_many_rows(self, device, monkeypatch, rows, is_kept):
+    @pytest.mark.parametrize(("rows", "is_cached"), [(2, True), (3, False)])
+    def test_is_not_cached_after_a_large_result(self, device, monkeypatch, rows, is_cached):
         monkeypatch.setattr(cursors, "LARGE_RESULT", 3)
         ProductFactory.create_batch(rows, device=device)
         query = compiled_query(products_of)
@@ -367,7 +367,7 @@ class TestACachedCursor:
             assert len(query.models(device=device.pk)) == rows
 
         sql = query.statement(MODELS, frozenset({"device"}), False).sql
-        assert ((sql, False) in connection.cursors) is is_kept
+        assert ((sql, False) in connection.cursors) is is_cached
 
     def test_reads_times_as_the_orm_does(self, device):
         (row,) = connection.fetch_cached("SELECT created_at, now() FROM devices WHERE id = %s", [device.pk])
@@ -399,7 +399,7 @@ class TestAStoredRow:
             assert getattr(stored, field.attname) == getattr(row, field.attname)
         assert FoodEntry.objects.for_device(device).get(pk=before.pk).grams == Decimal("33.30")
 
-    def test_is_found_by_its_device_too(self, device, other, django_assert_num_queries):
+    def test_is_updated_by_its_id_and_its_device(self, device, other, django_assert_num_queries):
         row = ProductFactory(device=device, name="Rye")
 
         with django_assert_num_queries(1) as queries:
@@ -407,7 +407,7 @@ class TestAStoredRow:
 
         assert '"device_id" = ' in queries[0]["sql"].partition("WHERE")[2]
 
-    def test_is_no_other_devices(self, device, other):
+    def test_cannot_be_moved_to_another_device(self, device, other):
         row = ProductFactory(device=device, name="Rye")
         row.device, row.name = other, "Mine"
         with pytest.raises(DatabaseError), change_set(other):
@@ -417,26 +417,26 @@ class TestAStoredRow:
         assert not Product.objects.for_device(other).exists()
 
 
-def end_of_connection() -> None:
+def terminate_connection() -> None:
     """End PostgreSQL's side of this thread's connection."""
-    with connection.cursor() as cursor:  # behind a pooler, the driver knows the pooler's number alone
+    with connection.cursor() as cursor:  # behind a pooler, the driver only knows the pooler's process id
         cursor.execute("SELECT pg_backend_pid()")
         (pid,) = cursor.fetchone()
     with suppress(psycopg.OperationalError), psycopg.connect(**connection.get_connection_params()) as other:
-        other.execute("SELECT pg_terminate_backend(%s)", [pid])  # which a pooler may send to that very one
+        other.execute("SELECT pg_terminate_backend(%s)", [pid])  # a pooler may run it on that same connection
 
 
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 class TestAConnectionThatDiedWithItsServer:
     @pytest.mark.parametrize("path", ["/v1/products", "/readyz"])
-    def test_is_replaced_unseen(self, api, path):
+    def test_is_replaced_without_an_error(self, api, path):
         api.get(path)
-        end_of_connection()
+        terminate_connection()
 
         assert api.get(path).status_code == 200
 
-    def test_is_replaced_unseen_for_a_registration(self, anonymous):
-        end_of_connection()
+    def test_is_replaced_without_an_error_for_a_registration(self, anonymous):
+        terminate_connection()
 
         assert anonymous.post("/v1/auth/register", {"device_id": uuid4()}).status_code == 200

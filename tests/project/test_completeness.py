@@ -3,7 +3,7 @@ import pytest
 from food_entries.models import FoodEntry
 from ownership.models import owned_models
 from products.models import Portion, Product
-from tests.project.completeness import lacking
+from tests.project.completeness import missing_parts
 
 
 class TestEveryOwnedModel:
@@ -12,6 +12,6 @@ class TestEveryOwnedModel:
 
     @pytest.mark.parametrize("model", owned_models(), ids=lambda model: model._meta.label)
     def test_lacks_nothing(self, support_group, model):
-        missing = lacking(model)
+        missing = missing_parts(model)
 
         assert not missing, f"{model._meta.label} lacks {'; '.join(missing)}"

@@ -18,7 +18,7 @@ def title_of(page: Path) -> str:
 
 
 def enforced_by(page: Path) -> list[str]:
-    """Return all that the page's last section has in backticks."""
+    """Return the names in backticks in the page's last section."""
     return re.findall(r"`([^`]+)`", page.read_text().partition("\n## Enforced by\n")[2])
 
 
@@ -71,4 +71,4 @@ class TestADecisionPage:
                 assert command == "make", f"{name} is neither a test, nor a path, nor a make target"
                 assert target in targets
         assert enforced_by(page)
-        assert classes == []  # each is followed by its file
+        assert classes == []  # the file of each class follows it

@@ -1,7 +1,7 @@
-"""The two guards of the promise that a device meets its own live rows and no other.
+"""Two guards that a device can only see and change its own live rows.
 
-The first walks the URLconf, the second the syntax tree. Each fails when it finds nothing to look at, and each is shown
-an offender.
+The first walks the URLconf, the second the syntax trees. Each also fails if it finds no code to check, and each is
+tested with code that it has to report.
 """
 
 import ast
@@ -24,13 +24,13 @@ from products.models import Product
 from sync.views import SyncViewSet
 from tests.harness.our_apps import our_apps, sources
 
-# Views that open no device-owned table.
+# Views that use no device-owned table.
 WITHOUT_ROWS = {DocsView, ErasureView, MeView, RegisterView, RotateView, SchemaView}
-# It has no queryset: all its queries begin with the caller, as the second guard and its own tests see to.
+# It has no queryset. All its queries filter by the calling device: the second guard and its own tests check that.
 OF_ALL_TABLES = {SyncViewSet}
 
 NOT_OWNED = {model.__name__ for model in apps.get_models()} - {model.__name__ for model in owned_models()}
-BIRTHS = {"add", "bulk_create", "create"}  # a new row names its device, and needs that device's change set
+CREATE_METHODS = {"add", "bulk_create", "create"}  # a new row has its device, and needs that device's change set
 SQL = re.compile(rf"\b(FROM|INTO|JOIN|UPDATE)\s+({'|'.join(model._meta.db_table for model in owned_models())})\b", re.I)
 
 
@@ -44,8 +44,8 @@ def api_views(patterns, prefix: str = "") -> Iterator[tuple[str, type]]:
             yield from api_views(pattern.url_patterns, route)
 
 
-def unscoped(views) -> list[str]:
-    """Return the routes whose view could show a row without asking whose it is."""
+def unscoped_routes(views) -> list[str]:
+    """Return the routes whose view could return rows of other devices."""
     return [route for route, view in views if view not in WITHOUT_ROWS | OF_ALL_TABLES and not is_scoped(view)]
 
 
@@ -59,8 +59,8 @@ def is_scoped(view: type) -> bool:
     )
 
 
-def bare(source: str, *, in_admin: bool = False) -> list[int]:
-    """Return the lines that open a device-owned table without saying for which device."""
+def unscoped_lines(source: str, *, in_admin: bool = False) -> list[int]:
+    """Return the lines that query a device-owned table without filtering by a device."""
     tree = ast.parse(source)
     parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
     lines = []
@@ -71,8 +71,9 @@ def bare(source: str, *, in_admin: bool = False) -> list[int]:
             "_default_manager",
             "_base_manager",
         }:
-            says = getattr(parents[node], "attr", None)
-            if ast.unparse(node.value) not in NOT_OWNED and says not in {"for_device", *BIRTHS} and not in_admin:
+            method = getattr(parents[node], "attr", None)
+            scoped = method in {"for_device", *CREATE_METHODS}
+            if ast.unparse(node.value) not in NOT_OWNED and not scoped and not in_admin:
                 lines.append(node.lineno)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL.search(node.value):
             lines.append(node.lineno)
@@ -86,38 +87,38 @@ def descendants(kind: type) -> Iterator[type]:
 
 
 class TestEveryApiView:
-    def test_is_narrowed_to_the_device_that_calls(self):
+    def test_filters_by_the_calling_device(self):
         views = list(api_views(get_resolver().url_patterns))
 
         assert sum(issubclass(view, DeviceOwnedViewSet) for _, view in views) >= 6
         assert {view for _, view in views} >= WITHOUT_ROWS
-        assert unscoped(views) == []
+        assert unscoped_routes(views) == []
 
     @pytest.mark.parametrize("base", [ModelViewSet, DeviceOwnedViewSet])
-    def test_would_be_found_if_it_were_not(self, base):
+    def test_is_reported_if_it_replaces_the_queryset(self, base):
         class Leak(base):
             def get_queryset(self):
                 return Product.all_objects.all()
 
-        assert unscoped(api_views([path("v1/leak", Leak.as_view({"get": "list"}))])) == ["v1/leak"]
+        assert unscoped_routes(api_views([path("v1/leak", Leak.as_view({"get": "list"}))])) == ["v1/leak"]
 
-    def test_would_be_found_if_its_rows_were_everybodys(self):
+    def test_is_reported_if_it_returns_rows_of_all_devices(self):
         class Wide(DeviceOwnedViewSet):
             @classmethod
             def rows_of(cls, device):
                 return Product.objects.all()
 
-        assert unscoped(api_views([path("v1/wide", Wide.as_view({"get": "list"}))])) == ["v1/wide"]
+        assert unscoped_routes(api_views([path("v1/wide", Wide.as_view({"get": "list"}))])) == ["v1/wide"]
 
-    def test_would_be_found_if_it_asked_for_no_token(self):
+    def test_is_reported_if_it_requires_no_token(self):
         class Open(DeviceOwnedViewSet):
             permission_classes = ()
 
-        assert unscoped(api_views([path("v1/open", Open.as_view({"get": "list"}))])) == ["v1/open"]
+        assert unscoped_routes(api_views([path("v1/open", Open.as_view({"get": "list"}))])) == ["v1/open"]
 
 
 class TestEverySerializerOfRows:
-    def test_has_no_check_that_would_never_run(self):
+    def test_has_no_validator_that_would_never_run(self):
         classes = list(descendants(OwnedSerializer))
 
         assert len(classes) >= 3
@@ -127,14 +128,14 @@ class TestEverySerializerOfRows:
 
 
 class TestNoFunction:
-    def test_opens_a_device_owned_table_bare(self):
+    def test_queries_a_device_owned_table_without_its_device(self):
         files = [file for app in our_apps() for file in sources(app)]
 
         assert sum("for_device" in file.read_text() for file in files) >= 5
         assert [
             f"{file.name}:{line}"
             for file in files
-            for line in bare(file.read_text(), in_admin=file.name.endswith("admin.py"))
+            for line in unscoped_lines(file.read_text(), in_admin=file.name.endswith("admin.py"))
         ] == []
 
     @pytest.mark.parametrize(
@@ -147,5 +148,5 @@ class TestNoFunction:
             "cursor.execute('SELECT * FROM food_entries WHERE id = %s', [pk])",
         ],
     )
-    def test_would_escape_if_it_did(self, offender):
-        assert bare(f"def view(request):\n    {offender}\n") == [2]
+    def test_escapes_the_guard(self, offender):
+        assert unscoped_lines(f"def view(request):\n    {offender}\n") == [2]

@@ -1,4 +1,4 @@
-"""The guard of the one direction in which apps import each other. It walks the syntax tree, and is shown offenders."""
+"""Apps import each other in one direction only. The check walks the syntax trees of all Python files."""
 
 import ast
 from collections.abc import Iterator
@@ -9,15 +9,15 @@ import pytest
 
 from tests.harness.our_apps import ROOT, our_apps, python_files
 
-# Each app comes after those that it may import. The notebook is an app of its own, and needs support.
+# Each app comes after those that it may import. The notebook is an example app of the tests, which imports support.
 APPS = our_apps()
 APPS.insert(APPS.index("support") + 1, "ownership.tests.notebook")
 
-WIRING = ("countonme/migrations", "countonme/settings.py", "countonme/urls.py")  # what may import all apps
+WIRING = ("countonme/migrations", "countonme/settings.py", "countonme/urls.py")  # may import all apps
 
 
-def imported(source: str, package: str) -> Iterator[str]:
-    """Yield the dotted name of each thing that a module of this package imports."""
+def imported_names(source: str, package: str) -> Iterator[str]:
+    """Yield the dotted name of each import of a module in this package."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Import(names=names):
@@ -30,14 +30,14 @@ def imported(source: str, package: str) -> Iterator[str]:
 
 
 def place_of(name: str) -> tuple[str, bool]:
-    """Return the app, or the top folder, that a dotted name is in, and whether it belongs to the tests there."""
+    """Return the app or the top-level folder of a dotted name, and whether the name is in its tests."""
     inside = [app for app in APPS if f"{name}.".startswith(f"{app}.")]
     place = max(inside, key=len) if inside else name.partition(".")[0]
     return place, place in ("conftest", "tests") or name.removeprefix(place).startswith(".tests")
 
 
-def forbidden(file: Path, source: str) -> list[str]:
-    """Return what a file imports and must not; its path is relative to the repository."""
+def forbidden_imports(file: Path, source: str) -> list[str]:
+    """Return the forbidden imports of a file. Its path is relative to the repository."""
     module = ".".join(file.with_suffix("").parts)
     place, is_test = place_of(module)
     is_free = place not in APPS or any(file.is_relative_to(path) for path in WIRING)
@@ -49,16 +49,18 @@ def forbidden(file: Path, source: str) -> list[str]:
             return place != "benchmarks"
         return target in upper or (of_tests and not is_test)
 
-    return [name for name in imported(source, module.rpartition(".")[0]) if is_forbidden(name)]
+    return [name for name in imported_names(source, module.rpartition(".")[0]) if is_forbidden(name)]
 
 
 class TestApps:
     def test_import_in_one_direction(self):
-        """What an app's tests import counts too, and only tests import tests."""
+        """This includes the tests of the apps. Only tests import tests."""
         files = list(python_files())
 
         assert {place_of(".".join(file.parts))[0] for file in files} >= {*APPS, "benchmarks", "tests"}
-        offenders = [f"{file} imports {name}" for file in files for name in forbidden(file, (ROOT / file).read_text())]
+        offenders = [
+            f"{file} imports {name}" for file in files for name in forbidden_imports(file, (ROOT / file).read_text())
+        ]
         assert not offenders, "\n".join(offenders)
 
     @pytest.mark.parametrize(
@@ -84,8 +86,8 @@ class TestApps:
             ("gunicorn.conf.py", "from tests.harness.servers import say"),
         ],
     )
-    def test_would_be_found_if_they_did_not(self, file, offender):
-        assert len(forbidden(Path(file), offender)) == 1
+    def test_are_reported_otherwise(self, file, offender):
+        assert len(forbidden_imports(Path(file), offender)) == 1
 
     @pytest.mark.parametrize(
         ("file", "source"),
@@ -103,5 +105,5 @@ class TestApps:
             ("benchmarks/sync.py", "from benchmarks.data import NAMES\nfrom tests.harness.servers import say"),
         ],
     )
-    def test_may_import_what_is_below_them(self, file, source):
-        assert forbidden(Path(file), source) == []
+    def test_may_import_lower_apps(self, file, source):
+        assert forbidden_imports(Path(file), source) == []

@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from tests.harness.our_apps import ROOT
-from tests.project.private_apis import overridden, private_names, product_files
+from tests.project.private_apis import overridden_methods, private_names, product_files
 
-# What dependencies don't document either, although the names don't begin with an underscore.
+# Undocumented names of dependencies that don't begin with an underscore.
 UNDOCUMENTED = {
     "countonme/db/compiled/query.py": {"get_compiler", "is_sliced", "no_limit_value"},
     "countonme/db/compiled/rows.py": {
@@ -50,30 +50,30 @@ def quoted(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
-def listed() -> set[tuple[str, str]]:
-    """Return each file and name that the page has a row for."""
+def listed_names() -> set[tuple[str, str]]:
+    """Return the file and the name of each row of the page."""
     return {(file, name) for files, names, *_ in ROWS for file in quoted(files) for name in quoted(names)}
 
 
-def used() -> set[tuple[str, str]]:
-    """Return each file and name that the product uses."""
+def used_names() -> set[tuple[str, str]]:
+    """Return the file and the name of each use of a private API."""
     found = set()
     for file in product_files():
         path, code = str(file.relative_to(ROOT)), file.read_text()
         undocumented = {name for name in UNDOCUMENTED.get(path, ()) if name in code}
-        found |= {(path, name) for name in private_names(code) | overridden(file) | undocumented}
+        found |= {(path, name) for name in private_names(code) | overridden_methods(file) | undocumented}
     return found
 
 
 class TestThePage:
-    def test_lists_what_is_used_and_nothing_else(self):
+    def test_lists_each_use_and_nothing_else(self):
         assert len(product_files()) > 100
-        assert (used() - listed(), listed() - used()) == (set(), set())
+        assert (used_names() - listed_names(), listed_names() - used_names()) == (set(), set())
 
-    def test_lists_what_is_not_documented_either(self):
+    def test_lists_undocumented_names(self):
         named = {(file, name) for file, names in UNDOCUMENTED.items() for name in names}
 
-        assert named - listed() == set()
+        assert named - listed_names() == set()
 
     @pytest.mark.parametrize("test", sorted({quoted(row[-1])[0] for row in ROWS}))
     def test_names_tests_that_exist(self, test):
@@ -83,11 +83,11 @@ class TestThePage:
         assert (ROOT / file).exists()
 
 
-class TestTheWalk:
+class TestTheSearch:
     def test_does_not_import_the_wsgi_module(self):
-        """It changes the process: it limits statements and configures the log."""
+        """Importing it changes the process: it sets timeouts for statements and configures logging."""
         code = (
-            "import django, sys; django.setup(); from tests.project.test_internals import used; used();"
+            "import django, sys; django.setup(); from tests.project.test_internals import used_names; used_names();"
             "print('countonme.wsgi' in sys.modules)"
         )
 
@@ -112,7 +112,7 @@ class TestTheWalk:
     def test_finds(self, code):
         assert private_names(code) == {"_name"}
 
-    def test_finds_what_is_assigned_to_something_imported(self):
+    def test_finds_assignments_to_imported_objects(self):
         assert private_names("from module import thing\nthing.part.name = 1") == {"name"}
 
     @pytest.mark.parametrize(
@@ -126,9 +126,9 @@ class TestTheWalk:
             "class A:\n    def f(self):\n        self._name = 1\n        return self._name",
         ],
     )
-    def test_leaves_out(self, code):
+    def test_ignores(self, code):
         assert private_names(code) == set()
 
-    def test_finds_what_a_class_overrides(self):
-        assert "_connect_gen" in overridden(ROOT / "countonme/db/postgresql/base.py")
-        assert overridden(ROOT / "countonme/middleware/hosts.py") == set()
+    def test_finds_overridden_methods(self):
+        assert "_connect_gen" in overridden_methods(ROOT / "countonme/db/postgresql/base.py")
+        assert overridden_methods(ROOT / "countonme/middleware/hosts.py") == set()

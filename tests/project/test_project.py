@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 from countonme import __version__
 from tests.harness.our_apps import ROOT, python_files
 
-TOOLS = {"pip", "setuptools", "wheel"}  # what a new virtual environment has of itself
+TOOLS = {"pip", "setuptools", "wheel"}  # packages of a new virtual environment
 
 
 def pins() -> dict[str, str]:
@@ -27,7 +27,7 @@ class TestRequirements:
         assert len(pins()) > 20
         assert {name: version for name, version in pins().items() if not re.fullmatch(r"==[0-9][0-9.]*", version)} == {}
 
-    def test_pin_whatever_gets_installed(self):
+    def test_pin_every_installed_package(self):
         installed = {canonicalize_name(found.name): f"=={found.version}" for found in distributions()}
 
         unpinned = {name: version for name, version in installed.items() if name not in TOOLS}
@@ -46,24 +46,24 @@ class TestTheVersion:
         assert client.get("/v1/schema").json()["info"]["version"] == __version__
 
 
-def left_out(files: list[Path], testpaths: list[str]) -> list[str]:
-    """Return the test files that lie below none of the paths, and that pytest would never run."""
+def files_outside(files: list[Path], testpaths: list[str]) -> list[str]:
+    """Return the test files outside of all test paths, which pytest would never run."""
     folders = [folder for pattern in testpaths for folder in ROOT.glob(pattern)]
     return [str(file) for file in files if not any((ROOT / file).is_relative_to(folder) for folder in folders)]
 
 
 class TestEveryTestFile:
     def test_is_run(self, pytestconfig):
-        """Those in tests/e2e are not: what runs them is in the Makefile."""
+        """Except for those in tests/e2e, which have their own targets in the Makefile."""
         files = [file for file in python_files() if file.match("test_*.py") and not file.is_relative_to("tests/e2e")]
 
         assert len(files) > 90
-        assert left_out(files, pytestconfig.getini("testpaths")) == []
+        assert files_outside(files, pytestconfig.getini("testpaths")) == []
 
-    def test_is_missed_if_it_is_not(self):
+    def test_is_reported_if_no_path_includes_it(self):
         files = [Path("devices/tests/test_rates.py"), Path("tests/devices/test_races.py")]
 
-        assert left_out(files, ["*/tests", "tests/sync"]) == ["tests/devices/test_races.py"]
+        assert files_outside(files, ["*/tests", "tests/sync"]) == ["tests/devices/test_races.py"]
 
 
 class TestTheArchitecturePage:
@@ -77,8 +77,8 @@ class TestTheArchitecturePage:
 
 
 class TestTheLinterOfMigrations:
-    def test_refuses_what_old_code_cant_live_with(self):
-        """Shown the first migrations, as if tables had rows by then."""
+    def test_reports_migrations_that_break_running_code(self):
+        """The linter checks the first migrations here, as if they came after the first release."""
         script = (
             "import runpy, sys; main = runpy.run_path('.ci/lint_migrations.py')['main'];"
             "main.__globals__['BEFORE_THE_FIRST_RELEASE'].clear(); sys.exit(main())"

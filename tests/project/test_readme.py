@@ -1,3 +1,5 @@
+"""README.md and the pages in docs/ agree with the code, the settings and each other."""
+
 import json
 import re
 import subprocess
@@ -18,23 +20,23 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.django_db(transaction=True)
-class TestTheFirstConversation:
-    def test_goes_as_it_is_written(self, live_server, tmp_path):
-        (conversation,) = re.findall(r"```sh\n(.*?)```", README, re.S)
-        (promised,) = re.findall(r"The last response is:\n\n```json\n(.*?)```", README, re.S)
-        assert "API=http://127.0.0.1:8000/v1\n" in conversation
-        script = conversation.replace("http://127.0.0.1:8000", live_server.url)
+class TestTheFirstRequests:
+    def test_get_the_responses_of_the_page(self, live_server, tmp_path):
+        (requests,) = re.findall(r"```sh\n(.*?)```", README, re.S)
+        (expected,) = re.findall(r"The last response is:\n\n```json\n(.*?)```", README, re.S)
+        assert "API=http://127.0.0.1:8000/v1\n" in requests
+        script = requests.replace("http://127.0.0.1:8000", live_server.url)
 
         run = subprocess.run(["sh", "-ec", script], cwd=tmp_path, capture_output=True, text=True)
 
-        answers = [json.loads(line) for line in run.stdout.splitlines()]
+        responses = [json.loads(line) for line in run.stdout.splitlines()]
         assert run.stderr == ""
-        assert [type(answer) for answer in answers] == [dict, dict, dict, list]
-        assert answers[-1] == json.loads(promised)
+        assert [type(response) for response in responses] == [dict, dict, dict, list]
+        assert responses[-1] == json.loads(expected)
 
 
 class TestThePages:
-    def test_name_every_setting_with_its_default(self):
+    def test_list_every_setting_with_its_default(self):
         rows = re.findall(r"^\| (`[A-Z].*?) \| (.+?) \| .+ \|$", (ROOT / "docs/settings.md").read_text(), re.M)
         table = [tuple(re.findall(r"`(.+?)`", cell) for cell in row) for row in rows]
         template = dict(re.findall(r"^(?:# )?([A-Z_]+)=(.*)", (ROOT / ".env.example").read_text(), re.M))
@@ -49,39 +51,39 @@ class TestThePages:
         assert len(stated) > 20
         assert stated == {name: template[name] for name in stated}
 
-    def test_name_every_setting_that_docker_does_not_pass(self):
+    def test_list_every_setting_that_docker_compose_does_not_pass(self):
         passed = set(re.findall(r"\$\{(\w+):|^    (WEB_CONCURRENCY):", (ROOT / "docker-compose.yml").read_text(), re.M))
         settings = set(re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
 
         (sentence,) = re.findall(r"It sets (.*?)\.\s`PORT`", (ROOT / "docs/settings.md").read_text(), re.S)
         assert set(re.findall(r"`(\w+)`", sentence)) == settings - {name for pair in passed for name in pair}
 
-    def test_list_what_must_pass_before_a_merge(self):
+    def test_list_every_command_that_must_pass_before_a_merge(self):
         run = set(re.findall(r"\bmake ([a-z-]+)", (ROOT / ".ci/run").read_text())) - {"nightly"}
 
         listed = set(re.findall(r"`make ([a-z-]+)`", README[README.index("## For developers") :])) - {"nightly"}
         assert listed == run
 
-    def test_name_make_targets_that_there_are(self):
+    def test_name_only_existing_make_targets(self):
         targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
 
         named = {name for page in PAGES for name in re.findall(r"\bmake ([a-z-]+)\b(?=`|\n```)", page.read_text())}
         assert {"run", "test", "lint"} <= named <= targets
 
     @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-    def test_link_to_files_that_there_are(self, page):
+    def test_link_only_to_existing_files(self, page):
         links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
 
         assert [link for link in links if not (page.parent / link).exists()] == []
 
     @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-    def test_link_to_headings_that_there_are(self, page):
+    def test_link_only_to_existing_headings(self, page):
         links = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text())
 
         assert [link for link in links if link[1] not in anchors(page.parent / link[0] if link[0] else page)] == []
 
     @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-    def test_name_code_that_there_is(self, page):
+    def test_name_only_existing_files_and_test_classes(self, page):
         text = page.read_text()
         files = re.findall(r"`((?:\w+/)+[\w.]+\.(?:py|md))`", text)
         classes = re.findall(r"`(Test\w+)` in `([\w/.]+)`", text)

@@ -1,3 +1,5 @@
+"""The OpenAPI document: its paths, statuses, bounds and examples."""
+
 import json
 import re
 
@@ -31,7 +33,7 @@ def routes(patterns, prefix: str = ""):
 
 
 def schema_of(name: str) -> dict:
-    """Return a component as a JSON schema that stands alone; OpenAPI 3.0 writes null in its own way."""
+    """Return a component as a standalone JSON schema. OpenAPI 3.0 has its own notation for null."""
     components = DOCUMENT["components"]["schemas"]
     return {
         **nullable(components[name]),
@@ -54,7 +56,7 @@ def examples(path: str, method: str, place: str) -> list:
     return [example["value"] for example in content["content"]["application/json"]["examples"].values()]
 
 
-UNDOCUMENTED = ("/admin", "/metrics", "/v1/docs")  # they are for people and for operators
+UNDOCUMENTED = ("/admin", "/metrics", "/v1/docs")  # not for API clients
 
 
 class TestTheSchema:
@@ -80,22 +82,22 @@ class TestTheSchema:
         assert unnamed == []
 
     @pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS, ids=NAMES)
-    def test_gives_every_error_its_body(self, path, method, operation):
-        errors = {status: answer for status, answer in operation["responses"].items() if status >= "400"}
+    def test_has_a_body_for_every_error(self, path, method, operation):
+        errors = {status: response for status, response in operation["responses"].items() if status >= "400"}
 
         assert {"406", "500"} <= errors.keys()
-        for status, answer in errors.items():
-            body = answer["content"]["application/json"]["schema"]["$ref"]
+        for status, response in errors.items():
+            body = response["content"]["application/json"]["schema"]["$ref"]
             named = {"409": "/Conflict" if path == "/v1/sync" else "/Error", "422": "/ValidationError"}
             assert body.endswith(named.get(status, "/Error"))
 
     @pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS, ids=NAMES)
-    def test_asks_for_a_token_but_where_none_is_needed(self, path, method, operation):
-        open_to_all = {"/healthz", "/readyz", "/v1/schema", "/v1/auth/register", "/v1/erasures/{id}"}
+    def test_states_which_calls_require_a_token(self, path, method, operation):
+        without_token = {"/healthz", "/readyz", "/v1/schema", "/v1/auth/register", "/v1/erasures/{id}"}
 
-        assert ("security" in operation) == (path not in open_to_all)
+        assert ("security" in operation) == (path not in without_token)
         for status in ("401", "403"):
-            assert (status in operation["responses"]) == (path not in open_to_all)
+            assert (status in operation["responses"]) == (path not in without_token)
 
     @pytest.mark.parametrize(
         ("path", "method", "statuses"),
@@ -121,7 +123,7 @@ class TestTheSchema:
             ("/readyz", "get", "200 406 500 503"),
         ],
     )
-    def test_lists_the_answers_of(self, path, method, statuses):
+    def test_lists_the_statuses_of(self, path, method, statuses):
         assert sorted(DOCUMENT["paths"][path][method]["responses"]) == statuses.split()
 
     @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ class TestTheSchema:
 
         assert bounds.items() <= stated.items()
 
-    def test_states_how_long_a_batch_may_be(self):
+    def test_states_the_maximum_size_of_a_batch(self):
         one, many = DOCUMENT["components"]["schemas"]["FoodEntryOrEntriesRequest"]["oneOf"]
 
         assert (one["$ref"], many["maxItems"]) == ("#/components/schemas/FoodEntryRequest", 100)
@@ -159,12 +161,12 @@ class TestTheSchema:
         assert all(body["required"] for body in bodies)
 
     @pytest.mark.parametrize("name", ["Product", "Portion", "FoodEntry"])
-    def test_promises_every_field_of_a_row(self, name):
+    def test_requires_every_field_of_a_row(self, name):
         row = DOCUMENT["components"]["schemas"][name]
 
         assert row["required"] == sorted(row["properties"])
 
-    def test_knows_no_other_tables_and_lists_in_a_push(self):
+    def test_allows_no_other_tables_and_lists_in_a_push(self):
         schemas = DOCUMENT["components"]["schemas"]
         tables = schemas["PushedChangesRequest"]["properties"].values()
 
@@ -172,7 +174,7 @@ class TestTheSchema:
         for table in tables:
             assert schemas[table["$ref"].rpartition("/")[2]]["additionalProperties"] is False
 
-    def test_lets_no_update_choose_an_id(self):
+    def test_has_no_id_in_the_body_of_an_update(self):
         components = DOCUMENT["components"]["schemas"]
 
         for name in ("PatchedProductRequest", "PatchedPortionRequest", "PatchedFoodEntryRequest"):
@@ -184,7 +186,7 @@ class TestTheSchema:
 
 
 class TestTheExamples:
-    def test_can_be_sent_and_are_what_comes_back(self, api, anonymous):
+    def test_are_valid_requests_and_responses(self, api, anonymous):
         for body in examples("/v1/auth/register", "post", "request"):
             assert anonymous.post("/v1/auth/register", body).json().keys() == {"token"}
         for body in examples("/v1/products", "post", "request"):
@@ -207,7 +209,7 @@ class TestTheExamples:
             Draft4Validator(schema_of(component)).validate(shown)
         assert {name: entries[0].json()[name] for name in ("quantity", "grams")} == {"quantity": 2.0, "grams": 71.0}
 
-    def test_of_a_day_has_the_form_of_a_day(self, api):
+    def test_of_a_summary_matches_the_schema_of_a_day(self, api):
         (shown,) = examples("/v1/food-entries/summary", "get", "200")
         (real,) = api.get("/v1/food-entries/summary?from=2026-01-05&to=2026-01-05").json()
 
