@@ -1,4 +1,4 @@
-"""Hypothesis strategies for bodies and queries: mostly valid, some not."""
+"""Hypothesis strategies for request bodies and query parameters. Most are valid, some are not."""
 
 from hypothesis import strategies as st
 
@@ -25,12 +25,12 @@ IGNORED = {"unknown": st.just([1])}  # a field that the API doesn't have
 
 
 def chance(times: int):
-    """Return booleans that are true this many times in ten."""
+    """Return a strategy for booleans that are true this many times in ten."""
     return st.integers(0, 9).map(lambda number: number < times)
 
 
 def bodies(required: dict, optional: dict, *may_be_invalid: str):
-    """Return bodies with all `required` fields and some `optional` ones.
+    """Return a strategy for bodies with all `required` fields and some `optional` ones.
 
     One in twelve has an invalid value in one of the fields that `may_be_invalid`. One in twelve lacks a required field.
     """

@@ -1,7 +1,7 @@
-"""The random calls: three devices, each rule one kind of call.
+"""Random calls of three devices, as a state machine of Hypothesis. Each rule is one kind of call.
 
-Hypothesis draws the rules and their arguments. Nothing else is random, so a seed always gives the same calls. (Ids and
-tokens differ from run to run, but no choice depends on them.)
+Hypothesis chooses the rules and their arguments. Nothing else is random, so a seed always produces the same calls. (Ids
+and tokens differ from run to run, but no choice depends on them.)
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ INDEXES = st.integers(0, 99)
 
 @dataclass
 class RowChoice:
-    """Which row a call names: one of the device's `own` live rows, or else any row, another device's or deleted."""
+    """The row that a call names: one of the device's `own` live rows, or any row, also deleted or another device's."""
 
     own: bool
     index: int
@@ -46,7 +46,7 @@ class RowChoice:
 
 @dataclass
 class IdChoice:
-    """The id of a new row: "none" is sent, a "new" one, the one of a "used" row, or an "invalid" value."""
+    """The id in the body of a new row: "none", a "new" one, that of a "used" row, or an "invalid" value."""
 
     kind: str
     used: RowChoice
@@ -54,7 +54,7 @@ class IdChoice:
 
 @dataclass
 class FoodChoice:
-    """Product and portion of a food entry: "matching" ones of the device, or two "own" ones, or two of "any" device."""
+    """The product and the portion of an entry: "matching" ones, any two "own" ones, or any two of "any" device."""
 
     kind: str
     portion: int
@@ -107,7 +107,7 @@ class RandomCalls(RuleBasedStateMachine):
         return Device(self.service, str(device_id), models.Device.objects.register(device_id))
 
     def add_first_rows(self, device: Device) -> None:
-        """Add a product with three portions, another product and an entry: most calls need a row to name."""
+        """Add two products, portions and an entry, because most calls need a row to name."""
         for name in ("Rye", "Oats"):
             body = {"name": name, "kcal_100g": 259, "protein_100g": 8.5}
             self.call(device, "POST", "products", body, partial(products.create, device, body))
@@ -119,7 +119,7 @@ class RandomCalls(RuleBasedStateMachine):
         body = {"product_id": oats, "portion_id": portion["id"], "quantity": 2, "date": "2026-01-05"}
         self.call(device, "POST", "food-entries", body, partial(food_entries.create, device, body))
 
-    # --- what a call names -------------------------------------------------------------------------
+    # --- the rows that a call names ----------------------------------------------------------------
 
     def row_id(self, device: Device, table: str, choice: RowChoice) -> str:
         own = [row["id"] for row in device.rows(table)]
@@ -275,7 +275,7 @@ class RandomCalls(RuleBasedStateMachine):
 
     @rule(number=DEVICES, index=INDEXES, meal_type=MEAL_TYPES)
     def send_back_an_entry(self, number, index, meal_type):
-        """Send all that the service returns of an entry, with another meal type."""
+        """Send an entry as the service returns it, with another meal type."""
         device = self.devices[number]
         row_id = self.row_id(device, "food_entries", RowChoice(own=True, index=index))
         row = device.find("food_entries", row_id)
@@ -319,7 +319,7 @@ class RandomCalls(RuleBasedStateMachine):
         since = index % (device.revision + 1)
         self.call(device, "GET", f"sync?last_pulled_at={since}", None, partial(sync.pull, device, since))
 
-    # --- always and at the end ---------------------------------------------------------------------
+    # --- invariants and the end --------------------------------------------------------------------
 
     @invariant()
     def each_product_has_one_default_portion(self):
@@ -328,7 +328,7 @@ class RandomCalls(RuleBasedStateMachine):
                 assert len(device.rows("portions", product_id=product["id"], is_default=True)) == 1
 
     def teardown(self):
-        """List everything once more. Hypothesis also calls this after a failure, which it must not hide."""
+        """List everything again. Hypothesis also calls this after a failure, which it must not hide."""
         for device in self.devices if not self.comparison.failed else ():
             for limit in (1, 200):
                 query = {"limit": limit}

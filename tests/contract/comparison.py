@@ -1,4 +1,4 @@
-"""Make one call in the model and to the service, and compare the two responses."""
+"""Make a call to the model and to the service, and compare the two responses."""
 
 import json
 from collections.abc import Callable
@@ -9,12 +9,12 @@ from django.test import Client
 
 from tests.contract.model import Device, Refused, Response, Unknown, Unordered, known
 
-Respond = Callable[[], Response]  # makes a call in the model; it returns the expected response, or raises Refused
+Respond = Callable[[], Response]  # makes a call to the model, and returns the expected response or raises Refused
 LAST_CALLS = 10  # in the message of a failure
 
 
 class Difference(AssertionError):
-    """The service has not done what the model expects."""
+    """The service's response is not the one that the model expects."""
 
 
 class Comparison:
@@ -27,7 +27,7 @@ class Comparison:
         self.etags: dict[tuple[str, str], tuple[str, int]] = {}  # by device and path: the ETag, and the revision then
 
     def call(self, device: Device | None, method: str, path: str, body, respond: Respond, token=None) -> None:
-        """Make a call with this token, or else with the device's."""
+        """Make a call with this token, or with the device's token if there is none."""
         token = known(device.token if token is None else token)
 
         expected = expected_response(respond)
@@ -37,7 +37,7 @@ class Comparison:
         self.check(device, f"{method} /v1/{path}{sent}", expected, actual, differences(expected, actual))
 
     def read(self, device: Device, path: str, query: dict, respond: Respond, *, conditional: bool) -> None:
-        """Make a GET, with the last ETag if `conditional`. An ETag stays the same as long as the revision does."""
+        """Make a GET request, with the last ETag if `conditional`. The ETag changes only if the revision changes."""
         path += f"?{urlencode(query)}" if query else ""
         etag, revision = self.etags.get((device.id, path), ("", 0))
         headers = {"If-None-Match": etag} if conditional and etag else {}
@@ -80,14 +80,14 @@ def expected_response(respond: Respond) -> Response | Refused:
 
 
 def send(token: str, method: str, path: str, body=None, **headers):
-    """Return the actual response."""
+    """Send a request to the service, and return its response."""
     headers |= {"Authorization": f"Bearer {token}"} if token else {}
     data = "" if body is None else json.dumps(body)
     return Client().generic(method, f"/v1/{path}", data, content_type="application/json", headers=headers)
 
 
 def differences(expected: Response | Refused, actual) -> list[str]:
-    """Return where the actual response is not the expected one."""
+    """Return the differences between the expected and the actual response, one in each line."""
     if actual.status_code != expected.status:
         return [f"status: expected {expected.status}, actual {actual.status_code}"]
     body = actual.json() if actual.content else None
@@ -112,7 +112,7 @@ def error_differences(expected: Refused, body: dict) -> list[str]:
 
 
 def etag_differences(actual, etag: str, *, unchanged: bool) -> list[str]:
-    """Return what is wrong with the ETag of a response, if `etag` was the one before."""
+    """Return what is wrong with the ETag of a response. `etag` is the previous one."""
     new = actual.headers.get("ETag", "")
     if actual.status_code not in (200, 304):
         return [f"ETag: expected none, actual {new}"] if new else []

@@ -1,4 +1,4 @@
-"""The model of /v1/food-entries: what was eaten, by weight or by a number of portions, and the product as it was."""
+"""The model of /v1/food-entries. An entry has a weight, or a quantity of a portion, and a copy of product values."""
 
 from datetime import date, timedelta
 from decimal import Decimal
@@ -32,7 +32,7 @@ def create_batch(device: Device, bodies: list[dict]) -> Response:
 
 
 def log(device: Device, bodies: list[dict], locs: list[tuple]) -> tuple[int, list[Row]]:
-    """Add all entries or none. `locs` are where each of them is in the body. An entry with a known id is a retry."""
+    """Add all entries or none. `locs` has the place of each entry in the body. An entry with a known id is a retry."""
     drafts, new_ids, errors = {}, set(), []
     for index, (body, loc) in enumerate(zip(bodies, locs, strict=True)):
         if device.find("food_entries", body.get("id")) or body.get("id") in new_ids:
@@ -54,7 +54,7 @@ def log(device: Device, bodies: list[dict], locs: list[tuple]) -> tuple[int, lis
 
 
 def draft(device: Device, body: dict) -> tuple[dict, dict]:
-    """Return the values of a new entry, and what it keeps of its product."""
+    """Return the values of a new entry, and the values per 100 g that it copies from its product."""
     values, food = validate_entry(device, body)
     product, portion = food["product_id"], food["portion_id"]
     weight = weigh(product["id"], portion, values.get("quantity"), values.get("grams"))
@@ -62,7 +62,7 @@ def draft(device: Device, body: dict) -> tuple[dict, dict]:
 
 
 def validate_entry(device: Device, body: dict, row: Row | None = None) -> tuple[dict, dict[str, Row | None]]:
-    """Return the values that were sent, and the product and the portion, as far as they differ from the entry's."""
+    """Return the sent values, and the product and the portion, as far as they differ from the entry's."""
     values, food, errors = {}, {}, set()
     try:
         values = validate(body, FIELDS) if row else validate_new(body, FIELDS, REQUIRED)
@@ -84,7 +84,7 @@ def validate_entry(device: Device, body: dict, row: Row | None = None) -> tuple[
 
 
 def copy_product(values: dict, product: Row) -> tuple[dict, dict]:
-    """Return an entry's values with those of its product, and the nutrients that it keeps."""
+    """Return an entry's values with those of its product, and the values per 100 g that it copies."""
     per_100g = {name: product[name] for name in PER_100G.values()}
     return with_totals(values | {"product_id": product["id"], "product_name": product["name"]}, per_100g), per_100g
 
@@ -99,7 +99,7 @@ def with_totals(values: dict, per_100g: dict) -> dict:
 
 
 def weigh(product_id: str, portion: Row | None, quantity, grams) -> dict:
-    """Return portion, quantity and grams of an entry of this product."""
+    """Return the portion, the quantity and the grams of an entry of this product."""
     if portion is None:
         if quantity is not None:
             raise invalid(("quantity",))
@@ -113,7 +113,7 @@ def weigh(product_id: str, portion: Row | None, quantity, grams) -> dict:
 
 
 def count(weight: Decimal, quantity: Decimal, grams) -> dict:
-    """Return quantity and grams of an entry by portion: grams must not be sent."""
+    """Return the quantity and the grams of an entry with a portion. Such an entry must not be sent with grams."""
     if grams is not None:
         raise invalid(("grams",))
     if not Decimal("0.01") <= round_half_up(weight) <= 100_000:
@@ -148,7 +148,7 @@ def delete(device: Device, entry_id) -> Response:
 
 
 def list_all(device: Device, query: dict) -> Response:
-    page_of(query)  # its errors come first
+    page_of(query)  # its errors have precedence
     first, last = query.get("from", "0001-01-01"), query.get("to", "9999-12-31")
     if last < first:
         raise invalid(("to",))

@@ -1,7 +1,7 @@
-"""What the service stores, as a model in memory: devices, their rows and revisions. It imports nothing of the service.
+"""The model's state in memory: devices, their rows and revisions. It imports nothing of the service.
 
 A function of the model makes one call: it changes the model and returns the expected Response, or raises Refused and
-changes nothing. Expected bodies contain Unknown values where only the service can choose.
+changes nothing. Expected bodies contain Unknown values where the service chooses the value.
 """
 
 import json
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from tests.contract.values import TIME, UUID, row_id, to_json
 
 FORMS = {"id": UUID, "time": TIME, "token": re.compile(r"\S+"), "text": re.compile("(?s).+")}
-# The names of tables and fields here, in sync.py and in the modules of the resources are kept by hand on purpose: they
-# are the second opinion. A list that was read from the service would always agree with it.
+# The names of tables and fields here, in sync.py and in the modules of the resources are deliberately not read from the
+# service: names from the service would always agree with it.
 LABELS = {"products": "Product", "portions": "Portion", "food_entries": "Food entry"}
 
 
@@ -52,7 +52,7 @@ class Unordered(list):
 
 @dataclass(eq=False)
 class Unknown:
-    """A value that the service chooses, of a kind in FORMS. The first actual value that has its form is kept."""
+    """A value that the service chooses, of a kind in FORMS. The first actual value of that form is kept."""
 
     kind: str
     least: str = ""
@@ -68,7 +68,7 @@ class Unknown:
 
 
 def known(value):
-    """Return the actual value of an Unknown, if there is one; any other value as it is."""
+    """Return the actual value of an Unknown, if it has one, and any other value unchanged."""
     return value.actual or value if isinstance(value, Unknown) else value
 
 
@@ -76,7 +76,7 @@ def known(value):
 class Row:
     device: "Device"
     stored: dict
-    per_100g: dict  # what a food entry keeps of its product
+    per_100g: dict  # the values that a food entry copies from its product
     revision: int
     deleted: bool = False
 
@@ -92,7 +92,7 @@ class Row:
 
 
 class Service:
-    """Everything that is stored: rows of all devices by table, in the order in which they were created."""
+    """Everything that is stored: the rows of all devices by table, in the order of their creation."""
 
     def __init__(self):
         self.rows: dict[str, list[Row]] = {table: [] for table in LABELS}
@@ -100,12 +100,12 @@ class Service:
         self.erased_devices: list[str] = []
 
     def used_ids(self, table: str) -> list[str]:
-        """Return the ids of all rows that any device has, or had."""
+        """Return the ids of all rows of all devices, deleted ones included."""
         return [row["id"] for row in self.rows[table]]
 
 
 class Device:
-    """What one device has. After a rotation, `next_token` is the new one until its first use."""
+    """A device and its rows. After a rotation, `next_token` is the new token until its first use."""
 
     def __init__(self, service: Service, device_id: str, token: str):
         self.service, self.id = service, device_id
@@ -128,7 +128,7 @@ class Device:
         return next(iter(self.rows(table, id=row_id)), None)
 
     def get(self, table: str, row_id) -> Row:
-        """Return a live row, or refuse with 404."""
+        """Return a live row, or raise Refused with 404."""
         row = self.find(table, row_id)
         if row is None:
             raise Refused(404, f"{LABELS[table]} not found")
@@ -137,7 +137,7 @@ class Device:
     # --- writing rows ------------------------------------------------------------------------------
 
     def add(self, table: str, values: dict, per_100g: dict | None = None) -> Row:
-        """Add a row with the id in `values`, or else an id that the service chooses."""
+        """Add a row with the id in `values`, or with an id that the service chooses."""
         if values.get("id") in self.service.used_ids(table):
             raise Refused(409, "This id is taken")
         stored = {"id": Unknown("id"), **values, "created_at": Unknown("time"), "updated_at": None}
@@ -146,7 +146,7 @@ class Device:
         return row
 
     def change(self, row: Row, values: dict) -> None:
-        """Set values of a row. If it has them already, it is not changed."""
+        """Set values of a row. A row that has these values already doesn't get a new revision."""
         if row.values | values != row.values:
             row.stored |= values
             self.stamp(row)
@@ -159,18 +159,18 @@ class Device:
         return Response(204)
 
     def stamp(self, row: Row) -> None:
-        """Give a row that has changed the next revision and a new time."""
+        """Set the revision and the time of a changed row."""
         row.revision = self.revision + 1
         row.stored["updated_at"] = Unknown("time", least=row["created_at"])
 
     def commit(self) -> None:
-        """Raise the revision by one, if the call has changed a row."""
+        """Increase the device's revision by one if the call has changed a row."""
         if any(row.revision > self.revision for table in LABELS for row in self.all_rows(table)):
             self.revision += 1
 
 
 def validate(body: dict, fields: dict[str, Callable], required: tuple = ()) -> dict:
-    """Return the values of the fields that were sent, or refuse with all fields that are invalid or missing."""
+    """Return the values of the sent fields, or raise Refused with all fields that are invalid or missing."""
     values, errors = {}, set()
     for name, check in fields.items():
         if name in body:
@@ -190,7 +190,7 @@ def validate_new(body: dict, fields: dict[str, Callable], required: tuple) -> di
 
 
 def page_of(query: dict) -> tuple[int, int]:
-    """Return the limit and the offset of a list, or refuse them."""
+    """Return the limit and the offset of a list, or raise Refused if they are invalid."""
     limit, offset = int(query.get("limit", 50)), int(query.get("offset", 0))
     bounds = {"limit": 1 <= limit <= 200, "offset": 0 <= offset <= 1_000_000}
     if not all(bounds.values()):

@@ -35,7 +35,7 @@ def create(device: Device, product_id, body: dict) -> Response:
 
 
 def leave_one_default(device: Device, row: Row) -> None:
-    """If this portion is the default, the one that was it before is not any more."""
+    """If this portion is the default, make the previous default an ordinary portion."""
     if row["is_default"]:
         for other in device.rows("portions", product_id=row["product_id"], is_default=True):
             if other is not row:

@@ -33,7 +33,7 @@ def create(device: Device, body: dict) -> Response:
     values = dict.fromkeys(FIELDS) | validate_new(body, FIELDS, REQUIRED)
     if has_barcode(device, values["barcode"]):
         id_is_taken = body.get("id") in device.service.used_ids("products")
-        raise Refused(409, None if id_is_taken else BARCODE_TAKEN)  # either detail, if both are taken
+        raise Refused(409, None if id_is_taken else BARCODE_TAKEN)  # if both are taken, either detail is correct
     row = device.add("products", values)
     default = {"product_id": row["id"], "name": "100g", "grams": Decimal(100), "is_default": True}
     device.add("portions", default)

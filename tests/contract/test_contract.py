@@ -1,3 +1,5 @@
+"""The service and the model return the same responses to random calls. The docstring of tests.contract explains it."""
+
 import logging
 import os
 import random
@@ -11,7 +13,7 @@ from tests.contract.calls import RandomCalls
 from tests.contract.comparison import Difference
 
 FEW = 40
-DEFAULT_SEED = 5  # its few sequences have most kinds of responses
+DEFAULT_SEED = 5  # few sequences with this seed get most kinds of responses
 SEQUENCES = int(os.environ.get("CONTRACT_EXAMPLES", FEW))
 SEED = int(os.environ.get("CONTRACT_SEED", DEFAULT_SEED if SEQUENCES == FEW else random.randrange(10**6)))
 SHRINK = bool(os.environ.get("CONTRACT_SHRINK"))
@@ -55,7 +57,7 @@ class TestTheService:
 
 @pytest.mark.django_db
 class TestTheMessageOfAFailure:
-    def test_names_the_call_the_difference_and_how_to_repeat_it(self, monkeypatch):
+    def test_has_the_call_the_difference_and_the_command_to_repeat_it(self, monkeypatch):
         monkeypatch.setitem(portions.FIELDS, "grams", lambda value: 1)
 
         with pytest.raises(pytest.fail.Exception) as failure:

@@ -1,4 +1,4 @@
-"""Which values the API accepts. A check returns the form in which a value is stored, or raises ValueError."""
+"""The values that the API accepts. A check returns the value as it is stored, or raises ValueError."""
 
 import re
 import unicodedata
@@ -73,12 +73,12 @@ def nullable(check: Callable) -> Callable:
 
 
 def to_json(value):
-    """Return a value as JSON has it: decimals are numbers."""
+    """Return a value as in a JSON body: decimals are numbers."""
     if isinstance(value, dict):
         return {key: to_json(each) for key, each in value.items()}
     return float(value) if isinstance(value, Decimal) else value
 
 
 def fold(text: str) -> str:
-    """Return a text without case and accents, by which names are searched and sorted."""
+    """Return a text without case and accents. Names are searched and sorted by it."""
     return "".join(each for each in unicodedata.normalize("NFD", text.casefold()) if not unicodedata.combining(each))

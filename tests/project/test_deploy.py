@@ -1,4 +1,4 @@
-"""What is in deploy/, as far as this machine can try it."""
+"""The scripts and configuration files in deploy/, docker-compose.yml, the Dockerfile, and the pages about them."""
 
 import fcntl
 import hashlib
@@ -52,7 +52,7 @@ def modes(folder: Path, pattern: str = "*") -> dict[str, int]:
 
 @pytest.fixture
 def usual_umask():
-    """Let this process and those that it starts create files that everybody can read, as is usual."""
+    """Set the usual umask, with which new files can be read by every user."""
     before = os.umask(0o022)
     yield
     os.umask(before)
@@ -60,39 +60,39 @@ def usual_umask():
 
 @pytest.fixture
 def commands(tmp_path):
-    """Return a function that makes a folder of commands: those that a script needs, and stand-ins for others."""
+    """Return a function that fills a folder with real commands and with fake ones, and returns its path."""
     folder = tmp_path / "bin"
     folder.mkdir()
 
-    def put(*found: str, **standing_in: str) -> str:
-        for name in found:
+    def add(*real: str, **fake: str) -> str:
+        for name in real:
             (folder / name).symlink_to(shutil.which(name))
-        for name, script in standing_in.items():
+        for name, script in fake.items():
             (folder / name).write_text(f"#!/bin/sh\n{script}\n")
             (folder / name).chmod(0o755)
         return str(folder)
 
-    return put
+    return add
 
 
 @pytest.mark.usefixtures("usual_umask")
 class TestFilesWithData:
-    """Only the user who runs the service can read them."""
+    """Only the user of the service can read them."""
 
-    def migrated(self, folder: Path) -> str:
-        """Create an SQLite database as `make run` does; return its URL."""
+    def create_database(self, folder: Path) -> str:
+        """Create an SQLite database as `make run` does, and return its URL."""
         url = f"sqlite:///{folder / 'db.sqlite3'}"
-        migrated = run(sys.executable, "manage.py", "migrate", "--noinput", **{**os.environ, "DATABASE_URL": url})
-        assert migrated.returncode == 0, migrated.stderr
+        migrate = run(sys.executable, "manage.py", "migrate", "--noinput", **{**os.environ, "DATABASE_URL": url})
+        assert migrate.returncode == 0, migrate.stderr
         return url
 
     def test_are_private_if_migrate_creates_them(self, tmp_path):
-        self.migrated(tmp_path)
+        self.create_database(tmp_path)
 
         assert modes(tmp_path) == {"db.sqlite3": 0o600}
 
     def test_are_private_while_the_service_writes(self, tmp_path):
-        url = self.migrated(tmp_path)
+        url = self.create_database(tmp_path)
 
         with serve(url, tmp_path / "log") as service:
             service.register()
@@ -102,7 +102,7 @@ class TestFilesWithData:
                 assert "\nUmask:\t0077\n" in Path(f"/proc/{worker}/status").read_text()
 
     def test_are_private_if_they_are_exports(self, tmp_path):
-        url = self.migrated(tmp_path)
+        url = self.create_database(tmp_path)
 
         dumped = run(
             *(sys.executable, "manage.py", "dumpdata", "devices", "--output", tmp_path / "devices.json"),
@@ -113,7 +113,7 @@ class TestFilesWithData:
         assert modes(tmp_path, "*.json") == {"devices.json": 0o600}
 
     def test_are_private_if_make_writes_a_key(self, tmp_path):
-        (tmp_path / ".env").write_text("LOG_LEVEL=INFO\n")  # a copy of .env.example, which everybody can read
+        (tmp_path / ".env").write_text("LOG_LEVEL=INFO\n")  # a copy of .env.example, which every user can read
 
         run("make", f"--file={ROOT / 'Makefile'}", f"--directory={tmp_path}", "key", PATH=os.environ["PATH"])
 
@@ -140,7 +140,7 @@ class TestBackup:
 
     @pytest.fixture
     def back_up(self, commands, folder, ledger):
-        """Return a function that runs backup.sh, by default with programs that take the place of PostgreSQL's."""
+        """Return a function that runs backup.sh, by default with fake PostgreSQL programs."""
 
         def back_up(path: str = "", pg_dump: str = self.DUMPS, **environment: str) -> subprocess.CompletedProcess:
             path = path or commands(*self.TOOLS, pg_dump=pg_dump, pg_restore="exit 0")
@@ -153,14 +153,14 @@ class TestBackup:
         file.touch()
         os.utime(file, times=(time.time() - age.total_seconds(),) * 2)
 
-    def test_says_that_pg_dump_is_missing(self, back_up, commands):
+    def test_reports_that_pg_dump_is_missing(self, back_up, commands):
         done = back_up(commands(*self.TOOLS))
 
         assert done.returncode == 1
         assert done.stderr == "pg_dump is not installed. On Debian: apt-get install postgresql-client\n"
 
     @pytest.mark.parametrize("url", ["sqlite:///db.sqlite3", ""])
-    def test_refuses_other_databases(self, back_up, url):
+    def test_rejects_other_databases(self, back_up, url):
         done = back_up(DATABASE_URL=url)
 
         assert done.returncode != 0
@@ -178,7 +178,7 @@ class TestBackup:
         assert modes(folder) == {made.name: 0o600, "erasures.txt": 0o600}
 
     @pytest.mark.parametrize("days", [None, 14, 1, 30])
-    def test_removes_backups_that_are_older_than_the_retention_less_an_hour(self, back_up, folder, days):
+    def test_removes_backups_older_than_the_retention_minus_an_hour(self, back_up, folder, days):
         limit = timedelta(days=days or 14) - timedelta(hours=1)
         self.put(folder / "countonme-older.dump", age=limit + timedelta(minutes=1))
         self.put(folder / "countonme-newer.dump", age=limit - timedelta(minutes=1))
@@ -189,7 +189,7 @@ class TestBackup:
         assert {file.name for file in folder.iterdir()} == {"countonme-newer.dump", Path(done.stdout.strip()).name}
 
     @pytest.mark.parametrize("days", ["0", "-1", "1.5", "two", " 14", "014", "99999999999999999999"])
-    def test_refuses_a_retention_that_is_not_a_number_of_days(self, back_up, folder, days):
+    def test_rejects_a_retention_that_is_not_a_number_of_days(self, back_up, folder, days):
         self.put(folder / "countonme-older.dump", age=timedelta(days=400))
 
         done = back_up(BACKUP_RETENTION=days)
@@ -221,9 +221,9 @@ class TestBackup:
 
         assert done.returncode == 1
         assert {file.name for file in folder.iterdir()} == {"countonme-last-good-one.dump", "erasures.txt"}
-        assert (folder / "erasures.txt").read_text() == f"{LINES[0]}\n"  # it is safe all the same
+        assert (folder / "erasures.txt").read_text() == f"{LINES[0]}\n"  # it is copied before the backup
 
-    def test_copies_what_is_added_to_the_ledger_before_it_ends(self, back_up, folder, ledger):
+    def test_copies_lines_that_are_added_to_the_ledger_during_the_backup(self, back_up, folder, ledger):
         ledger.write_text(f"{LINES[0]}\n")
 
         back_up(pg_dump=f"echo '{LINES[1]}' >> {ledger}; {self.DUMPS}")
@@ -235,7 +235,7 @@ class TestBackup:
 
         assert "ERASURE_LEDGER names erasures.txt, which does not exist" in done.stderr
 
-    def test_says_if_there_is_no_ledger(self, back_up, folder, ledger):
+    def test_reports_that_there_is_no_ledger(self, back_up, folder, ledger):
         (folder / "erasures.txt").write_text(f"{LINES[0]}\n")
 
         done = back_up()
@@ -271,7 +271,7 @@ class TestBackup:
         assert Path(done.stdout.strip()).read_text() == "data\n"
         assert (folder / "erasures.txt").read_text() == f"{LINES[0]}\n"
 
-    def test_waits_for_another_one_to_end(self, commands, folder):
+    def test_waits_for_the_end_of_another_backup(self, commands, folder):
         path = commands(*self.TOOLS, pg_dump=self.DUMPS, pg_restore="exit 0")
         known = {"PATH": path, "DATABASE_URL": "postgres:///countonme", "BACKUPS": str(folder)}
         lock = os.open(folder, os.O_RDONLY)
@@ -322,13 +322,13 @@ class TestBackupOfPostgreSQL:
             query = "SELECT app, name FROM django_migrations ORDER BY id"
             assert copy.execute(query).fetchall() == original.execute(query).fetchall() != []
 
-    def test_holds_nothing_of_an_erased_device(self, live_url, tmp_path):
+    def test_contains_no_data_of_an_erased_device(self, live_url, tmp_path):
         ledger, first, second = tmp_path / "erasures.txt", tmp_path / "first", tmp_path / "second"
         here = {"DATABASE_URL": live_url, "ERASURE_LEDGER": str(ledger)}
         food = "Insulin shake"
 
         def back_up(folder: Path) -> str:
-            """Make a backup; return it as a text, with every file of the folder."""
+            """Make a backup. Return it as a text, with the content of every file in the folder."""
             folder.mkdir()
             made = run(DEPLOY / "backup.sh", PATH=os.environ["PATH"], BACKUPS=str(folder), **here)
             assert (made.returncode, made.stderr) == (0, "")
@@ -359,7 +359,7 @@ class TestBackupOfPostgreSQL:
         assert '"route":"/v1/devices/me","status":204' in log
         assert traces(log) == []
 
-    def test_is_none_if_the_database_is_away(self, live_url, tmp_path):
+    def test_fails_if_the_database_is_unavailable(self, live_url, tmp_path):
         good = tmp_path / "countonme-20260105T030000Z.dump"
         good.write_text("good")
         os.utime(good, times=(0, 0))
@@ -402,7 +402,7 @@ class TestRestore:
 class TestBackupsOfSQLite:
     @pytest.mark.skipif(not shutil.which("sqlite3"), reason="needs sqlite3")
     @pytest.mark.parametrize("statement", ["VACUUM INTO 'backup.sqlite3'", ".backup backup.sqlite3"])
-    def test_are_whole_beside_a_service_that_writes(self, tmp_path, monkeypatch, statement, usual_umask):
+    def test_are_complete_while_the_service_writes(self, tmp_path, monkeypatch, statement, usual_umask):
         command = f'(umask 077; sqlite3 db.sqlite3 "{statement}")'
         assert f"\n{command}\n" in (ROOT / "docs/backup.md").read_text()
         monkeypatch.chdir(tmp_path)
@@ -424,7 +424,7 @@ SLEEP = shutil.which("sleep")
 
 
 def is_running(pid: int) -> bool:
-    """Return whether there is such a process. One that has ended may still wait for its parent."""
+    """Return whether a process exists and is not a zombie."""
     try:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -432,11 +432,11 @@ def is_running(pid: int) -> bool:
 
 
 class TestNightly:
-    """deploy/nightly.sh, with a clock that stands still, and a `sleep` that ends at once the first time."""
+    """deploy/nightly.sh with a fake clock that doesn't move, and a fake `sleep` whose first call ends immediately."""
 
     @pytest.fixture
     def started(self, tmp_path):
-        """Return a function that starts the script at a time of day, and waits until it has written so many lines."""
+        """Return a function that starts the script at a time of day, and waits for a number of output lines."""
         processes = []
 
         def start(now: str, *arguments: str, lines: int) -> tuple[subprocess.Popen, list[str]]:
@@ -467,7 +467,7 @@ class TestNightly:
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate(timeout=10)
 
-    def test_runs_its_commands_one_after_the_other_and_goes_on_if_one_fails(self, started, tmp_path):
+    def test_runs_its_commands_in_order_and_continues_after_a_failure(self, started, tmp_path):
         _, lines = started("01:00:00", "02:00", "touch first", "sh -c 'exit 3'", "touch 'third one'", lines=8)
 
         assert lines == [
@@ -494,12 +494,12 @@ class TestNightly:
             ("08:10:00", "08:09", 86_400 - 60),
         ],
     )
-    def test_waits_until_the_time(self, started, tmp_path, now, time, seconds):
+    def test_waits_until_the_given_time(self, started, tmp_path, now, time, seconds):
         started(now, time, "true", lines=2)
 
         assert (tmp_path / "slept").read_text().split()[0] == str(seconds)
 
-    def test_runs_its_commands_at_the_start_as_well_if_asked(self, started):
+    def test_also_runs_its_commands_at_the_start_with_the_option_now(self, started):
         _, lines = started("01:00:00", "--now", "02:00", "true", lines=6)
 
         assert lines == [
@@ -511,7 +511,7 @@ class TestNightly:
             "now waits until 02:00 UTC",
         ]
 
-    def test_ends_after_the_last_command_if_one_fails_at_the_start(self, started, tmp_path):
+    def test_exits_after_the_last_command_if_one_fails_at_the_start(self, started, tmp_path):
         process, lines = started("01:00:00", "--now", "02:00", "false", "true", lines=4)
 
         assert process.wait(10) == 1
@@ -530,13 +530,13 @@ class TestNightly:
             *(["--now"], ["--now", "02:00"], ["--no", "02:00", "true"]),
         ],
     )
-    def test_refuses_other_arguments(self, arguments):
+    def test_rejects_invalid_arguments(self, arguments):
         done = run(DEPLOY / "nightly.sh", *arguments, PATH=os.environ["PATH"])
 
         assert done.returncode == 2
         assert "HH:MM COMMAND..." in done.stderr
 
-    def test_stops_at_once_while_it_waits(self, started, tmp_path):
+    def test_stops_immediately_while_it_waits(self, started, tmp_path):
         process, _ = started("01:00:00", "02:00", "true", lines=4)
         until(lambda: len((tmp_path / "slept").read_text().split()) == 2, "it does not wait")
         began = time.monotonic()
@@ -546,7 +546,7 @@ class TestNightly:
         assert process.wait(10) == 143
         assert time.monotonic() - began < 1
 
-    def test_stops_at_once_with_the_command_that_runs(self, started, tmp_path):
+    def test_stops_immediately_with_its_running_command(self, started, tmp_path):
         process, _ = started("01:00:00", "02:00", f"sh -c 'echo $$ > pid; exec {SLEEP} 1000'", "touch second", lines=2)
         until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the command does not start")
         began = time.monotonic()
@@ -555,7 +555,7 @@ class TestNightly:
 
         assert process.wait(10) == 143
         assert time.monotonic() - began < 1
-        until(lambda: not is_running(int((tmp_path / "pid").read_text())), "the command goes on", 5)
+        until(lambda: not is_running(int((tmp_path / "pid").read_text())), "the command is still running", 5)
         assert not (tmp_path / "second").exists()
 
 
@@ -617,7 +617,7 @@ class TestCopiesOnOtherMachines:
     (COMMANDS,) = re.findall(r"```sh\n(rsync .*?)```", PAGE, re.S)
 
     @pytest.mark.skipif(not shutil.which("rsync"), reason="needs rsync")
-    def test_lose_old_backups_and_no_line_of_a_ledger(self, commands, tmp_path):
+    def test_drop_old_backups_but_no_line_of_a_ledger(self, commands, tmp_path):
         there, ledger, here = tmp_path / "backups", tmp_path / "erasures.txt", tmp_path / "copies"
         for folder, names in (there, ["countonme-2.dump", "erasures.txt"]), (here, ["countonme-1.dump"]):
             folder.mkdir()
@@ -637,7 +637,7 @@ class TestCopiesOnOtherMachines:
         assert (here / "erasures.txt").read_text().splitlines() == LINES[:3]
         assert (here / "erasures-second.txt").read_text() == f"{LINES[3]}\n"
 
-    def test_are_what_is_checked_there(self):
+    def test_are_used_by_the_check_of_a_backup(self):
         (check,) = re.findall(r"```sh\n(createdb .*?)```", PAGE, re.S)
         (folder,) = re.findall(r" (/\S+)/\n", self.COMMANDS)
 
@@ -647,7 +647,7 @@ class TestCopiesOnOtherMachines:
 class TestRestoringWithDocker:
     (COMMANDS,) = re.findall(r"```sh\n(docker compose stop .*?)```", PAGE, re.S)
 
-    def test_is_what_a_shell_can_read(self):
+    def test_has_valid_shell_syntax(self):
         assert run("sh", "-n", "-c", self.COMMANDS).returncode == 0
 
     def test_reads_the_folder_of_the_backups(self):
@@ -671,7 +671,7 @@ class TestRestoringWithDocker:
 class TestTheImage:
     @staticmethod
     def ignores(path: str) -> bool:
-        """Return what Docker makes of .dockerignore: the last pattern that matches the path or a parent of it wins."""
+        """Return whether .dockerignore excludes a path. The last pattern that matches it or a parent of it decides."""
         ignored = False
         paths = [path, *map(str, Path(path).parents)][:-1]
         for line in (ROOT / ".dockerignore").read_text().splitlines():
@@ -683,7 +683,7 @@ class TestTheImage:
                 ignored = not line.startswith("!")
         return ignored
 
-    def test_has_all_of_our_apps_and_what_they_need(self):
+    def test_has_all_apps_and_the_files_they_need(self):
         ours = [name.partition(".")[0] for name in settings.INSTALLED_APPS if (ROOT / name.partition(".")[0]).is_dir()]
         files = [file.relative_to(ROOT) for app in ours for file in (ROOT / app).rglob("*") if file.is_file()]
         needed = {str(file) for file in files if not {"tests", "__pycache__"} & set(file.parts)}
@@ -726,17 +726,17 @@ NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 
 
 class TestThePages:
-    def test_have_commands_that_a_shell_can_read(self):
+    def test_have_commands_with_valid_shell_syntax(self):
         assert len(COMMANDS) >= 30
         for block in COMMANDS:
             assert run("sh", "-n", "-c", block).returncode == 0, block
 
-    def test_name_files_and_commands_that_there_are(self):
-        every = PAGE + RUNBOOK
-        files = re.findall(r"\bdeploy/[\w./-]*[\w]", every)
-        commands = re.findall(r"manage\.py (\w+)", every)
-        units = re.findall(r"countonme(?:-\w+)?\.(?:service|socket|timer)", every)
-        services = re.findall(r"docker compose (?:run|exec|up)(?: -[\w-]+(?: \".*?\")?)* (\w+)", every)
+    def test_name_only_existing_files_commands_units_and_services(self):
+        text = PAGE + RUNBOOK
+        files = re.findall(r"\bdeploy/[\w./-]*[\w]", text)
+        commands = re.findall(r"manage\.py (\w+)", text)
+        units = re.findall(r"countonme(?:-\w+)?\.(?:service|socket|timer)", text)
+        services = re.findall(r"docker compose (?:run|exec|up)(?: -[\w-]+(?: \".*?\")?)* (\w+)", text)
 
         assert len(files) >= 4
         assert [file for file in files if not list(ROOT.glob(f"{file}*"))] == []
@@ -745,8 +745,8 @@ class TestThePages:
         assert {unit.name for unit in UNITS if unit.suffix != ".service"} <= set(units)
         assert {"api", "backup", "database"} <= set(services) <= set(COMPOSE["services"])
 
-    def test_import_what_there_is(self):
-        """In the code that the runbook gives to `manage.py shell`."""
+    def test_import_only_existing_names(self):
+        """The imports are in the runbook's code for `manage.py shell`."""
         imported = re.findall(r"from ([\w.]+) import (\w+)", RUNBOOK)
 
         assert len(imported) >= 3
@@ -758,15 +758,15 @@ class TestThePages:
         explained = [name for heading in headings for name in re.findall(r"`(\w+)`", heading)]
         assert sorted(explained) == sorted(rule["alert"] for rule in ALERTS)
 
-    def test_quote_messages_as_they_are(self):
-        """The log, or the response, of what the runbook is about."""
+    def test_quote_messages_of_the_code(self):
+        """The runbook quotes lines of the log and error messages of responses."""
         quoted = set(re.findall(r"^- `(.+?)`(?:,| or|:)", RUNBOOK, re.M)) | set(re.findall(r" or `(.+?)`:", RUNBOOK))
         texts = [file.read_text() for app in our_apps() for file in sources(app)]
 
         assert len(quoted) >= 8
         assert [text for text in quoted if not any(text.strip("… ") in source for source in texts)] == []
 
-    def test_make_settings_that_are_safe(self, tmp_path):
+    def test_write_safe_settings(self, tmp_path):
         lines = self.settings_of("sudo tee /opt/countonme/.env > /dev/null")
 
         assert set(lines) == {
@@ -781,7 +781,7 @@ class TestThePages:
         lines["ERASURE_LEDGER"] = str(tmp_path / "erasures.txt")
         self.check_deployment(lines)
 
-    def test_make_settings_that_are_safe_with_docker(self, tmp_path):
+    def test_write_safe_settings_with_docker(self, tmp_path):
         lines = self.settings_of("cat > .env")
 
         compose = (ROOT / "docker-compose.yml").read_text()
@@ -800,17 +800,17 @@ class TestThePages:
         return dict(line.split("=", 1) for line in made.stdout.decode().splitlines())
 
     def check_deployment(self, lines: dict[str, str]) -> None:
-        of_tests = {"HTTPS_ONLY": "on", "DEBUG": "off", "REGISTER_RATE": "10/min", "BCRYPT_ROUNDS": "4"}
+        defaults = {"HTTPS_ONLY": "on", "DEBUG": "off", "REGISTER_RATE": "10/min", "BCRYPT_ROUNDS": "4"}
         check = subprocess.run(
             [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
             cwd=ROOT,
-            env={**os.environ, **of_tests, **lines},
+            env={**os.environ, **defaults, **lines},
             capture_output=True,
             text=True,
         )
         assert check.returncode == 0, check.stderr
 
-    def test_make_settings_that_only_the_service_reads(self):
+    def test_write_settings_that_only_the_service_can_read(self):
         assert "--owner root --group countonme --mode 640 /dev/null /opt/countonme/.env" in PAGE
 
 
@@ -818,8 +818,8 @@ class TestThePages:
 class TestTheLogOfPostgreSQL:
     DEVICE, BARCODE = str(uuid4()), "4006040055556"
 
-    def refuse_a_duplicate(self, statements: Sequence[str] = (), **settings: str) -> str:
-        """Let a server of its own, with these settings, refuse a row that exists already. Return its log."""
+    def log_of_a_duplicate(self, statements: Sequence[str] = (), **settings: str) -> str:
+        """Insert a duplicate row on a new server with these settings. Return the server's log."""
         with folder_of_owner() as folder:
             with postgres(folder / "data", **settings) as server:
                 server.run("CREATE ROLE countonme LOGIN")
@@ -836,13 +836,13 @@ class TestTheLogOfPostgreSQL:
             return (folder / "data.log").read_text()
 
     def test_has_values_by_default(self):
-        log = self.refuse_a_duplicate()
+        log = self.log_of_a_duplicate()
 
         assert f"DETAIL:  Key (barcode)=({self.BARCODE}) already exists." in log
         assert re.search(f"STATEMENT: .*{self.DEVICE}", log)
 
     def test_has_no_values_on_a_bare_host(self):
-        log = self.refuse_a_duplicate(ALTER_ROLE)
+        log = self.log_of_a_duplicate(ALTER_ROLE)
 
         assert "duplicate key value violates unique constraint" in log
         assert self.BARCODE not in log
@@ -853,7 +853,7 @@ class TestTheLogOfPostgreSQL:
         assert program == "postgres"
         assert set(options[::2]) == {"-c"}
 
-        log = self.refuse_a_duplicate(**dict(option.split("=") for option in options[1::2]))
+        log = self.log_of_a_duplicate(**dict(option.split("=") for option in options[1::2]))
 
         assert "duplicate key value violates unique constraint" in log
         assert self.BARCODE not in log
@@ -862,7 +862,7 @@ class TestTheLogOfPostgreSQL:
 
 class TestTheUnits:
     @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd")
-    def test_are_understood_by_systemd(self, tmp_path):
+    def test_are_valid(self, tmp_path):
         for unit in UNITS:
             here = unit.read_text().replace("/opt/countonme/.venv/bin/gunicorn", shutil.which("true"))
             here = here.replace("/opt/countonme/.venv/bin/python", shutil.which("true"))
@@ -873,7 +873,7 @@ class TestTheUnits:
         about_ours = [line for line in verified.stderr.splitlines() if "countonme" in line]
         assert (verified.returncode, about_ours) == (0, []), verified.stderr
 
-    def test_start_what_there_is_in_the_folder_of_the_page(self):
+    def test_start_the_programs_in_the_folder_of_the_page(self):
         started = re.findall(r"^Exec\w+=(.+)", "".join(unit.read_text() for unit in UNITS), re.M)
 
         python = "/opt/countonme/.venv/bin/python manage.py"
@@ -886,7 +886,7 @@ class TestTheUnits:
         ]
         assert os.access(DEPLOY / "backup.sh", os.X_OK)
 
-    def test_clear_sessions_even_if_erase_fails(self):
+    def test_clear_sessions_also_if_erase_fails(self):
         unit = (DEPLOY / "systemd/countonme-erase.service").read_text()
 
         # A second ExecStart would not run after a failure, and with "-" before the first the unit would never fail.
@@ -903,7 +903,7 @@ class TestTheUnits:
         assert re.search(r"^After=.*countonme-erase\.service", backup, re.M)
 
     @pytest.mark.parametrize("name", ["countonme.service", "countonme-erase.service"])
-    def test_can_write_the_ledger_and_no_one_else_can_read_it(self, name):
+    def test_give_only_the_service_access_to_the_ledger(self, name):
         unit = (DEPLOY / "systemd" / name).read_text()
 
         assert "\nERASURE_LEDGER=/var/lib/countonme/erasures.txt\n" in PAGE
@@ -919,7 +919,7 @@ class TestTheUnits:
         assert "\nEnvironmentFile=/opt/countonme/.env\n" in service  # BACKUP_RETENTION and ERASURE_LEDGER
         assert re.findall(r"^Environment=(.*)", service, re.M) == ["BACKUPS=/var/backups/countonme"]
 
-    def test_wait_longer_for_the_service_to_stop_than_it_takes(self):
+    def test_give_the_service_enough_time_to_stop(self):
         (unit,) = [unit.read_text() for unit in UNITS if unit.name == "countonme.service"]
 
         graceful = int(re.search(r"^graceful_timeout = (\d+)", (ROOT / "gunicorn.conf.py").read_text(), re.M)[1])
@@ -930,12 +930,12 @@ class TestTheUnits:
 class TestNginx:
     @pytest.fixture
     def certificate(self, tmp_path):
-        asked = "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=api.example.org -keyout key -out cert"
-        subprocess.run(["openssl", *asked.split()], cwd=tmp_path, check=True, capture_output=True)
+        arguments = "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=api.example.org -keyout key -out cert"
+        subprocess.run(["openssl", *arguments.split()], cwd=tmp_path, check=True, capture_output=True)
         return f"ssl_certificate {tmp_path}/cert; ssl_certificate_key {tmp_path}/key;"
 
-    def configured(self, folder: Path, *, upstream: str, listen: str, redirects: str = "") -> Path:
-        """Write a configuration around deploy/nginx.conf, which listens as certbot would have it."""
+    def write_configuration(self, folder: Path, *, upstream: str, listen: str, redirects: str = "") -> Path:
+        """Write a configuration that includes deploy/nginx.conf, as certbot changes it."""
         ours = (DEPLOY / "nginx.conf").read_text()
         ours = ours.replace("127.0.0.1:8000", upstream).replace("listen 80;", listen).replace("listen [::]:80;", "")
         ours = ours.replace("/var/log/nginx", str(folder))
@@ -946,15 +946,15 @@ class TestNginx:
         user = "user root;" if os.geteuid() == 0 else ""
         main = f"daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/start.log; events {{}}"
         access_log = f"access_log {folder}/access.log;"  # as Debian's nginx.conf has it
-        # certbot adds a server for the redirect, which has these two directives of ours and no others.
+        # certbot adds a server for the redirect, which has only `listen` and `server_name` of deploy/nginx.conf.
         redirect = f"server {{ {redirects} server_name api.example.org; return 301 https://$host$request_uri; }}"
         file.write_text(
             f"{user} {main}\nhttp {{ {access_log} {temporary}\n{ours}\n{redirect if redirects else ''} }}\n"
         )
         return file
 
-    def test_understands_the_file(self, tmp_path):
-        file = self.configured(tmp_path, upstream="127.0.0.1:8000", listen="listen 127.0.0.1:18080;")
+    def test_accepts_the_file(self, tmp_path):
+        file = self.write_configuration(tmp_path, upstream="127.0.0.1:8000", listen="listen 127.0.0.1:18080;")
 
         tested = run(NGINX, "-t", "-c", file)
 
@@ -964,31 +964,31 @@ class TestNginx:
     def test_ends_tls_in_front_of_the_service(self, live_url, tmp_path, certificate):
         port = free_port()
         trusting = ssl.create_default_context(cafile=tmp_path / "cert")
-        trusting.check_hostname = False  # it is asked by its address
+        trusting.check_hostname = False  # the URL has the IP address
 
-        def ask(path: str, body: bytes | None = None) -> tuple[int, str]:
+        def call(path: str, body: bytes | None = None) -> tuple[int, str]:
             request = Request(f"https://127.0.0.1:{port}{path}", body, {"Host": "api.example.org"})
             try:
-                with urlopen(request, context=trusting, timeout=10) as answer:
-                    return answer.status, answer.read().decode()
-            except HTTPError as refused:
-                return refused.code, refused.read().decode()
+                with urlopen(request, context=trusting, timeout=10) as response:
+                    return response.status, response.read().decode()
+            except HTTPError as error:
+                return error.code, error.read().decode()
 
         safe = {"HTTPS_ONLY": "on", "ALLOWED_HOSTS": "api.example.org", "NUM_PROXIES": "1", "METRICS_TOKEN": "x" * 20}
         with serve(live_url, tmp_path / "log", **safe) as service:
             listen = f"listen 127.0.0.1:{port} ssl; {certificate}"
-            file = self.configured(tmp_path, upstream=f"127.0.0.1:{service.server.port}", listen=listen)
+            file = self.write_configuration(tmp_path, upstream=f"127.0.0.1:{service.server.port}", listen=listen)
             nginx = subprocess.Popen([NGINX, "-c", str(file)], cwd=tmp_path, stderr=subprocess.DEVNULL)
             try:
-                until(lambda: ask("/healthz")[0] == 200, "nginx does not answer")
+                until(lambda: call("/healthz")[0] == 200, "nginx does not respond")
 
-                assert ask("/v1/products?search=dumplings")[0] == 401  # and no redirect to HTTPS, which it is
-                assert ask("/metrics")[0] == 404
-                assert ask("/v1/sync", b"x" * (21 * 1024 * 1024)) == (
+                assert call("/v1/products?search=dumplings")[0] == 401  # not redirected: it is HTTPS already
+                assert call("/metrics")[0] == 404
+                assert call("/v1/sync", b"x" * (21 * 1024 * 1024)) == (
                     413,
                     '{"detail": "The body is larger than 20971520 bytes."}',
                 )
-                assert ask("/v1/products?search=" + "%F0%9F%8D%9E" * 600)[0] == 401  # a long address
+                assert call("/v1/products?search=" + "%F0%9F%8D%9E" * 600)[0] == 401  # a long URL
             finally:
                 nginx.terminate()
                 nginx.wait(10)
@@ -998,7 +998,7 @@ class TestNginx:
 
     def test_logs_nothing_about_a_client(self, tmp_path):
         port, plain = free_port(), free_port()
-        file = self.configured(
+        file = self.write_configuration(
             tmp_path, upstream="127.0.0.1:1", listen=f"listen 127.0.0.1:{port};", redirects=f"listen 127.0.0.1:{plain};"
         )
 
@@ -1010,8 +1010,8 @@ class TestNginx:
 
         nginx = subprocess.Popen([NGINX, "-c", str(file)], cwd=tmp_path, stderr=subprocess.DEVNULL)
         try:
-            until(lambda: status(plain) == 301, "nginx does not answer")
-            assert status(port) == 502  # the level of the message is "error"
+            until(lambda: status(plain) == 301, "nginx does not respond")
+            assert status(port) == 502  # the level of its message is "error"
             shutil.rmtree(tmp_path / "client_body")
             assert status(port, b"x" * 1_000_000) == 500  # "crit": the body can't be written
         finally:
@@ -1026,15 +1026,15 @@ class TestNginx:
 
 
 class TestPrometheus:
-    def test_asks_for_metrics_that_there_are(self, settings, monkeypatch):
-        asked = set(re.findall(r"\bcountonme_\w+", str([rule["expr"] for rule in ALERTS])))
+    def test_queries_only_existing_metrics(self, settings, monkeypatch):
+        queried = set(re.findall(r"\bcountonme_\w+", str([rule["expr"] for rule in ALERTS])))
         monkeypatch.setattr(metrics, "instruments", None)
         metrics.turn_on()
 
         known = {value._name for value in vars(metrics.instruments).values() if hasattr(value, "_labelnames")}
 
-        assert asked
-        assert {re.sub(r"_(count|sum|bucket|total)$", "", name) for name in asked} <= known
+        assert queried
+        assert {re.sub(r"_(count|sum|bucket|total)$", "", name) for name in queried} <= known
 
     def test_alerts_if_a_nightly_timer_has_not_run(self):
         nightly = {unit.name for unit in UNITS if re.search(r"^OnCalendar=\*", unit.read_text(), re.M)}
@@ -1053,5 +1053,5 @@ class TestPrometheus:
         assert scrape["job_name"] in (DEPLOY / "prometheus/alerts.yml").read_text()
 
     @pytest.mark.skipif(not shutil.which("promtool"), reason="needs Prometheus")
-    def test_understands_the_rules(self):
+    def test_accepts_the_rules(self):
         assert run(shutil.which("promtool"), "check", "rules", DEPLOY / "prometheus/alerts.yml").returncode == 0
