@@ -1,7 +1,7 @@
 """Back up the live service's database, or replace the database with the backup.
 
-`python -m tests.e2e.clients.backup take`, or `… restore`. It serves the tests of what an app does after a restore. The
-service keeps running, and must not get requests meanwhile.
+`python -m tests.e2e.clients.backup take`, or `… restore`. Client tests use it to test what an app does after a restore.
+The service keeps running, and must not get requests meanwhile.
 """
 
 import os
@@ -16,7 +16,7 @@ def backup_of(database: str) -> str:
 
 def take(database: str) -> None:
     drop_database(backup_of(database))
-    # A database is copied while nobody is connected to it; the workers connect again at the next request.
+    # PostgreSQL copies a database only if it has no connections. The workers reconnect at the next request.
     run_on_server(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
     run_on_server(f"CREATE DATABASE {backup_of(database)} TEMPLATE {database}")
 

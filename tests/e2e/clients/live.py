@@ -1,7 +1,7 @@
 """Run a command against a live service with several workers and a new database.
 
-`python -m tests.e2e.clients.live npm test`, for example. COUNTONME_URL holds the service's address. manage.py and
-`python -m tests.e2e.clients.backup`, if the command runs them, use the service's database.
+Example: `python -m tests.e2e.clients.live npm test`. The command gets the service's address in COUNTONME_URL. If it
+runs manage.py or `python -m tests.e2e.clients.backup`, they use the service's database.
 
 BENCH_POSTGRES is PostgreSQL's address without a database.
 """
@@ -18,8 +18,8 @@ from tests.harness.servers import migrate, our_server, run_servers
 
 
 def main(command: list[str]) -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is started is stopped
-    database = f"countonme_clients_{secrets.token_hex(4)}"  # two runs at once don't meet
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # exit normally, to stop the service
+    database = f"countonme_clients_{secrets.token_hex(4)}"  # random, so that two runs can run at once
     with create_databases(database, backup_of(database)):
         migrate(url_of(database))
         server = our_server(url_of(database))

@@ -1,13 +1,13 @@
-"""Nothing that was acknowledged is lost, and nothing is there in half, whatever dies: `make faults`.
+"""Fault injection: no acknowledged write is lost, and no write is stored in part. Run it with `make faults`.
 
-The service runs as `make run` starts it, on a PostgreSQL of its own. Phones write, and try again if they get no answer.
-Half of them erase their device now and then. Meanwhile workers are killed, the database crashes and comes back,
-connections are cut, and `manage.py erase` runs again and again and is killed. After one more `erase`, all that the
-phones were promised is looked for. Exits with 1 if anything is lost or torn, if anything is left of an erased device,
-if a device is erased that did not ask, or if a phone got an impossible answer.
+The service runs as `make run` starts it, on a PostgreSQL of its own. Phones write, and retry requests without a
+response. Half of them erase their device now and then. Meanwhile workers are killed, the database crashes and restarts,
+connections are cut, and `manage.py erase` is run and killed again and again. At the end, `erase` runs once to its end,
+and the database is compared with the phones' journals. Exits with 1 if a write is lost or torn, if data of an erased
+device is left, if a device was erased without a request, or if a phone got an impossible response.
 
-`--seconds` says for how long (FAULT_SECONDS, 60). `--synchronous-commit off` has PostgreSQL promise what it may lose:
-a run that must fail.
+`--seconds` is the duration (default: FAULT_SECONDS, or 60). `--synchronous-commit off` lets PostgreSQL lose
+acknowledged commits, so that the run must fail.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.e2e.faults.audit import faults_of
+from tests.e2e.faults.audit import find_faults
 from tests.e2e.faults.phones import PATIENCE, JournalingPhone
 from tests.harness.machine import workers_of
 from tests.harness.processes import ROOT, Postgres, folder_of_owner, postgres, until
@@ -35,13 +35,13 @@ DATABASE = "countonme"
 PHONES = 8
 PAUSE = (0.2, 1.5)  # seconds between two faults
 ERASES = 2  # how many run at once
-KILLED_AFTER = (0, 0.15)  # seconds that `erase` may work
+KILLED_AFTER = (0, 0.15)  # seconds until `erase` is killed
 SHOWN = 10
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is started is stopped
-    arguments = parsed()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # exit normally, to stop all processes
+    arguments = parse_arguments()
     random.seed(arguments.seed)
     say(f"seed {arguments.seed}, {arguments.seconds:g} seconds")
     settings = {"synchronous_commit": arguments.synchronous_commit, "wal_writer_delay": "10s"}
@@ -54,29 +54,29 @@ def main() -> int:
             end = time.monotonic() + arguments.seconds
             calls = [pool.submit(phone.run, end) for phone in phones]
             erases = [pool.submit(killed_erases, f"erase {n}", service, database, end) for n in range(ERASES)]
-            injected = injected_faults(service, database, end)
-            nonsense = finished(calls)
+            injected = inject_faults(service, database, end)
+            errors = errors_of(calls)
             for erase in erases:
                 injected += erase.result()
-            serves(service)
+            wait_until_ready(service)
             manage(service.environment, "erase")
-            crash(database)  # what is on the disk is what there is
-            serves(service)
-            nonsense += finished([pool.submit(phone.return_as_erased) for phone in phones])
-        found = faults_of(database.url(DATABASE), phones, ledger)
-    return told(phones, injected, found | {"nonsense": nonsense})
+            crash(database)  # only what is on disk counts
+            wait_until_ready(service)
+            errors += errors_of([pool.submit(phone.return_as_erased) for phone in phones])
+        found = find_faults(database.url(DATABASE), phones, ledger)
+    return report(phones, injected, found | {"errors of phones": errors})
 
 
-def parsed() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=float(os.environ.get("FAULT_SECONDS", "60")))
-    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="what the phones and the faults do")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="repeats the choices of a run")
     parser.add_argument("--synchronous-commit", choices=["on", "off"], default="on")
     return parser.parse_args()
 
 
 def server_on(database: Postgres) -> Server:
-    """Return the service on a new database, which is migrated."""
+    """Return the service on a new, migrated database."""
     database.run(f"CREATE DATABASE {DATABASE}")
     migrate(database.url(DATABASE))
     return our_server(database.url(DATABASE))
@@ -85,7 +85,8 @@ def server_on(database: Postgres) -> Server:
 # --- faults ---------------------------------------------------------------------------------------
 
 
-def injected_faults(service: Server, database: Postgres, end: float) -> Counter:
+def inject_faults(service: Server, database: Postgres, end: float) -> Counter:
+    """Inject faults of all kinds in turn until the end. Return how many of each kind."""
     kinds = {
         "worker killed": lambda: kill_a_worker(service),
         "database crashed": lambda: crash(database),
@@ -107,18 +108,18 @@ def kill_a_worker(service: Server) -> None:
 
 
 def crash(database: Postgres) -> None:
-    """Stop as if the power had gone, and start again from what is on the disk."""
+    """Stop as after a power failure, and restart from the data on disk."""
     database.stop()
     database.start()
 
 
 def cut(database: Postgres) -> None:
-    """Cut every connection to the service's database, whatever it is doing."""
+    """Terminate every connection to the service's database, also in the middle of a query."""
     database.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", DATABASE)
 
 
 def killed_erases(name: str, service: Server, database: Postgres, end: float) -> Counter:
-    """Run `manage.py erase` again and again. Kill it a moment after it connected to the database, unless it is done."""
+    """Run `manage.py erase` again and again. Kill it shortly after it has connected to the database."""
     runs = Counter()
     environment = {**os.environ, **service.environment, "PGAPPNAME": name}
     command = [sys.executable, "manage.py", "erase"]
@@ -154,19 +155,18 @@ def has_work_left(database: Postgres) -> bool:
 # --- afterwards -----------------------------------------------------------------------------------
 
 
-def finished(calls: list[Future]) -> list[str]:
-    """Wait for all phones, and return what stopped any of them before its time."""
+def errors_of(calls: list[Future]) -> list[str]:
+    """Wait for all phones, and return the exceptions that ended any of them."""
     errors = [call.exception(2 * PATIENCE) for call in calls]
     return [f"{type(error).__name__}: {error}" for error in errors if error]
 
 
-def serves(service: Server) -> None:
-    """Return once the service says that it can serve; raise an error where it does not in time."""
-    until(lambda: service.status("/readyz") == 200, "the service does not serve", PATIENCE)
+def wait_until_ready(service: Server) -> None:
+    until(lambda: service.status("/readyz") == 200, "the service is not ready", PATIENCE)
 
 
-def told(phones: list[JournalingPhone], injected: Counter, found: dict[str, list[str]]) -> int:
-    """Print the figures and return the exit code."""
+def report(phones: list[JournalingPhone], injected: Counter, found: dict[str, list[str]]) -> int:
+    """Print the faults and the figures, and return the exit code."""
     for kind, lines in found.items():
         for line in lines[:SHOWN]:
             say(f"{kind}: {line}")
@@ -175,13 +175,13 @@ def told(phones: list[JournalingPhone], injected: Counter, found: dict[str, list
     say(f"faults injected: {', '.join(f'{n} × {kind}' for kind, n in injected.items())}")
     all_journals = [*journals, *(each.journal for each in erased)]
     answered, again = (sum(getattr(journal, name) for journal in all_journals) for name in ("answered", "again"))
-    say(f"requests acknowledged: {answered}, {again} of them after another try")
+    say(f"requests acknowledged: {answered}, {again} of them after a retry")
     say(f"writes acknowledged: {sum(journal.changes for journal in all_journals)}")
     rows_erased = sum(len(each.row_ids) for each in erased)
     by_receipt = sum(each.by_receipt for each in erased)
-    say(f"erasures acknowledged: {len(erased)}, of {rows_erased} rows; the receipt decided {by_receipt} of them")
+    say(f"erasures acknowledged: {len(erased)}, {by_receipt} of them by the receipt alone, with {rows_erased} rows")
     rows = sum(len(rows) for journal in journals for rows in (*journal.live.values(), *journal.deleted.values()))
-    say(f"rows looked for: {rows}")
+    say(f"rows checked: {rows}")
     say(", ".join(f"{kind}: {len(lines)}" for kind, lines in found.items()))
     return 1 if any(found.values()) or not rows or not erased else 0
 

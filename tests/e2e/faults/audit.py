@@ -1,6 +1,6 @@
-"""Does the database hold what the phones were promised, and nothing of erased devices?
+"""Compare the database with the phones' journals: all acknowledged writes are there, and no data of erased devices.
 
-The database and the ledger of erasures are read as they are, without the service.
+The database and the ledger of erasures are read directly, without the service.
 """
 
 from collections import Counter
@@ -17,11 +17,11 @@ OWNED = """
     SELECT table_name FROM information_schema.columns WHERE column_name IN ('device_id', 'revision')
     GROUP BY table_name HAVING count(*) = 2
 """
-TICK = timedelta(microseconds=1)  # by which the rows of one change set follow each other
+TICK = timedelta(microseconds=1)  # the difference of `created_at` between two rows of one change set
 
 
-def faults_of(url: str, phones: list[JournalingPhone], ledger: Path) -> dict[str, list[str]]:
-    """Return what is lost, what is torn, and what is wrong with erasures, each in a line."""
+def find_faults(url: str, phones: list[JournalingPhone], ledger: Path) -> dict[str, list[str]]:
+    """Return lost writes, torn writes and wrong erasures, by kind, each described in a line."""
     erased = [each for phone in phones for each in phone.erased]
     with psycopg.connect(url, row_factory=dict_row) as connection:
         rows = {found["table_name"]: stored(connection, found["table_name"]) for found in connection.execute(OWNED)}
@@ -43,12 +43,12 @@ def stored(connection: psycopg.Connection, table: str) -> dict[str, dict]:
 
 
 def lost(phone: JournalingPhone, rows: dict, revision: int | None) -> list[str]:
-    """Return what the phone was promised and the database does not hold, or holds more than once."""
+    """Return the acknowledged changes of a phone that the database doesn't have, or has more than once."""
     journal, missing = phone.journal, []
     for table, promises in journal.live.items():
         for row_id, promised in promises.items():
             row = rows[table].get(row_id)
-            if row is None or row["deleted_at"] is not None or not says(row, promised):
+            if row is None or row["deleted_at"] is not None or not has_values(row, promised):
                 missing.append(f"{table} {row_id}: {promised} is {row}")
     for table, deleted in journal.deleted.items():
         for row_id in deleted:
@@ -56,22 +56,22 @@ def lost(phone: JournalingPhone, rows: dict, revision: int | None) -> list[str]:
             if row is None or row["deleted_at"] is None:
                 missing.append(f"{table} {row_id} is deleted, but {row}")
     if revision != 1 + journal.changes:
-        missing.append(f"device {phone.device_id}: {journal.changes} changes make no revision {revision}")
+        missing.append(f"device {phone.device_id}: has revision {revision} after {journal.changes} changes")
     return missing
 
 
-def says(row: dict, promised: dict) -> bool:
+def has_values(row: dict, promised: dict) -> bool:
     return all(str(row[name]) == str(value) or row[name] == value for name, value in promised.items() if name in row)
 
 
 def torn_writes(phone: JournalingPhone, rows: dict) -> list[str]:
-    """Return the writes whose rows did not come into being as one: all of them, and each a tick after another one."""
+    """Return the writes that were stored in part, or whose rows weren't created in one change set."""
     born = {row_id: row["created_at"] for of_table in rows.values() for row_id, row in of_table.items()}
     torn = []
     for ids in phone.journal.together:
         times = sorted(born[row_id] for row_id in ids if row_id in born)
         if len(times) != len(ids) or times[-1] - times[0] != TICK * (len(ids) - 1):
-            torn.append(f"{len(ids)} rows from {ids[0]} on: {times}")
+            torn.append(f"{len(ids)} rows, the first of which is {ids[0]}: {times}")
     return torn
 
 
@@ -86,7 +86,7 @@ def without_one_default(rows: dict) -> list[str]:
 
 def above_their_device(rows: dict, revisions: dict[str, int]) -> list[str]:
     return [
-        f"{table} {row_id} has revision {row['revision']}, its device {revisions[str(row['device_id'])]}"
+        f"{table} {row_id} has revision {row['revision']}, but its device {revisions[str(row['device_id'])]}"
         for table, of_table in rows.items()
         for row_id, row in of_table.items()
         if row["revision"] > revisions[str(row["device_id"])]
@@ -97,7 +97,7 @@ def above_their_device(rows: dict, revisions: dict[str, int]) -> list[str]:
 
 
 def ids_of(erased: list[Erased]) -> list[str]:
-    """Return the ids of devices and of all rows that they ever stored."""
+    """Return the ids of erased devices and of all rows that they had."""
     return [one for each in erased for one in (each.device_id, *each.row_ids)]
 
 
@@ -116,7 +116,7 @@ def traces(connection: psycopg.Connection, ids: list[str]) -> list[str]:
 
 
 def without_receipt(erased: list[Erased], receipts: dict[str, dict]) -> list[str]:
-    """Return the acknowledged erasures that have no receipt, or one that says that data is left."""
+    """Return the acknowledged erasures that have no receipt, or an unfinished one."""
     missing = []
     for each in erased:
         receipt = receipts.get(each.erasure_id)
@@ -141,11 +141,11 @@ def wrongly_erased(
     receipts: dict[str, dict],
     ledger: Path,
 ) -> list[str]:
-    """Return the devices that are marked, and the receipts and lines of the ledger, that nobody asked for."""
+    """Return the deleted devices, the receipts and the lines of the ledger that no phone has requested."""
     wanted, ids = {each.device_hash for each in erased}, {each.device_id for each in erased}
-    marked = {device_id for device_id, row in devices.items() if row["deleted_at"] is not None}
+    deleted = {device_id for device_id, row in devices.items() if row["deleted_at"] is not None}
     found = [f"device {phone.device_id} is gone" for phone in phones if phone.device_id not in devices]
-    found += [f"device {device_id} is marked" for device_id in marked - ids]
+    found += [f"device {device_id} is deleted" for device_id in deleted - ids]
     found += [f"receipt {row}" for row in receipts.values() if row["device_hash"] not in wanted]
     found += [f"ledger: {line}" for line in lines_of(ledger) if line.rpartition(" ")[2] not in wanted]
     return found

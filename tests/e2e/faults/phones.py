@@ -1,4 +1,4 @@
-"""Phones that write, and send again until they are answered. Each keeps a journal of what it was promised."""
+"""Phones that write, and retry until they get a response. Each keeps a journal of its acknowledged writes."""
 
 import hashlib
 import random
@@ -11,49 +11,49 @@ from uuid import uuid4
 
 from tests.harness.phone import NoResponse, Phone
 
-PATIENCE = 60  # seconds that a phone sends one thing again
+PATIENCE = 60  # seconds for which a phone retries a request
 BATCH = 10
-ERASED = 0.15  # how likely a phone that erases devices does so after a write
+ERASED = 0.15  # the probability that a phone erases its device after a write
 BEFORE = 8  # writes of a device before it may be erased
 
 
 class Broken(Exception):
-    """An answer that can only mean that something is gone which was promised."""
+    """A response that is only possible if an acknowledged write was lost."""
 
 
 @dataclass
 class Journal:
-    """What the service has said yes to."""
+    """The acknowledged writes of a device."""
 
     live: dict[str, dict[str, dict]] = field(default_factory=lambda: defaultdict(dict))
     deleted: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    together: list[list[str]] = field(default_factory=list)  # ids of rows that came in one write
+    together: list[list[str]] = field(default_factory=list)  # ids of the rows of each write of several rows
     answered: int = 0
-    again: int = 0  # answers that took more than one try
-    changes: int = 0  # writes that changed something: each raises the device's revision by one
+    again: int = 0  # responses that took more than one attempt
+    changes: int = 0  # writes that changed something: each increases the device's revision by one
 
-    def keep(self, table: str, row: dict) -> None:
+    def add(self, table: str, row: dict) -> None:
         self.live[table][row["id"]] = row
         if row.get("is_default"):
             for other in self.live["portions"].values():
                 other["is_default"] &= other["product_id"] != row["product_id"] or other is row
 
-    def drop(self, table: str, row_id: str) -> None:
+    def delete(self, table: str, row_id: str) -> None:
         del self.live[table][row_id]
         self.deleted[table].add(row_id)
         if table == "products":
             for portion in [one for one, row in self.live["portions"].items() if row["product_id"] == row_id]:
-                self.drop("portions", portion)
+                self.delete("portions", portion)
 
 
 @dataclass(frozen=True)
 class Erased:
-    """A device whose erasure was acknowledged: nothing of its journal may be stored."""
+    """A device whose erasure was acknowledged. No row of its journal may still be stored."""
 
     device_id: str
     erasure_id: str
     journal: Journal
-    by_receipt: bool  # the response to the request was lost
+    by_receipt: bool  # the receipt confirmed the erasure, because the response was lost
 
     @property
     def device_hash(self) -> str:
@@ -66,9 +66,9 @@ class Erased:
 
 
 class JournalingPhone(Phone):
-    """A phone that writes, and keeps a journal of what it was promised."""
+    """A phone that writes, and keeps a journal of its acknowledged writes."""
 
-    unavailable = range(500, 600)  # after a 500, nobody knows whether the request was carried out
+    unavailable = range(500, 600)  # after a 500, it is unknown whether the request was carried out
     patience = PATIENCE
 
     def __init__(self, port: int, seed: int, *, erases: bool):
@@ -78,7 +78,14 @@ class JournalingPhone(Phone):
         self.erased: list[Erased] = []
 
     def run(self, until: float) -> None:
-        writes = [self.keep_product, self.keep_portion, self.edit, self.move_default, self.delete_product, self.push]
+        writes = [
+            self.create_product,
+            self.create_portion,
+            self.edit,
+            self.move_default,
+            self.delete_product,
+            self.push,
+        ]
         writes += [self.eat, self.eat_many, self.weigh, self.delete_entry]
         while time.monotonic() < until:
             self.chance.choice(writes)()
@@ -88,7 +95,7 @@ class JournalingPhone(Phone):
     # --- writes ------------------------------------------------------------------------------------
 
     def register(self) -> None:
-        """An id whose answer was lost is gone; another one is as good."""
+        """Register with new ids until there is a response. An id without a response may be registered already."""
         while not self.token:
             self.device_id = str(uuid4())
             try:
@@ -96,29 +103,29 @@ class JournalingPhone(Phone):
             except NoResponse:
                 time.sleep(0.1)
 
-    def keep_product(self) -> None:
+    def create_product(self) -> None:
         row = {"id": str(uuid4()), "name": f"Food {next(self.numbers)}", "kcal_100g": 100}
         stored = self.write("POST", "/v1/products", row)
         (portion,) = stored["portions"]
-        self.journal.keep("products", row)
-        self.journal.keep("portions", {name: portion[name] for name in ("id", "product_id", "grams", "is_default")})
+        self.journal.add("products", row)
+        self.journal.add("portions", {name: portion[name] for name in ("id", "product_id", "grams", "is_default")})
         self.journal.together.append([row["id"], portion["id"]])
 
-    def keep_portion(self) -> None:
+    def create_portion(self) -> None:
         if product := self.one_of("products"):
             row = {"id": str(uuid4()), "name": "Slice", "grams": 35.5, "is_default": self.chance.random() < 0.5}
             self.write("POST", f"/v1/products/{product['id']}/portions", row)
-            self.journal.keep("portions", row | {"product_id": product["id"]})
+            self.journal.add("portions", row | {"product_id": product["id"]})
 
     def eat(self) -> None:
         if entry := self.entry():
             self.write("POST", "/v1/food-entries", entry)
-            self.journal.keep("food_entries", entry)
+            self.journal.add("food_entries", entry)
 
     def eat_many(self) -> None:
         if entries := [entry for _ in range(BATCH) if (entry := self.entry())]:
             self.write("POST", "/v1/food-entries", entries)
-            self.kept_together(entries)
+            self.add_together(entries)
 
     def edit(self) -> None:
         self.change("products", "/v1/products", kcal_100g=next(self.numbers) % 1000)
@@ -128,20 +135,20 @@ class JournalingPhone(Phone):
 
     def move_default(self) -> None:
         if changed := self.change("portions", "/v1/portions", is_default=True):
-            self.journal.keep("portions", changed)
+            self.journal.add("portions", changed)
 
     def delete_entry(self) -> None:
         if entry := self.one_of("food_entries"):
             self.write("DELETE", f"/v1/food-entries/{entry['id']}")
-            self.journal.drop("food_entries", entry["id"])
+            self.journal.delete("food_entries", entry["id"])
 
     def delete_product(self) -> None:
         if len(self.journal.live["products"]) > 5 and (product := self.one_of("products")):
             self.write("DELETE", f"/v1/products/{product['id']}")
-            self.journal.drop("products", product["id"])
+            self.journal.delete("products", product["id"])
 
     def push(self) -> None:
-        """Push a product with its portion and what was eaten of it, and take back another entry."""
+        """Push a product with a portion and entries, and the deletion of another entry."""
         self.since = self.call("GET", f"/v1/sync?last_pulled_at={self.since}")["timestamp"]
         product = {"id": str(uuid4()), "name": f"Pushed {next(self.numbers)}", "kcal_100g": 200}
         portion = {"id": str(uuid4()), "product_id": product["id"], "name": "Cup", "grams": 9.5, "is_default": True}
@@ -156,14 +163,14 @@ class JournalingPhone(Phone):
         answer = self.write("POST", f"/v1/sync?last_pulled_at={self.since}", sent)
         if answer["rejected"]:
             raise Broken(f"push: {answer}")
-        self.journal.keep("products", product)
-        self.journal.keep("portions", portion)
-        self.kept_together(entries, [product["id"], portion["id"]])
+        self.journal.add("products", product)
+        self.journal.add("portions", portion)
+        self.add_together(entries, [product["id"], portion["id"]])
         for row_id in deleted:
-            self.journal.drop("food_entries", row_id)
+            self.journal.delete("food_entries", row_id)
 
     def erase(self) -> None:
-        """Erase the device until it is certain that this was done, and go on as a new one."""
+        """Request the erasure of the device until it is confirmed, and continue as a new device."""
         erasure_id, times = str(uuid4()), 0
         until = time.monotonic() + PATIENCE
         while not self.has_erased(erasure_id, times):
@@ -176,7 +183,7 @@ class JournalingPhone(Phone):
         self.register()
 
     def has_erased(self, erasure_id: str, times: int) -> bool:
-        """Request the erasure; without an answer to that, let the receipt decide."""
+        """Request the erasure. Without a response, ask for the receipt. Return whether the erasure is confirmed."""
         try:
             response = self.attempt("DELETE", f"/v1/devices/me?erasure_id={erasure_id}")
         except NoResponse:
@@ -184,7 +191,9 @@ class JournalingPhone(Phone):
             if receipt.status_code not in (200, 404):
                 raise Broken(f"receipt {erasure_id}: {receipt}") from None
             return receipt.status_code == 200
-        if response.status_code == 401 and times:  # the request without a response was carried out after the receipt
+        if (
+            response.status_code == 401 and times
+        ):  # an earlier request was carried out, but only after its receipt was requested
             self.call("GET", f"/v1/erasures/{erasure_id}")
             return True
         if response.status_code != 204:
@@ -193,7 +202,7 @@ class JournalingPhone(Phone):
         return True
 
     def return_as_erased(self) -> None:
-        """Try to register each erased device again."""
+        """Check that no erased device can be registered again, and that each has a finished receipt."""
         for erased in self.erased:
             self.expect(409, "POST", "/v1/auth/register", {"device_id": erased.device_id})
             receipt = self.call("GET", f"/v1/erasures/{erased.erasure_id}")
@@ -221,21 +230,21 @@ class JournalingPhone(Phone):
         eaten = {"grams": self.chance.randrange(1, 999), "date": str(day), "meal_type": "lunch"}
         return product and {"id": str(uuid4()), "product_id": product["id"], **eaten}
 
-    def kept_together(self, entries: list[dict], with_ids=()) -> None:
+    def add_together(self, entries: list[dict], with_ids=()) -> None:
         for entry in entries:
-            self.journal.keep("food_entries", entry)
+            self.journal.add("food_entries", entry)
         self.journal.together.append([*with_ids, *(entry["id"] for entry in entries)])
 
     # --- requests ----------------------------------------------------------------------------------
 
     def write(self, method: str, path: str, body=None):
-        """Send what changes something until it is answered."""
+        """Send a write until there is a response. It must change something."""
         answer = self.call(method, path, body)
         self.journal.changes += 1
         return answer
 
     def call(self, method: str, path: str, body=None):
-        """Send until there is a response; return its content. Raise Broken if it says that something is gone."""
+        """Send until there is a response, and return its content. Raise Broken if it is an error."""
         response, failures = self.retry(method, path, body)
         self.journal.answered += 1
         self.journal.again += bool(failures)
@@ -244,7 +253,7 @@ class JournalingPhone(Phone):
         raise Broken(f"{method} {path}: {response}")
 
     def expect(self, expected: int, method: str, path: str, body=None) -> None:
-        """Send until there is a response; raise Broken if its status is not the expected one."""
+        """Send until there is a response. Raise Broken if its status is not the expected one."""
         response, _ = self.retry(method, path, body)
         if response.status_code != expected:
             raise Broken(f"{method} {path}: {expected} expected, but {response}")

@@ -1,6 +1,7 @@
-"""Have Schemathesis try the published document against a live service: `python -m tests.e2e.schema.run`.
+"""Check a live service against its OpenAPI document with Schemathesis: `python -m tests.e2e.schema.run`.
 
-COUNTONME_URL holds the service's address; `python -m tests.e2e.clients.live` sets it. All arguments are passed on.
+COUNTONME_URL is the service's address, which `python -m tests.e2e.clients.live` sets. Arguments are passed to
+Schemathesis.
 """
 
 import os
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 from tests.harness.phone import Phone
 
 HERE = Path(__file__).resolve().parent
-# The device that deletes itself has no token afterwards: it is another one, in a run of its own.
+# A device that deletes itself has no valid token afterwards, so `delete_me` has a run of its own, with another device.
 RUNS = (
     ["--exclude-operation-id", "delete_me"],
     ["--include-operation-id", "delete_me", "--phases", "examples,coverage"],
@@ -21,17 +22,18 @@ RUNS = (
 
 
 def main(arguments: list[str]) -> int:
-    return max(tried(os.environ["COUNTONME_URL"], [*run, *arguments]) for run in RUNS)
+    return max(run_schemathesis(os.environ["COUNTONME_URL"], [*run, *arguments]) for run in RUNS)
 
 
-def tried(api: str, arguments: list[str]) -> int:
+def run_schemathesis(api: str, arguments: list[str]) -> int:
     command = [str(HERE / ".venv/bin/schemathesis"), "--config-file", str(HERE / "schemathesis.toml"), "run"]
-    command += ["--header", f"Authorization: Bearer {registered(api)}", f"{api}/schema", *arguments]
-    with TemporaryDirectory() as folder:  # it keeps what it found beside itself
+    command += ["--header", f"Authorization: Bearer {register_device(api)}", f"{api}/schema", *arguments]
+    with TemporaryDirectory() as folder:  # Schemathesis writes files into the current folder
         return subprocess.run(command, cwd=folder, check=False).returncode
 
 
-def registered(api: str) -> str:
+def register_device(api: str) -> str:
+    """Register a new device and return its token."""
     phone = Phone(urlsplit(api).port)
     phone.register()
     return phone.token
