@@ -1,10 +1,10 @@
-"""Does the service stay usable for honest devices while hostile ones attack it? `make abuse`.
+"""Attack the service, and check that it still serves honest devices: `make abuse`.
 
-The service as in production, on a PostgreSQL of its own; two honest phones; and one kind of attack after the other,
-then all at once. Exits with 1 if an honest request fails or takes too long, or if the workers take too much memory.
-docs/abuse.md explains the table.
+The service runs with production settings, on a PostgreSQL of its own. Two honest phones call it, during one kind of
+attack after the other, then during all at once. Exits with 1 if an honest request fails or takes too long, or if the
+workers take too much memory. docs/abuse.md explains the table.
 
-`--seconds` says for how long in all (ABUSE_SECONDS, 60), `--only` which attacks come, by their names in the table.
+`--seconds` is the total duration (default: ABUSE_SECONDS, or 60). `--only` selects attacks by their names in the table.
 """
 
 import argparse
@@ -36,8 +36,8 @@ LOOK_EVERY = 0.05  # seconds between two looks at the memory
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all processes are stopped
-    arguments = parsed()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # exit normally, to stop all processes
+    arguments = parse_arguments()
     phases = arguments.only or [NOTHING, *BY_NAME, ALL]
     attacks = list(BY_NAME) if ALL in phases else [name for name in phases if name != NOTHING]
     second = arguments.seconds / sum(SHARES[phase] for phase in phases)
@@ -47,25 +47,25 @@ def main() -> int:
         with run_servers(service):
             world = Preparation(service, database.url(DATABASE)).world(attacks, arguments.devices)
         for phase in phases:
-            rows.append(measured(phase, second * SHARES[phase], service, database, world))
+            rows.append(measure(phase, second * SHARES[phase], service, database, world))
             say(f"{phase}: {'; '.join(rows[-1].faults()) or 'ok'}")
     say(f"\n{table(rows)}\n")
     say(f"FAILED: {', '.join(failed(rows))}" if failed(rows) else "The honest devices were served during all attacks.")
     return exit_code(rows)
 
 
-def parsed() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=float(os.environ.get("ABUSE_SECONDS", "60")))
-    parser.add_argument("--only", nargs="+", choices=[NOTHING, *BY_NAME, ALL], help="which attacks come")
+    parser.add_argument("--only", nargs="+", choices=[NOTHING, *BY_NAME, ALL], help="the attacks to run")
     parser.add_argument(
-        "--devices", type=int, default=1, choices=range(1, CONNECTIONS + 1), help="that share an attack's connections"
+        "--devices", type=int, default=1, choices=range(1, CONNECTIONS + 1), help="the hostile devices of each attack"
     )
     return parser.parse_args()
 
 
 def server_on(database: Postgres) -> Server:
-    """Return the service on a new database, which is migrated. Its settings are the defaults, behind one proxy."""
+    """Return the service on a new, migrated database. It has the default limits, and is behind one proxy."""
     database.run(f"CREATE DATABASE {DATABASE}")
     migrate(database.url(DATABASE))
     server = our_server(database.url(DATABASE), NUM_PROXIES="1")
@@ -74,8 +74,8 @@ def server_on(database: Postgres) -> Server:
     return server
 
 
-def measured(phase: str, seconds: float, service: Server, database: Postgres, world: World) -> Row:
-    """Return what was measured during one attack, on a service that was just started."""
+def measure(phase: str, seconds: float, service: Server, database: Postgres, world: World) -> Row:
+    """Start the service, and return the measurements during one attack."""
     attacks = {NOTHING: [], ALL: list(BY_NAME)}.get(phase, [phase])
     shared = any(BY_NAME[name].shares_address for name in attacks)
     callers = [replace(each, address=SHARED_ADDRESS) if shared else each for each in world.honest]
@@ -104,7 +104,7 @@ def measured(phase: str, seconds: float, service: Server, database: Postgres, wo
 
 @contextmanager
 def memory_of(service: Server) -> Iterator[list[float]]:
-    """Look inside of this block at the memory of the workers; yield what they held together each time, in MB."""
+    """Sample the memory of all workers together inside the block. Yield the list of samples, in MB."""
     held, ended = [0.0], Event()
 
     def look() -> None:
@@ -125,7 +125,7 @@ def memory_of(service: Server) -> Iterator[list[float]]:
 def rss(pid: int) -> float:
     try:
         return rss_of(pid)
-    except OSError:  # it has ended
+    except OSError:  # the process has ended
         return 0.0
 
 

@@ -1,7 +1,7 @@
-"""The attacks: for each kind, what every one of its connections sends, one request after the other.
+"""The attacks. Each kind has a script for each of its connections, which sends one request after the other.
 
-A script is a generator. It yields a request and gets the reply to it. Bodies are made once, before the attack begins;
-where each request needs ids of its own, only MARK is replaced in them.
+A script is a generator. It yields a request and gets the reply to it. Bodies are built once, before the attack begins.
+If each request needs new ids, only MARK is replaced in them.
 """
 
 import json
@@ -23,17 +23,17 @@ VALUES = 1_500_000
 LARGEST_PUSH = 50_000  # rows
 REJECTED = 100_000
 DELETIONS = 500_000
-WRITTEN = 5_000  # rows of each push of the connection that writes
-LONG_NAME = "ß" * 100  # whose key, without case and accents, has 200 characters
+WRITTEN = 5_000  # rows in each push of the attack "writes"
+LONG_NAME = "ß" * 100  # its key, without case and accents, has 200 characters
 MARK = "5eed5eed"  # 8 hexadecimal digits at the beginning of ids
-SHARED_ADDRESS = "198.51.100.99"  # of a hostile device and the honest ones, as behind one NAT
+SHARED_ADDRESS = "198.51.100.99"  # the IP address of a hostile device and of the honest ones, as behind one NAT
 
 Script = Generator[Request, Reply, None]
 
 
 @dataclass(frozen=True)
 class Caller:
-    """A device that was registered in the preparation, and what it needs to send requests."""
+    """A registered device, with the values that its requests need."""
 
     id: str
     token: str
@@ -60,21 +60,21 @@ class Attack:
     sent: str  # what is sent, for the table
     scripts: Callable[[list[Caller]], list[Script]]  # one for each connection
     shares_address: bool = False  # with the honest devices
-    share: int = 1  # of the time; a request that takes seconds needs more of it
+    share: int = 1  # of the time; attacks whose requests take seconds need more
 
 
 def by_connection(callers: list[Caller]) -> list[Caller]:
-    """Return the caller of each connection."""
+    """Return the caller for each connection."""
     return [callers[place % len(callers)] for place in range(CONNECTIONS)]
 
 
 def again_and_again(*requests: Request, first: int = 0) -> Script:
-    for each in cycle((*requests[first:], *requests[:first])):  # noqa: UP028 - `yield from` would send it the replies
+    for each in cycle((*requests[first:], *requests[:first])):  # noqa: UP028 - `yield from` would send the replies to `cycle`
         yield each
 
 
 def in_turn(scripts: list[Script]) -> Script:
-    """Send what several connections would send over one."""
+    """Run several scripts over one connection: each sends one request in turn."""
     replies: list[Reply | None] = [None] * len(scripts)
     for place in cycle(range(len(scripts))):
         replies[place] = yield scripts[place].send(replies[place])
@@ -89,19 +89,19 @@ def ids(number: int) -> Iterator[str]:
 
 
 def fresh(body: bytes) -> bytes:
-    """Return the body with ids that were never sent."""
+    """Return the body with new ids."""
     return body.replace(MARK.encode(), os.urandom(4).hex().encode())
 
 
 def colliding_ids(number: int) -> list[str]:
-    """Return ids that have one and the same hash in Python."""
+    """Return ids that all have the same hash in Python."""
     first = secrets.randbits(120)
     texts = (f"{first + place * MERSENNE:032x}" for place in range(number))
     return [f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}" for text in texts]
 
 
-def filled(before: str, item: str, after: str, most: int | None = None) -> bytes:
-    """Return a body of the largest size with as many items as fit, at most `most`."""
+def full_body(before: str, item: str, after: str, most: int | None = None) -> bytes:
+    """Return a body of the maximum size: as many items as fit, at most `most`."""
     number = (MAX_BODY - len(before) - len(after)) // (len(item) + 1)
     number = min(number, most or number)
     return (before + f"{item}," * (number - 1) + item + after).encode()
@@ -132,7 +132,7 @@ def collisions(callers: list[Caller]) -> list[Script]:
 
 
 def searches(callers: list[Caller]) -> list[Script]:
-    texts = ("t" + "ß" * 99, "t" + "ß" * 49, "ßt " * 33)  # the second one is found wrong at most places
+    texts = ("t" + "ß" * 99, "t" + "ß" * 49, "ßt " * 33)  # the second one fails late in a comparison
     return [
         again_and_again(*(caller.get(f"/v1/products?search={quote(text)}") for text in texts), first=place % len(texts))
         for place, caller in enumerate(by_connection(callers))
@@ -142,9 +142,9 @@ def searches(callers: list[Caller]) -> list[Script]:
 def large_bodies(callers: list[Caller]) -> list[Script]:
     before, after = '{"products":{"created":[', "]}}"
     bodies = [
-        filled(before, "{}", after),
-        filled(before, "[[[]]]", after),
-        filled('{"products":{"deleted":[', '"aaaaaaaaa"', after, most=VALUES - 10),
+        full_body(before, "{}", after),
+        full_body(before, "[[[]]]", after),
+        full_body('{"products":{"deleted":[', '"aaaaaaaaa"', after, most=VALUES - 10),
     ]
     largest = {caller: entries(caller, LARGEST_PUSH) for caller in callers}
 
@@ -193,7 +193,7 @@ def rotations(callers: list[Caller]) -> list[Script]:
 
 
 def wrong_tokens(callers: list[Caller]) -> list[Script]:
-    """The first caller is blocked. The last one has a secret that others guess."""
+    """Send guessed tokens and a blocked token. The first caller is blocked. The last one's secret is guessed."""
     blocked = callers[0]
 
     def guesses(device_id: Callable[[], str]) -> Script:
@@ -290,7 +290,7 @@ BY_NAME = {attack.name: attack for attack in ATTACKS}
 
 
 def scripts_of(names: list[str], callers: dict[str, list[Caller]]) -> list[Script]:
-    """Return what each of the six connections sends. Several attacks share them: each connection has some in turn."""
+    """Return the script of each of the six connections. Several attacks share the connections and take turns."""
     scripts = [BY_NAME[name].scripts(callers[name]) for name in names]
     if len(scripts) == 1:
         return scripts[0]

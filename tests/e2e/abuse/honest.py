@@ -1,4 +1,4 @@
-"""The honest devices: phones that call the service a few times a second, one request at a time."""
+"""The honest devices: phones that send a few requests a second, one at a time."""
 
 import time
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from tests.harness.phone import NoResponse, Phone, Response
 
 PAUSE = 0.2  # seconds between two requests: five a second, 300 a minute
 WARM_UP = 40  # requests before the attack begins
-PATIENCE = 10  # seconds until a phone gives up on a request
+PATIENCE = 10  # timeout of a request, in seconds
 DAY = "2026-01-05"
 TIMEOUT, CLOSED, REJECTED = "timeout", "closed", "rejected rows"
 
@@ -18,7 +18,7 @@ TIMEOUT, CLOSED, REJECTED = "timeout", "closed", "rejected rows"
 class Sample(NamedTuple):
     request: str
     seconds: float
-    wrong: str  # the status that was not expected; empty if all is well
+    wrong: str  # the status, if it is not the expected one; otherwise empty
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Answer:
 
 
 class HonestDevice:
-    """A phone that keeps its connection, and measures each request."""
+    """A phone with a persistent connection that measures each request."""
 
     def __init__(self, port: int, caller: Caller):
         self.caller, self.since = caller, caller.revision
@@ -37,7 +37,7 @@ class HonestDevice:
         self.samples: list[Sample] = []
 
     def run(self, until: float) -> list[Sample]:
-        """Go through the day again and again, and return what was measured."""
+        """Repeat the requests of a day until the end, and return the samples."""
         day = self.day()
         while time.monotonic() < until:
             next(day)
@@ -46,7 +46,7 @@ class HonestDevice:
         return self.samples
 
     def warm_up(self) -> None:
-        """Send each request a few times before anything is measured: each thread prepares its queries once."""
+        """Send each request a few times before the measurement, because each thread compiles its queries once."""
         day = self.day()
         for _ in range(WARM_UP):
             next(day)
@@ -85,7 +85,7 @@ class HonestDevice:
     # --- requests ----------------------------------------------------------------------------------
 
     def ask(self, method: str, path: str, expected: str, body=None, headers: dict | None = None) -> Answer:
-        """Send a request, note how long it took and whether its status is the expected one, and return the answer."""
+        """Send a request, record its time and whether it has the expected status, and return the answer."""
         began = time.monotonic()
         answer = self.answer(method, path, body, headers or {})
         seconds = time.monotonic() - began
@@ -96,7 +96,7 @@ class HonestDevice:
         return answer
 
     def answer(self, method: str, path: str, body, headers: dict) -> Answer:
-        """Send a request. If a connection that was kept proves to be closed, send it once more, as all clients do."""
+        """Send a request. If the server has closed the persistent connection, send it once more, as all clients do."""
         was_kept = self.phone.is_connected
         try:
             try:
@@ -105,7 +105,7 @@ class HonestDevice:
                 if failure.timed_out or not was_kept:
                     raise
                 answer = answer_of(self.phone.send(method, path, body, headers))
-                # The first try may have stored the row.
+                # The first attempt may have stored the row.
                 return Answer("201", answer.body) if method == "POST" and answer.status == "200" else answer
         except NoResponse as failure:
             return Answer(TIMEOUT if failure.timed_out else CLOSED)
@@ -117,12 +117,12 @@ def answer_of(response: Response) -> Answer:
 
 
 def phone_of(caller: Caller, port: int, **options) -> Phone:
-    """Return a phone that sends requests as this caller, from its address."""
+    """Return a phone with the token and the IP address of this caller."""
     return Phone(port, token=caller.token, headers={"X-Forwarded-For": caller.address}, **options)
 
 
 class Newcomers:
-    """Devices that no worker has seen, which come one after the other and read their products."""
+    """Devices whose tokens no worker has cached. One after the other, they read their products."""
 
     def __init__(self, port: int, callers: list[Caller]):
         self.port, self.callers = port, callers

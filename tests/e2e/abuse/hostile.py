@@ -1,8 +1,8 @@
-"""The hostile clients, as a process of its own that has a lower priority than the service.
+"""The hostile clients, in a separate process with a lower priority than the service.
 
-`python -m tests.e2e.abuse.hostile` reads a line with the attacks and their devices, makes the bodies and prints
-`ready`. It then reads a line with a port and a number of seconds. It attacks for so long, and prints how many requests
-got which status.
+`python -m tests.e2e.abuse.hostile` reads a line with the attacks and their devices, builds the bodies and prints
+`ready`. It then reads a line with a port and a number of seconds, attacks for that time, and prints the number of
+requests by status.
 """
 
 import json
@@ -22,7 +22,7 @@ from tests.harness.processes import ROOT
 
 NICENESS = 10
 MOST_REQUESTS = 100_000  # of one connection
-PAUSE = 0.1  # seconds after a connection that was closed, so that connecting is not the attack
+PAUSE = 0.1  # seconds before a new connection, so that connecting is not the attack
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def reply(line: str) -> None:
 
 
 def attack(scripts: list[Script], port: int, seconds: float) -> Counter:
-    """Run all scripts at once, each over a connection of its own, and return the number of each status."""
+    """Run all scripts at once, each over its own connection. Count the requests by status."""
     end = time.monotonic() + seconds
     with ThreadPoolExecutor(len(scripts)) as pool:
         return sum(pool.map(lambda script: statuses_of(script, Client(port, end)), scripts), Counter())
@@ -60,16 +60,16 @@ def statuses_of(script: Script, client: Client) -> Counter:
     return statuses
 
 
-# --- for the process that starts it ---------------------------------------------------------------
+# --- the parent process ---------------------------------------------------------------------------
 
 
 class Hostile:
-    """The hostile process, seen from the one that measures."""
+    """The handle of the hostile process in its parent process."""
 
     def __init__(self, process: subprocess.Popen):
         self.process = process
 
-    def tell(self, **order) -> None:
+    def write(self, **order) -> None:
         self.process.stdin.write(f"{json.dumps(order)}\n")
         self.process.stdin.flush()
 
@@ -80,18 +80,18 @@ class Hostile:
         return line
 
     def attack(self, port: int, seconds: float) -> None:
-        """Begin the attack, once all bodies are made."""
+        """Begin the attack as soon as all bodies are built."""
         self.line()
-        self.tell(port=port, seconds=seconds)
+        self.write(port=port, seconds=seconds)
 
     def statuses(self) -> Counter:
-        """Wait for the end of the attack and return how many requests got which status."""
+        """Wait for the end of the attack, and return the number of requests by status."""
         return Counter(json.loads(self.line()))
 
 
 @contextmanager
 def hostile(attacks: list[str], callers: dict[str, list[Caller]]) -> Iterator[Hostile | None]:
-    """Have a hostile process inside of this block; none if there is no attack."""
+    """Run a hostile process inside the block, unless there are no attacks."""
     if not attacks:
         yield None
         return
@@ -101,7 +101,7 @@ def hostile(attacks: list[str], callers: dict[str, list[Caller]]) -> Iterator[Ho
         started = Hostile(process)
         try:
             of_each = {name: [asdict(caller) for caller in callers[name]] for name in attacks}
-            started.tell(attacks=attacks, callers=of_each)
+            started.write(attacks=attacks, callers=of_each)
             yield started
         finally:
             process.kill()

@@ -1,4 +1,4 @@
-"""Prepare the attacks: register devices over the API, and copy their many rows by SQL."""
+"""Prepare the attacks: register devices with the API, and copy many rows with SQL."""
 
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -16,8 +16,8 @@ PRODUCTS = 20_000  # as many as the quotas allow
 PORTIONS = 40_000
 ENTRIES = 250_000
 
-# A copy has all values of the row that the service itself has stored, except for those that are named here. `place` is
-# no column. It is named so that PostgreSQL makes an id for each copy.
+# Copy a row that the service itself has stored, with new values of some columns. `place` is not a column: the reference
+# to it makes PostgreSQL evaluate gen_random_uuid() for each copy.
 COPY = """
     INSERT INTO {table} SELECT copy.* FROM {table} AS source CROSS JOIN {places}
     CROSS JOIN LATERAL jsonb_populate_record(
@@ -28,7 +28,7 @@ COPY = """
 
 @dataclass
 class World:
-    """Everybody who sends requests."""
+    """All devices that send requests."""
 
     honest: list[Caller] = field(default_factory=list)
     newcomers: list[Caller] = field(default_factory=list)
@@ -36,14 +36,14 @@ class World:
 
 
 class Preparation:
-    """Makes devices over the API of a service that runs, and their rows in its database."""
+    """Creates devices with the API of a running service, and their rows in its database."""
 
     def __init__(self, service: Server, database_url: str):
         self.port, self.database_url = service.port, database_url
         self.numbers = count(1)
 
     def world(self, attacks: list[str], devices: int) -> World:
-        """Return everybody; each attack has that many devices."""
+        """Create the honest devices, and this number of hostile devices for each attack."""
         world = World()
         world.honest = [self.with_product(self.device(f"198.51.100.{number}")) for number in range(1, HONEST + 1)]
         world.newcomers = [self.device(SHARED_ADDRESS) for _ in range(NEWCOMERS)]
@@ -64,7 +64,7 @@ class Preparation:
         return world
 
     def device(self, address: str = "") -> Caller:
-        """Register a device, from an address of its own: few may come from one in a minute."""
+        """Register a device from a new IP address, because the registrations of an address are limited."""
         number = next(self.numbers)
         caller = Caller(str(uuid4()), "", f"203.0.113.{number}")
         token = self.call(caller, "POST", "/v1/auth/register", {"device_id": caller.id})["token"]
@@ -76,7 +76,7 @@ class Preparation:
         return replace(caller, product_id=product["id"], revision=revision)
 
     def copy_rows(self, connection: psycopg.Connection, caller: Caller, products: int, portions: int, entries: int):
-        """Give a device so many rows: copies of its product, whose portions the copies get too, and of an entry."""
+        """Give a device this number of rows: copies of its product with portions, and copies of an entry."""
         of_product = f"/v1/products/{caller.product_id}/portions"
         (default,) = self.call(caller, "GET", of_product)
         one_more = self.call(caller, "POST", of_product, {"name": LONG_NAME, "grams": 35})
@@ -98,7 +98,7 @@ class Preparation:
 
 
 def numbered(rows: int) -> str:
-    """Return what makes so many rows of one that is there."""
+    """Return the SQL that turns one row into this number of rows."""
     return f"generate_series(2, {rows}) AS place"
 
 

@@ -1,4 +1,4 @@
-"""The judgement and the table."""
+"""Decide whether the run fails, and print the table."""
 
 import math
 from collections import Counter
@@ -8,7 +8,7 @@ from tests.e2e.abuse.honest import Sample
 
 P95_SECONDS = 1.0
 WORST_SECONDS = 5.0
-ENOUGH = 100  # requests; the p95 of fewer is the latency of a few of them
+ENOUGH = 100  # requests; with fewer, the p95 depends on a few of them
 MEMORY_MB = 1500  # of 10⁶ bytes; of all workers together
 
 HEADINGS = (
@@ -31,9 +31,9 @@ class Row:
 
     attack: str
     sent: str
-    hostile: Counter | None  # how many hostile requests got which status; None without an attack
+    hostile: Counter | None  # the number of hostile requests by status; None without an attack
     honest: list[Sample]
-    memory: float  # MB: the most that the workers held together
+    memory: float  # MB: the peak of all workers together
 
     @property
     def seconds(self) -> list[float]:
@@ -67,17 +67,17 @@ class Row:
 
 
 def percentile(values: list[float], share: float) -> float:
-    """Return the smallest of the values that at least `share` percent of them don't exceed."""
+    """Return the smallest of the values that is not exceeded by at least `share` percent of them."""
     return sorted(values)[max(0, math.ceil(len(values) * share / 100) - 1)]
 
 
 def counts(of: Counter) -> str:
-    """Return counts in words, such as `12 × 200, 3 × 413`."""
+    """Return counts as a text, such as `12 × 200, 3 × 413`."""
     return ", ".join(f"{number} × {status}" for status, number in sorted(of.items()))
 
 
 def table(rows: list[Row]) -> str:
-    """Return a table in Markdown whose columns are aligned."""
+    """Return a Markdown table with aligned columns."""
     lines = [HEADINGS, *(row.cells() for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
     texts = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
@@ -86,7 +86,7 @@ def table(rows: list[Row]) -> str:
 
 
 def failed(rows: list[Row]) -> list[str]:
-    """Return the names of the attacks that the service did not withstand, and `p95` if that of the run is too high."""
+    """Return the names of the attacks with faults, and `p95` if the p95 of the whole run is too high."""
     seconds = [each for row in rows for each in row.seconds]
     too_slow = bool(seconds) and percentile(seconds, 95) > P95_SECONDS
     return [row.attack for row in rows if row.faults()] + ["p95"] * too_slow

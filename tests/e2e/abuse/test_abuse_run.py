@@ -1,4 +1,4 @@
-"""What `make abuse` judges and sends, without its minute of attacks."""
+"""The report and the clients of `make abuse`, without a run."""
 
 import re
 import socket
@@ -32,7 +32,7 @@ def row(*, seconds=(0.01,) * 99 + (0.02,), wrong="", hostile=(("200", 3),), memo
 
 class TestPercentile:
     @pytest.mark.parametrize(("share", "value"), [(50, 50), (95, 95), (96, 96), (100, 100), (0.1, 1)])
-    def test_is_the_value_that_so_many_do_not_exceed(self, share, value):
+    def test_is_the_smallest_value_that_enough_values_do_not_exceed(self, share, value):
         assert percentile(list(range(100, 0, -1)), share) == value
 
     def test_of_few_values_is_the_worst(self):
@@ -68,7 +68,7 @@ class TestARow:
         assert failed([row(), bad, row()]) == ["pulls"]
         assert exit_code([row(), bad, row()]) == 1
 
-    def test_of_few_requests_is_judged_together_with_the_others(self):
+    def test_with_few_requests_counts_only_for_the_p95_of_the_run(self):
         few = row(seconds=(0.01,) * 9 + (1.01,))
 
         assert few.faults() == []
@@ -76,7 +76,7 @@ class TestARow:
         assert failed([few] * 9) == ["p95"]
         assert exit_code([few] * 9) == 1
 
-    def test_must_be_there(self):
+    def test_is_required(self):
         assert exit_code([]) == 1
 
 
@@ -95,13 +95,13 @@ class TestTheTable:
     def test_shows_a_row_without_requests(self):
         assert "| - " in table([row(seconds=(), hostile=())])
 
-    def test_names_nothing_that_did_not_happen(self):
+    def test_has_no_text_without_counts(self):
         assert counts(Counter()) == ""
 
 
 class TestAttacks:
     @pytest.mark.parametrize("name", [each.name for each in ATTACKS])
-    def test_send_whole_requests_over_a_few_connections(self, name):
+    def test_send_complete_requests_over_a_few_connections(self, name):
         scripts = scripts_of([name], {name: [CALLER]})
 
         assert 1 <= len(scripts) <= CONNECTIONS
@@ -114,7 +114,7 @@ class TestAttacks:
                 assert len(each.body) <= MAX_BODY
                 assert (f"Content-Length: {len(each.body)}\r\n" in head) == head.startswith("POST")
 
-    def test_come_over_one_connection_each_when_all_come(self):
+    def test_have_one_connection_each_if_all_run_at_once(self):
         names = ["pulls", "rotations", "requests"]
 
         scripts = scripts_of(names, {name: [CALLER] for name in names})
@@ -142,13 +142,13 @@ class TestAttacks:
         texts = colliding_ids(1000)
 
         assert len(set(texts)) == 1000
-        assert len({hash(UUID(text).int) for text in texts}) == 1  # as Python's own hash of a UUID
+        assert len({hash(UUID(text).int) for text in texts}) == 1  # Python's hash of a UUID
         assert all(str(UUID(text)) == text for text in texts)
 
 
 @pytest.fixture
 def stub():
-    """Return a function that serves connections: each gets these responses, one for each request, and is closed."""
+    """Return a function that starts a server. It sends a connection one response for each request, then closes it."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(10)
 
@@ -178,7 +178,7 @@ GET = request("GET", "/v1/products", address="203.0.113.1")
 
 
 class TestAHostileClient:
-    def test_reads_each_response_to_its_end(self, stub):
+    def test_reads_each_response_completely(self, stub):
         plain = b"HTTP/1.1 413 Too Large\r\nContent-Length: 5\r\n\r\n{...}"
         chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         chunked += b"%x\r\n%s\r\n" % (10 * CHUNK, b" " * 10 * CHUNK) + b'10\r\n{"timestamp": 7}\r\n0\r\n\r\n'
@@ -193,7 +193,7 @@ class TestAHostileClient:
         assert replies[1].timestamp(otherwise=1) == 7
         assert replies[0].timestamp(otherwise=1) == 1
 
-    def test_connects_again_where_it_was_disconnected(self, stub):
+    def test_reconnects_if_it_was_disconnected(self, stub):
         port = stub([b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"], [OK.replace(b"200", b"429")])
         client = Client(port, time.monotonic() + 5)
 
@@ -202,7 +202,7 @@ class TestAHostileClient:
         client.close()
         assert statuses == ["closed", "429"]
 
-    def test_stops_by_itself(self, stub):
+    def test_stops_at_the_end_of_its_time(self, stub):
         def script():
             while True:
                 yield GET
@@ -214,7 +214,7 @@ class TestAHostileClient:
         assert statuses == {"no response": 1}
         assert 0.3 <= time.monotonic() - began < 3
 
-    def test_may_leave_without_a_response(self, stub):
+    def test_can_disconnect_without_a_response(self, stub):
         leaving = request("POST", "/v1/sync", address="203.0.113.1", body=b"{}", leave=True)
         client = Client(stub([], [OK]), time.monotonic() + 5)
 
@@ -226,7 +226,7 @@ class TestAHostileClient:
 
 class TestAnHonestDevice:
     def ask(self, port: int, *, times=1, expected="200", method="GET", body=None) -> list[str]:
-        """Return what was wrong each time."""
+        """Send a request some times. Return the `wrong` of each sample."""
         device = HonestDevice(port, CALLER)
         for _ in range(times):
             device.ask(method, "/v1/sync", expected, body)
@@ -234,23 +234,23 @@ class TestAnHonestDevice:
         return [sample.wrong for sample in device.samples]
 
     @pytest.mark.parametrize("status", ["201", "304", "429", "500", "503"])
-    def test_notes_a_status_that_is_not_the_expected_one(self, stub, status):
+    def test_records_an_unexpected_status(self, stub, status):
         assert self.ask(stub([OK.replace(b"200", status.encode())])) == [status]
 
-    def test_notes_rows_that_were_rejected(self, stub):
+    def test_records_rejected_rows(self, stub):
         content = b'{"rejected": [{"id": "x"}]}'
         rejected = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 27\r\n\r\n" + content
 
         assert self.ask(stub([rejected]), method="POST", body={}) == [REJECTED]
 
-    def test_notes_a_connection_that_was_closed(self, stub):
+    def test_records_a_closed_connection(self, stub):
         assert self.ask(stub([])) == [CLOSED]
 
-    def test_sends_once_more_where_a_kept_connection_was_closed(self, stub):
+    def test_retries_once_if_a_persistent_connection_was_closed(self, stub):
         assert self.ask(stub([OK], [OK]), times=2) == ["", ""]
         assert self.ask(stub([OK], []), times=2) == ["", CLOSED]
 
-    def test_goes_through_a_day(self, stub):
+    def test_sends_the_requests_of_a_day(self, stub):
         stored = OK.replace(b"200", b"201")
         named = OK.replace(b"\r\n\r\n", b'\r\nETag: W/"1"\r\n\r\n')
         pulled = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{"timestamp": 7}'

@@ -1,4 +1,4 @@
-"""Raw HTTP for the hostile clients: prepared bytes out, a status back. It costs as little CPU as possible."""
+"""Raw HTTP for the hostile clients: send prepared bytes and read the status, with as little CPU as possible."""
 
 import re
 import socket
@@ -7,10 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 CHUNK = 256 * 1024
-TAIL = 64  # bytes at the end of a response that are kept: the timestamp of a pull is there
+TAIL = 64  # bytes at the end of a response that are kept: they contain the timestamp of a pull
 TIMESTAMP = re.compile(rb'"timestamp": ?(\d+)')
 
-# What a request got instead of a status.
+# Results of a request without a status.
 UNANSWERED, CLOSED, LEFT = "no response", "closed", "left"
 
 
@@ -27,7 +27,7 @@ class Reply:
     tail: bytes = b""
 
     def timestamp(self, otherwise: int) -> int:
-        """Return the revision that a pull reported."""
+        """Return the timestamp of a pull."""
         found = TIMESTAMP.search(self.tail)
         return int(found[1]) if found else otherwise
 
@@ -46,7 +46,7 @@ def request(
 
 
 class Client:
-    """A connection to the service, which is opened again whenever it was closed. Nothing lasts beyond `end`."""
+    """A connection to the service that reconnects after it was closed. All operations time out at `end`."""
 
     def __init__(self, port: int, end: float):
         self.port, self.end = port, end
@@ -72,14 +72,14 @@ class Client:
             self.socket = socket.create_connection(("127.0.0.1", self.port), timeout=self.left())
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.settimeout(self.left())
-        # A service that refuses a body before its end may have sent its response already.
+        # A service that rejects a body before its end may have sent its response already.
         with suppress(BrokenPipeError, ConnectionResetError):
             self.socket.sendall(request.head)
             if request.body:
                 self.socket.sendall(request.body)
 
     def receive(self) -> Reply:
-        """Return the status and the end of the body. The rest of the body is read and dropped."""
+        """Return the status and the end of the body. The rest of the body is read and discarded."""
         head = b""
         while b"\r\n\r\n" not in head:
             head += bytes(self.buffer[: self.read()])
@@ -114,7 +114,7 @@ class Client:
         return count
 
     def left(self) -> float:
-        """Return the seconds until the end, and never 0, which would mean not to wait at all."""
+        """Return the seconds until the end, but never 0: a timeout of 0 makes a socket non-blocking."""
         return max(0.001, self.end - time.monotonic())
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
-"""Rehearse the worst night: back up, go on, lose the database, restore, and see what the phones have left.
+"""Rehearse a restore: back up, write more, restore the backup, and check that no phone has lost a row.
 
-`python -m tests.e2e.restore`, on the PostgreSQL that BENCH_POSTGRES names. It runs the very scripts that an operator
-runs, deploy/backup.sh and deploy/restore.sh, while gunicorn serves. It ends with 1 if a phone has lost a row, or if the
-restore has brought an erased device back.
+`python -m tests.e2e.restore`, on the PostgreSQL that BENCH_POSTGRES names. It runs the scripts of operators,
+deploy/backup.sh and deploy/restore.sh, while gunicorn serves. Exits with 1 if a phone has lost a row, or if data of an
+erased device came back.
 """
 
 import os
@@ -34,24 +34,24 @@ class Failed(Exception):
 
 
 class RestoringInstall(Install):
-    """An install that does after a restore what docs/clients.md says that an app has to do."""
+    """An install that handles a restore of the service as docs/clients.md describes it."""
 
     def __init__(self, name: str):
-        super().__init__(Phone(0))  # the port is that of the service that runs
-        self.name, self.was_told, self.erasure_id = name, False, str(uuid4())
+        super().__init__(Phone(0))  # `serving` sets the port
+        self.name, self.saw_restore, self.erasure_id = name, False, str(uuid4())
 
     def pull(self) -> None:
         answer = pulled(self.api, self.cursor)
         if not answer.get("restored"):
             super().pull()
             return
-        self.was_told = True
+        self.saw_restore = True
         for table, changes in answer["changes"].items():
             self.reclaim(table, changes, set(answer.get("newer", {}).get(table, ())))
         self.cursor = answer["timestamp"]
 
     def reclaim(self, table: str, changes: dict, newer: set[str]) -> None:
-        """Push again what the answer lacks or says otherwise, less what is newer than the last pull."""
+        """Mark rows to push again: those that the response lacks, and those with other values that aren't newer."""
         for row_id in changes["deleted"]:
             self.records[table].pop(row_id, None)
             self.deletions[table].discard(row_id)
@@ -65,12 +65,12 @@ class RestoringInstall(Install):
             self.merge(table, row)
 
     def push_alone(self) -> None:
-        """Push without a pull before it, as a phone that knows the newest: its cursor stays where it was."""
+        """Push without a pull before it, so that the cursor doesn't change."""
         if self.push(lost=False) != 200:
-            raise Failed(f"{self.name}: the push was refused")
+            raise Failed(f"{self.name}: the push failed")
 
     def eat(self, name: str) -> str:
-        """Write down a new food, with a portion, and that it was eaten; return the food's id."""
+        """Add a product with a portion and an entry. Return the product's id."""
         food = product(name=name)
         piece = portion(food, is_default=True)
         self.create("products", food)
@@ -79,12 +79,12 @@ class RestoringInstall(Install):
         return food["id"]
 
     def erase(self) -> None:
-        """Erase the device, as a user does who leaves."""
+        """Request the erasure of the device."""
         if self.api.send("DELETE", f"/v1/devices/me?erasure_id={self.erasure_id}").status_code != 204:
-            raise Failed(f"{self.name}: the erasure was refused")
+            raise Failed(f"{self.name}: the request of the erasure failed")
 
-    def known(self) -> dict:
-        """Return what the user sees: the columns that the phone itself writes."""
+    def local_rows(self) -> dict:
+        """Return the rows of the install, with the columns that it writes."""
         return {
             table: {
                 row_id: {name: record.row.get(name) for name in WRITTEN[table]} for row_id, record in records.items()
@@ -92,8 +92,8 @@ class RestoringInstall(Install):
             for table, records in self.records.items()
         }
 
-    def on_the_server(self) -> dict:
-        """Return the same of what a new install would get."""
+    def server_rows(self) -> dict:
+        """Return the rows of a first pull, with the same columns."""
         changes = pulled(self.api)["changes"]
         return {
             table: {row["id"]: {name: row[name] for name in WRITTEN[table]} for row in changes[table]["updated"]}
@@ -120,7 +120,7 @@ def before_the_backup(phones: list[RestoringInstall]) -> None:
 def after_it(
     pushes: RestoringInstall, syncs: RestoringInstall, rests: RestoringInstall, late: RestoringInstall
 ) -> None:
-    """Let one phone push without a pull, one do all it can, one do nothing, and a new one come."""
+    """Let one phone push without a pull, one sync several changes, one do nothing, and register a new one."""
     for phone in (pushes, syncs):
         first, _ = list(phone.records["products"])
         phone.edit("products", first, name="Rye bread, toasted", kcal_100g=300)
@@ -139,29 +139,29 @@ def after_it(
 
 def settle(phone: RestoringInstall) -> None:
     if not phone.sync():
-        raise Failed(f"{phone.name}: the sync found no end")
+        raise Failed(f"{phone.name}: the sync failed")
 
 
 def afterwards(phones: list[RestoringInstall], late: RestoringInstall) -> None:
-    """Let each phone sync against the restored service, and compare what it has with what the service has."""
+    """Let each phone sync with the restored service, and compare its rows with those of the service."""
     if late.api.get("/v1/sync").status_code != 401:
-        raise Failed("a device that the backup does not have was let in")
+        raise Failed("the token of a device that the backup does not contain was accepted")
     late.api.register()
     for phone in (*phones, late):
-        before = phone.known()
+        before = phone.local_rows()
         settle(phone)
         settle(phone)
-        if not phone.was_told:
-            raise Failed(f"{phone.name}: was not told that the service was restored")
-        if lost := differences(before, phone.known()):
+        if not phone.saw_restore:
+            raise Failed(f"{phone.name}: no pull reported the restore")
+        if lost := differences(before, phone.local_rows()):
             raise Failed(f"{phone.name}: the phone lost {lost}")
-        if lost := differences(before, phone.on_the_server()):
+        if lost := differences(before, phone.server_rows()):
             raise Failed(f"{phone.name}: the service lacks {lost}")
-        say(f"{phone.name}: told, and all of its {sum(map(len, before.values()))} rows are there")
+        say(f"{phone.name}: a pull reported the restore, and all {sum(map(len, before.values()))} rows are there")
 
 
-def stay_erased(phones: list[RestoringInstall], database: str) -> None:
-    """Raise Failed if the restored service or its database knows an erased device, or lacks its receipt."""
+def check_erasures(phones: list[RestoringInstall], database: str) -> None:
+    """Raise Failed if the restored service accepts or stores data of an erased device, or lacks its receipt."""
     for phone in phones:
         if phone.api.get("/v1/devices/me").status_code != 401:
             raise Failed(f"{phone.name}: the token is accepted")
@@ -175,7 +175,7 @@ def stay_erased(phones: list[RestoringInstall], database: str) -> None:
         with psycopg.connect(url_of(database), row_factory=dict_row) as connection:
             if found := traces(connection, ids):
                 raise Failed(f"{phone.name}: {found}")
-        say(f"{phone.name}: refused, and none of its {len(ids) - 1} rows came back")
+        say(f"{phone.name}: rejected, and none of its {len(ids) - 1} rows came back")
 
 
 def differences(wanted: dict, found: dict) -> list:
@@ -188,7 +188,7 @@ def differences(wanted: dict, found: dict) -> list:
 
 
 def script(name: str, database: str, *arguments: str, **environment: str) -> str:
-    """Run a script of deploy/ on a database, with the service's settings, and return what it said."""
+    """Run a script of deploy/ on a database, with the service's settings, and return its output."""
     command = [str(ROOT / "deploy" / name), *arguments]
     environment = {**os.environ, **our_environment(url_of(database), **environment)}
     run = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, check=False)
@@ -220,24 +220,24 @@ def rehearse() -> None:
             say(f"backed up {Path(backup).stat().st_size} bytes")
             after_it(pushes, syncs, rests, late)
             early.erase()
-            time.sleep(1)  # the names of backups have their second
+            time.sleep(1)  # the name of a backup has its time in seconds
             script("backup.sh", old, BACKUPS=backups, **ledger)
             last.erase()
-        # The first of the backups: it holds the devices that were erased after it.
+        # Restore the first backup, which contains the devices that were erased after it.
         say(script("restore.sh", new, backup, PYTHON=sys.executable, **ledger))
         with serving(new, ledger, [*stay, *leave]):
             afterwards([pushes, syncs, rests], late)
-            stay_erased(leave, new)
-        say("On another machine, with the copy of the ledger that lies with the backups:")
+            check_erasures(leave, new)
+        say("On another machine, with the copy of the ledger in the folder of the backups:")
         ledger = {"ERASURE_LEDGER": f"{machine}/another.txt"}
         say(script("restore.sh", elsewhere, backup, PYTHON=sys.executable, **ledger))
         with serving(elsewhere, ledger, [early]):
-            stay_erased([early], elsewhere)
+            check_erasures([early], elsewhere)
 
 
 @contextmanager
 def serving(database: str, settings: dict[str, str], phones: list[RestoringInstall]) -> Iterator[None]:
-    """Serve a database inside of this block, for these phones."""
+    """Serve a database inside the block, and set the port of the phones."""
     server = our_server(url_of(database), **settings)
     with run_servers(server):
         for phone in phones:
@@ -246,7 +246,7 @@ def serving(database: str, settings: dict[str, str], phones: list[RestoringInsta
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is started is stopped
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # exit normally, to stop the service
     if not shutil.which("pg_dump"):
         say("pg_dump is not installed: a restore can't be rehearsed. On Debian: apt-get install postgresql-client")
         return 1
