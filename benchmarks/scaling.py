@@ -16,7 +16,7 @@ from benchmarks import data, wrk
 from benchmarks.calls import CALLS, Call, every_token
 from benchmarks.run import median, requests_for
 from benchmarks.wrk import Load
-from tests.e2e.scaling.machines import Machines, machines, migrated
+from tests.e2e.scaling.machines import Machines, create_migrated, machines
 from tests.e2e.scaling.writing_phone import WritingPhone, living
 from tests.harness.machine import database_processes, describe_machine
 from tests.harness.processes import Postgres, Process
@@ -65,7 +65,7 @@ def environment(database: str, through: Process | None) -> dict[str, str]:
 def held(started: Machines, server: Postgres, name: str, through: Process | None) -> Held:
     """Return what PostgreSQL holds for copies whose threads are all busy, and how many writes a second they make."""
     database = f"held_{name}"
-    migrated(server, database)
+    create_migrated(server, database)
     address, phones = server.url(database, user="countonme", through=through), []
     with ExitStack() as copies, ExitStack() as lines:
         for number in range(COPIES):
@@ -90,7 +90,7 @@ def private(pid: int) -> float:
 
 def ratios(server: Postgres, pooler: Process) -> dict[str, list[Load]]:
     """Return what each call takes, direct and pooled: medians of rounds that take turns."""
-    migrated(server, "rates")
+    create_migrated(server, "rates")
     made = data.made()
     data.store_ours(server.url("rates"), made)
     servers = []

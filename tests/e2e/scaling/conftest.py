@@ -11,7 +11,7 @@ NEEDED = ("initdb", "pg_basebackup", "pgbouncer", "nginx", "redis-server")
 
 @pytest.fixture(scope="session")
 def started() -> Iterator[Machines]:
-    """Where machines are started. Without the programs for it there is nothing to test."""
+    """The machines that the tests start. Exit if a required program is not installed."""
     try:
         for name in NEEDED:
             program(name)
@@ -30,5 +30,5 @@ def postgres(started) -> Postgres:
 
 @pytest.fixture(scope="session")
 def pooler(started, postgres) -> Process:
-    """PgBouncer with fewer connections than there are clients, so that they get each other's."""
+    """PgBouncer with fewer connections than clients, so that clients share connections."""
     return started.pgbouncer(postgres, default_pool_size="3")

@@ -1,7 +1,7 @@
-"""Machines of one's own: PostgreSQL, a replica, PgBouncer, nginx, Redis and copies of the service, each a process.
+"""Start PostgreSQL, a replica, PgBouncer, nginx, Redis and copies of the service, as processes on this machine.
 
-All of them live in one folder and listen on 127.0.0.1 alone. PgBouncer and nginx run with the files beside this one,
-less their addresses.
+All of them use one folder and listen only on 127.0.0.1. PgBouncer and nginx run with the configuration files in
+deploy/scaling, with other addresses.
 """
 
 import re
@@ -33,7 +33,7 @@ USERS = """SELECT format('"%s" "%s"', rolname, rolpassword) FROM pg_authid WHERE
 
 
 class Machines:
-    """What runs, in the order in which it was started; it is stopped the other way round, whatever happens."""
+    """The running processes. They are stopped in the reverse order of their start, also after an error."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -59,16 +59,16 @@ class Machines:
         return self.running.enter_context(postgres(self.folder / "primary", fsync="off", **settings))
 
     def replica_of(self, primary: Postgres, **settings: str) -> Postgres:
-        """Return a standby that follows by streaming."""
+        """Start a standby with streaming replication."""
         data = self.folder / f"replica-{free_port()}"
         copy = [f"--pgdata={data}", "--write-recovery-conf", "--checkpoint=fast", "--no-sync"]
         run_as_owner("pg_basebackup", "--host=127.0.0.1", f"--port={primary.port}", "--username=postgres", *copy)
         return self.running.enter_context(postgres(data, **settings))
 
-    # --- between the service and PostgreSQL, in front of it, and beside it ----------------------------
+    # --- PgBouncer, nginx, Redis and the service ---------------------------------------------------
 
     def pgbouncer(self, server: Postgres, **settings: str) -> Process:
-        """Start PgBouncer with the operator's file, and these settings instead of its own."""
+        """Start PgBouncer with deploy/scaling/pgbouncer.ini. These settings replace those of the file."""
         port = free_port()
         users = self.write(f"userlist-{port}.txt", "".join(f"{line}\n" for (line,) in server.run(USERS)))
         text = (CONFIGURATION / "pgbouncer.ini").read_text().replace("port=5432", f"port={server.port}")
@@ -79,7 +79,7 @@ class Machines:
         return self.process(f"pgbouncer-{port}", as_owner("pgbouncer", str(path)), port)
 
     def nginx(self, copies: list[Process]) -> Process:
-        """Start nginx with the operator's file in front of the copies."""
+        """Start nginx with deploy/scaling/nginx.conf in front of the copies."""
         port = free_port()
         text = (CONFIGURATION / "nginx.conf").read_text()
         text = text.replace("listen 80;", f"listen 127.0.0.1:{port};").replace("api.example.org", "127.0.0.1")
@@ -92,8 +92,8 @@ class Machines:
         path = self.write(
             "nginx.conf",
             f"pid {self.folder}/nginx.pid; daemon off; worker_processes 1; error_log stderr;\n"
-            "events {} http {\nlog_format asked '$upstream_addr $status';\n"
-            f"access_log {self.folder}/asked.log asked;\n{temporary}{text}}}\n",
+            "events {} http {\nlog_format upstreams '$upstream_addr $status';\n"
+            f"access_log {self.folder}/upstreams.log upstreams;\n{temporary}{text}}}\n",
         )
         return self.process("nginx", as_owner("nginx", "-e", "stderr", "-c", str(path)), port)
 
@@ -102,14 +102,14 @@ class Machines:
         return self.process("redis", [program("redis-server"), "--port", str(port), "--save", ""], port)
 
     def copy(self, name: str, database: str, **environment: str) -> Process:
-        """Start a copy of the service, with production's settings but for TLS, on two workers."""
+        """Start a copy of the service with two workers, and with production settings except for TLS."""
         server = our_server(database, **SETTINGS | environment)
         server.name, server.port = name, free_port()
         return self.start(server)
 
 
-def migrated(server: Postgres, database: str, **environment: str) -> str:
-    """Create the service's database and migrate it, without a pooler between; return its address."""
+def create_migrated(server: Postgres, database: str, **environment: str) -> str:
+    """Create and migrate a database for the service, over a direct connection. Return its URL."""
     server.run(f'CREATE DATABASE "{database}" OWNER countonme TEMPLATE template0 LOCALE "C"')
     address = server.url(database, user="countonme")
     migrate(address, **SETTINGS | environment)
@@ -122,7 +122,7 @@ def settings_for(database: str) -> dict[str, str]:
 
 @contextmanager
 def machines() -> Iterator[Machines]:
-    """Have what is started inside of this block, and nothing of it after."""
+    """Yield an object that starts machines, and stop them all at the end of the block."""
     with folder_of_owner() as folder:
         started = Machines(folder)
         with started.running:

@@ -1,23 +1,22 @@
 """Run a command behind PgBouncer, on a PostgreSQL of its own: `python -m tests.e2e.scaling.pooled pytest --reuse-db`.
 
-The command finds the database in DATABASE_URL. The tests' own and the notebook's are made before, by a direct
-connection, and never removed: PgBouncer keeps connections to them, which DROP DATABASE does not like. They go with
-their server.
+The command gets the database in DATABASE_URL. The databases of the tests and of the notebook app are created before, on
+a direct connection. They are not dropped, because PgBouncer keeps connections to them. The whole server is deleted.
 """
 
 import os
 import subprocess
 import sys
 
-from tests.e2e.scaling.machines import machines, migrated
+from tests.e2e.scaling.machines import create_migrated, machines
 
 
 def main(command: list[str]) -> int:
     with machines() as started:
         server = started.postgres()
-        server.run("CREATE ROLE countonme LOGIN SUPERUSER")  # the tests make databases of their own
-        migrated(server, "test_pooled")
-        migrated(server, "test_pooled_notebook", DJANGO_SETTINGS_MODULE="ownership.tests.notebook.settings")
+        server.run("CREATE ROLE countonme LOGIN SUPERUSER")  # the tests create databases
+        create_migrated(server, "test_pooled")
+        create_migrated(server, "test_pooled_notebook", DJANGO_SETTINGS_MODULE="ownership.tests.notebook.settings")
         pooler = started.pgbouncer(server)
         address = server.url("pooled", user="countonme", through=pooler)
         environment = {**os.environ, "DATABASE_URL": address, "DATABASE_POOLER": "transaction"}

@@ -1,4 +1,4 @@
-"""Two copies and the Redis that they share, also while it is away."""
+"""Two copies of the service with a shared Redis, also while Redis is unavailable."""
 
 import signal
 import time
@@ -8,18 +8,18 @@ from types import SimpleNamespace
 import pytest
 from redis import Redis
 
-from tests.e2e.scaling.machines import migrated
+from tests.e2e.scaling.machines import create_migrated
 from tests.e2e.scaling.writing_phone import WritingPhone
 from tests.harness.processes import until
 
 
 @pytest.fixture(scope="module")
 def service(started, postgres) -> Iterator[SimpleNamespace]:
-    database, redis = migrated(postgres, "cached"), started.redis()
+    database, redis = create_migrated(postgres, "cached"), started.redis()
     address = {"CACHE_URL": f"rediscache://127.0.0.1:{redis.port}/0"}
     one, two = (started.copy(f"cached-{name}", database, **address) for name in ("one", "two"))
-    with Redis(port=redis.port) as asked:
-        yield SimpleNamespace(one=one, two=two, redis=redis, asked=asked)
+    with Redis(port=redis.port) as client:
+        yield SimpleNamespace(one=one, two=two, redis=redis, client=client)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def phone(service) -> Iterator[WritingPhone]:
 
 
 def calls(phone: WritingPhone, times: int = 30) -> float:
-    """Return the seconds that some calls of a phone take, all of them answered."""
+    """Make some calls with a phone, which must succeed. Return the seconds that they took."""
     began = time.monotonic()
     for _ in range(times):
         assert phone.get("/v1/devices/me").status_code == 200
@@ -37,37 +37,37 @@ def calls(phone: WritingPhone, times: int = 30) -> float:
 
 
 class TestASharedCache:
-    def test_tells_a_copy_what_the_other_one_found_out(self, service, phone):
+    def test_has_tokens_that_the_other_copy_has_verified(self, service, phone):
         calls(phone)
-        hits = service.asked.info()["keyspace_hits"]
+        hits = service.client.info()["keyspace_hits"]
         phone.move_to(service.two.port)
         calls(phone)
 
-        # Each worker of two asks once, and never again.
-        assert 1 <= service.asked.info()["keyspace_hits"] - hits <= 2
+        # Each of the two workers of copy two reads the cache once.
+        assert 1 <= service.client.info()["keyspace_hits"] - hits <= 2
 
-    def test_may_hang(self, service, phone):
+    def test_does_not_delay_requests_while_it_hangs(self, service, phone):
         calls(phone)
         service.redis.signal(signal.SIGSTOP)
         try:
             known = calls(phone)
             phone.move_to(service.two.port)
-            assert calls(phone) < 30 * 0.25  # who would wait at each call
+            assert calls(phone) < 30 * 0.25  # 0.25 s: the time if each call waited for the timeout
             assert known < 30 * 0.25
         finally:
             service.redis.signal(signal.SIGCONT)
 
-    def test_may_go_and_come_back_empty(self, service, phone):
+    def test_is_used_again_after_a_restart(self, service, phone):
         calls(phone)
         service.redis.kill()
         phone.move_to(service.two.port)
         calls(phone)
         service.redis.start()
 
-        until(lambda: remembers_a_new_phone(service), "the cache is not used any more")
+        until(lambda: caches_a_new_phone(service), "the cache is not used any more")
 
 
-def remembers_a_new_phone(service) -> bool:
+def caches_a_new_phone(service) -> bool:
     with WritingPhone(service.one.port) as phone:
         calls(phone, 1)
-        return service.asked.dbsize() > 0
+        return service.client.dbsize() > 0

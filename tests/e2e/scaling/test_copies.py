@@ -1,4 +1,4 @@
-"""Two copies of the service behind nginx, on PostgreSQL through PgBouncer, while phones write and sync."""
+"""Two copies of the service behind nginx, with PgBouncer and PostgreSQL, while phones write and sync."""
 
 import time
 from collections.abc import Iterator
@@ -9,23 +9,23 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from tests.e2e.scaling.machines import migrated
+from tests.e2e.scaling.machines import create_migrated
 from tests.e2e.scaling.writing_phone import WritingPhone, living
 from tests.harness.phone import Phone
 from tests.harness.processes import until
 
 PHONES = 6
-SECONDS = 2.0  # of each act
+SECONDS = 2.0  # of each phase
 
 
 @pytest.fixture(scope="module")
 def service(started, postgres, pooler):
-    """Two copies, nginx in front of them, PgBouncer behind."""
-    migrated(postgres, "copies")
+    """Two copies behind nginx, which use PgBouncer."""
+    create_migrated(postgres, "copies")
     database = postgres.url("copies", user="countonme", through=pooler)
     copies = [started.copy(name, database, DATABASE_POOLER="transaction") for name in ("one", "two")]
     nginx = started.nginx(copies)
-    return SimpleNamespace(copies=copies, nginx=nginx, log=started.folder / "asked.log")
+    return SimpleNamespace(copies=copies, nginx=nginx, log=started.folder / "upstreams.log")
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ def phones(service) -> Iterator[list[WritingPhone]]:
         yield [open_lines.enter_context(WritingPhone(service.nginx.port, seed)) for seed in range(PHONES)]
 
 
-def answered(service, since: int = 0) -> dict[str, int]:
-    """Return how many answers came from each copy, after those first ones of the log."""
+def responses(service, since: int = 0) -> dict[str, int]:
+    """Return the number of successful responses of each copy, after the first `since` lines of nginx's log."""
     lines = service.log.read_text().splitlines()[since:]
     return {copy.name: sum(f":{copy.port} 2" in line for line in lines) for copy in service.copies}
 
@@ -49,26 +49,26 @@ class TestTwoCopies:
         with living(phones):
             time.sleep(SECONDS)
 
-        assert all(count > 5 for count in answered(service).values())
+        assert all(count > 5 for count in responses(service).values())
         assert [phone.finds_everything() for phone in phones] == [True] * PHONES
         assert sum(phone.unanswered for phone in phones) == 0
 
-    def test_lose_nothing_when_one_is_killed_and_comes_back(self, service, phones):
+    def test_lose_nothing_if_one_is_killed_and_restarted(self, service, phones):
         one = service.copies[0]
         with living(phones):
             time.sleep(SECONDS)
             one.kill()
             before = lines(service)
             time.sleep(SECONDS)
-            alone = answered(service, before)
+            alone = responses(service, before)
             one.start()
             before = lines(service)
-            until(lambda: answered(service, before)["one"] > 5, "nginx gives it no more work")
+            until(lambda: responses(service, before)["one"] > 5, "nginx sends it no more requests")
 
         assert alone["two"] > 5
-        assert alone["one"] <= PHONES  # sent before, and written to the log after
+        assert alone["one"] <= PHONES  # sent before the kill, and written to the log after it
         assert [phone.finds_everything() for phone in phones] == [True] * PHONES
-        # What one was doing when it was killed, and nothing else: what it did not take, nginx gave to two.
+        # At most the requests that copy one was handling when it was killed. nginx sent all others to copy two.
         assert sum(phone.unanswered for phone in phones) <= PHONES
 
     def test_agree_on_a_token(self, service, phones):
@@ -81,19 +81,19 @@ class TestTwoCopies:
         phone.request("DELETE", "/v1/devices/me", accepted={204})
         assert [status_at(port, new) for port in ports] == [401] * 2
 
-    def test_hold_few_connections_of_postgresql(self, service, phones, postgres, pooler):
+    def test_use_few_connections_of_postgresql(self, service, phones, postgres, pooler):
         with living(phones):
             time.sleep(SECONDS / 2)
-            ((held,),) = postgres.run("SELECT count(*) FROM pg_stat_activity WHERE datname = 'copies'")
+            ((servers,),) = postgres.run("SELECT count(*) FROM pg_stat_activity WHERE datname = 'copies'")
             clients = connections_to(pooler, "copies")
 
-        assert 0 < held <= 3 < clients
+        assert 0 < servers <= 3 < clients
 
-    def test_go_on_when_pgbouncer_was_restarted(self, service, phones, pooler):
+    def test_continue_after_a_restart_of_pgbouncer(self, service, phones, pooler):
         with living(phones):
             time.sleep(SECONDS / 4)
         pooler.stop()
-        until(lambda: service.copies[0].status("/readyz") == 503, "the copies don't miss PgBouncer")
+        until(lambda: service.copies[0].status("/readyz") == 503, "the copies don't notice that PgBouncer stopped")
         pooler.start()
 
         with living(phones):

@@ -1,4 +1,4 @@
-"""The service, unchanged, on tables in eight hash partitions by device: what each of its queries touches."""
+"""The unchanged service on tables with eight hash partitions by device: each query of the API uses one partition."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from deploy.scaling.partitions import partition, tables_of_devices
-from tests.e2e.scaling.machines import migrated, settings_for
+from tests.e2e.scaling.machines import create_migrated, settings_for
 from tests.e2e.scaling.writing_phone import WritingPhone
 from tests.harness.phone import Phone, Response
 from tests.harness.servers import manage
@@ -30,8 +30,8 @@ LOGGED = {
 
 @pytest.fixture(scope="module")
 def service(started, postgres) -> Iterator[SimpleNamespace]:
-    """A copy of the service on partitioned tables, whose plans are all in PostgreSQL's log."""
-    address = migrated(postgres, "partitioned")
+    """A copy of the service on partitioned tables. PostgreSQL logs the plans of all its queries."""
+    address = create_migrated(postgres, "partitioned")
     with psycopg.connect(address) as database:
         partition(database, PARTITIONS)
         tables = tables_of_devices(database)
@@ -44,7 +44,7 @@ def service(started, postgres) -> Iterator[SimpleNamespace]:
 
 
 class Caller(WritingPhone):
-    """A phone that takes note of the calls that it makes, by method and path."""
+    """A phone that records the method and the path of each call."""
 
     def __init__(self, port: int, called: set):
         self.called = called
@@ -60,8 +60,8 @@ class Caller(WritingPhone):
         return response.json() if response.content else None
 
 
-def day_of(phone: Caller) -> None:
-    """Make every call of the API, and some that are refused."""
+def call_everything(phone: Caller) -> None:
+    """Make every call of the API for rows, and some that fail."""
     product, portion, entry, other = (str(uuid4()) for _ in range(4))
     rye = {"id": product, "name": "Rye bread", "kcal_100g": 259, "barcode": "4006381333931"}
     for status in (201, 200):
@@ -86,15 +86,15 @@ def day_of(phone: Caller) -> None:
     phone.call("PUT", f"/v1/food-entries/{entry}", {"quantity": 3})
     phone.call("PATCH", f"/v1/food-entries/{entry}", {"product_id": other, "grams": 70})
     phone.call("GET", "/v1/food-entries/summary?from=2026-01-01&to=2026-01-31")
-    sync_of(phone)
+    sync_everything(phone)
     phone.call("DELETE", f"/v1/portions/{portion}", status=204)
     phone.call("DELETE", f"/v1/food-entries/{entry}", status=204)
     phone.call("DELETE", f"/v1/products/{product}", status=204)
     phone.pull()
 
 
-def sync_of(phone: Caller) -> None:
-    """Push new rows, changed ones and deletions, and one that is in conflict."""
+def sync_everything(phone: Caller) -> None:
+    """Push new rows, changed rows and deletions, and a change that is in conflict."""
     phone.sync()
     whole = phone.pull(since=0)
     rows = {name: changes["updated"] for name, changes in whole["changes"].items()}
@@ -110,12 +110,12 @@ def sync_of(phone: Caller) -> None:
 
 @pytest.fixture(scope="module")
 def called(service) -> set[tuple[str, str]]:
-    """All calls, made by several phones, so that several partitions have rows."""
+    """The calls that several phones have made. There are several, so that several partitions have rows."""
     called = set()
     for number in range(REPEATED):
         with Caller(service.copy.port, called) as phone:
             service.postgres.run("UPDATE devices SET last_seen_at = now() - interval '1 day'", database="partitioned")
-            day_of(phone)
+            call_everything(phone)
             phone.token = phone.call("POST", "/v1/auth/rotate")["token"]
             phone.call("GET", "/v1/devices/me")
             if number == 0:
@@ -127,7 +127,7 @@ def called(service) -> set[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def plans(service, called) -> list[dict]:
-    """The plan of every statement that the service has sent, and of those that PostgreSQL sent itself for it."""
+    """The plans of all statements of the service, and of the statements by which PostgreSQL checks foreign keys."""
     lines = map(json.loads, service.log.read_text().splitlines())
     ours = [line["message"] for line in lines if (line.get("dbname"), line.get("user")) == ("partitioned", "countonme")]
     return [json.loads(text.partition("plan:\n")[2]) for text in ours if "plan:\n" in text]
@@ -139,32 +139,32 @@ def nodes(plan: dict) -> Iterator[dict]:
         yield from nodes(below)
 
 
-def touched(plan: dict) -> set[str]:
-    """Return the partitions of which a plan says anything."""
+def partitions_in(plan: dict) -> set[str]:
+    """Return the partitions that a plan uses."""
     return {node["Schema"] for node in nodes(plan["Plan"]) if node.get("Schema") in SCHEMAS}
 
 
 class TestEachQuery:
-    def test_is_one_of_every_call(self, service, called):
+    def test_comes_from_all_calls_of_the_api(self, service, called):
         document = Phone(service.copy.port).get("/v1/schema").json()
-        every = {
+        calls = {
             (method.upper(), re.sub("{.+?}", "{}", path))
             for path, methods in document["paths"].items()
             for method in methods
             if path.startswith("/v1/")
         }
 
-        assert len(every) > 20
-        assert every - called == {("GET", "/v1/schema")}  # which asks nothing of the database
+        assert len(calls) > 20
+        assert calls - called == {("GET", "/v1/schema")}  # sends no query
 
-    def test_touches_one_partition(self, plans):
-        several = {plan["Query Text"]: sorted(touched(plan)) for plan in plans if len(touched(plan)) > 1}
+    def test_uses_one_partition(self, plans):
+        several = {plan["Query Text"]: sorted(partitions_in(plan)) for plan in plans if len(partitions_in(plan)) > 1}
 
         assert several == {}
-        assert len(set().union(*map(touched, plans))) > 2  # there was something to be seen
-        assert len([plan for plan in plans if touched(plan)]) > 400
+        assert len(set().union(*map(partitions_in, plans))) > 2  # the phones are in several partitions
+        assert len([plan for plan in plans if partitions_in(plan)]) > 400
 
-    def test_leaves_all_that_is_a_devices_in_one(self, service, called):
+    def test_stores_all_rows_of_a_device_in_one_partition(self, service, called):
         places = " UNION ".join(
             f"SELECT {key} AS device, tableoid::regclass::text FROM {table}" for table, key in service.tables.items()
         )
@@ -179,7 +179,7 @@ class TestEachQuery:
 
 
 class TestTheRest:
-    def test_is_asked_of_all_partitions(self, service, called):
+    def test_uses_all_partitions(self, service, called):
         manage(settings_for(service.address), "erase")
         manage(settings_for(service.address), "purge_tombstones", "--older-than", "0d", "--commit")
 
@@ -187,7 +187,7 @@ class TestTheRest:
             service.postgres.run("SELECT id FROM food_entries WHERE deleted_at < now()", database="partitioned") == []
         )
 
-    def test_knows_an_id_only_where_it_is(self, service):
+    def test_allows_the_same_id_for_two_devices(self, service):
         row = {"id": str(uuid4()), "name": "Rye bread", "kcal_100g": 259}
         with Caller(service.copy.port, set()) as one, Caller(service.copy.port, set()) as other:
             for phone, kcal in ((one, 1), (other, 2)):

@@ -1,4 +1,4 @@
-"""What PgBouncer in transaction mode keeps for its clients, and what it does not."""
+"""PgBouncer in transaction mode: which settings and statements clients share, and the timeouts of the service."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from countonme.api.errors import TooSlow
-from tests.e2e.scaling.machines import migrated
+from tests.e2e.scaling.machines import create_migrated
 from tests.e2e.scaling.writing_phone import WritingPhone
 
 SLEEP = """
@@ -19,13 +19,13 @@ SLEEP = """
 
 @pytest.fixture(scope="module")
 def pooler(started, postgres):
-    """PgBouncer with one connection for everybody."""
+    """PgBouncer with one connection for all clients."""
     return started.pgbouncer(postgres, default_pool_size="1")
 
 
 @pytest.fixture
 def clients(postgres, pooler):
-    """Two clients of PgBouncer, as the service is one."""
+    """Two clients of PgBouncer, with the service's options."""
     address = postgres.url("postgres", user="countonme", through=pooler)
     with ExitStack() as open_connections:
         yield [
@@ -39,7 +39,7 @@ def shown(client: psycopg.Connection, name: str) -> str:
 
 
 class TestASettingOfOneClient:
-    def test_becomes_the_other_ones(self, clients):
+    def test_also_applies_to_another_client(self, clients):
         one, other = clients
         one.execute("SET statement_timeout = '7s'")
 
@@ -47,20 +47,20 @@ class TestASettingOfOneClient:
 
         one.execute("RESET statement_timeout")
 
-    def test_that_it_asks_for_at_its_start_is_refused(self, postgres, pooler):
+    def test_is_rejected_as_a_startup_option(self, postgres, pooler):
         address = postgres.url("postgres", user="countonme", through=pooler)
 
         with pytest.raises(psycopg.OperationalError, match="unsupported startup parameter: options"):
             psycopg.connect(address, options="-c statement_timeout=7s")
 
-    def test_stays_its_own_where_it_is_the_time_zone(self, clients):
+    def test_applies_to_this_client_only_if_it_is_the_time_zone(self, clients):
         one, other = clients
         other.execute("SET TIME ZONE 'Asia/Tokyo'")
         one.execute("SET TIME ZONE 'UTC'")
 
         assert [shown(client, "TimeZone") for client in clients] == ["UTC", "Asia/Tokyo"]
 
-    def test_stays_its_own_inside_of_a_transaction(self, clients):
+    def test_applies_to_this_client_only_if_it_is_local_to_a_transaction(self, clients):
         one, other = clients
         with one.transaction():
             one.execute("SET LOCAL statement_timeout = '7s'")
@@ -78,7 +78,7 @@ class TestAPassword:
         pooler = started.pgbouncer(postgres, auth_type="scram-sha-256")
         return f"{postgres.url('postgres', user='careful', through=pooler)}?connect_timeout=5"
 
-    def test_is_the_one_that_postgresql_knows(self, address):
+    def test_is_the_password_of_postgresql(self, address):
         with psycopg.connect(address, password="a secret") as client:
             assert client.execute("SELECT current_user").fetchone() == ("careful",)
         for wrong in ({}, {"password": "another"}):
@@ -87,7 +87,7 @@ class TestAPassword:
 
 
 class TestATimeLimitOfTheRole:
-    def test_holds_for_every_client(self, started, postgres):
+    def test_applies_to_every_client(self, started, postgres):
         postgres.run("CREATE ROLE patient LOGIN")
         postgres.run("ALTER ROLE patient SET statement_timeout = '200ms'")
         pooler = started.pgbouncer(postgres)
@@ -98,7 +98,7 @@ class TestATimeLimitOfTheRole:
 
 
 class TestAPreparedStatement:
-    def test_is_in_the_way_of_the_other_client(self, clients):
+    def test_conflicts_with_one_of_another_client(self, clients):
         one, other = clients
         one.prepare_threshold = other.prepare_threshold = 0
         one.execute("SELECT 1")
@@ -110,22 +110,22 @@ class TestAPreparedStatement:
 
 
 class TestARequestThatGetsNoConnection:
-    def test_is_told_to_come_back(self, started, postgres):
-        migrated(postgres, "busy")
+    def test_gets_a_503(self, started, postgres):
+        create_migrated(postgres, "busy")
         pooler = started.pgbouncer(postgres, default_pool_size="1", query_wait_timeout="1")
         address = postgres.url("busy", user="countonme", through=pooler)
         copy = started.copy("busy", address, DATABASE_POOLER="transaction")
 
         assert copy.status("/readyz") == 200
         with psycopg.connect(address) as holder:
-            holder.execute("SELECT 1")  # a transaction that stays open
+            holder.execute("SELECT 1")  # opens a transaction, which occupies the connection
             assert copy.status("/readyz") == 503
         assert copy.status("/readyz") == 200
 
 
 class TestASlowStatement:
     def test_is_cancelled_and_fails_alone(self, started, postgres):
-        migrated(postgres, "slow")
+        create_migrated(postgres, "slow")
         postgres.run(SLEEP, database="slow")
         pooler = started.pgbouncer(postgres, default_pool_size="2")
         address = postgres.url("slow", user="countonme", through=pooler)

@@ -1,10 +1,10 @@
-"""A replica of PostgreSQL that is behind, and what it would tell phones."""
+"""The service on a PostgreSQL replica that lags behind, before and after a failover."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.scaling.machines import migrated, settings_for
+from tests.e2e.scaling.machines import create_migrated, settings_for
 from tests.e2e.scaling.writing_phone import WritingPhone
 from tests.harness.processes import Postgres, Process
 from tests.harness.servers import manage
@@ -12,7 +12,7 @@ from tests.harness.servers import manage
 
 @pytest.fixture(scope="module")
 def copy(started, postgres) -> Process:
-    return started.copy("followed", migrated(postgres, "followed"))
+    return started.copy("followed", create_migrated(postgres, "followed"))
 
 
 @pytest.fixture
@@ -26,12 +26,12 @@ def phone(copy) -> Iterator[WritingPhone]:
 
 @pytest.fixture
 def replica(started, postgres, phone) -> Postgres:
-    """A replica that has that product, and is an hour behind what comes from now on."""
+    """A replica that has the phone's product, and applies later changes with a delay of an hour."""
     return started.replica_of(postgres, recovery_min_apply_delay="1h")
 
 
-def answered_by(phone: WritingPhone, started, replica: Postgres) -> WritingPhone:
-    """Return the phone, which from now on asks a copy of the service on the replica."""
+def move_to_replica(phone: WritingPhone, started, replica: Postgres) -> WritingPhone:
+    """Let the phone call a copy of the service on the replica from now on. Return the phone."""
     copy = started.copy(f"on-{replica.port}", replica.url("followed", user="countonme"))
     phone.move_to(copy.port)
     return phone
@@ -39,9 +39,9 @@ def answered_by(phone: WritingPhone, started, replica: Postgres) -> WritingPhone
 
 @pytest.fixture
 def lost(phone, replica) -> str:
-    """Lose a row that the phone has pulled: the replica, cut off before, takes over. Return its id."""
+    """Lose a row that the phone has pulled: promote a replica that was disconnected before. Return the row's id."""
     replica.run("ALTER SYSTEM SET primary_conninfo = ''")
-    replica.stop()  # a reload is not seen while it waits to apply a commit: one of autovacuum's is enough
+    replica.stop()  # a reload has no effect while the replica waits to apply a commit, such as one of autovacuum
     replica.start()
     phone.add_product()
     assert phone.pull()["timestamp"] == 3
@@ -50,11 +50,11 @@ def lost(phone, replica) -> str:
 
 
 class TestAReplicaThatIsBehind:
-    def test_tells_a_phone_that_its_changes_were_lost(self, started, phone, replica):
+    def test_reports_a_restore_if_changes_of_the_phone_are_missing(self, started, phone, replica):
         phone.add_product()
         assert "restored" not in phone.pull()
 
-        answer = answered_by(phone, started, replica).pull()
+        answer = move_to_replica(phone, started, replica).pull()
 
         assert answer["restored"] is True
         assert len(answer["changes"]["products"]["updated"]) == 1
@@ -62,19 +62,19 @@ class TestAReplicaThatIsBehind:
 
 
 class TestAReplicaThatTakesOver:
-    def test_hides_rows_as_if_nothing_were_lost(self, started, phone, replica, lost):
-        answered_by(phone, started, replica)
+    def test_does_not_report_lost_rows(self, started, phone, replica, lost):
+        move_to_replica(phone, started, replica)
 
-        phone.add_product()  # as support's change of a row: it gets the number of the lost one
+        phone.add_product()  # gets the revision of the lost row; support may change a row too
         answer = phone.pull(since=3)
 
         assert "restored" not in answer
         assert answer["changes"]["products"]["updated"] == []
         assert phone.get(f"/v1/products/{lost}").status_code == 404
 
-    def test_loses_nothing_after_after_restore(self, started, phone, replica, lost):
+    def test_loses_no_rows_if_after_restore_is_run(self, started, phone, replica, lost):
         manage(settings_for(replica.url("followed", user="countonme")), "after_restore", "--without-ledger")
-        answered_by(phone, started, replica)
+        move_to_replica(phone, started, replica)
 
         answer = phone.pull(since=3)
         assert answer["restored"] is True

@@ -1,4 +1,4 @@
-"""A phone that writes down what the service has confirmed, and sends again what got no response."""
+"""A phone that records its confirmed writes, and retries requests without a response."""
 
 import random
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tests.harness.phone import Phone
 
 
 class WritingPhone(Phone):
-    """One device. What it was told is stored is in `products` (id: kcal) and `entries`, after `writes` changes."""
+    """A device. `products` (id: kcal) and `entries` are the confirmed rows, and `writes` is the number of changes."""
 
     def __init__(self, port: int, seed: int = 0):
         super().__init__(port, keeps_connection=True)
@@ -27,7 +27,7 @@ class WritingPhone(Phone):
         self.port = port
 
     def request(self, method: str, path: str, body: object = None, *, accepted: set[int]) -> object:
-        """Send until there is a response, as any phone does; return its body."""
+        """Send until there is a response, and return its body. Fail if its status is not an accepted one."""
         response, failures = self.retry(method, path, body)
         self.unanswered += failures
         assert response.status_code in accepted, (method, path, response)
@@ -41,7 +41,9 @@ class WritingPhone(Phone):
 
     def add_product(self) -> None:
         row = {"id": str(uuid4()), "name": "Rye bread", "kcal_100g": 1}
-        self.request("POST", "/v1/products", row, accepted={201, 200})  # 200: it was stored when no answer came
+        self.request(
+            "POST", "/v1/products", row, accepted={201, 200}
+        )  # 200: a retry
         self.products[row["id"]] = 1
         self.writes += 1
 
@@ -67,7 +69,7 @@ class WritingPhone(Phone):
             self.writes += 1
 
     def sync(self) -> None:
-        """Pull, and push a product with a portion and an entry of it."""
+        """Pull, and push a product with a portion and an entry."""
         self.pull()
         product, portion, entry = (str(uuid4()) for _ in range(3))
         eaten = {"product_id": product, "portion_id": portion, "quantity": 2, "grams": 71}
@@ -92,7 +94,7 @@ class WritingPhone(Phone):
         return answer
 
     def finds_everything(self) -> bool:
-        """Say whether the service has what it confirmed, nothing else, and a number for each change."""
+        """Return whether the service has exactly the confirmed rows, and one revision for each change."""
         answer = self.pull(since=0)
         changes = answer["changes"]
         products = {row["id"]: row["kcal_100g"] for row in changes["products"]["updated"]}
@@ -102,7 +104,7 @@ class WritingPhone(Phone):
 
 @contextmanager
 def living(phones: list[WritingPhone]) -> Iterator[None]:
-    """Let all phones write and sync inside of this block."""
+    """Let all phones write and sync in threads inside the block."""
     over = Event()
     with ThreadPoolExecutor(len(phones)) as pool:
         lives = [pool.submit(phone.live, over) for phone in phones]
