@@ -1,7 +1,7 @@
-"""Everything that CountOnMe asks PostgreSQL, and how it is planned. Run by indexes.py, with CountOnMe's environment.
+"""Print all of CountOnMe's SQL statements with their plans, as JSON. indexes.py runs it, with CountOnMe's environment.
 
-Real requests, and what the service's commands do, each often enough for PostgreSQL to settle on a plan, and undone.
-PostgreSQL itself tells what it ran and how, its own checks of foreign keys among it. Prints JSON.
+It makes every call of the API and runs the commands' queries, often enough for PostgreSQL to use a generic plan. Each
+is rolled back. The plans come from PostgreSQL's auto_explain, which includes checks of foreign keys.
 """
 
 import json
@@ -21,48 +21,48 @@ from benchmarks.plans import listen, notices  # sets Django up
 from devices.models import Device, Restore
 from sync.purge import devices_with_tombstones, purge_device
 
-TIMES = 8  # that a call is made; a plan for all parameters is taken from the sixth on
+TIMES = 8  # runs of each call; PostgreSQL may use a generic plan from the sixth on
 DAY = "2026-01-05"
 
 
 def main() -> None:
-    made = data.made()
+    dataset = data.generate()
     listen()
     with connection.cursor() as cursor:
         for name, value in {"log_format": "json", "log_nested_statements": "on"}.items():
             cursor.execute(f"SET auto_explain.{name} = {value}")
-    calls = calls_of(made) | support_calls(made) | jobs(made)
+    calls = calls_of(dataset) | support_calls(dataset) | jobs(dataset)
     json.dump({name: statements(name, call) for name, call in calls.items()}, sys.stdout)
 
 
 def statements(name: str, call: Callable) -> list[dict]:
-    """Return the text and the plan of each statement of a call, as it is run the last time."""
+    """Return the text and the plan of each statement in the last run of a call."""
     for _ in range(TIMES):
         with transaction.atomic():
             notices.clear()
-            answer = call()
-            connection.check_constraints()  # as a commit would
+            response = call()
+            connection.check_constraints()  # as in a commit
             transaction.set_rollback(True)
-        # Only now: PostgreSQL tells of a statement when the next one takes its place, or the transaction ends.
-    if getattr(answer, "status_code", 200) >= 400:
-        raise SystemExit(f"{name}: {answer.status_code} {answer.content[:500]}")
+        # Read the notices only now: a statement's plan comes with the next statement or at the transaction's end.
+    if getattr(response, "status_code", 200) >= 400:
+        raise SystemExit(f"{name}: {response.status_code} {response.content[:500]}")
     plans = [json.loads(notice.partition("plan:\n")[2]) for notice in notices if "plan:\n" in notice]
     return [{"sql": plan["Query Text"], "plan": plan["Plan"]} for plan in plans]
 
 
-def sent(token: str, method: str, path: str, body=None):
+def send(token: str, method: str, path: str, body=None):
     headers = {"Authorization": f"Bearer {token}", "Host": "127.0.0.1"}
     content = "" if body is None else json.dumps(body)
     return Client().generic(method, path, content, content_type="application/json", headers=headers)
 
 
-def calls_of(made: data.Data) -> dict[str, Callable]:
-    """Return every call of the API, of a device that has logged its days."""
-    device = made.loggers[0]
-    ask = partial(sent, device.token)
+def calls_of(dataset: data.Data) -> dict[str, Callable]:
+    """Return every call of the API, for a device with entries."""
+    device = dataset.loggers[0]
+    ask = partial(send, device.token)
     product_id, other_id = map(str, device.product_ids[:2])
-    portion_id = str(next(one.portion_id for one in made.products if one.id == device.product_ids[0]))
-    entry = next(one for one in data.entries(made) if one["device_id"] == device.id)
+    portion_id = str(next(one.portion_id for one in dataset.products if one.id == device.product_ids[0]))
+    entry = next(one for one in data.entries(dataset) if one["device_id"] == device.id)
     entry_path, product_path, portions = f"/v1/food-entries/{entry['id']}", f"/v1/products/{product_id}", "portions"
     pulled_at = ask("GET", "/v1/sync").json()["timestamp"]
     eaten = {"product_id": product_id, "date": DAY}
@@ -74,23 +74,23 @@ def calls_of(made: data.Data) -> dict[str, Callable]:
         return ask("DELETE", f"/v1/portions/{sent_portion['id']}")
 
     def used():
-        return sent(ask("POST", "/v1/auth/rotate").json()["token"], "GET", "/v1/devices/me")
+        return send(ask("POST", "/v1/auth/rotate").json()["token"], "GET", "/v1/devices/me")
 
     return {
         "register": lambda: ask("POST", "/v1/auth/register", {"device_id": str(uuid4())}),
         "rotate, and use the new token": used,
         "me": lambda: ask("GET", "/v1/devices/me"),
         "delete me": lambda: ask("DELETE", "/v1/devices/me"),
-        "list many products": lambda: sent(made.hoarders[0].token, "GET", "/v1/products?limit=50&offset=50"),
+        "list many products": lambda: send(dataset.hoarders[0].token, "GET", "/v1/products?limit=50&offset=50"),
         "list products": lambda: ask("GET", "/v1/products?limit=50&offset=50"),
         "search products": lambda: ask("GET", "/v1/products?search=rye"),
         "a product by its barcode": lambda: ask("GET", "/v1/products?barcode=96385074"),
         "read a product": lambda: ask("GET", product_path),
-        "keep a product": lambda: ask("POST", "/v1/products", new | {"id": str(uuid4()), "barcode": "96385074"}),
+        "create a product": lambda: ask("POST", "/v1/products", new | {"id": str(uuid4()), "barcode": "96385074"}),
         "change a product": lambda: ask("PATCH", product_path, {"name": "Rye", "barcode": "96385074"}),
         "delete a product": lambda: ask("DELETE", product_path),
         "list portions": lambda: ask("GET", f"{product_path}/{portions}"),
-        "keep a default portion, delete it": default,
+        "create a default portion, delete it": default,
         "read a portion": lambda: ask("GET", f"/v1/portions/{portion_id}"),
         "change a portion": lambda: ask("PATCH", f"/v1/portions/{portion_id}", {"grams": 9}),
         "list entries": lambda: ask("GET", "/v1/food-entries?limit=50&offset=50"),
@@ -98,8 +98,10 @@ def calls_of(made: data.Data) -> dict[str, Callable]:
         "list a week's entries": lambda: ask("GET", f"/v1/food-entries?from={DAY}&to=2026-01-11"),
         "sum up a month": lambda: ask("GET", f"/v1/food-entries/summary?from={DAY}&to=2026-02-04"),
         "read an entry": lambda: ask("GET", entry_path),
-        "log an entry": lambda: ask("POST", "/v1/food-entries", eaten | {"portion_id": portion_id, "id": str(uuid4())}),
-        "log a batch": lambda: ask("POST", "/v1/food-entries", [eaten | {"grams": 1}] * 20),
+        "create an entry": lambda: ask(
+            "POST", "/v1/food-entries", eaten | {"portion_id": portion_id, "id": str(uuid4())}
+        ),
+        "create a batch": lambda: ask("POST", "/v1/food-entries", [eaten | {"grams": 1}] * 20),
         "change an entry": lambda: ask("PATCH", entry_path, {"product_id": other_id}),
         "delete an entry": lambda: ask("DELETE", entry_path),
         "first pull": lambda: ask("GET", "/v1/sync"),
@@ -131,26 +133,26 @@ def pushed(product_id: str, other_id: str, entry_id: str) -> dict:
     }
 
 
-def support_calls(made: data.Data) -> dict[str, Callable]:
-    """Return what support staff look at: a device, and its rows."""
+def support_calls(dataset: data.Data) -> dict[str, Callable]:
+    """Return the pages of the admin: devices and their rows."""
     user = get_user_model().objects.create_superuser("support", password="only here")
-    device_id = made.loggers[0].id
+    device_id = dataset.loggers[0].id
 
-    def looked_at(path: str):
+    def open_page(path: str):
         client = Client(headers={"Host": "127.0.0.1"})
         client.force_login(user)
         return client.get(f"/admin/{path}")
 
     kinds = ("products/product", "products/portion", "food_entries/foodentry")
     calls = {f"support: {kind.split('/')[1]} of a device": f"{kind}/?device__id__exact={device_id}" for kind in kinds}
-    calls |= {f"support: {kind.split('/')[1]} by id": f"{kind}/?q={made.products[0].id}" for kind in kinds}
+    calls |= {f"support: {kind.split('/')[1]} by id": f"{kind}/?q={dataset.products[0].id}" for kind in kinds}
     calls |= {"support: a device": f"devices/device/{device_id}/change/"}
     calls |= {"support: blocked devices": "devices/device/?state=blocked"}
     calls |= {f"support: all of {kind.split('/')[1]}": f"{kind}/" for kind in (*kinds, "devices/device")}
-    return {name: partial(looked_at, path) for name, path in calls.items()}
+    return {name: partial(open_page, path) for name, path in calls.items()}
 
 
-def jobs(made: data.Data) -> dict[str, Callable]:
+def jobs(dataset: data.Data) -> dict[str, Callable]:
     now = timezone.now() + timedelta(days=1)
     with_tombstones = devices_with_tombstones(now)[0]
     return {

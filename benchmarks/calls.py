@@ -1,4 +1,4 @@
-"""The calls that are timed, as requests that go round the devices."""
+"""The calls that the benchmarks measure. Each has requests of many devices, which are sent in turn."""
 
 import itertools
 import json
@@ -35,7 +35,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     status: int
     body: object
     etag: str
@@ -111,30 +111,30 @@ def every_token(data: Data) -> list[Request]:
 
 
 def mixed(data: Data) -> list[Request]:
-    """Return requests of every kind but registration, in turn."""
+    """Return requests of all calls in turn, except for registrations and conditional requests."""
     kinds = [itertools.cycle(call.requests(data)) for call in CALLS if not call.conditional and call.name != "register"]
     return [next(kind) for _ in range(1500) for kind in kinds]
 
 
 def conditional(server: Server, requests: list[Request]) -> list[Request]:
-    """Return the requests with the ETags that the server gives for them now, where it gives any."""
-    return [replace(request, etag=asked(server, request).etag) for request in requests]
+    """Return the requests with the current ETags of their responses, if the server sends ETags."""
+    return [replace(request, etag=send(server, request).etag) for request in requests]
 
 
-def asked(server: Server, request: Request) -> Answer:
+def send(server: Server, request: Request) -> Response:
     headers = {"Content-Type": "application/json"}
     if request.token:
         headers["Authorization"] = f"Bearer {request.token}"
     if request.etag:
         headers["If-None-Match"] = request.etag
-    sent = urllib.request.Request(
+    http_request = urllib.request.Request(
         server.url + request.path, request.body.encode() or None, headers, method=request.method
     )
     try:
-        answer = urllib.request.urlopen(sent, timeout=30)
+        response = urllib.request.urlopen(http_request, timeout=30)
     except urllib.error.HTTPError as error:
-        answer = error
-    with answer:
-        content = answer.read()
+        response = error
+    with response:
+        content = response.read()
         body = json.loads(content) if content else None
-        return Answer(answer.status, body, answer.headers.get("ETag") or "")
+        return Response(response.status, body, response.headers.get("ETag") or "")

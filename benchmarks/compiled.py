@@ -1,6 +1,6 @@
-"""What compiled queries save: `python -m benchmarks.compiled` prints the CPU of each call with them and with the ORM.
+"""Measure the CPU time of each call with compiled queries and with the ORM: `python -m benchmarks.compiled`.
 
-One thread answers the calls of `make bench`, in turn with and without. Needs PostgreSQL (BENCH_POSTGRES).
+One thread handles the calls of `make bench`, with both in turn. Needs PostgreSQL (BENCH_POSTGRES).
 """
 
 import os
@@ -10,7 +10,7 @@ from contextlib import redirect_stderr
 
 from benchmarks import data
 from benchmarks.calls import CALLS, Call
-from benchmarks.profiled import answer, answered, disconnect, environ_of
+from benchmarks.profiled import disconnect, environ_of, handle, warm_up
 from benchmarks.servers import databases, migrate_ours, our_environment, say, url_of
 
 DATABASE = "bench_compiled"
@@ -18,32 +18,32 @@ ROUNDS = 20
 
 
 def main() -> None:
-    made = data.made()
+    dataset = data.generate()
     with databases(DATABASE), open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):  # the log
         migrate_ours(DATABASE)
-        data.store_ours(url_of(DATABASE), made)
+        data.store_ours(url_of(DATABASE), dataset)
         os.environ.update(our_environment(DATABASE), DJANGO_SETTINGS_MODULE="countonme.settings", LOG_FORMAT="json")
         for call in CALLS:
             if call.name != "register":
-                compiled, orm = (1000 * seconds for seconds in compared(call, made))
+                compiled, orm = (1000 * seconds for seconds in compare(call, dataset))
                 say(f"{call.name}: {compiled:.2f} ms compiled, {orm:.2f} ms by the ORM")
         disconnect()
 
 
-def compared(call: Call, made: data.Data) -> list[float]:
-    """Return the seconds of CPU that the call takes with compiled queries, and with the ORM: two medians."""
-    answered(call.requests(made)[0], 1)  # loads the service
+def compare(call: Call, dataset: data.Data) -> list[float]:
+    """Return the median CPU seconds of a call with compiled queries, and with the ORM."""
+    warm_up(call.requests(dataset)[0], 1)  # loads the service
     from countonme.db.compiled.query import CompiledQuery
 
-    requests = call.requests(made)[:40]
-    etags = [dict(answered(request, 2)).get("ETag", "") if call.conditional else "" for request in requests]
+    requests = call.requests(dataset)[:40]
+    etags = [dict(warm_up(request, 2)).get("ETag", "") if call.conditional else "" for request in requests]
     runs = (CompiledQuery.run, run_by_orm)
     seconds: list[list[float]] = [[], []]
     for _ in range(ROUNDS):
         for taken, CompiledQuery.run in zip(seconds, runs, strict=True):
             for request, etag in zip(requests, etags, strict=True):
                 began = time.thread_time()
-                answer(environ_of(request, etag), call.status)
+                handle(environ_of(request, etag), call.status)
                 taken.append(time.thread_time() - began)
     CompiledQuery.run = runs[0]
     return list(map(statistics.median, seconds))

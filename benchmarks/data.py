@@ -1,4 +1,4 @@
-"""The data of the benchmark: the same for every service, the same at every run, stored by COPY."""
+"""Generate the benchmarks' data, which is the same in every run, and store it for each service with COPY."""
 
 import base64
 import hashlib
@@ -14,13 +14,13 @@ import psycopg
 
 DEVICES = 1_000
 PRODUCTS = 100  # of a device, each with a portion
-MANY_PRODUCTS = 200  # of a device that reads everything it has
+MANY_PRODUCTS = 200  # of a device for "a first read"
 DAYS = 30
 ENTRIES_A_DAY = 10
 FIRST_DAY = date(2026, 1, 1)
 LAST_DAY = FIRST_DAY + timedelta(days=DAYS - 1)
-BORN = datetime(2026, 1, 1, 6, tzinfo=UTC)
-ROUNDS = 4  # bcrypt's least: every token's first check is cheap, and no part of what is measured
+CREATED_AT = datetime(2026, 1, 1, 6, tzinfo=UTC)
+ROUNDS = 4  # bcrypt's minimum, because checks of tokens are not measured
 
 MEALS = ("breakfast", "breakfast", "breakfast", "lunch", "lunch", "lunch", "dinner", "dinner", "dinner", "snacks")
 FOODS = ("Apple", "Bread", "Cheese", "Egg", "Lentils", "Milk", "Oats", "Potato", "Rice", "Yoghurt")
@@ -48,7 +48,7 @@ class Product:
 
 @dataclass
 class Data:
-    """Who calls: devices that log their days, that list, that write, and that have many products. No one is two."""
+    """Devices in four separate groups: those with entries, those that list, those that write, and large ones."""
 
     devices: list[Device]
     products: list[Product]
@@ -70,49 +70,49 @@ class Data:
         return self.devices[950:]
 
 
-def made() -> Data:
-    """Return the data. The same seed makes the same ids, tokens and amounts."""
-    chance = random.Random(2026)
-    data = Data([device(chance, number) for number in range(DEVICES)], [])
+def generate() -> Data:
+    """Return the data. The fixed seed produces the same ids, tokens and amounts every time."""
+    rng = random.Random(2026)
+    data = Data([device(rng, number) for number in range(DEVICES)], [])
     for owner in data.devices:
-        owned = [product(chance, owner, number) for number in range(owner.products)]
+        owned = [product(rng, owner, number) for number in range(owner.products)]
         owner.product_ids = [one.id for one in owned]
         data.products += owned
     return data
 
 
-def device(chance: random.Random, number: int) -> Device:
-    device_id = some_uuid(chance)
-    secret = base64.urlsafe_b64encode(chance.randbytes(32)).rstrip(b"=").decode()
+def device(rng: random.Random, number: int) -> Device:
+    device_id = random_uuid(rng)
+    secret = base64.urlsafe_b64encode(rng.randbytes(32)).rstrip(b"=").decode()
     products = MANY_PRODUCTS if number >= 950 else PRODUCTS
     return Device(device_id, f"{device_id}.{secret}", products, logs=number < 50)
 
 
-def product(chance: random.Random, owner: Device, number: int) -> Product:
-    # Plain names, whose key is the lower case, and one decimal: decimals and floats then give the same amounts.
+def product(rng: random.Random, owner: Device, number: int) -> Product:
+    # The key of an ASCII name is its lower case. With one decimal place, decimals and floats give the same amounts.
     name = f"{FOODS[number % 10]} {number:03}"
-    nutrients = tuple(Decimal(chance.randrange(0, 330)) / 10 for _ in range(3))
-    born = BORN + timedelta(seconds=number, microseconds=1 + chance.randrange(999_000))
-    return Product(some_uuid(chance), owner, some_uuid(chance), name, chance.randrange(20, 900), nutrients, born)
+    nutrients = tuple(Decimal(rng.randrange(0, 330)) / 10 for _ in range(3))
+    created_at = CREATED_AT + timedelta(seconds=number, microseconds=1 + rng.randrange(999_000))
+    return Product(random_uuid(rng), owner, random_uuid(rng), name, rng.randrange(20, 900), nutrients, created_at)
 
 
 def entries(data: Data) -> Iterator[dict]:
-    """Yield the days that the loggers have logged."""
-    chance = random.Random(30)
+    """Yield the entries of the loggers."""
+    rng = random.Random(30)
     of_device: dict[UUID, list[Product]] = {}
     for one in data.products:
         of_device.setdefault(one.device.id, []).append(one)
     for owner in data.loggers:
         for number in range(DAYS * ENTRIES_A_DAY):
             day, place = divmod(number, ENTRIES_A_DAY)
-            eaten = chance.choice(of_device[owner.id])
-            grams = Decimal(10 * chance.randrange(1, 41))
+            eaten = rng.choice(of_device[owner.id])
+            grams = Decimal(10 * rng.randrange(1, 41))
             kcal, *nutrients = (rounded(value * grams / 100) for value in (eaten.kcal, *eaten.nutrients))
             yield {
-                "id": some_uuid(chance),
+                "id": random_uuid(rng),
                 "device_id": owner.id,
                 "revision": 2,
-                "created_at": BORN + timedelta(days=day, minutes=place, microseconds=1),
+                "created_at": CREATED_AT + timedelta(days=day, minutes=place, microseconds=1),
                 "product_id": eaten.id,
                 "grams": grams,
                 "date": FIRST_DAY + timedelta(days=day),
@@ -127,8 +127,8 @@ def entries(data: Data) -> Iterator[dict]:
 NUTRIENTS = ("protein_100g", "carbs_100g", "fat_100g")
 
 
-def some_uuid(chance: random.Random) -> UUID:
-    return UUID(int=chance.getrandbits(128), version=4)
+def random_uuid(rng: random.Random) -> UUID:
+    return UUID(int=rng.getrandbits(128), version=4)
 
 
 def rounded(value: Decimal) -> Decimal:
@@ -136,52 +136,52 @@ def rounded(value: Decimal) -> Decimal:
 
 
 def store_ours(database: str, data: Data) -> None:
-    """Fill CountOnMe's tables, which are migrated and empty."""
+    """Fill CountOnMe's tables. They must be migrated and empty."""
     now = datetime.now(UTC)
     with psycopg.connect(database) as connection:
         columns = ("id", "token_hash", "revision", "purged_through", "created_at", "last_seen_at")
         rows = ((one.id, bcrypt_hash(one.token), 2, 0, now, now) for one in data.devices)
-        copied(connection, "devices", columns, rows)
+        copy_rows(connection, "devices", columns, rows)
         columns = ("id", "device_id", "revision", "created_at", "name", "name_key", "kcal_100g", *NUTRIENTS)
         rows = (
             (one.id, one.device.id, 2, one.created_at, one.name, one.name.lower(), one.kcal, *one.nutrients)
             for one in data.products
         )
-        copied(connection, "products", columns, rows)
+        copy_rows(connection, "products", columns, rows)
         columns = ("id", "device_id", "revision", "created_at", "product_id", "name", "name_key", "grams", "is_default")
         rows = (
             (one.portion_id, one.device.id, 2, one.created_at, one.id, "100g", "100g", 100, True)
             for one in data.products
         )
-        copied(connection, "portions", columns, rows)
-        copied_entries(connection, data, leave_out=())
+        copy_rows(connection, "portions", columns, rows)
+        copy_entries(connection, data, leave_out=())
     vacuum(database)
 
 
 def store_peer(database: str, data: Data) -> None:
-    """Fill the tables of the FastAPI peer, which are created and empty."""
+    """Fill the tables of the FastAPI peer. They must exist and be empty."""
     now = datetime.now(UTC)
     with psycopg.connect(database) as connection:
         rows = ((one.id, hashlib.sha256(one.token.encode()).hexdigest(), now, now) for one in data.devices)
-        copied(connection, "devices", ("id", "token_hash", "created_at", "last_seen_at"), rows)
+        copy_rows(connection, "devices", ("id", "token_hash", "created_at", "last_seen_at"), rows)
         columns = ("id", "device_id", "created_at", "name", "kcal_100g", *NUTRIENTS)
         rows = ((one.id, one.device.id, one.created_at, one.name, one.kcal, *one.nutrients) for one in data.products)
-        copied(connection, "products", columns, rows)
+        copy_rows(connection, "products", columns, rows)
         columns = ("id", "created_at", "product_id", "name", "grams", "is_default")
         rows = ((one.portion_id, one.created_at, one.id, "100g", 100, True) for one in data.products)
-        copied(connection, "portions", columns, rows)
-        kept = ("revision", "product_name", "kcal_100g", *NUTRIENTS, "kcal", "protein", "carbs", "fat")
-        copied_entries(connection, data, leave_out=kept)
+        copy_rows(connection, "portions", columns, rows)
+        unused = ("revision", "product_name", "kcal_100g", *NUTRIENTS, "kcal", "protein", "carbs", "fat")
+        copy_entries(connection, data, leave_out=unused)
     vacuum(database)
 
 
-def copied_entries(connection: psycopg.Connection, data: Data, leave_out: Iterable[str]) -> None:
+def copy_entries(connection: psycopg.Connection, data: Data, leave_out: Iterable[str]) -> None:
     rows = ({name: value for name, value in row.items() if name not in leave_out} for row in entries(data))
     first = next(rows)
-    copied(connection, "food_entries", tuple(first), (tuple(row.values()) for row in (first, *rows)))
+    copy_rows(connection, "food_entries", tuple(first), (tuple(row.values()) for row in (first, *rows)))
 
 
-def copied(connection: psycopg.Connection, table: str, columns: tuple[str, ...], rows: Iterable[tuple]) -> None:
+def copy_rows(connection: psycopg.Connection, table: str, columns: tuple[str, ...], rows: Iterable[tuple]) -> None:
     statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN"
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         for row in rows:

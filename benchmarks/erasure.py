@@ -1,10 +1,10 @@
-"""What the erasure of a device costs, and whether other devices notice it: `python -m benchmarks.erasure`.
+"""Measure the erasure of a device, and how it affects other devices: `python -m benchmarks.erasure`.
 
-Devices that store as much as the quotas allow are erased one after the other, while four phones read and write. Between
-two erasures nothing is erased. PostgreSQL is a server of its own with its default settings; SQLite follows.
+Devices with as many rows as the quotas allow are erased one after the other, while four phones read and write. Between
+two erasures there is a pause. This runs on a new PostgreSQL server with default settings, then on SQLite.
 
-`--rounds` and `--seconds` say how many devices are erased, and how long nothing is erased before each. `--share 0.1`
-gives the devices a tenth of the rows, for a try.
+`--rounds` is the number of erased devices, and `--seconds` the length of the pause before each. `--share 0.1` gives the
+devices a tenth of the rows, for a quick run.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from uuid import UUID, uuid4
 import psycopg
 
 from benchmarks import scale
-from benchmarks.data import copied, vacuum
+from benchmarks.data import copy_rows, vacuum
 from tests.e2e.abuse.attacks import Caller
 from tests.e2e.abuse.honest import PAUSE, HonestDevice, Sample
 from tests.e2e.abuse.preparation import ENTRIES, PORTIONS, PRODUCTS, Preparation
@@ -37,11 +37,11 @@ from tests.harness.servers import Server, migrate, our_server, run_servers, say
 
 RESULTS = Path(__file__).with_name("erasure.md")
 DATABASE = "countonme"
-ERASE = "erase"  # how its connection to the database is named
+ERASE = "erase"  # the application_name of its database connection
 PHONES = 4
 EMPTY = 10  # devices without rows, which are deleted in each round
 OTHERS, OF_OTHERS = 2_000, 250  # other devices, and the entries of each
-LOOK_EVERY = 0.01  # seconds between two looks at the database's activity
+LOOK_EVERY = 0.01  # seconds between two samples of the database's activity
 OWNED = ("food_entries", "portions", "products")
 
 ACTIVITY = """
@@ -53,14 +53,14 @@ DEAD = "SELECT coalesce(sum(n_dead_tup), 0)::int FROM pg_stat_user_tables WHERE 
 
 @dataclass
 class Phase:
-    """What was measured while a device was erased, or while none was."""
+    """The measurements while a device was erased, or during a pause."""
 
     samples: list[Sample] = field(default_factory=list)
     seconds: float = 0
     wal: int = 0  # bytes
     dead: int = 0  # rows
-    transaction: float = 0  # seconds: the longest of `erase`
-    wait: float = 0  # seconds: the longest for a lock, of anybody
+    transaction: float = 0  # seconds: the longest transaction of `erase`
+    wait: float = 0  # seconds: the longest wait of any connection for a lock
     requests: dict[str, list[float]] = field(
         default_factory=lambda: {"a device at its quota": [], "an empty device": []}
     )
@@ -70,8 +70,8 @@ class Phase:
 
 
 def main() -> None:
-    arguments = parsed()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is started is stopped
+    arguments = parse_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # exit normally, to stop all processes
     with folder_of_owner() as folder:
         with postgres(folder / "data") as database:
             of_postgres, former = on_postgres(database, arguments)
@@ -80,7 +80,7 @@ def main() -> None:
     say("Written: benchmarks/erasure.md")
 
 
-def parsed() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=30)
@@ -89,7 +89,7 @@ def parsed() -> argparse.Namespace:
 
 
 def on_postgres(database: Postgres, arguments: argparse.Namespace) -> tuple[list[tuple[Phase, Phase]], Phase]:
-    """Return what was measured in each round, and what soft deletion in one transaction costs."""
+    """Return the measurements of each round, and those of a soft delete in one transaction."""
     database.run(f"CREATE DATABASE {DATABASE}")
     url = database.url(DATABASE)
     service = server_on(url)
@@ -105,11 +105,11 @@ def on_postgres(database: Postgres, arguments: argparse.Namespace) -> tuple[list
             with psycopg.connect(url) as connection:
                 connection.execute("SET session_replication_role = replica")
                 for table, columns, rows in rows_of(UUID(caller.id), arguments.share):
-                    copied(connection, table, columns, rows)
+                    copy_rows(connection, table, columns, rows)
             say(f"filled {caller.id}")
         vacuum(url)
-        rounds = measured(service, people, large[:-1], arguments.seconds, url)
-        return rounds, soft_deleted(url, large[-1])
+        rounds = measure(service, people, large[:-1], arguments.seconds, url)
+        return rounds, soft_delete(url, large[-1])
 
 
 def on_sqlite(file: Path, arguments: argparse.Namespace) -> list[tuple[Phase, Phase]]:
@@ -125,7 +125,7 @@ def on_sqlite(file: Path, arguments: argparse.Namespace) -> list[tuple[Phase, Ph
                     connection.executemany(statement, (tuple(map(as_sqlite, row)) for row in rows))
                 connection.commit()
             connection.execute("ANALYZE")
-        return measured(service, people, large[:-1], arguments.seconds)
+        return measure(service, people, large[:-1], arguments.seconds)
 
 
 def server_on(url: str, **environment: str) -> Server:
@@ -140,7 +140,7 @@ def as_sqlite(value):
 
 
 def rows_of(device_id: UUID, share: float) -> Iterator[tuple[str, tuple[str, ...], Iterator[tuple]]]:
-    """Yield the tables with the columns and the rows of a device at its quota. Ten rows have one revision."""
+    """Yield the name, the columns and the rows of each table, for a device at its quota. Ten rows share a revision."""
     now = datetime.now(UTC)
     products = [uuid4() for _ in range(int(PRODUCTS * share))]
     portions = [uuid4() for _ in range(int(PORTIONS * share))]
@@ -184,10 +184,10 @@ def rows_of(device_id: UUID, share: float) -> Iterator[tuple[str, tuple[str, ...
 # --- measuring ------------------------------------------------------------------------------------
 
 
-def measured(
+def measure(
     service: Server, people: Preparation, large: list[Caller], seconds: float, url: str = ""
 ) -> list[tuple[Phase, Phase]]:
-    """Erase each device; return what was measured before and during that."""
+    """Erase each device. Return the measurements before and during each erasure."""
     callers = [people.with_product(people.device()) for _ in range(PHONES)]
     phones = [HonestDevice(service.port, caller) for caller in callers]
     for phone in phones:
@@ -222,7 +222,7 @@ def live(phone: HonestDevice, ended: Event) -> None:
 
 
 def delete(service: Server, callers: dict[str, list[Caller]], phase: Phase) -> None:
-    """Request the erasure of devices whose tokens the workers know, and note how long each request took."""
+    """Request the erasure of devices whose tokens the workers have cached, and record the time of each request."""
     for kind, of_kind in callers.items():
         for caller in of_kind:
             phone = HonestDevice(service.port, caller)
@@ -243,10 +243,10 @@ def erase(service: Server, phase: Phase) -> None:
 
 @contextmanager
 def phase(phones: list[HonestDevice], url: str) -> Iterator[Phase]:
-    """Measure inside of this block."""
+    """Measure inside the block."""
     measured, starts = Phase(), [len(phone.samples) for phone in phones]
     if url:
-        with psycopg.connect(url, autocommit=True) as connection, watched(url, measured):
+        with psycopg.connect(url, autocommit=True) as connection, watch_activity(url, measured):
             before = totals(connection)
             yield measured
             after = totals(connection)
@@ -258,15 +258,15 @@ def phase(phones: list[HonestDevice], url: str) -> Iterator[Phase]:
 
 
 def totals(connection: psycopg.Connection) -> tuple[int, int]:
-    """Return how many bytes of WAL were written, and how many dead rows there are."""
+    """Return the bytes of WAL written so far, and the number of dead rows."""
     (wal,) = connection.execute("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint").fetchone()
     (dead,) = connection.execute(DEAD, [list(OWNED)]).fetchone()
     return wal, dead
 
 
 @contextmanager
-def watched(url: str, phase: Phase) -> Iterator[None]:
-    """Look again and again at what the database does, inside of this block."""
+def watch_activity(url: str, phase: Phase) -> Iterator[None]:
+    """Sample the activity of the database inside the block."""
     ended = Event()
 
     def look() -> None:
@@ -285,7 +285,7 @@ def watched(url: str, phase: Phase) -> Iterator[None]:
         thread.join()
 
 
-def soft_deleted(url: str, caller: Caller) -> Phase:
+def soft_delete(url: str, caller: Caller) -> Phase:
     """Mark all rows of a device as deleted in one transaction."""
     with phase([], url) as measured, psycopg.connect(url) as connection:
         began = time.monotonic()
@@ -309,9 +309,9 @@ def page(arguments: argparse.Namespace, of_postgres: list, former: Phase, of_sql
             "",
             f"Made by `{command}` on {describe_machine()}.",
             "",
-            f"A device at its quota has {rows[0]} products, {rows[1]} portions and {rows[2]} food entries. Meanwhile",
-            f"{PHONES} other devices send about {PHONES / PAUSE:.0f} requests a second. WAL is that of all writes.",
-            "Dead rows are those that were left at the end. Figures of several erasures are medians, or the longest.",
+            f"A device at its quota has {rows[0]} products, {rows[1]} portions and {rows[2]} food entries. During the",
+            f"erasure, {PHONES} other devices send about {PHONES / PAUSE:.0f} requests per second. WAL includes their",
+            "writes. Dead rows are those left at the end. Figures of several erasures are medians or maximums.",
             "",
             "## PostgreSQL",
             "",

@@ -1,5 +1,5 @@
--- Sends the requests of a file, one after the other and again from the start.
--- A line has method, path, token, ETag and body, parted by tabs; "{uuid}" in a body becomes a new UUID each time.
+-- Sends the requests of a file in turn, again and again.
+-- A line has method, path, token, ETag and body, separated by tabs. "{uuid}" in a body becomes a new UUID each time.
 
 local requests, position = {}, 0
 
@@ -9,7 +9,7 @@ local function uuid()
   end))
 end
 
-local function prepared(line)
+local function format_request(line)
   local fields = {}
   for field in (line .. "\t"):gmatch("([^\t]*)\t") do fields[#fields + 1] = field end
   local method, path, token, etag, body = unpack(fields)
@@ -23,11 +23,11 @@ local function prepared(line)
 end
 
 function init(args)
-  local noise = io.open("/dev/urandom", "rb")
-  local a, b, c, d = noise:read(4):byte(1, 4)
-  noise:close()
+  local random = io.open("/dev/urandom", "rb")
+  local a, b, c, d = random:read(4):byte(1, 4)
+  random:close()
   math.randomseed(((a * 256 + b) * 256 + c) * 256 + d)
-  for line in io.lines(args[1]) do requests[#requests + 1] = prepared(line) end
+  for line in io.lines(args[1]) do requests[#requests + 1] = format_request(line) end
 end
 
 function request()

@@ -1,6 +1,6 @@
-"""Does a worker grow? 100,000 requests of all kinds, and what each worker holds after every 10,000.
+"""Measure the memory of each worker over 100,000 requests of all kinds: `python -m benchmarks.memory`.
 
-`python -m benchmarks.memory`, with `--requests` and `--step` for a try.
+`--requests` and `--step` are the number of requests, and the number between two measurements.
 """
 
 import argparse
@@ -25,35 +25,36 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--step", type=int, default=10_000)
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is started is stopped
-    wrk.required()
-    made = data.made()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # exit normally, to stop all processes
+    wrk.require_wrk()
+    dataset = data.generate()
     with create_databases(DATABASE):
         migrate(url_of(DATABASE))
-        data.store_ours(url_of(DATABASE), made)
+        data.store_ours(url_of(DATABASE), dataset)
         server = our_server(url_of(DATABASE))
         with run_servers(server):
-            rows = grown(server, made, arguments.requests, arguments.step)
+            rows = measure(server, dataset, arguments.requests, arguments.step)
     RESULTS.write_text(page(rows))
     say("Written: benchmarks/memory.md")
 
 
-def grown(server: Server, made: data.Data, requests: int, step: int) -> list[tuple[int, list[float]]]:
-    """Return what each worker holds, in MB, by the number of requests that were answered."""
-    answered, rate, rows = 0, wrk.loaded(server, every_token(made), seconds=2).rate, [(0, held(server))]
-    everything = mixed(made)
+def measure(server: Server, dataset: data.Data, requests: int, step: int) -> list[tuple[int, list[float]]]:
+    """Return the memory of each worker in MB, after each number of requests."""
+    rate = wrk.measure(server, every_token(dataset), seconds=2).rate
+    answered, rows = 0, [(0, memory_of_workers(server))]
+    everything = mixed(dataset)
     while answered < requests:
         until = min(requests, answered - answered % step + step)
         while answered < until:  # wrk counts seconds, not requests
             seconds = math.ceil((until - answered) / rate)
-            load = wrk.loaded(server, everything, min(LONGEST, seconds))
+            load = wrk.measure(server, everything, min(LONGEST, seconds))
             answered, rate = answered + load.requests, load.rate
-        rows.append((answered, held(server)))
+        rows.append((answered, memory_of_workers(server)))
         say(f"{answered:,} requests: {', '.join(f'{rss:.1f}' for rss in rows[-1][1])} MB")
     return rows
 
 
-def held(server: Server) -> list[float]:
+def memory_of_workers(server: Server) -> list[float]:
     return [rss_of(pid) for pid in server.workers]
 
 
@@ -61,8 +62,8 @@ def page(rows: list[tuple[int, list[float]]]) -> str:
     lines = [
         "# Memory",
         "",
-        f"Requests of all kinds in turn, on {describe_machine()}. What a worker holds (RSS), in MB of 10⁶ bytes, after",
-        "every token was checked, and on.",
+        f"The memory of each worker (RSS, in MB of 10⁶ bytes) on {describe_machine()},",
+        "with requests of all kinds in turn. Before the first measurement, every token was verified once.",
         "",
         "| requests | one worker | the other |",
         "|--:|--:|--:|",

@@ -1,11 +1,11 @@
-"""The peer: the same calls with FastAPI and SQLAlchemy's async ORM, in one file.
+"""The peer for `make bench`: the same calls with FastAPI and SQLAlchemy's async ORM.
 
-It returns the same JSON as CountOnMe from the same data. It is written as such services usually are: relationships that
-load with `selectin`, whole rows through the ORM, arithmetic in Python.
+It returns the same JSON as CountOnMe from the same data. It is written as usual for such services: relationships with
+`selectin` loading, whole rows through the ORM, and arithmetic in Python.
 
-It does no more than CountOnMe: a token is found by its device's id, and the time when a device was last seen is written
-every quarter of an hour. It does less where that is simpler: tokens are checked with SHA-256, amounts are floats, and
-rows have no revision. The pool holds a connection for every request at once.
+It does no more work than CountOnMe: it finds a token by its device's id, and updates `last_seen_at` at most every
+quarter of an hour. It does less where that is simpler: tokens are checked with SHA-256, amounts are floats, and rows
+have no revision. The pool has a connection for each concurrent request.
 
 `python -m benchmarks.peer_fastapi` creates the tables; `benchmarks.peer_workers` serves `app`.
 """
@@ -28,7 +28,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-Day = date  # in a class that has a field of that name
+Day = date  # for classes with a field that is named `date`
 SEEN_EVERY = timedelta(minutes=15)
 
 engine = create_async_engine(os.environ["PEER_DATABASE_URL"], pool_size=16)

@@ -1,7 +1,7 @@
-"""The limit: what the same calls cost as one bare WSGI function, with psycopg and orjson and no framework.
+"""The limit for `make bench`: the same calls as one bare WSGI function with psycopg and orjson, without a framework.
 
-It sends the queries that CountOnMe sends, as prepared statements over one connection a thread, and answers the same
-bodies under the same gunicorn. It checks no more than it must: it is a yardstick, not a service.
+It runs under the same gunicorn, sends the same queries as CountOnMe, as prepared statements over one connection per
+thread, and returns the same bodies. It validates almost nothing, so it is not a usable service.
 """
 
 import hmac

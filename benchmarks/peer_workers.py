@@ -1,7 +1,7 @@
 """Serve the FastAPI peer with uvicorn under uvloop, in WEB_CONCURRENCY processes: `python -m benchmarks.peer_workers`.
 
 The workers of `uvicorn --workers` accept from one socket, and sometimes one of them accepts all connections. Here each
-worker has a socket of its own on the same port, and the kernel distributes the connections.
+worker has its own socket on the same port, and the kernel distributes the connections.
 """
 
 import multiprocessing
@@ -13,7 +13,7 @@ import uvicorn
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # ends after the workers, which handle it
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the workers handle it, and this process ends after them
     fork = multiprocessing.get_context("fork")
     port, count = int(os.environ["PORT"]), int(os.environ["WEB_CONCURRENCY"])
     workers = [fork.Process(target=serve, args=(port,)) for _ in range(count)]

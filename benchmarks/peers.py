@@ -1,4 +1,4 @@
-"""The services that CountOnMe is compared with: how they are started, and their database."""
+"""Start the services that CountOnMe is compared with, and create their database."""
 
 import os
 import subprocess

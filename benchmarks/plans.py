@@ -1,8 +1,7 @@
-"""What CountOnMe asks PostgreSQL in each call, and how that is planned. Run by scale.py, with CountOnMe's environment.
+"""Print the SQL statements of each call with their plans, as JSON. scale.py runs it, with CountOnMe's environment.
 
-A request goes through Django's test client, often enough for PostgreSQL to settle on a plan of a prepared statement,
-and is undone. PostgreSQL itself tells what it ran, and how (its module auto_explain), however the statement was sent.
-Prints JSON.
+Each request is sent with Django's test client, often enough for PostgreSQL to use a generic plan, and is rolled back.
+The plans come from PostgreSQL's module auto_explain, which also covers statements of compiled queries.
 """
 
 import json
@@ -21,14 +20,14 @@ from django.test import Client  # noqa: E402
 from benchmarks import data  # noqa: E402
 from benchmarks.calls import CALLS, Call, Request  # noqa: E402
 
-WARM, TIMED = 7, 5  # times that a request is sent; a plan for all parameters is taken from the sixth on
+WARM, TIMED = 7, 5  # runs of each request; PostgreSQL may use a generic plan from the sixth on
 EXPLAINED = re.compile(r"duration: ([0-9.]+) ms  plan:\s+Query Text: (.+?)\n(\S.*)", re.S)
 
 notices: list[str] = []
 
 
 def listen() -> None:
-    """Have PostgreSQL say each statement's plan and time on this connection."""
+    """Let PostgreSQL send the plan and the time of each statement as a notice on this connection."""
     with connection.cursor() as cursor:
         cursor.execute("LOAD 'auto_explain'")
         for name, value in {
@@ -51,32 +50,32 @@ def send(request: Request, etag: str = ""):
 
 
 def statements(call: Call, request: Request) -> list[dict]:
-    """Return the text, the plan and the milliseconds of what a request asks of the database."""
+    """Return the text, the plan and the milliseconds of each statement of a request."""
     with transaction.atomic():
         etag = send(request).headers.get("ETag", "") if call.conditional else ""
         transaction.set_rollback(True)
-    tries = [said(call, request, etag) for _ in range(WARM + TIMED)][WARM:]
+    tries = [explain(call, request, etag) for _ in range(WARM + TIMED)][WARM:]
     return [min(of_statement, key=lambda one: one["ms"]) for of_statement in zip(*tries, strict=True)]
 
 
-def said(call: Call, request: Request, etag: str) -> list[dict]:
+def explain(call: Call, request: Request, etag: str) -> list[dict]:
     with transaction.atomic():
         notices.clear()
-        answer = send(request, etag)
+        response = send(request, etag)
         transaction.set_rollback(True)
-    # Only now: PostgreSQL tells of a statement when the next one takes its place, or the transaction ends.
-    heard = [match.groups() for match in map(EXPLAINED.fullmatch, notices) if match]
-    if answer.status_code != call.status:
-        raise SystemExit(f"{request.path}: {answer.status_code} {answer.content[:500]}")
-    if not heard:
-        raise SystemExit(f"{call.name}: PostgreSQL told nothing: {notices}")
-    return [{"sql": sql, "plan": plan.splitlines(), "ms": float(ms)} for ms, sql, plan in heard]
+    # Read the notices only now: a statement's plan comes with the next statement or at the transaction's end.
+    explained = [match.groups() for match in map(EXPLAINED.fullmatch, notices) if match]
+    if response.status_code != call.status:
+        raise SystemExit(f"{request.path}: {response.status_code} {response.content[:500]}")
+    if not explained:
+        raise SystemExit(f"{call.name}: PostgreSQL sent no plans: {notices}")
+    return [{"sql": sql, "plan": plan.splitlines(), "ms": float(ms)} for ms, sql, plan in explained]
 
 
 def main() -> None:
-    made = data.made()
+    dataset = data.generate()
     listen()
-    plans = {call.name: statements(call, call.requests(made)[0]) for call in CALLS if call.name != "register"}
+    plans = {call.name: statements(call, call.requests(dataset)[0]) for call in CALLS if call.name != "register"}
     json.dump(plans, sys.stdout)
 
 

@@ -1,7 +1,7 @@
-"""Where the time of a request goes; a part of the results, and alone `python -m benchmarks.profiled`.
+"""Profile calls by package, for the results of `make bench` or alone: `python -m benchmarks.profiled`.
 
-One process answers each call a few hundred times under cProfile, which makes Python code look dearer than C code: the
-shares tell where to look, not how long anything takes.
+One process handles each call a few hundred times under cProfile. cProfile slows down Python code more than C code, so
+the shares show where to look, not how long anything takes.
 """
 
 import cProfile
@@ -21,8 +21,8 @@ DATABASE = "bench_profile"
 PROFILED = ("304", "product list of 50", "create an entry")
 TIMES = 500
 
-PACKAGES = {  # the first that a function's file or name contains
-    # What the kernel does meanwhile: often it has PostgreSQL run at once, where the call would return.
+PACKAGES = {  # a function belongs to the first entry that its file or name contains
+    # These calls also contain CPU time of PostgreSQL: the kernel often runs it before the call returns.
     "psycopg/connection.py:wait": "sending to PostgreSQL and waiting for it",
     "psycopg/_cursor_base.py:_send_query_prepared": "sending to PostgreSQL and waiting for it",
     "psycopg/_connection_base.py:_exec_command": "sending to PostgreSQL and waiting for it",
@@ -39,19 +39,19 @@ OTHER = "Python's standard library"
 
 
 def main() -> None:
-    say("\n".join(section(profiled())))
+    say("\n".join(section(profile_calls())))
 
 
-def profiled() -> dict[str, Counter]:
-    """Return the shares of each call that is looked at."""
-    made = data.made()
+def profile_calls() -> dict[str, Counter]:
+    """Return the shares of the calls in PROFILED."""
+    dataset = data.generate()
     with create_databases(DATABASE), open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):  # the log
         migrate(url_of(DATABASE))
-        data.store_ours(url_of(DATABASE), made)
+        data.store_ours(url_of(DATABASE), dataset)
         os.environ.update(
             our_environment(url_of(DATABASE)), DJANGO_SETTINGS_MODULE="countonme.settings", LOG_FORMAT="json"
         )
-        shares = {call.name: shares_of(call, made) for call in CALLS if call.name in PROFILED}
+        shares = {call.name: shares_of(call, dataset) for call in CALLS if call.name in PROFILED}
         disconnect()
     return shares
 
@@ -62,38 +62,38 @@ def disconnect() -> None:
     connection.close()
 
 
-def shares_of(call: Call, made: data.Data) -> Counter:
-    """Return the share of the time that each package takes, what it calls in others left out."""
-    requests = call.requests(made)[:50]
-    etags = [dict(answered(request, 2)).get("ETag", "") for request in requests]
+def shares_of(call: Call, dataset: data.Data) -> Counter:
+    """Return the share of each package in the time of a call, without the time of other packages that it calls."""
+    requests = call.requests(dataset)[:50]
+    etags = [dict(warm_up(request, 2)).get("ETag", "") for request in requests]
     profile = cProfile.Profile()
     for number in range(TIMES):
         which = number % len(requests)
         environ = environ_of(requests[which], etags[which] if call.conditional else "")
-        profile.runcall(answer, environ, call.status)
+        profile.runcall(handle, environ, call.status)
     spent = Counter()
     for (file, _, name), (_, _, seconds, *_) in pstats.Stats(profile).stats.items():
         spent[package_of(file, name)] += seconds
     return Counter({package: seconds / spent.total() for package, seconds in spent.items()})
 
 
-def answered(request: Request, times: int) -> list[tuple[str, str]]:
-    """Answer a request until all that is kept is there; return the headers."""
+def warm_up(request: Request, times: int) -> list[tuple[str, str]]:
+    """Handle a request several times, so that all caches are filled. Return the headers of the response."""
     for _ in range(times):
-        headers = answer(environ_of(request, ""), None)
+        headers = handle(environ_of(request, ""), None)
     return headers
 
 
-def answer(environ: dict, wanted: int | None) -> list[tuple[str, str]]:
+def handle(environ: dict, wanted: int | None) -> list[tuple[str, str]]:
     from countonme.wsgi import application
 
-    said = []
-    response = application(environ, lambda status, headers, *_: said.extend((status, headers)))
+    head = []
+    response = application(environ, lambda status, headers, *_: head.extend((status, headers)))
     b"".join(response)
     response.close()
-    if wanted is not None and not said[0].startswith(str(wanted)):
-        raise SystemExit(f"{environ['PATH_INFO']} answers {said[0]}")
-    return said[1]
+    if wanted is not None and not head[0].startswith(str(wanted)):
+        raise SystemExit(f"{environ['PATH_INFO']} returns {head[0]}")
+    return head[1]
 
 
 def environ_of(request: Request, etag: str) -> dict:
@@ -129,7 +129,7 @@ def section(shares: dict[str, Counter]) -> list[str]:
     return [
         "## Where the time goes",
         "",
-        "Shares of a request's time in one process, under cProfile. What a package calls in others counts as theirs.",
+        "Shares of a request's time in one process, under cProfile. Calls to other packages count as theirs.",
         "",
         f"| | {' | '.join(shares)} |",
         "|---" + "|--:" * len(shares) + "|",

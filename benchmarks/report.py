@@ -1,4 +1,4 @@
-"""The results as a page and as a chart."""
+"""Write the results of `make bench` to results.md and results.svg."""
 
 import re
 from collections import Counter
@@ -16,27 +16,27 @@ PEER = "FastAPI (uvloop)"
 SHOWN = {"ours": "CountOnMe", PEER: PEER, "limit": "the limit: bare WSGI"}
 
 SETTING = f"""\
-Each server has 2 worker processes and the same data in PostgreSQL on the same machine: 1,000 devices of 100 products
-(50 of them of 200) with a portion each, and 30 days of 10 entries for 50 devices. wrk keeps 16 connections busy over
-loopback, with many tokens, all of which have been checked before. The servers take turns in every round; a figure is
-the median of the rounds. All return the same JSON, which is checked first.
+Each server has 2 worker processes and the same data in PostgreSQL on the same machine: 1,000 devices with 100 products
+each (50 devices have 200), a portion for each product, and 30 days of 10 entries for 50 devices. wrk keeps 16
+connections over loopback busy, with many tokens, which the servers have verified before. The servers take turns in
+every round. A figure is the median of the rounds. All servers return the same JSON, which is checked first.
 
 - **CountOnMe**: `gunicorn countonme.wsgi` with production settings.
 - **{PEER}**: the same calls with FastAPI, SQLAlchemy's async ORM and asyncpg, under uvicorn with uvloop and
   httptools. It reads rows through the ORM and sums them in Python. It checks tokens with SHA-256, so that its
   registration needs no bcrypt. It has no `304` and sends the list again.
 - **the limit**: one bare WSGI function under the same gunicorn, with the same queries, psycopg and orjson. Its
-  registration counts no attempts.
+  registration has no rate limit.
 
-CPU is user and system time of a server's workers, and of the PostgreSQL processes that serve them. "By CPU" compares
-the CPU of a request, of workers and PostgreSQL together: a core that idles makes no difference to it. "Busier worker"
-is the share of the workers' CPU that the busier of the two used: 50% means that they share the load equally. The
-workers of `uvicorn --workers` accept from one socket. Under uvloop too, one of them accepts all connections in some
-runs. Here each has a socket of its own (`SO_REUSEPORT`)."""
+CPU is the user and system time of a server's workers, and of the PostgreSQL processes that serve them. "By CPU"
+compares the CPU time per request, of workers and PostgreSQL together, which doesn't depend on idle cores. "Busier
+worker" is the share of the workers' CPU time that the busier of the two used: 50% means that they share the load
+equally. The workers of `uvicorn --workers` accept connections from one socket, and in some runs one of them accepts all
+connections. Here each worker has its own socket (`SO_REUSEPORT`)."""
 
 
 def pins() -> dict[str, str]:
-    """Return the pinned versions of what serves."""
+    """Return the pinned versions of the servers' packages."""
     ours, peer = (
         dict(re.findall(r"^([A-Za-z0-9_-]+)(?:\[\w+\])?==([0-9.]+)", (folder / "requirements.txt").read_text(), re.M))
         for folder in (ROOT, HERE)
@@ -70,7 +70,7 @@ def page(results: list, shares: dict[str, Counter], versions: dict[str, str], ro
 
 
 def summary(results: list) -> list[str]:
-    lines = head("call", "requests a second", "× FastAPI", "by CPU", "of the limit", "of it by CPU", "p99 ÷ p50")
+    lines = head("call", "requests per second", "× FastAPI", "by CPU", "of the limit", "by CPU", "p99 ÷ p50")
     for result in results:
         ours, peer, limit = (result.of_server[name] for name in SHOWN)
         lines.append(
@@ -82,7 +82,7 @@ def summary(results: list) -> list[str]:
 
 
 def comparison(results: list) -> list[str]:
-    """Compare this checkout with an earlier one. A ratio above 1 means that this one is faster."""
+    """Return a table that compares this checkout with an earlier one. A ratio above 1 means that this one is faster."""
     lines = head("call", "now", "before", *(SHOWN[name] for name in (PEER, "limit")), "now ÷ before", "by CPU")
     for result in results:
         ours, before, peer, limit = (result.of_server[name] for name in ("ours", "before", PEER, "limit"))
@@ -94,8 +94,8 @@ def comparison(results: list) -> list[str]:
 
 
 def table(result) -> list[str]:
-    columns = ("requests a second", "p50, ms", "p99, ms", "of the limit", "CPU a request, ms", "PostgreSQL's, ms")
-    lines = [f"## {result.call.name}", "", *head("", *columns, "busier worker", "RSS a worker, MB")]
+    columns = ("requests per second", "p50, ms", "p99, ms", "of the limit", "CPU per request, ms", "in PostgreSQL, ms")
+    lines = [f"## {result.call.name}", "", *head("", *columns, "busier worker", "RSS per worker, MB")]
     for name, load in result.of_server.items():
         lines.append(
             f"| {SHOWN[name]} | {load.rate:,.0f} | {load.p50:.1f} | {load.p99:.1f} "
@@ -141,15 +141,15 @@ STYLE = """\
 
 
 def chart(results: list) -> str:
-    """Return a bar for each call and server, whose length is the number of requests a second."""
+    """Return an SVG with a bar for each call and server. Its length is the number of requests per second."""
     most = max(load.rate for result in results for load in result.of_server.values())
     height = TOP + len(results) * ROW
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',
-        "<title>Requests a second: CountOnMe, FastAPI under uvloop, and a bare WSGI function</title>",
+        "<title>Requests per second: CountOnMe, FastAPI under uvloop, and a bare WSGI function</title>",
         STYLE,
         f'<rect class="back" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="6"/>',
-        '<text class="title" x="20" y="32">Requests a second</text>',
+        '<text class="title" x="20" y="32">Requests per second</text>',
         *legend(),
         text(WIDTH - 20, 56, "CountOnMe ÷ FastAPI", "quiet", "end"),
     ]

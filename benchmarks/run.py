@@ -1,7 +1,7 @@
 """Compare CountOnMe with FastAPI and with a bare WSGI function: `make bench`.
 
-BENCH_ROUNDS and BENCH_SECONDS say how often and how long each call is timed on each server. BENCH_POSTGRES is
-PostgreSQL's address without a database. BENCH_BEFORE is the folder of an earlier checkout, which is served too; then
+BENCH_ROUNDS is the number of runs of each call on each server, and BENCH_SECONDS the length of a run. BENCH_POSTGRES is
+PostgreSQL's address without a database. If BENCH_BEFORE is the folder of an earlier checkout, that is measured too, and
 the results are printed instead of written.
 """
 
@@ -17,9 +17,9 @@ import psycopg
 
 from benchmarks import data, report, wrk
 from benchmarks.calls import CALLS, Call, Request, conditional, every_token
-from benchmarks.check import agreed
+from benchmarks.check import compare_responses
 from benchmarks.peers import PEER_BIN, create_peer, fastapi, limit
-from benchmarks.profiled import profiled
+from benchmarks.profiled import profile_calls
 from benchmarks.wrk import Load
 from tests.harness.databases import create_databases, url_of
 from tests.harness.processes import ROOT
@@ -39,56 +39,56 @@ class Result:
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is started is stopped
-    wrk.required()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # exit normally, to stop all processes
+    wrk.require_wrk()
     if not (PEER_BIN / "python").exists():
-        raise SystemExit("The FastAPI peer is not installed. `make bench` does it.")
-    results, said = compared()
+        raise SystemExit("The FastAPI peer is not installed. `make bench` installs it.")
+    results, program_versions = compare_servers()
     if "before" in FOLDERS:
         say("\n".join(report.comparison(results)))
     else:
-        report.write(results, profiled(), said, ROUNDS, SECONDS)
+        report.write(results, profile_calls(), program_versions, ROUNDS, SECONDS)
 
 
-def compared() -> tuple[list[Result], dict[str, str]]:
+def compare_servers() -> tuple[list[Result], dict[str, str]]:
     with create_databases(*(f"bench_{name}" for name in FOLDERS), "bench_fastapi"):
         say("Filling the databases")
-        made = filled()
+        dataset = fill_databases()
         checkouts = (our_server(url_of(f"bench_{name}"), folder=folder, name=name) for name, folder in FOLDERS.items())
         servers = (*checkouts, fastapi("bench_fastapi"), limit("bench_ours"))
         with run_servers(*servers):
-            agreed(servers[0], servers[1:], made)
+            compare_responses(servers[0], servers[1:], dataset)
             say("The bodies are the same. Warming up")
             for server in servers:
-                wrk.loaded(server, every_token(made), seconds=max(2, SECONDS))
-            return [timed(call, servers, made) for call in CALLS], versions()
+                wrk.measure(server, every_token(dataset), seconds=max(2, SECONDS))
+            return [measure_call(call, servers, dataset) for call in CALLS], versions()
 
 
-def filled() -> data.Data:
-    made = data.made()
+def fill_databases() -> data.Data:
+    dataset = data.generate()
     for name, folder in FOLDERS.items():
         migrate(url_of(f"bench_{name}"), folder=folder)
-        data.store_ours(url_of(f"bench_{name}"), made)
+        data.store_ours(url_of(f"bench_{name}"), dataset)
     create_peer("bench_fastapi")
-    data.store_peer(url_of("bench_fastapi"), made)
-    return made
+    data.store_peer(url_of("bench_fastapi"), dataset)
+    return dataset
 
 
-def timed(call: Call, servers: tuple[Server, ...], made: data.Data) -> Result:
-    requests = {server.name: requests_for(call, server, made) for server in servers}
+def measure_call(call: Call, servers: tuple[Server, ...], dataset: data.Data) -> Result:
+    requests = {server.name: requests_for(call, server, dataset) for server in servers}
     loads: dict[str, list[Load]] = {server.name: [] for server in servers}
     for number in range(ROUNDS):
         turn = number % len(servers)
-        for server in servers[turn:] + servers[:turn]:  # nobody is always first
-            loads[server.name].append(wrk.loaded(server, requests[server.name], SECONDS))
+        for server in servers[turn:] + servers[:turn]:  # each server is first in some rounds
+            loads[server.name].append(wrk.measure(server, requests[server.name], SECONDS))
     result = Result(call, {name: median(rounds) for name, rounds in loads.items()})
     rates = ", ".join(f"{name} {load.rate:.0f}" for name, load in result.of_server.items())
-    say(f"{call.name}: {rates} requests a second")
+    say(f"{call.name}: {rates} requests per second")
     return result
 
 
-def requests_for(call: Call, server: Server, made: data.Data) -> list[Request]:
-    requests = call.requests(made)
+def requests_for(call: Call, server: Server, dataset: data.Data) -> list[Request]:
+    requests = call.requests(dataset)
     return conditional(server, requests) if call.conditional else requests
 
 
@@ -99,11 +99,11 @@ def median(rounds: list[Load]) -> Load:
 
 
 def versions() -> dict[str, str]:
-    """Return the version of what serves, and of PostgreSQL and wrk."""
+    """Return the versions of PostgreSQL, wrk, Python and the servers' packages."""
     with psycopg.connect(url_of("postgres")) as connection:
         postgres = connection.info.parameter_status("server_version")
-    wrk_says = subprocess.run(["wrk", "--version"], capture_output=True, text=True, check=False).stdout.split()
-    return {"PostgreSQL": postgres, "wrk": wrk_says[1], "Python": sys.version.split()[0], **report.pins()}
+    wrk_version = subprocess.run(["wrk", "--version"], capture_output=True, text=True, check=False).stdout.split()
+    return {"PostgreSQL": postgres, "wrk": wrk_version[1], "Python": sys.version.split()[0], **report.pins()}
 
 
 if __name__ == "__main__":

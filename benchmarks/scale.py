@@ -1,7 +1,7 @@
-"""What many devices cost: the calls with few and with many of them in the database, with their plans.
+"""Compare the calls and their query plans with few and with many devices in the database.
 
-`python -m benchmarks.scale` compares 1,000 devices with 1,000,000, which have 10 entries each: 10,000,000. Smaller
-sizes, for a try: `--devices 10000`. The devices that call are the same 1,000 in both; the others are made by SQL.
+`python -m benchmarks.scale` compares 1,000 devices with 1,000,000, which have 10 entries each (10,000,000 in total).
+`--devices 10000` is a smaller run. The same 1,000 devices make the calls in both; the others are created with SQL.
 """
 
 import argparse
@@ -26,11 +26,11 @@ from tests.harness.servers import OURS_BIN, ROOT, Server, migrate, our_environme
 RESULTS = Path(__file__).with_name("scale.md")
 SMALL, LARGE = "bench_scale_small", "bench_scale_large"
 STEP = 50_000  # devices in a transaction
-BYTES_A_DEVICE = 4_000  # with a product, a portion and 10 entries, and all indexes; twice that must be free
+BYTES_A_DEVICE = 4_000  # with a product, a portion, 10 entries and all indexes; twice as much disk space is required
 ENTRIES = 10
 
-# Each other device has a product with its portion, and entries on ten days. Ids follow from the number, so that rows
-# find each other.
+# Each other device has a product with a portion, and entries on ten days. Ids are hashes of the device's number, so
+# that rows can refer to each other.
 DEVICES = """
 INSERT INTO devices (id, token_hash, revision, purged_through, created_at, last_seen_at)
 SELECT md5('device ' || n)::uuid, repeat('x', 60), 2, 0, now(), now() FROM generate_series(%(first)s, %(last)s) AS n"""
@@ -55,45 +55,45 @@ WHERE tablename = 'food_entries' AND indexname NOT IN (SELECT conname FROM pg_co
 
 
 def main() -> None:
-    arguments = parsed()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is started is stopped
-    wrk.required()
+    arguments = parse_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # exit normally, to stop all processes
+    wrk.require_wrk()
     others = max(0, arguments.devices - data.DEVICES)
-    room(others)
-    made = data.made()
+    check_disk_space(others)
+    dataset = data.generate()
     with create_databases(SMALL, LARGE):
         for database in (SMALL, LARGE):
             migrate(url_of(database))
-            data.store_ours(url_of(database), made)
+            data.store_ours(url_of(database), dataset)
         fill(LARGE, others, arguments.entries)
-        plans = {database: planned(database) for database in (SMALL, LARGE)}
+        plans = {database: explain_calls(database) for database in (SMALL, LARGE)}
         sizes = {database: size_of(database) for database in (SMALL, LARGE)}
-        loads = measured(made, arguments.rounds, arguments.seconds)
+        loads = measure(dataset, arguments.rounds, arguments.seconds)
     RESULTS.write_text(page(arguments, sizes, loads, plans))
     say("Written: benchmarks/scale.md")
 
 
-def parsed() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--devices", type=int, default=1_000_000, help="how many, all together")
-    parser.add_argument("--entries", type=int, default=ENTRIES, help="of each device that does not call")
+    parser.add_argument("--devices", type=int, default=1_000_000, help="the total number of devices")
+    parser.add_argument("--entries", type=int, default=ENTRIES, help="for each device that makes no calls")
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("BENCH_ROUNDS", "5")))
     parser.add_argument("--seconds", type=int, default=int(os.environ.get("BENCH_SECONDS", "3")))
     return parser.parse_args()
 
 
-def room(others: int) -> None:
-    """Stop where the disk may be too small. Only a PostgreSQL on this machine's own disk can be judged."""
+def check_disk_space(others: int) -> None:
+    """Exit if the disk may be too small. Assumes that PostgreSQL's data is on this machine, in /var/lib."""
     needed, free = 2 * others * BYTES_A_DEVICE, shutil.disk_usage("/var/lib").free
-    say(f"{needed / 1e9:.1f} GB of disk may be needed, {free / 1e9:.1f} GB are free")
+    say(f"Up to {needed / 1e9:.1f} GB of disk space are needed, {free / 1e9:.1f} GB are free.")
     if needed > free:
-        raise SystemExit("That is too little.")
+        raise SystemExit("There is not enough disk space.")
 
 
 def fill(database: str, others: int, entries: int) -> None:
-    """Add other devices. Indexes of entries are made afterwards, which is faster than row by row."""
+    """Add other devices. The indexes of entries are dropped and recreated, which is faster than updating them."""
     with psycopg.connect(url_of(database), autocommit=True) as connection:
-        # These rows fit together by the way they are made: no foreign key is looked up 40,000,000 times.
+        # Don't check foreign keys: the rows are valid by construction, and there would be 40,000,000 lookups.
         connection.execute("SET session_replication_role = replica")
         connection.execute("SET maintenance_work_mem = '512MB'")
         indexes = connection.execute(INDEXES).fetchall()
@@ -113,7 +113,7 @@ def fill(database: str, others: int, entries: int) -> None:
     data.vacuum(url_of(database))
 
 
-def planned(database: str) -> dict[str, list[dict]]:
+def explain_calls(database: str) -> dict[str, list[dict]]:
     command = [str(OURS_BIN / "python"), "-m", "benchmarks.plans"]
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, **our_environment(url_of(database))}, stdout=subprocess.PIPE, check=True
@@ -121,31 +121,33 @@ def planned(database: str) -> dict[str, list[dict]]:
     return json.loads(done.stdout)
 
 
-def measured(made: data.Data, rounds: int, seconds: int) -> dict[str, dict[str, list[Load]]]:
-    """Return the loads of the read calls, by call and database; the databases take turns."""
+def measure(dataset: data.Data, rounds: int, seconds: int) -> dict[str, dict[str, list[Load]]]:
+    """Return the loads of the read calls, by call and database. The databases take turns."""
     servers = (our_server(url_of(SMALL)), our_server(url_of(LARGE)))
     with run_servers(*servers):
         for server in servers:
-            wrk.loaded(server, every_token(made), seconds=max(2, seconds))
-        return {call.name: timed(call, servers, made, rounds, seconds) for call in CALLS if reads(call)}
+            wrk.measure(server, every_token(dataset), seconds=max(2, seconds))
+        return {call.name: measure_call(call, servers, dataset, rounds, seconds) for call in CALLS if reads(call)}
 
 
 def reads(call: Call) -> bool:
     return call.requests is not registration and call.status != 201
 
 
-def timed(call: Call, servers: tuple[Server, ...], made: data.Data, rounds: int, seconds: int) -> dict[str, list[Load]]:
-    requests = {server.database: requests_for(call, server, made) for server in servers}
+def measure_call(
+    call: Call, servers: tuple[Server, ...], dataset: data.Data, rounds: int, seconds: int
+) -> dict[str, list[Load]]:
+    requests = {server.database: requests_for(call, server, dataset) for server in servers}
     loads: dict[str, list[Load]] = {server.database: [] for server in servers}
     for number in range(rounds):
         for server in servers[:: -1 if number % 2 else 1]:
-            loads[server.database].append(wrk.loaded(server, requests[server.database], seconds))
-    say(f"{call.name}: {rate(loads[SMALL]):.0f} and {rate(loads[LARGE]):.0f} requests a second")
+            loads[server.database].append(wrk.measure(server, requests[server.database], seconds))
+    say(f"{call.name}: {rate(loads[SMALL]):.0f} and {rate(loads[LARGE]):.0f} requests per second")
     return loads
 
 
-def requests_for(call: Call, server: Server, made: data.Data) -> list[Request]:
-    requests = call.requests(made)
+def requests_for(call: Call, server: Server, dataset: data.Data) -> list[Request]:
+    requests = call.requests(dataset)
     return conditional(server, requests) if call.conditional else requests
 
 
@@ -155,12 +157,12 @@ def rate(loads: list[Load]) -> float:
 
 def size_of(database: str) -> dict[str, float]:
     with psycopg.connect(url_of(database)) as connection:
-        counts = {table: counted(connection, table) for table in ("devices", "products", "food_entries")}
+        counts = {table: count_rows(connection, table) for table in ("devices", "products", "food_entries")}
         (size,) = connection.execute("SELECT pg_database_size(current_database())").fetchone()
     return {**counts, "gigabytes": size / 1e9}
 
 
-def counted(connection: psycopg.Connection, table: str) -> int:
+def count_rows(connection: psycopg.Connection, table: str) -> int:
     return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
 
 
@@ -174,8 +176,11 @@ def page(arguments: argparse.Namespace, sizes: dict, loads: dict, plans: dict) -
     for name, size in zip(("small", "large"), sizes.values(), strict=True):
         counts = " | ".join(f"{size[table]:,}" for table in ("devices", "products", "food_entries"))
         lines.append(f"| {name} | {counts} | {size['gigabytes']:.2f} |")
-    lines += ["", "The same 1,000 devices call in both.", "", "## Requests", ""]
-    lines += ["| call | small, requests a second | large | costs | p50, ms | large |", "|---|--:|--:|--:|--:|--:|"]
+    lines += ["", "The same 1,000 devices make the calls in both.", "", "## Requests", ""]
+    lines += [
+        "| call | small, requests per second | large | small ÷ large | p50, ms | large |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
     lines += [request_line(name, of_database[SMALL], of_database[LARGE]) for name, of_database in loads.items()]
     lines += ["", "## Time in queries", "", "| call | queries | small, ms | large |", "|---|--:|--:|--:|"]
     lines += [query_line(name, plans[SMALL][name], plans[LARGE][name]) for name in plans[LARGE]]

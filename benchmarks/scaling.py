@@ -1,6 +1,6 @@
-"""Measure what PgBouncer saves and what it costs: `python -m benchmarks.scaling`, which writes scaling.md.
+"""Compare the service with and without PgBouncer: `python -m benchmarks.scaling`, which writes scaling.md.
 
-Needs wrk too. BENCH_ROUNDS and BENCH_SECONDS say how often and how long each call is timed either way.
+Needs wrk. BENCH_ROUNDS is the number of runs of each call, and BENCH_SECONDS the length of a run.
 """
 
 import os
@@ -33,20 +33,20 @@ TIMED = ("304", "one product", "product list of 50", "a 30-day summary", "create
 
 
 @dataclass(frozen=True)
-class Held:
+class Connections:
     connections: int
     memory: float  # megabytes of one
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is started is stopped
-    wrk.required()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # exit normally, to stop all processes
+    wrk.require_wrk()
     with machines() as started:
         server = started.postgres()
         server.run("CREATE ROLE countonme LOGIN")
         pooler = started.pgbouncer(server, default_pool_size=str(POOL))
-        of_copies = {name: held(started, server, name, through) for name, through in ways(pooler)}
-        of_calls = ratios(server, pooler)
+        of_copies = {name: measure_connections(started, server, name, through) for name, through in ways(pooler)}
+        of_calls = measure_rates(server, pooler)
     RESULTS.write_text(page(of_copies, of_calls))
     say(f"Written: {RESULTS}")
 
@@ -62,8 +62,8 @@ def environment(database: str, through: Process | None) -> dict[str, str]:
 # --- connections ----------------------------------------------------------------------------------
 
 
-def held(started: Machines, server: Postgres, name: str, through: Process | None) -> Held:
-    """Return what PostgreSQL holds for copies whose threads are all busy, and how many writes a second they make."""
+def measure_connections(started: Machines, server: Postgres, name: str, through: Process | None) -> Connections:
+    """Return PostgreSQL's connections for several copies with busy threads, and the median memory of a connection."""
     database = f"held_{name}"
     create_migrated(server, database)
     address, phones = server.url(database, user="countonme", through=through), []
@@ -76,23 +76,23 @@ def held(started: Machines, server: Postgres, name: str, through: Process | None
             time.sleep(BUSY)
             processes = database_processes(database)
             memory = statistics.median(private(pid) for pid in processes)
-    return Held(len(processes), memory)
+    return Connections(len(processes), memory)
 
 
 def private(pid: int) -> float:
-    """Return the megabytes (10⁶ bytes) that a process shares with no other."""
+    """Return the private memory of a process, in megabytes (10⁶ bytes)."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) * 1024 / 1e6
 
 
-# --- requests a second ----------------------------------------------------------------------------
+# --- requests per second --------------------------------------------------------------------------
 
 
-def ratios(server: Postgres, pooler: Process) -> dict[str, list[Load]]:
-    """Return what each call takes, direct and pooled: medians of rounds that take turns."""
+def measure_rates(server: Postgres, pooler: Process) -> dict[str, list[Load]]:
+    """Return the median loads of each call, direct and pooled. Both take turns."""
     create_migrated(server, "rates")
-    made = data.made()
-    data.store_ours(server.url("rates"), made)
+    dataset = data.generate()
+    data.store_ours(server.url("rates"), dataset)
     servers = []
     for name, through in ways(pooler):
         address = server.url("rates", user="countonme", through=through)
@@ -101,37 +101,37 @@ def ratios(server: Postgres, pooler: Process) -> dict[str, list[Load]]:
         servers.append(server)
     with run_servers(*servers):
         for one in servers:
-            wrk.loaded(one, every_token(made), seconds=max(2, SECONDS))
-        return {call.name: timed(call, servers, made) for call in CALLS if call.name in TIMED}
+            wrk.measure(one, every_token(dataset), seconds=max(2, SECONDS))
+        return {call.name: measure_call(call, servers, dataset) for call in CALLS if call.name in TIMED}
 
 
-def timed(call: Call, servers: list[Server], made: data.Data) -> list[Load]:
+def measure_call(call: Call, servers: list[Server], dataset: data.Data) -> list[Load]:
     loads = {server.name: [] for server in servers}
     for number in range(ROUNDS):
-        for server in servers[:: 1 if number % 2 else -1]:  # nobody is always first
-            loads[server.name].append(wrk.loaded(server, requests_for(call, server, made), SECONDS))
+        for server in servers[:: 1 if number % 2 else -1]:  # each server is first in some rounds
+            loads[server.name].append(wrk.measure(server, requests_for(call, server, dataset), SECONDS))
     medians = [median(loads[server.name]) for server in servers]
     say(f"{call.name}: {medians[0].rate:.0f} direct, {medians[1].rate:.0f} pooled")
     return medians
 
 
-def page(of_copies: dict[str, Held], of_calls: dict[str, list[Load]]) -> str:
+def page(of_copies: dict[str, Connections], of_calls: dict[str, list[Load]]) -> str:
     lines = [
         "# With and without PgBouncer",
         "",
         f"Made by `python -m benchmarks.scaling` on {describe_machine()},",
         "with everything on that one machine.",
         "",
-        f"{COPIES} copies of 2 workers of 3 threads, all of them busy; PgBouncer has {POOL} connections for them:",
+        f"Connections for {COPIES} copies with 2 workers and 3 busy threads each. PgBouncer's pool has {POOL}:",
         "",
         "| | connections of PostgreSQL | memory of one, MB |",
         "|---|--:|--:|",
         *(f"| {name} | {held.connections} | {held.memory:.1f} |" for name, held in of_copies.items()),
         "",
-        f"One copy, medians of {ROUNDS} rounds of {SECONDS} s that take turns. CPU is milliseconds a request, of the",
-        "service and of PostgreSQL, and the steadier figure where the machine does other things as well:",
+        f"One copy: medians of {ROUNDS} rounds of {SECONDS} s, which take turns. CPU is milliseconds per request, of",
+        "the service and of PostgreSQL. On a busy machine, it varies less than the requests per second:",
         "",
-        "| | requests a second | pooled | ratio | CPU, service | pooled | CPU, PostgreSQL | pooled |",
+        "| | requests per second | pooled | ratio | CPU, service | pooled | CPU, PostgreSQL | pooled |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
         *(row(name, *loads) for name, loads in of_calls.items()),
         "",

@@ -1,7 +1,7 @@
-"""What sync costs beside the same rows through REST, one by one: `python -m benchmarks.sync`.
+"""Compare sync with single REST calls for the same rows: `python -m benchmarks.sync`.
 
-A diary of five years is pushed and pulled whole; then a pull with nothing new, and 1,500 new entries. Seconds are
-medians of reads to a service that does nothing else; what writes is timed once.
+A diary of five years is pushed and pulled. Then there is a pull with nothing new, and a push of 1,500 new entries. The
+service does nothing else. The seconds of a read are a median; a write is measured once.
 """
 
 import gzip
@@ -29,7 +29,7 @@ class MeasuringPhone(Phone):
     """A phone that returns the content of each response, and expects no error."""
 
     def fetch(self, method: str, path: str, body=None, **headers) -> tuple[bytes, str]:
-        """Return the answer's body and its ETag."""
+        """Return the body and the ETag of the response."""
         response = self.send(method, path, body, headers)
         if response.status_code >= 400:
             raise SystemExit(f"{method} {path}: {response}")
@@ -37,14 +37,14 @@ class MeasuringPhone(Phone):
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is started is stopped
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # exit normally, to stop all processes
     with create_databases(DATABASE):
         migrate(url_of(DATABASE))
         server = our_server(url_of(DATABASE))
         with run_servers(server):
             phone = MeasuringPhone(server.port, timeout=600)
             phone.register()
-            rows = measured(phone)
+            rows = measure(phone)
     RESULTS.write_text(page(rows))
     say("Written: benchmarks/sync.md")
 
@@ -67,22 +67,22 @@ def entry(product: dict, number: int) -> dict:
     return {"id": str(uuid4()), "product_id": product["id"], "date": str(day), "meal_type": "lunch", "grams": 70.5}
 
 
-def measured(phone: MeasuringPhone) -> list[tuple]:
-    """Return for each measurement its name, seconds, and bytes, raw and compressed."""
-    made = diary()
-    first = made["products"]["created"][0]
-    rows = [timed("push five years", lambda: phone.fetch("POST", "/v1/sync?last_pulled_at=1", made), 1)]
-    rows.append(timed("first sync of five years", lambda: phone.fetch("GET", "/v1/sync")))
-    rows.append(timed("the same through REST, pages of 200", lambda: through_rest(phone)))
+def measure(phone: MeasuringPhone) -> list[tuple]:
+    """Return the name, the seconds, and the bytes (raw and compressed) of each measurement."""
+    dataset = diary()
+    first = dataset["products"]["created"][0]
+    rows = [time_call("push five years", lambda: phone.fetch("POST", "/v1/sync?last_pulled_at=1", dataset), 1)]
+    rows.append(time_call("first sync of five years", lambda: phone.fetch("GET", "/v1/sync")))
+    rows.append(time_call("the same through REST, pages of 200", lambda: read_through_rest(phone)))
     body, _ = phone.fetch("GET", "/v1/sync")
     path = f"/v1/sync?last_pulled_at={json.loads(body)['timestamp']}"
-    rows.append(timed("pull with nothing new", lambda: phone.fetch("GET", path)))
+    rows.append(time_call("pull with nothing new", lambda: phone.fetch("GET", path)))
     _, etag = phone.fetch("GET", path)
-    rows.append(timed("the same with If-None-Match", lambda: phone.fetch("GET", path, **{"If-None-Match": etag})))
+    rows.append(time_call("the same with If-None-Match", lambda: phone.fetch("GET", path, **{"If-None-Match": etag})))
     new = {"food_entries": {"created": [entry(first, n) for n in range(NEW)]}}
-    rows.append(timed(f"push {NEW:,} entries", lambda: phone.fetch("POST", path, new), 1))
+    rows.append(time_call(f"push {NEW:,} entries", lambda: phone.fetch("POST", path, new), 1))
     singles = [entry(first, n) for n in range(NEW)]
-    one_by_one = timed(
+    one_by_one = time_call(
         "the same through REST, one by one",
         lambda: (b"".join(phone.fetch("POST", "/v1/food-entries", one)[0] for one in singles), ""),
         1,
@@ -90,13 +90,13 @@ def measured(phone: MeasuringPhone) -> list[tuple]:
     return [*rows, one_by_one]
 
 
-def through_rest(phone: MeasuringPhone) -> tuple[bytes, str]:
+def read_through_rest(phone: MeasuringPhone) -> tuple[bytes, str]:
     pages = [f"/v1/products?limit=200&offset={start}" for start in range(0, PRODUCTS, 200)]
     pages += [f"/v1/food-entries?limit=200&offset={start}" for start in range(0, ENTRIES, 200)]
     return b"".join(phone.fetch("GET", page)[0] for page in pages), ""
 
 
-def timed(name: str, call, times: int = TIMES) -> tuple:
+def time_call(name: str, call, times: int = TIMES) -> tuple:
     taken = []
     for _ in range(times):
         began = time.perf_counter()
@@ -111,7 +111,7 @@ def page(rows: list[tuple]) -> str:
         "# Sync",
         "",
         f"Made by `python -m benchmarks.sync` on {describe_machine()}: {PRODUCTS} products, {PORTIONS} portions and",
-        f"{ENTRIES:,} entries. Bytes are the answers', raw and compressed.",
+        f"{ENTRIES:,} entries. Bytes are the size of the responses, raw and compressed.",
         "",
         "| | seconds | bytes | compressed |",
         "|---|--:|--:|--:|",

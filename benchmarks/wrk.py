@@ -1,4 +1,4 @@
-"""The load: wrk, over loopback, for so many seconds."""
+"""Measure a server under load from wrk, over loopback."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ CONNECTIONS = 16
 
 @dataclass(frozen=True)
 class Load:
-    """The result of a run: requests a second, milliseconds, CPU milliseconds a request, megabytes.
+    """The result of a run: requests per second, latencies in ms, CPU time in ms per request, RSS in MB.
 
     `busier` is the share of the workers' CPU that the busier of them used: 0.5 if two share the load equally.
     """
@@ -37,26 +37,26 @@ class Load:
         return self.cpu + self.database_cpu
 
 
-def required() -> None:
+def require_wrk() -> None:
     if shutil.which("wrk") is None:
-        raise SystemExit("wrk makes the load, and is not installed. On Debian and Ubuntu: apt-get install wrk")
+        raise SystemExit("wrk is not installed. On Debian and Ubuntu: apt-get install wrk")
 
 
-def loaded(server: Server, requests: Iterable[Request], seconds: int) -> Load:
-    """Send the requests in turn for so many seconds; every one must succeed."""
+def measure(server: Server, requests: Iterable[Request], seconds: int) -> Load:
+    """Send the requests in turn for this number of seconds. Exit if any of them fails."""
     before, database_cpu = cpu_of_each(server), cpu_of(database_processes(server.database))
-    said = wrk(server, requests, seconds)
+    result = wrk(server, requests, seconds)
     cpu = [after - start for start, after in zip(before, cpu_of_each(server), strict=True)]
     database_cpu = cpu_of(database_processes(server.database)) - database_cpu
-    if not said["requests"] or said["refused"] or said["broken"]:
-        raise SystemExit(f"{server.name} failed under load: {said}")
+    if not result["requests"] or result["refused"] or result["broken"]:
+        raise SystemExit(f"{server.name} failed under load: {result}")
     return Load(
-        requests=said["requests"],
-        rate=said["requests"] / said["seconds"],
-        p50=said["p50"],
-        p99=said["p99"],
-        cpu=1000 * sum(cpu) / said["requests"],
-        database_cpu=max(0.0, 1000 * database_cpu / said["requests"]),
+        requests=result["requests"],
+        rate=result["requests"] / result["seconds"],
+        p50=result["p50"],
+        p99=result["p99"],
+        cpu=1000 * sum(cpu) / result["requests"],
+        database_cpu=max(0.0, 1000 * database_cpu / result["requests"]),
         busier=max(cpu) / (sum(cpu) or 1),
         rss=max(rss_of(pid) for pid in server.workers),
     )

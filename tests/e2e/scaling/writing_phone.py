@@ -41,9 +41,7 @@ class WritingPhone(Phone):
 
     def add_product(self) -> None:
         row = {"id": str(uuid4()), "name": "Rye bread", "kcal_100g": 1}
-        self.request(
-            "POST", "/v1/products", row, accepted={201, 200}
-        )  # 200: a retry
+        self.request("POST", "/v1/products", row, accepted={201, 200})  # 200: a retry
         self.products[row["id"]] = 1
         self.writes += 1
 
