@@ -11,7 +11,8 @@ from contextlib import redirect_stderr
 from benchmarks import data
 from benchmarks.calls import CALLS, Call
 from benchmarks.profiled import disconnect, environ_of, handle, warm_up
-from benchmarks.servers import databases, migrate_ours, our_environment, say, url_of
+from tests.harness.databases import create_databases, url_of
+from tests.harness.servers import migrate, our_environment, say
 
 DATABASE = "bench_compiled"
 ROUNDS = 20
@@ -19,10 +20,12 @@ ROUNDS = 20
 
 def main() -> None:
     dataset = data.generate()
-    with databases(DATABASE), open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):  # the log
-        migrate_ours(DATABASE)
+    with create_databases(DATABASE), open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):  # the log
+        migrate(url_of(DATABASE))
         data.store_ours(url_of(DATABASE), dataset)
-        os.environ.update(our_environment(DATABASE), DJANGO_SETTINGS_MODULE="countonme.settings", LOG_FORMAT="json")
+        os.environ.update(
+            our_environment(url_of(DATABASE)), DJANGO_SETTINGS_MODULE="countonme.settings", LOG_FORMAT="json"
+        )
         for call in CALLS:
             if call.name != "register":
                 compiled, orm = (1000 * seconds for seconds in compare(call, dataset))
