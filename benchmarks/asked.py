@@ -59,59 +59,59 @@ def send(token: str, method: str, path: str, body=None):
 def calls_of(dataset: data.Data) -> dict[str, Callable]:
     """Return every call of the API, for a device with entries."""
     device = dataset.loggers[0]
-    ask = partial(send, device.token)
+    call = partial(send, device.token)
     product_id, other_id = map(str, device.product_ids[:2])
     portion_id = str(next(one.portion_id for one in dataset.products if one.id == device.product_ids[0]))
     entry = next(one for one in data.entries(dataset) if one["device_id"] == device.id)
     entry_path, product_path, portions = f"/v1/food-entries/{entry['id']}", f"/v1/products/{product_id}", "portions"
-    pulled_at = ask("GET", "/v1/sync").json()["timestamp"]
+    pulled_at = call("GET", "/v1/sync").json()["timestamp"]
     eaten = {"product_id": product_id, "date": DAY}
     new = {"name": "Rye", "kcal_100g": 1}
 
     def default():
         sent_portion = {"id": str(uuid4()), "name": "Slice", "grams": 1, "is_default": True}
-        ask("POST", f"{product_path}/{portions}", sent_portion)
-        return ask("DELETE", f"/v1/portions/{sent_portion['id']}")
+        call("POST", f"{product_path}/{portions}", sent_portion)
+        return call("DELETE", f"/v1/portions/{sent_portion['id']}")
 
     def used():
-        return send(ask("POST", "/v1/auth/rotate").json()["token"], "GET", "/v1/devices/me")
+        return send(call("POST", "/v1/auth/rotate").json()["token"], "GET", "/v1/devices/me")
 
     return {
-        "register": lambda: ask("POST", "/v1/auth/register", {"device_id": str(uuid4())}),
+        "register": lambda: call("POST", "/v1/auth/register", {"device_id": str(uuid4())}),
         "rotate, and use the new token": used,
-        "me": lambda: ask("GET", "/v1/devices/me"),
-        "delete me": lambda: ask("DELETE", "/v1/devices/me"),
+        "me": lambda: call("GET", "/v1/devices/me"),
+        "delete me": lambda: call("DELETE", "/v1/devices/me"),
         "list many products": lambda: send(dataset.hoarders[0].token, "GET", "/v1/products?limit=50&offset=50"),
-        "list products": lambda: ask("GET", "/v1/products?limit=50&offset=50"),
-        "search products": lambda: ask("GET", "/v1/products?search=rye"),
-        "a product by its barcode": lambda: ask("GET", "/v1/products?barcode=96385074"),
-        "read a product": lambda: ask("GET", product_path),
-        "create a product": lambda: ask("POST", "/v1/products", new | {"id": str(uuid4()), "barcode": "96385074"}),
-        "change a product": lambda: ask("PATCH", product_path, {"name": "Rye", "barcode": "96385074"}),
-        "delete a product": lambda: ask("DELETE", product_path),
-        "list portions": lambda: ask("GET", f"{product_path}/{portions}"),
+        "list products": lambda: call("GET", "/v1/products?limit=50&offset=50"),
+        "search products": lambda: call("GET", "/v1/products?search=rye"),
+        "a product by its barcode": lambda: call("GET", "/v1/products?barcode=96385074"),
+        "read a product": lambda: call("GET", product_path),
+        "create a product": lambda: call("POST", "/v1/products", new | {"id": str(uuid4()), "barcode": "96385074"}),
+        "change a product": lambda: call("PATCH", product_path, {"name": "Rye", "barcode": "96385074"}),
+        "delete a product": lambda: call("DELETE", product_path),
+        "list portions": lambda: call("GET", f"{product_path}/{portions}"),
         "create a default portion, delete it": default,
-        "read a portion": lambda: ask("GET", f"/v1/portions/{portion_id}"),
-        "change a portion": lambda: ask("PATCH", f"/v1/portions/{portion_id}", {"grams": 9}),
-        "list entries": lambda: ask("GET", "/v1/food-entries?limit=50&offset=50"),
-        "list a day's entries": lambda: ask("GET", f"/v1/food-entries?date={DAY}&meal_type=lunch"),
-        "list a week's entries": lambda: ask("GET", f"/v1/food-entries?from={DAY}&to=2026-01-11"),
-        "sum up a month": lambda: ask("GET", f"/v1/food-entries/summary?from={DAY}&to=2026-02-04"),
-        "read an entry": lambda: ask("GET", entry_path),
-        "create an entry": lambda: ask(
+        "read a portion": lambda: call("GET", f"/v1/portions/{portion_id}"),
+        "change a portion": lambda: call("PATCH", f"/v1/portions/{portion_id}", {"grams": 9}),
+        "list entries": lambda: call("GET", "/v1/food-entries?limit=50&offset=50"),
+        "list a day's entries": lambda: call("GET", f"/v1/food-entries?date={DAY}&meal_type=lunch"),
+        "list a week's entries": lambda: call("GET", f"/v1/food-entries?from={DAY}&to=2026-01-11"),
+        "sum up a month": lambda: call("GET", f"/v1/food-entries/summary?from={DAY}&to=2026-02-04"),
+        "read an entry": lambda: call("GET", entry_path),
+        "create an entry": lambda: call(
             "POST", "/v1/food-entries", eaten | {"portion_id": portion_id, "id": str(uuid4())}
         ),
-        "create a batch": lambda: ask("POST", "/v1/food-entries", [eaten | {"grams": 1}] * 20),
-        "change an entry": lambda: ask("PATCH", entry_path, {"product_id": other_id}),
-        "delete an entry": lambda: ask("DELETE", entry_path),
-        "first pull": lambda: ask("GET", "/v1/sync"),
-        "pull": lambda: ask("GET", f"/v1/sync?last_pulled_at={pulled_at}"),
-        "pull after a restore": lambda: ask("GET", "/v1/sync?last_pulled_at=2"),
-        "pull a whole table": lambda: ask(
+        "create a batch": lambda: call("POST", "/v1/food-entries", [eaten | {"grams": 1}] * 20),
+        "change an entry": lambda: call("PATCH", entry_path, {"product_id": other_id}),
+        "delete an entry": lambda: call("DELETE", entry_path),
+        "first pull": lambda: call("GET", "/v1/sync"),
+        "pull": lambda: call("GET", f"/v1/sync?last_pulled_at={pulled_at}"),
+        "pull after a restore": lambda: call("GET", "/v1/sync?last_pulled_at=2"),
+        "pull a whole table": lambda: call(
             "GET",
             f'/v1/sync?last_pulled_at={pulled_at}&migration={{"from":1,"tables":["food_entries"],"columns":[]}}',
         ),
-        "push": lambda: ask(
+        "push": lambda: call(
             "POST", f"/v1/sync?last_pulled_at={pulled_at}", pushed(product_id, other_id, str(entry["id"]))
         ),
     }
@@ -156,7 +156,7 @@ def jobs(dataset: data.Data) -> dict[str, Callable]:
     now = timezone.now() + timedelta(days=1)
     with_tombstones = devices_with_tombstones(now)[0]
     return {
-        "purge: whose": lambda: devices_with_tombstones(now),
+        "purge: devices with tombstones": lambda: devices_with_tombstones(now),
         "purge: a device": lambda: purge_device(with_tombstones, now),
         "after a restore": lambda: Restore.objects.record(timezone.now()),
         "register after a restore": lambda: Device.objects.start(uuid4(), "x" * 60),

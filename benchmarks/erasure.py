@@ -227,8 +227,8 @@ def delete(service: Server, callers: dict[str, list[Caller]], phase: Phase) -> N
         for caller in of_kind:
             phone = HonestDevice(service.port, caller)
             for _ in range(4):
-                phone.ask("GET", "/v1/devices/me", "200")
-            if phone.ask("DELETE", "/v1/devices/me", "204").status != "204":
+                phone.request("GET", "/v1/devices/me", "200")
+            if phone.request("DELETE", "/v1/devices/me", "204").status != "204":
                 raise SystemExit(f"DELETE /v1/devices/me: {phone.samples[-1]}")
             phase.requests[kind].append(phone.samples[-1].seconds)
             phone.phone.close()

@@ -47,7 +47,7 @@ INSERT INTO products (id, device_id, revision, created_at, name, name_key, kcal_
 
 # Calls that may read whole tables, each with the reason.
 READS_WHOLE_TABLES = {
-    "purge: whose": "An occasional job of operators. Any device may have tombstones.",
+    "purge: devices with tombstones": "An occasional job of operators. Any device may have tombstones.",
     "support: blocked devices": "Blocked devices are few, and a partial index has only them.",
     "after a restore": "Runs once after a restore, before the service starts, for all devices.",
     **{

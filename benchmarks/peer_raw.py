@@ -92,7 +92,7 @@ def run(query: str, *values) -> None:
 
 def application(environ, start_response):
     try:
-        status, body, headers = answer(environ)
+        status, body, headers = respond(environ)
     except Refused as refusal:
         status, body, headers = refusal.status, {"detail": REASONS[refusal.status]}, []
     content = b"" if body is None else orjson.dumps(body, default=_number, option=OPTIONS)
@@ -103,7 +103,7 @@ def application(environ, start_response):
     return [content]
 
 
-def answer(environ) -> tuple[int, object, list]:
+def respond(environ) -> tuple[int, object, list]:
     path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
     if path == "/healthz":
         return 200, {"status": "ok"}, []

@@ -39,7 +39,7 @@ class TestAQuery:
         assert faults(scan("Seq Scan", table="restores")) == []
 
     def test_may_read_all_rows_if_a_reason_is_listed(self):
-        assert faults(scan("Seq Scan"), call="purge: whose") == []
+        assert faults(scan("Seq Scan"), call="purge: devices with tombstones") == []
 
 
 class TestAnIndex:

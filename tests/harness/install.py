@@ -63,10 +63,10 @@ class Install:
         return False
 
     def pull(self) -> None:
-        answer = pulled(self.api, self.cursor)
-        for table, changes in answer["changes"].items():
+        content = pulled(self.api, self.cursor)
+        for table, changes in content["changes"].items():
             assert changes["created"] == []
-            if answer.get("experimentalStrategy") == "replacement":
+            if content.get("experimentalStrategy") == "replacement":
                 stored_ids = {row["id"] for row in changes["updated"]}
                 records = {pk: one for pk, one in self.records[table].items() if pk in stored_ids or one.pending}
                 self.records[table] = records
@@ -76,7 +76,7 @@ class Install:
             for row_id in changes["deleted"]:
                 self.records[table].pop(row_id, None)
                 self.deletions[table].discard(row_id)
-        self.cursor = answer["timestamp"]
+        self.cursor = content["timestamp"]
 
     def merge(self, table: str, row: dict) -> None:
         if row["id"] in self.deletions[table]:
@@ -101,10 +101,10 @@ class Install:
         response = push(self.api, self.cursor, **sent)
         if lost or response.status_code != 200:
             return response.status_code
-        refused = response.json()["experimentalRejectedIds"]
+        rejected = response.json()["experimentalRejectedIds"]
         for table, records in self.records.items():
             for row_id, record in records.items():
-                if record.pending and row_id not in refused.get(table, ()):
+                if record.pending and row_id not in rejected.get(table, ()):
                     record.changed, record.created = set(), False
                     self.acknowledged.add(row_id)
             self.deletions[table].clear()

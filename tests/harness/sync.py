@@ -49,9 +49,9 @@ def entry(of: dict, **values) -> dict:
     return {"id": str(uuid4()), "product_id": of["id"], **eaten, **values}
 
 
-def errors_of(answer: dict) -> list[tuple]:
+def errors_of(content: dict) -> list[tuple]:
     """Return each rejected row of a push: its table, its id, and the `loc` and `type` of its errors."""
     return [
         (one["table"], one["id"], [(*error["loc"], error["type"]) for error in one["errors"]])
-        for one in answer["rejected"]
+        for one in content["rejected"]
     ]

@@ -22,7 +22,7 @@ class Sample(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Answer:
+class Result:
     status: str
     body: object = None
     etag: str = ""
@@ -55,27 +55,27 @@ class HonestDevice:
     def day(self):
         """Send one request at each step."""
         while True:
-            listed = self.ask("GET", "/v1/products", "200")
+            listed = self.request("GET", "/v1/products", "200")
             yield
             if listed.etag:
-                self.ask("GET", "/v1/products", "304", headers={"If-None-Match": listed.etag})
+                self.request("GET", "/v1/products", "304", headers={"If-None-Match": listed.etag})
                 yield
             entry = self.entry()
-            created = self.ask("POST", "/v1/food-entries", "201", entry)
+            created = self.request("POST", "/v1/food-entries", "201", entry)
             yield
-            self.ask("GET", f"/v1/food-entries?date={DAY}", "200")
+            self.request("GET", f"/v1/food-entries?date={DAY}", "200")
             yield
-            self.ask("GET", f"/v1/food-entries/summary?from={DAY}&to={DAY}", "200")
+            self.request("GET", f"/v1/food-entries/summary?from={DAY}&to={DAY}", "200")
             yield
-            pulled = self.ask("GET", f"/v1/sync?last_pulled_at={self.since}", "200")
+            pulled = self.request("GET", f"/v1/sync?last_pulled_at={self.since}", "200")
             if pulled.body and "timestamp" in pulled.body:
                 self.since = pulled.body["timestamp"]
             yield
             rows = {"food_entries": {"created": [self.entry(), self.entry()]}}
-            self.ask("POST", f"/v1/sync?last_pulled_at={self.since}", "200", rows)
+            self.request("POST", f"/v1/sync?last_pulled_at={self.since}", "200", rows)
             yield
             if created.status == "201":
-                self.ask("DELETE", f"/v1/food-entries/{entry['id']}", "204")
+                self.request("DELETE", f"/v1/food-entries/{entry['id']}", "204")
                 yield
 
     def entry(self) -> dict:
@@ -84,36 +84,36 @@ class HonestDevice:
 
     # --- requests ----------------------------------------------------------------------------------
 
-    def ask(self, method: str, path: str, expected: str, body=None, headers: dict | None = None) -> Answer:
-        """Send a request, record its time and whether it has the expected status, and return the answer."""
+    def request(self, method: str, path: str, expected: str, body=None, headers: dict | None = None) -> Result:
+        """Send a request, record its time and whether it has the expected status, and return the result."""
         began = time.monotonic()
-        answer = self.answer(method, path, body, headers or {})
+        result = self.send(method, path, body, headers or {})
         seconds = time.monotonic() - began
-        wrong = "" if answer.status == expected else answer.status
-        if not wrong and isinstance(answer.body, dict) and answer.body.get("rejected"):
+        wrong = "" if result.status == expected else result.status
+        if not wrong and isinstance(result.body, dict) and result.body.get("rejected"):
             wrong = REJECTED
         self.samples.append(Sample(f"{method} {path.partition('?')[0]}", seconds, wrong))
-        return answer
+        return result
 
-    def answer(self, method: str, path: str, body, headers: dict) -> Answer:
+    def send(self, method: str, path: str, body, headers: dict) -> Result:
         """Send a request. If the server has closed the persistent connection, send it once more, as all clients do."""
         was_kept = self.phone.is_connected
         try:
             try:
-                return answer_of(self.phone.send(method, path, body, headers))
+                return result_of(self.phone.send(method, path, body, headers))
             except NoResponse as failure:
                 if failure.timed_out or not was_kept:
                     raise
-                answer = answer_of(self.phone.send(method, path, body, headers))
+                result = result_of(self.phone.send(method, path, body, headers))
                 # The first attempt may have stored the row.
-                return Answer("201", answer.body) if method == "POST" and answer.status == "200" else answer
+                return Result("201", result.body) if method == "POST" and result.status == "200" else result
         except NoResponse as failure:
-            return Answer(TIMEOUT if failure.timed_out else CLOSED)
+            return Result(TIMEOUT if failure.timed_out else CLOSED)
 
 
-def answer_of(response: Response) -> Answer:
+def result_of(response: Response) -> Result:
     is_json = response.content and response.headers.get_content_type() == "application/json"
-    return Answer(str(response.status_code), response.json() if is_json else None, response.headers.get("ETag") or "")
+    return Result(str(response.status_code), response.json() if is_json else None, response.headers.get("ETag") or "")
 
 
 def phone_of(caller: Caller, port: int, **options) -> Phone:
@@ -133,7 +133,7 @@ class Newcomers:
             if time.monotonic() >= until:
                 break
             device = HonestDevice(self.port, caller)
-            device.ask("GET", "/v1/products", "200")
+            device.request("GET", "/v1/products", "200")
             device.phone.close()
             samples += device.samples
             time.sleep(pause)

@@ -225,30 +225,30 @@ class TestAHostileClient:
 
 
 class TestAnHonestDevice:
-    def ask(self, port: int, *, times=1, expected="200", method="GET", body=None) -> list[str]:
+    def request(self, port: int, *, times=1, expected="200", method="GET", body=None) -> list[str]:
         """Send a request some times. Return the `wrong` of each sample."""
         device = HonestDevice(port, CALLER)
         for _ in range(times):
-            device.ask(method, "/v1/sync", expected, body)
+            device.request(method, "/v1/sync", expected, body)
         device.phone.close()
         return [sample.wrong for sample in device.samples]
 
     @pytest.mark.parametrize("status", ["201", "304", "429", "500", "503"])
     def test_records_an_unexpected_status(self, stub, status):
-        assert self.ask(stub([OK.replace(b"200", status.encode())])) == [status]
+        assert self.request(stub([OK.replace(b"200", status.encode())])) == [status]
 
     def test_records_rejected_rows(self, stub):
         content = b'{"rejected": [{"id": "x"}]}'
         rejected = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 27\r\n\r\n" + content
 
-        assert self.ask(stub([rejected]), method="POST", body={}) == [REJECTED]
+        assert self.request(stub([rejected]), method="POST", body={}) == [REJECTED]
 
     def test_records_a_closed_connection(self, stub):
-        assert self.ask(stub([])) == [CLOSED]
+        assert self.request(stub([])) == [CLOSED]
 
     def test_retries_once_if_a_persistent_connection_was_closed(self, stub):
-        assert self.ask(stub([OK], [OK]), times=2) == ["", ""]
-        assert self.ask(stub([OK], []), times=2) == ["", CLOSED]
+        assert self.request(stub([OK], [OK]), times=2) == ["", ""]
+        assert self.request(stub([OK], []), times=2) == ["", CLOSED]
 
     def test_sends_the_requests_of_a_day(self, stub):
         stored = OK.replace(b"200", b"201")

@@ -160,9 +160,9 @@ class JournalingPhone(Phone):
             "portions": {"created": [portion]},
             "food_entries": {"created": entries, "deleted": deleted},
         }
-        answer = self.write("POST", f"/v1/sync?last_pulled_at={self.since}", sent)
-        if answer["rejected"]:
-            raise Broken(f"push: {answer}")
+        content = self.write("POST", f"/v1/sync?last_pulled_at={self.since}", sent)
+        if content["rejected"]:
+            raise Broken(f"push: {content}")
         self.journal.add("products", product)
         self.journal.add("portions", portion)
         self.add_together(entries, [product["id"], portion["id"]])
@@ -239,9 +239,9 @@ class JournalingPhone(Phone):
 
     def write(self, method: str, path: str, body=None):
         """Send a write until there is a response. It must change something."""
-        answer = self.call(method, path, body)
+        content = self.call(method, path, body)
         self.journal.changes += 1
-        return answer
+        return content
 
     def call(self, method: str, path: str, body=None):
         """Send until there is a response, and return its content. Raise Broken if it is an error."""

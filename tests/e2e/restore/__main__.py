@@ -41,14 +41,14 @@ class RestoringInstall(Install):
         self.name, self.saw_restore, self.erasure_id = name, False, str(uuid4())
 
     def pull(self) -> None:
-        answer = pulled(self.api, self.cursor)
-        if not answer.get("restored"):
+        content = pulled(self.api, self.cursor)
+        if not content.get("restored"):
             super().pull()
             return
         self.saw_restore = True
-        for table, changes in answer["changes"].items():
-            self.reclaim(table, changes, set(answer.get("newer", {}).get(table, ())))
-        self.cursor = answer["timestamp"]
+        for table, changes in content["changes"].items():
+            self.reclaim(table, changes, set(content.get("newer", {}).get(table, ())))
+        self.cursor = content["timestamp"]
 
     def reclaim(self, table: str, changes: dict, newer: set[str]) -> None:
         """Mark rows to push again: those that the response lacks, and those with other values that aren't newer."""

@@ -100,8 +100,8 @@ def sync_everything(phone: Caller) -> None:
     rows = {name: changes["updated"] for name, changes in whole["changes"].items()}
     changed = {name: {"updated": [row | {"grams": 5} for row in rows[name]]} for name in ("portions", "food_entries")}
     changed["products"] = {"updated": [row | {"name": "Bread", "barcode": None} for row in rows["products"]]}
-    answer = phone.call("POST", f"/v1/sync?last_pulled_at={whole['timestamp']}", changed)
-    assert answer["rejected"] == []
+    content = phone.call("POST", f"/v1/sync?last_pulled_at={whole['timestamp']}", changed)
+    assert content["rejected"] == []
     deletion = {"products": {"deleted": [rows["products"][0]["id"]]}}
     phone.call("POST", f"/v1/sync?last_pulled_at={whole['timestamp']}", deletion, 409)
     whole = phone.pull()

@@ -54,11 +54,11 @@ class TestAReplicaThatIsBehind:
         phone.add_product()
         assert "restored" not in phone.pull()
 
-        answer = move_to_replica(phone, started, replica).pull()
+        content = move_to_replica(phone, started, replica).pull()
 
-        assert answer["restored"] is True
-        assert len(answer["changes"]["products"]["updated"]) == 1
-        assert (answer["timestamp"], phone.writes) == (2, 2)
+        assert content["restored"] is True
+        assert len(content["changes"]["products"]["updated"]) == 1
+        assert (content["timestamp"], phone.writes) == (2, 2)
 
 
 class TestAReplicaThatTakesOver:
@@ -66,22 +66,22 @@ class TestAReplicaThatTakesOver:
         move_to_replica(phone, started, replica)
 
         phone.add_product()  # gets the revision of the lost row; support may change a row too
-        answer = phone.pull(since=3)
+        content = phone.pull(since=3)
 
-        assert "restored" not in answer
-        assert answer["changes"]["products"]["updated"] == []
+        assert "restored" not in content
+        assert content["changes"]["products"]["updated"] == []
         assert phone.get(f"/v1/products/{lost}").status_code == 404
 
     def test_loses_no_rows_if_after_restore_is_run(self, started, phone, replica, lost):
         manage(settings_for(replica.url("followed", user="countonme")), "after_restore", "--without-ledger")
         move_to_replica(phone, started, replica)
 
-        answer = phone.pull(since=3)
-        assert answer["restored"] is True
-        known = {row["id"] for row in answer["changes"]["products"]["updated"]}
+        content = phone.pull(since=3)
+        assert content["restored"] is True
+        known = {row["id"] for row in content["changes"]["products"]["updated"]}
         assert phone.products.keys() - known == {lost}
         back = {"products": {"created": [{"id": lost, "name": "Rye bread", "kcal_100g": 1}]}}
-        phone.request("POST", f"/v1/sync?last_pulled_at={answer['timestamp']}", back, accepted={200})
+        phone.request("POST", f"/v1/sync?last_pulled_at={content['timestamp']}", back, accepted={200})
 
         changes = phone.pull(since=0)["changes"]
         assert {row["id"] for row in changes["products"]["updated"]} == phone.products.keys()

@@ -78,8 +78,8 @@ class WritingPhone(Phone):
             },
             "food_entries": {"created": [{"id": entry, **eaten, "date": "2026-01-05", "meal_type": "lunch"}]},
         }
-        answer = self.request("POST", f"/v1/sync?last_pulled_at={self.cursor}", new, accepted={200})
-        assert answer["rejected"] == []
+        content = self.request("POST", f"/v1/sync?last_pulled_at={self.cursor}", new, accepted={200})
+        assert content["rejected"] == []
         self.products[product] = 370
         self.last = product
         self.entries.add(entry)
@@ -87,17 +87,17 @@ class WritingPhone(Phone):
 
     def pull(self, since: int | None = None) -> dict:
         query = f"?last_pulled_at={self.cursor if since is None else since}"
-        answer = self.request("GET", f"/v1/sync{query}", accepted={200})
-        self.cursor = answer["timestamp"]
-        return answer
+        content = self.request("GET", f"/v1/sync{query}", accepted={200})
+        self.cursor = content["timestamp"]
+        return content
 
     def finds_everything(self) -> bool:
         """Return whether the service has exactly the confirmed rows, and one revision for each change."""
-        answer = self.pull(since=0)
-        changes = answer["changes"]
+        content = self.pull(since=0)
+        changes = content["changes"]
         products = {row["id"]: row["kcal_100g"] for row in changes["products"]["updated"]}
         entries = {row["id"] for row in changes["food_entries"]["updated"]}
-        return (products, entries, answer["timestamp"]) == (self.products, self.entries, self.writes + 1)
+        return (products, entries, content["timestamp"]) == (self.products, self.entries, self.writes + 1)
 
 
 @contextmanager
