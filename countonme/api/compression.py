@@ -1,4 +1,4 @@
-"""Compressed responses: Django's gzip_page for ordinary ones, and a body that is compressed while it is written."""
+"""Gzip compression of responses: Django's `gzip_page` for small ones, and `Body` for large ones."""
 
 import re
 import zlib
@@ -9,16 +9,16 @@ from django.middleware.gzip import GZipMiddleware
 from django.utils.cache import patch_vary_headers
 from django.utils.decorators import decorator_from_middleware
 
-SMALL = 200  # bytes; compression would not make them fewer
-LARGE = 8 * 1024 * 1024  # bytes that a body may hold in memory without being compressed
+SMALL = 200  # bytes; compression would not make such a body smaller
+LARGE = 8 * 1024 * 1024  # bytes; a larger body is kept in memory in compressed form
 BLOCK = 64 * 1024
-LEVEL = 3  # of a large pull: 9 % more bytes than by level 6, in half the time
+LEVEL = 3  # a large pull is 9 % larger than with level 6, and takes half the time
 GZIP_FORMAT = 31  # zlib's `wbits`
 DECLINED = re.compile(r"\s*q\s*=\s*0(\.0*)?\s*")
 
 
 def accepts_gzip(request) -> bool:
-    """Return whether the client accepts gzip, which `gzip;q=0` declines."""
+    """Return whether the client accepts gzip. `gzip;q=0` means that it does not."""
     for item in request.META.get("HTTP_ACCEPT_ENCODING", "").lower().split(","):
         coding, _, weight = item.partition(";")
         if coding.strip() in ("gzip", "x-gzip"):
@@ -27,7 +27,7 @@ def accepts_gzip(request) -> bool:
 
 
 class GzipIfAccepted(GZipMiddleware):
-    """Django's GZipMiddleware, except that `gzip;q=0` declines it, and that every response has the `Vary` header."""
+    """Django's GZipMiddleware, except that it respects `gzip;q=0` and adds `Vary` to every response."""
 
     def process_response(self, request, response):
         patch_vary_headers(response, ("Accept-Encoding",))
@@ -38,11 +38,11 @@ gzip_if_accepted = decorator_from_middleware(GzipIfAccepted)
 
 
 class Body:
-    """A response body that is written in parts. In memory, a large one is compressed for every client.
+    """A response body that is written in parts. A large one is kept in memory in compressed form.
 
-    A client that does not accept gzip gets it decompressed block by block, while it is sent. So a client decides
-    neither by its headers nor by the speed of its connection how much memory its response takes. The parts stay apart:
-    one buffer that grows to their size would be moved about, and leave holes in the memory of the process.
+    If the client does not accept gzip, the body is decompressed block by block while it is sent. So neither the
+    client's headers nor its slow connection can make a response take more memory. The parts are not joined: a buffer
+    that grows is copied again and again, and fragments the memory of the process.
     """
 
     def __init__(self, *, gzip: bool):
@@ -59,7 +59,7 @@ class Body:
             self.parts = [self.compressor.compress(part) for part in self.parts]
 
     def response(self, content_type: str) -> HttpResponseBase:
-        """Return the response with all that was written, which is streamed if it is large. Call it once, at the end."""
+        """Return the response, streamed if it is large. Call this once, after the last `write()`."""
         if self.compressor:
             self.parts.append(self.compressor.flush())
         headers = {"Content-Encoding": "gzip"} if self.compressor and self.gzip else {}
@@ -71,7 +71,7 @@ class Body:
 
 
 def decompressed(parts: list[bytes]) -> Iterator[bytes]:
-    """Yield what the parts were before they were compressed, in blocks."""
+    """Decompress the parts and yield the data in blocks."""
     decompressor = zlib.decompressobj(GZIP_FORMAT)
     for part in parts:
         rest = part

@@ -1,4 +1,4 @@
-"""Serializer fields that take a JSON value for what it is: no number as a text, no text as a number."""
+"""Serializer fields with strict JSON types: a number is not accepted as a string, nor a string as a number."""
 
 import re
 from datetime import date
@@ -18,14 +18,14 @@ def rounded(value: Decimal) -> Decimal:
 
 
 def parse_uuid(text) -> UUID | None:
-    """Return the UUID that `text` spells in the form with hyphens, in either case; None if it does not."""
+    """Return the UUID if `text` is one with hyphens, in upper or lower case; else None."""
     if isinstance(text, str) and CANONICAL_UUID.fullmatch(text):
         return UUID(text)
     return None
 
 
 def sent_uuid(sent, name: str) -> UUID | None:
-    """Return the UUID that was sent under a name, in whatever was sent; None if there is none."""
+    """Return the UUID in the field `name` of a parsed body. Return None if there is none, or the body is no object."""
     return parse_uuid(sent.get(name)) if isinstance(sent, dict) else None
 
 
@@ -53,7 +53,7 @@ class WholeNumberField(serializers.IntegerField):
 
 
 class QueryNumberField(serializers.IntegerField):
-    """A whole number in a query, in plain digits."""
+    """An integer in the query string, written in plain digits."""
 
     def to_internal_value(self, data):
         if not re.fullmatch("-?[0-9]+", data):
@@ -62,7 +62,7 @@ class QueryNumberField(serializers.IntegerField):
 
 
 class AmountField(serializers.DecimalField):
-    """A decimal of 2 places. More are rounded half-up before the bounds are looked at."""
+    """A decimal with 2 places. Values are rounded half-up before the bounds are checked."""
 
     def validate_empty_values(self, data) -> tuple[bool, object]:
         return serializers.Field.validate_empty_values(self, data)  # DRF's takes "" for null
@@ -71,7 +71,7 @@ class AmountField(serializers.DecimalField):
         value = Decimal(str(data)) if is_number(data) else Decimal("NaN")
         if not value.is_finite():
             self.fail("invalid")
-        # Far outside every bound there is nothing to round, and a number of 4,000 digits can't be.
+        # Such a value is out of every bound, and quantize() raises InvalidOperation for very large ones.
         return rounded(value) if abs(value) < 10**12 else value
 
     def to_representation(self, value):
@@ -98,7 +98,7 @@ class DayField(serializers.DateField):
 
 
 class OneOfField(serializers.ChoiceField):
-    """A choice whose refusal names the choices, not the input: that may be no text that can be sent back."""
+    """A choice whose error message lists the choices. It doesn't quote the input, which may not be valid Unicode."""
 
     def __init__(self, choices, **kwargs):
         super().__init__(choices, **kwargs)

@@ -1,4 +1,4 @@
-"""What every operation has in common in the OpenAPI document: its errors, and conditional reads."""
+"""The OpenAPI document: what all operations share, such as errors and conditional reads."""
 
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import force_instance
@@ -11,7 +11,7 @@ HEADER = OpenApiParameter.HEADER
 
 
 class ErrorSerializer(serializers.Serializer):
-    detail = serializers.CharField(help_text="What is wrong, for people.")
+    detail = serializers.CharField(help_text="A description of the error, for developers.")
 
 
 @extend_schema_field({"type": "array", "items": {"oneOf": [{"type": "string"}, {"type": "integer"}]}})
@@ -33,17 +33,17 @@ class ValidationErrorSerializer(serializers.Serializer):
 ERRORS = {
     400: "The request is malformed: for example, its body is missing or is not JSON.",
     401: "No credentials, or a token that is not valid.",
-    403: "The token is right, but support has blocked the device. The app keeps its data.",
-    404: "There is no such row, or the id is no UUID.",
-    406: "The answer is not to be had in a type that `Accept` names.",
+    403: "The token is valid, but support has blocked the device. The app keeps its data.",
+    404: "There is no such row, or the id is not a UUID.",
+    406: "No media type in `Accept` is supported.",
     409: "A conflict with what is stored.",
-    413: "The body is larger than 1 MiB (20 MiB in a push), or holds more than 120,000 objects and arrays or 1,500,000 "
+    413: "The body is larger than 1 MiB (20 MiB in a push), or has more than 120,000 objects and arrays or 1,500,000 "
     "values.",
-    415: "The type of the body is not accepted.",
-    422: "A value is missing or out of bounds, in the body or in the query.",
+    415: "The body's media type is not supported, or the body is compressed.",
+    422: "A value in the body or the query string is missing or invalid.",
     429: "Too many requests.",
     507: "The device has reached its quota of rows. Reads, edits and deletions still work.",
-    500: "A fault of ours.",
+    500: "A bug in the service.",
     503: "The database cannot be reached, or the request took too long.",
 }
 REQUEST_ID = OpenApiParameter(
@@ -51,19 +51,19 @@ REQUEST_ID = OpenApiParameter(
     str,
     HEADER,
     response=True,
-    description="The request's id, for the log; a sane one of yours is kept.",
+    description="The request's id in the log. A valid one from the client is kept.",
 )
 RETRY_AFTER = OpenApiParameter("Retry-After", int, HEADER, response=[429, 503], description="Seconds to wait.")
 CONDITIONAL = [
-    OpenApiParameter("If-None-Match", str, HEADER, description="An `ETag`; `304` if it still holds."),
-    OpenApiParameter("ETag", str, HEADER, response=[200, 304], description="Names this answer, weakly."),
+    OpenApiParameter("If-None-Match", str, HEADER, description="An `ETag`. If it is still current: `304`."),
+    OpenApiParameter("ETag", str, HEADER, response=[200, 304], description="A weak validator of this response."),
 ]
 
 
 class ContractSchema(AutoSchema):
-    """Describe an operation with every error that it can answer.
+    """drf-spectacular's AutoSchema, which also lists every error that an operation can return.
 
-    A view says what can't be seen from here: `conditional_reads`, `conflicts`, `additions`, `query_class`.
+    A view declares what can't be derived: `conditional_reads`, `conflicts`, `additions` and `query_class`.
     """
 
     def get_override_parameters(self) -> list:
@@ -86,23 +86,24 @@ class ContractSchema(AutoSchema):
     def _map_serializer(self, serializer, direction, bypass_extensions=False) -> dict:
         schema = super()._map_serializer(serializer, direction, bypass_extensions)
         if direction == "response" and isinstance(serializer, serializers.ModelSerializer):
-            schema["required"] = sorted(schema["properties"])  # a row is always answered whole
+            schema["required"] = sorted(schema["properties"])  # a response always has all fields of a row
         return schema
 
     def _get_response_bodies(self, direction="response") -> dict:
-        answers = super()._get_response_bodies(direction)
+        responses = super()._get_response_bodies(direction)
         if self._does("conditional_reads"):
-            answers["304"] = self._get_response_for_code(
-                OpenApiResponse(description="What `If-None-Match` names still holds."), "304"
+            responses["304"] = self._get_response_for_code(
+                OpenApiResponse(description="The `ETag` in `If-None-Match` is still current."), "304"
             )
-        if "201" in answers and "200" not in answers:
-            answers["200"] = {**answers["201"], "description": "A retry: its `id` is stored. Nothing has changed."}
+        if "201" in responses and "200" not in responses:
+            retry = "A retry: a row with this `id` is stored already. Nothing was changed."
+            responses["200"] = {**responses["201"], "description": retry}
         special = {409: getattr(self.view, "conflict_serializer", ErrorSerializer), 422: ValidationErrorSerializer}
         for status in sorted(self._errors()):
             body = special.get(status, ErrorSerializer)
-            answer = OpenApiResponse(body, description=ERRORS[status])
-            answers.setdefault(str(status), self._get_response_for_code(answer, str(status)))
-        return answers
+            response = OpenApiResponse(body, description=ERRORS[status])
+            responses.setdefault(str(status), self._get_response_for_code(response, str(status)))
+        return responses
 
     def _errors(self) -> set[int]:
         errors = {406, 500, 503} if self.path != "/healthz" else {406, 500}

@@ -1,3 +1,5 @@
+"""Pagination of lists: `limit`, `offset` and the `Link` header."""
+
 from collections.abc import Callable
 from urllib.parse import urlencode
 
@@ -7,30 +9,30 @@ from rest_framework.request import Request
 
 from countonme.api.fields import QueryNumberField
 
-FURTHEST = 1_000_000
+MAX_OFFSET = 1_000_000
 
 LINK = OpenApiParameter(
     "Link",
     str,
     OpenApiParameter.HEADER,
     response=[200],
-    description='Where there is a next page, its address: `<…>; rel="next"`.',
+    description='The URL of the next page, if there is one: `<…>; rel="next"`.',
 )
 
 
 class PageQuery(serializers.Serializer):
-    """The query of a list. Its subclasses add what a list can be narrowed by."""
+    """The query parameters of a list. Subclasses add filters."""
 
-    limit = QueryNumberField(min_value=1, max_value=200, default=50, help_text="Rows a page.")
-    offset = QueryNumberField(min_value=0, max_value=FURTHEST, default=0, help_text="Rows to skip.")
+    limit = QueryNumberField(min_value=1, max_value=200, default=50, help_text="Rows per page.")
+    offset = QueryNumberField(min_value=0, max_value=MAX_OFFSET, default=0, help_text="Rows to skip.")
 
 
 def page(request: Request, read: Callable[..., list], *, limit: int, offset: int, **query) -> tuple[list, dict]:
-    """Return the page's rows and its headers: `Link` where there is a next page, found by reading one row more."""
-    found = read(**query, limit=limit + 1, offset=offset)
-    if len(found) <= limit or offset + limit > FURTHEST:
-        return found[:limit], {}
+    """Return the page's rows and headers: `Link` if there is a next page. `read` is called for one row more."""
+    rows = read(**query, limit=limit + 1, offset=offset)
+    if len(rows) <= limit or offset + limit > MAX_OFFSET:
+        return rows[:limit], {}
     sent = request.query_params
     query = dict(sent.lists()) | {"limit": limit, "offset": offset + limit}
-    address = f"{request.path}?{urlencode(query, doseq=True, encoding=sent.encoding)}"
-    return found[:limit], {"Link": f'<{request.build_absolute_uri(address)}>; rel="next"'}
+    url = f"{request.path}?{urlencode(query, doseq=True, encoding=sent.encoding)}"
+    return rows[:limit], {"Link": f'<{request.build_absolute_uri(url)}>; rel="next"'}

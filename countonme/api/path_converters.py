@@ -1,3 +1,5 @@
+"""The `row_id` converter of URL patterns."""
+
 from uuid import UUID
 
 from django.urls import register_converter
@@ -6,7 +8,7 @@ from countonme.api.fields import parse_uuid
 
 
 class RowIdConverter:
-    """A row's id in a path. One that is no UUID is None: no row has it, and the view says so in its own words."""
+    """A row's id in a path. An invalid one becomes None: the view finds no row and returns its usual 404."""
 
     regex = "[^/]+"
 

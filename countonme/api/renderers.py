@@ -1,3 +1,5 @@
+"""JSON responses, written with orjson."""
+
 from decimal import Decimal
 
 import orjson
@@ -7,9 +9,9 @@ from rest_framework.renderers import BaseRenderer
 
 
 class Answer(HttpResponse):
-    """What a view answers with, written at once.
+    """A JSON response that is rendered when it is created.
 
-    DRF's own Response is a template, which is set up as a page of HTML and rendered once all is said about it.
+    DRF's Response is a TemplateResponse. It does work for HTML templates, and is rendered after the view has returned.
     """
 
     def __init__(self, data, status: int = 200, headers: dict[str, str] | None = None):
@@ -19,10 +21,10 @@ class Answer(HttpResponse):
 
 
 class JSONRenderer(BaseRenderer):
-    """Write JSON with orjson, which knows UUIDs, dates and times and is several times as fast as the standard library.
+    """DRF renderer that uses orjson, which supports UUIDs, dates and times.
 
-    A Decimal becomes a JSON number: every amount has 2 places and at most 15 digits, so that its double, written
-    in the shortest form that reads back the same, shows exactly its digits.
+    A Decimal becomes a JSON number. Every amount has 2 places and at most 15 digits, so the shortest text of the
+    nearest double has exactly the same digits.
     """
 
     media_type = "application/json"
@@ -42,6 +44,6 @@ def as_json(data) -> bytes:
 def _default(value):
     if isinstance(value, Decimal):
         return float(value)
-    if isinstance(value, Promise):  # a lazy text
+    if isinstance(value, Promise):  # a lazy string
         return str(value)
-    raise TypeError(f"{type(value).__name__} is not JSON")
+    raise TypeError(f"{type(value).__name__} is not JSON serializable")

@@ -1,3 +1,5 @@
+"""The OpenAPI document and its Swagger UI page."""
+
 from functools import cache
 from threading import Lock
 
@@ -16,30 +18,30 @@ class SchemaView(APIView):
     permission_classes = ()
 
     @extend_schema(
-        tags=["service"], operation_id="schema", summary="This document", responses={200: OpenApiTypes.OBJECT}
+        tags=["service"], operation_id="schema", summary="OpenAPI document", responses={200: OpenApiTypes.OBJECT}
     )
     def get(self, request) -> Response:
-        """The OpenAPI document of the service."""
+        """Returns the OpenAPI document of this API."""
         return Response(document())
 
 
 class DocsView(SpectacularSwaggerSplitView):
-    """The same, to read and try in a browser. What it loads comes from this service, its script from here too."""
+    """Swagger UI. The page loads its scripts and styles from this service only."""
 
     url_name = "schema"
     template_name = "countonme/docs.html"
 
     def finalize_response(self, request, response, *args, **kwargs) -> Response:
-        if response.exception:  # an error is JSON, here as everywhere
+        if response.exception:  # errors are JSON here too
             request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
         return super().finalize_response(request, response, *args, **kwargs)
 
 
-_making = Lock()  # the generator keeps its state in its classes: one thread at a time
+_making = Lock()  # the generator keeps state in its classes: one thread at a time
 
 
 def document() -> dict:
-    """Return the OpenAPI document. Made once a process: it is the same for everybody, and takes a while."""
+    """Return the OpenAPI document. It is generated once per process, because that is slow."""
     with _making:
         return _made()
 
