@@ -1,4 +1,4 @@
-"""The limits of a field, for validators and for the database."""
+"""Minimum and maximum of a field: validators, and check constraints in the database."""
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -9,11 +9,11 @@ models.CharField.register_lookup(Length)  # for `within("name__length", …)`
 
 
 def bounds(limits: tuple) -> list:
-    """Return the validators that keep a field within its limits, which serializers and the admin share."""
+    """Return validators for `(minimum, maximum)`. Serializers and the admin share them."""
     return [MinValueValidator(limits[0]), MaxValueValidator(limits[1])]
 
 
 def within(field: str, limits: tuple) -> models.CheckConstraint:
-    """Return the database's own word on the same limits."""
+    """Return a check constraint for the same limits."""
     condition = Q(**{f"{field}__gte": limits[0], f"{field}__lte": limits[1]})
     return models.CheckConstraint(condition=condition, name=f"%(class)s_{field}_within_bounds")

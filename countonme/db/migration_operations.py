@@ -1,3 +1,5 @@
+"""Migration operations: SQL for PostgreSQL alone, and indexes that are created or dropped concurrently."""
+
 from django.db.migrations import AddIndex, RemoveIndex, RunSQL
 
 
@@ -6,7 +8,7 @@ def is_postgres(schema_editor) -> bool:
 
 
 class PostgresSQL(RunSQL):
-    """What only PostgreSQL can do, in a migration. It adds safety or speed, never behaviour; SQLite passes over it."""
+    """RunSQL that is skipped on SQLite. Use it for safety or speed, never for a difference in behaviour."""
 
     def database_forwards(self, app_label, schema_editor, from_state, to_state) -> None:
         if is_postgres(schema_editor):
@@ -18,22 +20,22 @@ class PostgresSQL(RunSQL):
 
 
 class AddIndexConcurrently(AddIndex):
-    """An index that PostgreSQL makes while the table is in use. Django's own operation does not run on SQLite.
+    """Create an index while the table is in use. Unlike Django's operation, this one also runs on SQLite.
 
-    This one, and the next, can be run again after they were given up half-way, on both databases.
+    If it fails half-way, it can be run again. So can `RemoveIndexConcurrently`.
     """
 
     atomic = False
 
     def database_forwards(self, app_label, schema_editor, from_state, to_state) -> None:
-        make(self.index, to_state.apps.get_model(app_label, self.model_name), schema_editor)
+        create(self.index, to_state.apps.get_model(app_label, self.model_name), schema_editor)
 
     def database_backwards(self, app_label, schema_editor, from_state, to_state) -> None:
         drop(self.index.name, schema_editor)
 
 
 class RemoveIndexConcurrently(RemoveIndex):
-    """An index that PostgreSQL drops while the table is in use."""
+    """Drop an index while the table is in use."""
 
     atomic = False
 
@@ -42,11 +44,11 @@ class RemoveIndexConcurrently(RemoveIndex):
 
     def database_backwards(self, app_label, schema_editor, from_state, to_state) -> None:
         index = to_state.models[app_label, self.model_name_lower].get_index_by_name(self.name)
-        make(index, to_state.apps.get_model(app_label, self.model_name), schema_editor)
+        create(index, to_state.apps.get_model(app_label, self.model_name), schema_editor)
 
 
-def make(index, model, schema_editor) -> None:
-    drop(index.name, schema_editor)  # what one that was given up has left
+def create(index, model, schema_editor) -> None:
+    drop(index.name, schema_editor)  # a failed attempt leaves an invalid index
     schema_editor.add_index(model, index, **({"concurrently": True} if is_postgres(schema_editor) else {}))
 
 

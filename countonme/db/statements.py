@@ -1,6 +1,6 @@
-"""The statements that write one row, whole. `bulk.py` has those for many.
+"""Insert or update one row with all its columns. `bulk.py` does it for many rows.
 
-`save()` writes the SQL of each statement again, which takes longer than PostgreSQL needs to run it.
+`save()` builds the SQL again for each statement. Here it is built once per model.
 """
 
 from collections.abc import Callable
@@ -18,9 +18,9 @@ def insert_row(row: models.Model) -> None:
 
 
 def update_row(row: models.Model, *, of: str) -> bool:
-    """Write every column of a stored row, found by its key and its column `of`. Return whether there is such a row.
+    """Update every column of a stored row, found by its key and the column `of`. Return whether there is such a row.
 
-    By `of` too, so that the statement is about one partition where the tables are partitioned by it.
+    If the tables are partitioned by `of`, PostgreSQL then looks into one partition only.
     """
     connection = connections[DEFAULT_DB_ALIAS]
     sql, places = update_sql(type(row), of)
@@ -29,12 +29,12 @@ def update_row(row: models.Model, *, of: str) -> bool:
 
 
 def driver_values(row: models.Model, connection) -> list:
-    """Return the row's values as the database driver takes them, in the order of its columns."""
+    """Return the row's values in the driver's types, in the order of the columns."""
     read, derived = value_reader(type(row))
     values = list(read(row))
     for place, field in derived:
         values[place] = field.pre_save(row, add=row._state.adding)
-    if connection.vendor == "postgresql":  # psycopg takes them as they are
+    if connection.vendor == "postgresql":  # psycopg converts them
         return values
     fields = row._meta.local_concrete_fields
     return [field.get_db_prep_save(value, connection) for field, value in zip(fields, values, strict=True)]
@@ -42,7 +42,7 @@ def driver_values(row: models.Model, connection) -> list:
 
 @cache
 def value_reader(model: type[models.Model]) -> tuple[Callable, list[tuple[int, models.Field]]]:
-    """Return the function that reads a row's values, and the fields that derive theirs on saving, with their places."""
+    """Return a function that reads a row's values, and the fields with their own `pre_save()`, with their positions."""
     fields = model._meta.local_concrete_fields
     derived = [
         (place, field) for place, field in enumerate(fields) if type(field).pre_save is not models.Field.pre_save
@@ -58,17 +58,17 @@ def insert_sql(model: type[models.Model]) -> str:
 
 @cache
 def update_sql(model: type[models.Model], of: str) -> tuple[str, list[int]]:
-    """Return the statement, and the places of its parameters among the row's values."""
+    """Return the statement, and the positions of its parameters among the row's values."""
     table, names = quoted_names(model)
     fields = model._meta.local_concrete_fields
-    found_by = [fields.index(model._meta.pk), fields.index(model._meta.get_field(of))]
-    written = [place for place in range(len(fields)) if place not in found_by]
+    keys = [fields.index(model._meta.pk), fields.index(model._meta.get_field(of))]
+    written = [place for place in range(len(fields)) if place not in keys]
     values = ", ".join(f"{names[place]} = %s" for place in written)
-    found = " AND ".join(f"{names[place]} = %s" for place in found_by)
-    return f"UPDATE {table} SET {values} WHERE {found}", [*written, *found_by]  # noqa: S608
+    is_same = " AND ".join(f"{names[place]} = %s" for place in keys)
+    return f"UPDATE {table} SET {values} WHERE {is_same}", [*written, *keys]  # noqa: S608
 
 
 def quoted_names(model: type[models.Model]) -> tuple[str, list[str]]:
-    """Return the names of the table and its columns as SQL."""
+    """Return the quoted names of the table and its columns."""
     quote = connections[DEFAULT_DB_ALIAS].ops.quote_name
     return quote(model._meta.db_table), [quote(field.column) for field in model._meta.local_concrete_fields]

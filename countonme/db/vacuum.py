@@ -1,4 +1,4 @@
-"""Overwrite or free the space that deleted rows have left in the database's files."""
+"""VACUUM on PostgreSQL, a checkpoint of the log on SQLite: free or overwrite the space of deleted rows."""
 
 from collections.abc import Iterable
 
@@ -7,11 +7,11 @@ from django.db.models import Model
 
 
 def vacuum(models: Iterable[type[Model]]) -> None:
-    """Vacuum the models' tables. Other connections read and write meanwhile. In a transaction, do nothing.
+    """Vacuum the models' tables, without blocking other connections. In a transaction, do nothing.
 
-    SQLite overwrites deleted rows at once (`secure_delete` in the settings). It only has to write its log, which still
-    holds the old pages, back to the file. It can't do so while another connection reads: then the next call does it.
-    PostgreSQL frees the space. The bytes stay until it is used again.
+    SQLite overwrites deleted rows at once (`secure_delete` in the settings). Only its write-ahead log still contains
+    the old pages, so it is written back to the file. That fails while another connection reads: then the next call
+    does it. PostgreSQL frees the space. The bytes stay until the space is used again.
     """
     if connection.in_atomic_block:
         return

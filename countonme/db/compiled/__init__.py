@@ -1,4 +1,4 @@
-"""Querysets that are compiled once: their SQL is written once per thread, and each run fills in the values.
+"""Compiled queries: querysets whose SQL is built once per thread. Each run only fills in the values.
 
     @compiled_query
     def products_by_name(device):
@@ -6,7 +6,7 @@
 
     products_by_name.models(device=device.pk, limit=50)
 
-docs/compiled-queries.md says what such a function may do, how the results are verified, and how to do without.
+docs/compiled-queries.md describes what such a function may do, how the results are verified, and the alternative.
 """
 
 from countonme.db.compiled.params import Param, id_filter, transformed

@@ -1,4 +1,4 @@
-"""The values that a queryset is compiled without."""
+"""Parameters of compiled queries: placeholders for values that are known when the query runs."""
 
 from collections.abc import Callable, Collection
 from typing import Any
@@ -9,7 +9,7 @@ from django.db.models import Expression, Lookup, Value
 
 
 class Param(Expression):
-    """A place in a queryset for a value that is known only when the query runs."""
+    """A placeholder in a queryset for a value that is known only when the query runs."""
 
     def __init__(self, name: str, function: Callable | None = None):
         super().__init__()
@@ -20,7 +20,7 @@ class Param(Expression):
         return "%s", [self]
 
     def pick(self, values: dict) -> Any:
-        """Return the parameter's value among those of a run."""
+        """Return this parameter's value from the values of a run."""
         value = values[self.name]
         return value if self.function is None else self.function(value)
 
@@ -31,9 +31,9 @@ def transformed(function: Callable, value) -> Expression:
 
 
 def id_filter(name: str, ids: Collection) -> dict[str, Any]:
-    """Return the filter for rows whose `name` is one of the ids, which are UUIDs, or texts as `json()` returns them.
+    """Return a filter for rows whose `name` is one of the ids. Ids are UUIDs, or strings as `json()` returns them.
 
-    One id is compared by itself: PostgreSQL plans a query with a list at each run.
+    For one id it is an equality: PostgreSQL plans a query with a list again at each run.
     """
     ids = list(ids)
     if len(ids) != 1:

@@ -1,4 +1,4 @@
-"""The decorator, and the ways to run a compiled query."""
+"""The `@compiled_query` decorator, and the methods that run a compiled query."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -16,12 +16,12 @@ registered: "list[CompiledQuery]" = []  # for the test that compares each one wi
 class CompiledQuery:
     """A function that returns a queryset, which is compiled once per thread and set of argument names.
 
-    The function gets a `Param` for each argument, so that no value can decide the SQL. The kind of its queryset decides
-    how to run it:
+    The function gets a `Param` for each argument, so that the SQL can't depend on a value. The kind of its queryset
+    decides which method runs it:
 
-    - `models()`: of models. Returns instances as the ORM does. They are made without `__init__()`, so a model with its
-      own `__init__()` or `from_db()`, or with receivers of `pre_init` or `post_init`, is refused. So are
-      `select_related()`, `prefetch_related()` and `annotate()`.
+    - `models()`: a queryset of models. Returns instances as the ORM does. They are created without `__init__()`, so a
+      model with its own `__init__()` or `from_db()`, or with receivers of `pre_init` or `post_init`, raises TypeError.
+      So do `select_related()`, `prefetch_related()` and `annotate()`.
     - `tuples()`: `.values_list()`. Returns tuples of the same values as the ORM.
     - `json()`: `.values()`. Returns dicts for orjson: an id is a str and an amount a float, on every database. Other
       values are the ORM's.
@@ -52,8 +52,8 @@ class CompiledQuery:
         """Yield the rows of `json()` in lists of at most `size`, and hold one list at a time.
 
         Call it in a transaction that reads one snapshot. The queryset must have a total order: the first list is read
-        with a LIMIT, and a server-side cursor starts after it. So a short result does without the cursor, which costs
-        four more round trips. Close the iterator before the transaction ends: that closes the cursor.
+        with a LIMIT, and a server-side cursor starts after it. So a short result needs no cursor, which takes four more
+        round trips. Close the iterator before the transaction ends: that closes the cursor.
         """
         rows = self.json(limit=size, **values)
         is_last = len(rows) < size
@@ -69,7 +69,7 @@ class CompiledQuery:
                 yield statement.read_rows(chunk)
 
     def run(self, mode: Mode, limit: int | None, offset: int, values: dict) -> list:
-        """Run the query; return its rows as the mode has them."""
+        """Run the query and return its rows in the form of the mode."""
         connection = connections[DEFAULT_DB_ALIAS]
         statement = self.statement(mode, frozenset(values), limit is not None)
         params = statement.fill(values, connection)
@@ -78,16 +78,16 @@ class CompiledQuery:
         return statement.read_rows(connection.fetch_cached(statement.sql, params, for_json=mode.for_json))
 
     def statement(self, mode: Mode, names: frozenset[str], is_paged: bool) -> "Statement":
-        """Return the thread's statement. Compile it at its first use."""
-        known = self.threads.__dict__
+        """Return this thread's statement. Compile it at the first use."""
+        statements = self.threads.__dict__
         key = (mode, names, is_paged)
-        if key not in known:
-            known[key] = Statement(self.function(**{name: Param(name) for name in names}), mode, is_paged)
-        return known[key]
+        if key not in statements:
+            statements[key] = Statement(self.function(**{name: Param(name) for name in names}), mode, is_paged)
+        return statements[key]
 
 
 class Statement:
-    """A compiled queryset: the SQL, its parameters, and what makes the rows that are returned."""
+    """A compiled queryset: the SQL, its parameters, and the function that converts the rows."""
 
     def __init__(self, queryset: QuerySet, mode: Mode, is_paged: bool):
         compiler = queryset.query.get_compiler(DEFAULT_DB_ALIAS)
@@ -96,11 +96,11 @@ class Statement:
         self.read_rows = row_reader(queryset, compiler, mode)
         if is_paged:
             if queryset.query.is_sliced:
-                raise TypeError("A queryset that is sliced takes no `limit`.")
+                raise TypeError("A sliced queryset can't have a `limit`.")
             self.sql += " LIMIT %s OFFSET %s"
 
     def fill(self, values: dict, connection) -> list:
-        """Return the parameters of a run, as the database driver takes them."""
+        """Return the parameters of a run, in the driver's types."""
         params = [*self.params]
         for place, param in self.places:
             params[place] = connection.to_driver(param.pick(values))
@@ -108,5 +108,5 @@ class Statement:
 
 
 def compiled_query(function: Callable[..., QuerySet]) -> CompiledQuery:
-    """Compile the queryset that the function returns: a decorator."""
+    """Decorator: compile the queryset that the function returns."""
     return CompiledQuery(function)

@@ -1,5 +1,5 @@
-"""SQLite, with a queue in the process that serves: its threads write in the order in which they asked to.
+"""Django's backend for SQLite, with a queue for the writers of the web process: first come, first served.
 
-SQLite has one lock for all writers. A writer that finds it locked tries again after a pause, so that one writer can
-miss it for seconds while others take it again and again. In this package writers wait in a queue instead.
+SQLite has one lock for all writers. A writer that finds it locked retries after a pause, so it can miss the lock for
+seconds while others take it again and again. In this backend writers wait in a queue instead.
 """

@@ -1,4 +1,7 @@
-"""Django's backend for SQLite, with a queue for writers. It has to be in the module `base` of a package."""
+"""Django's backend for SQLite, with a queue for writers.
+
+Django requires this module's name: a backend is a package with a module `base`.
+"""
 
 import json
 import re
@@ -13,7 +16,7 @@ from django.db.backends.sqlite3 import base
 
 from countonme.db.sqlite.write_queue import WriteQueue
 
-# What takes SQLite's write lock, as Django writes it. BEGIN DEFERRED, for a transaction that only reads, doesn't.
+# Statements that take SQLite's write lock, as Django writes them. BEGIN DEFERRED, for reads only, does not.
 WRITES = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|REPLACE|BEGIN\s+(?:IMMEDIATE|EXCLUSIVE))\b", re.IGNORECASE)
 
 queue = WriteQueue()
@@ -46,7 +49,7 @@ def end_turn_after_transaction(connection: sqlite3.Connection) -> None:
         queue.release(connection)
 
 
-# How the driver takes values of these types. Django's fields do the same.
+# Conversions to the driver's types. Django's fields do the same.
 TO_DRIVER = {
     UUID: lambda value: value.hex,
     date: date.isoformat,
@@ -72,9 +75,9 @@ class Cursor(base.SQLiteCursorWrapper):
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """With the option `queue_writers`, a connection gets its turn before it takes the write lock.
+    """With the option `queue_writers`, a connection waits for its turn before it takes the write lock.
 
-    It gives the turn back with the lock. A transaction begins with a statement, but it doesn't always end with one:
+    The turn ends when the lock is released. A transaction begins with a statement, but it doesn't always end with one:
     hence the methods below.
     """
 
@@ -100,7 +103,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def set_autocommit(self, *args, **kwargs):
         try:
-            super().set_autocommit(*args, **kwargs)  # sqlite3 commits here what is still open
+            super().set_autocommit(*args, **kwargs)  # sqlite3 commits an open transaction here
         finally:
             self.end_turn_after_transaction()
 
@@ -112,13 +115,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
             queue.release(connection)
 
     def execute_cached(self, sql: str, params: list):
-        """Run a statement and return its cursor. Only on PostgreSQL is it worth keeping."""
+        """Run a statement and return its cursor. Only the backend for PostgreSQL caches cursors."""
         cursor = self.cursor()
         cursor.execute(sql, params)
         return cursor
 
     def fetch_cached(self, sql: str, params: list, *, for_json: bool = False) -> list[tuple]:
-        """Run a query and return its rows. The driver has no type of its own for what differs in JSON."""
+        """Run a query and return its rows. `for_json` changes nothing: the compiled query converts the values."""
         return self.execute_cached(sql, params).fetchall()
 
     def fetch_chunks(self, sql: str, params: list, size: int, *, for_json: bool = False) -> Iterator[list[tuple]]:
@@ -129,7 +132,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 yield rows
 
     def to_driver(self, value):
-        """Return a value as sqlite3 takes it."""
+        """Return a value in sqlite3's types."""
         convert = TO_DRIVER.get(type(value))
         return value if convert is None else convert(value)
 

@@ -1,4 +1,4 @@
-"""A lock that threads get in the order in which they asked for it."""
+"""A fair lock: connections get it in the order in which they asked for it."""
 
 import sqlite3
 from collections import deque
@@ -19,16 +19,16 @@ class Place:
 class WriteQueue:
     """Gives one connection at a time its turn to write: first come, first served.
 
-    `threading.Lock` makes no promise about the order, and neither does SQLite's own lock.
+    Neither `threading.Lock` nor SQLite's lock guarantees the order.
     """
 
     def __init__(self):
         self.owner: Place | None = None
         self.waiting: deque[Place] = deque()
-        self.lock = Lock()  # for changes of the two above
+        self.lock = Lock()  # protects the two above
 
     def acquire(self, connection: sqlite3.Connection, timeout: float) -> bool:
-        """Wait for the turn, at most `timeout` seconds. Return whether the connection has got it."""
+        """Wait for the turn, at most `timeout` seconds. Return whether the connection got it."""
         place = Place(connection, current_thread())
         with self.lock:
             self.waiting.append(place)
@@ -46,7 +46,7 @@ class WriteQueue:
         return not self.leave(place)
 
     def leave(self, place: Place) -> bool:
-        """Stop waiting. Return False if there is nothing to wait for: the place got its turn."""
+        """Leave the queue. Return False if the place already got its turn."""
         with self.lock:
             if place.has_turn.is_set():
                 return False
@@ -63,9 +63,9 @@ class WriteQueue:
             self.advance()
 
     def advance(self) -> None:
-        """Give the turn to the first that waits, if nobody has it.
+        """Give the turn to the first place in the queue, if no connection has it.
 
-        A thread may end without ending its transaction. Its connection is closed, which also frees SQLite's lock.
+        A thread may end without ending its transaction. Then its connection is closed, which also frees SQLite's lock.
         """
         if self.owner is not None and not self.owner.thread.is_alive():
             abandoned, self.owner = self.owner, None
