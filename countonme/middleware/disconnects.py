@@ -1,4 +1,4 @@
-"""Whether the client of a request has closed its connection."""
+"""Detect clients that have disconnected before their request is served."""
 
 import socket
 
@@ -6,10 +6,10 @@ from countonme.api.errors import bad_request
 
 
 def has_disconnected(request) -> bool:
-    """Return whether gunicorn's socket of this request is closed at the other end; False if that can't be known.
+    """Return whether the client has closed the connection of this request. Return False if the server is not gunicorn.
 
-    A client that sends requests and leaves at once would keep the service busy with responses that nobody reads. What
-    it has sent and nobody has read yet, such as a body, hides the end of its connection.
+    A client that sends requests and disconnects at once would keep the service busy with responses that are never read.
+    Unread bytes, such as those of a body, hide the end of the connection.
     """
     sock = request.META.get("gunicorn.socket")
     if sock is None:
@@ -17,13 +17,13 @@ def has_disconnected(request) -> bool:
     try:
         return sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
     except BlockingIOError:
-        return False  # it is waiting for the response
+        return False  # the client is waiting for the response
     except OSError:
         return True
 
 
 class DisconnectMiddleware:
-    """Drop a read whose client has disconnected while it waited for a thread."""
+    """Drops a read if its client has disconnected while the request waited for a thread."""
 
     def __init__(self, get_response):
         self.get_response = get_response
