@@ -1,11 +1,11 @@
-"""Middleware that works on the admin's pages only."""
+"""Middleware that runs only under `/admin/`."""
 
 from django.contrib.auth.models import User
 from django.test import Client
 
 
 class MarkMiddleware:
-    """Marks each response, as a middleware does that somebody adds to the settings."""
+    """Marks each response, like a middleware that is added to the settings."""
 
     def __init__(self, get_response):
         self.get_response = get_response
@@ -16,7 +16,7 @@ class MarkMiddleware:
         return response
 
 
-class TestAMiddlewareThatComesAfter:
+class TestALaterMiddleware:
     def test_runs_for_the_api_without_a_session(self, api, settings):
         settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.MarkMiddleware"]
 
@@ -30,8 +30,8 @@ class TestAMiddlewareThatComesAfter:
         assert Client().get("/admin/login/")["X-Mark"] == "admin"
 
 
-class TestAPageOfTheAdmin:
-    def test_is_protected_from_forged_requests(self, db):
+class TestAnAdminPage:
+    def test_is_protected_against_csrf(self, db):
         client = Client(enforce_csrf_checks=True)
         client.force_login(User.objects.create_superuser("ada"))
 

@@ -29,7 +29,7 @@ class TestABody:
         monkeypatch.setattr(compression, "BLOCK", 700)
 
     def written(self, *parts: bytes, accepts: bool) -> tuple[bytes, bytes, HttpResponseBase]:
-        """Return what the client reads, what is sent to it, and the response."""
+        """Return the decompressed body, the body that is sent, and the response."""
         body = Body(gzip=accepts)
         for part in parts:
             body.write(part)
@@ -42,7 +42,7 @@ class TestABody:
 
     @pytest.mark.parametrize("size", [0, 1, 199, 200, 999, 1000, 1001, 50_000])
     @pytest.mark.parametrize("accepts", [True, False])
-    def test_is_sent_as_it_was_written(self, size, accepts):
+    def test_is_sent_unchanged(self, size, accepts):
         data = os.urandom(size)
 
         assert self.written(data, accepts=accepts)[0] == data
@@ -50,7 +50,7 @@ class TestABody:
         assert self.written(*parts, accepts=accepts)[0] == data
 
     @pytest.mark.parametrize(("size", "encoding"), [(199, None), (200, "gzip"), (50_000, "gzip")])
-    def test_is_compressed_if_that_pays(self, size, encoding):
+    def test_is_compressed_unless_it_is_small(self, size, encoding):
         _, sent, response = self.written(b"x" * size, accepts=True)
 
         assert response.get("Content-Encoding") == encoding

@@ -8,7 +8,7 @@ from countonme.middleware.disconnects import DisconnectMiddleware
 
 @pytest.fixture
 def ends():
-    """The two ends of a connection: the service's and the client's."""
+    """Both ends of a connection: the service's and the client's."""
     service, client = socket.socketpair()
     yield service, client
     service.close()
@@ -22,16 +22,16 @@ def status(request, sock) -> int:
 
 
 class TestARead:
-    def test_is_served_while_its_client_waits(self, rf, ends):
+    def test_is_served_if_the_client_waits(self, rf, ends):
         assert status(rf.get("/v1/products"), ends[0]) == 200
 
-    def test_is_served_if_the_next_request_has_come_already(self, rf, ends):
+    def test_is_served_if_the_next_request_has_arrived(self, rf, ends):
         ends[1].sendall(b"GET /v1/products HTTP/1.1\r\n")
 
         assert status(rf.get("/v1/products"), ends[0]) == 200
         assert ends[0].recv(3) == b"GET"
 
-    def test_is_dropped_if_its_client_has_disconnected(self, rf, ends):
+    def test_is_dropped_if_the_client_has_disconnected(self, rf, ends):
         ends[1].close()
 
         assert status(rf.get("/v1/products"), ends[0]) == 400
@@ -51,7 +51,7 @@ class TestAWrite:
         ("path", "body"),
         [("/v1/products", {"name": "Rye bread", "kcal_100g": 259}), ("/v1/sync", {"products": {"deleted": ["x"]}})],
     )
-    def test_is_dropped_if_its_client_has_disconnected(self, api, ends, everything, path, body):
+    def test_is_dropped_if_the_client_has_disconnected(self, api, ends, everything, path, body):
         served = api.post(path, body, **{"gunicorn.socket": ends[0]})
         before = everything()
         ends[1].close()

@@ -1,4 +1,4 @@
-"""Processes that are told to stop, or are killed, and clients that never finish what they send."""
+"""Processes that are terminated or killed, and clients that never finish their request."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def service(lasting):
 
 @pytest.fixture
 def ending(live_url, tmp_path):
-    """A service that is to end."""
+    """A service that the test terminates."""
     with serve(live_url, tmp_path / "log", LOG_FORMAT="json", **PATIENT) as service:
         service.register()
         yield service
@@ -47,7 +47,7 @@ def ending(live_url, tmp_path):
 
 @contextmanager
 def no_writes(live_url):
-    """Keep every write waiting inside of this block."""
+    """Block all writes inside of this block."""
     if connection.vendor == "sqlite":
         holder = sqlite3.connect(live_url.removeprefix("sqlite:///"), isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
@@ -59,85 +59,85 @@ def no_writes(live_url):
     holder.close()
 
 
-def pushed(count: int) -> dict:
+def products_body(count: int) -> dict:
     return {
         "products": {"created": [{"id": str(uuid4()), "name": f"Food {n}", "kcal_100g": 250} for n in range(count)]}
     }
 
 
-def stored(service) -> dict[str, int]:
+def count_rows(service) -> dict[str, int]:
     changes = pulled(service.phone)["changes"]
     return {table: len(changes[table]["updated"]) for table in ("products", "portions")}
 
 
 class TestATermination:
     @pytest.mark.parametrize("times", [1, 2])
-    def test_finishes_what_is_under_way(self, ending, live_url, times):
+    def test_lets_requests_finish(self, ending, live_url, times):
         with ThreadPoolExecutor(4) as pool:
             with no_writes(live_url):
-                answers = [pool.submit(ending.phone.post, "/v1/products", BREAD) for _ in range(2)]
+                futures = [pool.submit(ending.phone.post, "/v1/products", BREAD) for _ in range(2)]
                 time.sleep(1)
                 for _ in range(times):
                     ending.process.send_signal(signal.SIGTERM)
                     time.sleep(0.5)
-                assert not any(answer.done() for answer in answers)
+                assert not any(future.done() for future in futures)
                 assert ending.process.poll() is None
 
-            assert [answer.result().status_code for answer in answers] == [201, 201]
+            assert [future.result().status_code for future in futures] == [201, 201]
         assert ending.process.wait(10) == 0
         assert {line["logger"] for line in ending.lines()} == {"gunicorn.error", "countonme.requests"}
 
-    def test_of_a_worker_finishes_what_it_does_and_another_takes_its_place(self, service, live_url):
+    def test_of_a_worker_lets_its_requests_finish_and_starts_another(self, service, live_url):
         workers = service.workers()
 
         with ThreadPoolExecutor(1) as pool:
             with no_writes(live_url):
-                answer = pool.submit(service.phone.post, "/v1/products", BREAD)
+                future = pool.submit(service.phone.post, "/v1/products", BREAD)
                 time.sleep(1)
                 for worker in workers:
                     os.kill(worker, signal.SIGTERM)
                 time.sleep(0.5)
 
-            assert answer.result().status_code == 201
+            assert future.result().status_code == 201
         service.wait_for_others(workers)
         assert service.phone.get("/v1/products").status_code == 200
 
 
 class TestAKill:
     @pytest.mark.parametrize("after", [0.1, 0.4, 0.8, 1.2])
-    def test_in_the_middle_of_a_push_leaves_all_of_it_or_nothing(self, service, after):
-        body = pushed(3_000)
+    def test_during_a_push_stores_all_of_it_or_nothing(self, service, after):
+        body = products_body(3_000)
 
         with ThreadPoolExecutor(1) as pool:
-            answer = pool.submit(service.phone.post, "/v1/sync?last_pulled_at=1", body)
+            future = pool.submit(service.phone.post, "/v1/sync?last_pulled_at=1", body)
             time.sleep(after)
             for worker in service.workers():
                 os.kill(worker, signal.SIGKILL)
             with suppress(NoResponse):
-                answer.result()
+                future.result()
 
-        until(lambda: service.phone.get("/readyz").status_code == 200, "nobody serves")
-        assert stored(service) in ({"products": 0, "portions": 0}, {"products": 3_000, "portions": 3_000})
+        until(lambda: service.phone.get("/readyz").status_code == 200, "the service is not ready")
+        assert count_rows(service) in ({"products": 0, "portions": 0}, {"products": 3_000, "portions": 3_000})
         assert service.phone.post("/v1/sync?last_pulled_at=1", body).status_code == 200
-        assert stored(service) == {"products": 3_000, "portions": 3_000}
+        assert count_rows(service) == {"products": 3_000, "portions": 3_000}
 
     @pytest.mark.postgres
-    def test_between_two_statements_leaves_nothing(self, service, live_url):
-        body = pushed(10)
+    def test_between_two_statements_stores_nothing(self, service, live_url):
+        body = products_body(10)
         entry = {"id": str(uuid4()), "product_id": body["products"]["created"][0]["id"], "date": "2026-01-05"}
         body["food_entries"] = {"created": [entry | {"grams": 1, "meal_type": "lunch"}]}
         with psycopg.connect(live_url) as other, ThreadPoolExecutor(1) as pool:
             other.execute("LOCK TABLE food_entries IN EXCLUSIVE MODE")
-            answer = pool.submit(service.phone.post, "/v1/sync?last_pulled_at=1", body)
+            future = pool.submit(service.phone.post, "/v1/sync?last_pulled_at=1", body)
             until(lambda: waits_to_insert_entries(live_url), "nothing waits")
             for worker in service.workers():
                 os.kill(worker, signal.SIGKILL)
             with pytest.raises(NoResponse):
-                answer.result()
+                future.result()
 
-        until(lambda: service.phone.get("/readyz").status_code == 200, "nobody serves")
-        until(lambda: not waits_to_insert_entries(live_url), "it waits for ever")
-        assert stored(service) == {"products": 0, "portions": 0}
+        until(lambda: service.phone.get("/readyz").status_code == 200, "the service is not ready")
+        until(lambda: not waits_to_insert_entries(live_url), "the statement still waits")
+        assert count_rows(service) == {"products": 0, "portions": 0}
         assert service.phone.post("/v1/sync?last_pulled_at=1", body).status_code == 200
 
 
@@ -150,15 +150,15 @@ def waits_to_insert_entries(live_url) -> bool:
         return found.fetchone() is not None
 
 
-def answer_to(service, sent: str) -> tuple[bytes, float]:
-    """Send that and no more; return what comes back till the server hangs up, and how long that took."""
+def send_and_wait(service, sent: str) -> tuple[bytes, float]:
+    """Send only `sent`. Return the response until the server closes the connection, and the seconds that this took."""
     began = time.monotonic()
     with socket.create_connection(("127.0.0.1", service.server.port), timeout=15) as client:
         client.sendall(sent.encode())
         return b"".join(iter(lambda: client.recv(65536), b"")), time.monotonic() - began
 
 
-class TestAClientThatNeverFinishes:
+class TestAClientThatStopsSending:
     HEAD = (
         "POST /v1/products HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {}\r\n"
         "Content-Type: application/json\r\n"
@@ -176,17 +176,17 @@ class TestAClientThatNeverFinishes:
         ],
         ids=["a line", "a head", "no body", "half a body", "all but a byte", "half a chunk"],
     )
-    def test_is_hung_up_on_and_has_stored_nothing(self, service, sent):
+    def test_is_disconnected_and_stores_nothing(self, service, sent):
         with ThreadPoolExecutor(6) as pool:
-            answers = list(pool.map(lambda _: answer_to(service, sent.format(service.phone.token)), range(6)))
+            responses = list(pool.map(lambda _: send_and_wait(service, sent.format(service.phone.token)), range(6)))
 
-        assert all(answer == b"" or answer.startswith(b"HTTP/1.1 400 ") for answer, _ in answers)
-        assert max(seconds for _, seconds in answers) < 10
+        assert all(response == b"" or response.startswith(b"HTTP/1.1 400 ") for response, _ in responses)
+        assert max(seconds for _, seconds in responses) < 10
         assert service.phone.get("/v1/products").json() == []
 
-    def test_keeps_nobody_waiting_before_it_has_sent_anything(self, service):
+    def test_does_not_delay_others_before_it_sends_anything(self, service):
         clients = [socket.create_connection(("127.0.0.1", service.server.port)) for _ in range(4)]
-        time.sleep(6)  # a thread has waited 5 seconds for each and gone on
+        time.sleep(6)  # a thread waits 5 seconds for each of them
 
         assert all(service.phone.get("/healthz").seconds < 2 for _ in range(5))
         for client in clients:

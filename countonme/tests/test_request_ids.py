@@ -10,7 +10,7 @@ from countonme.middleware.request_id import request_id
 
 class TestARequestId:
     @pytest.mark.parametrize("sent", ["a", "0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11", "A.b_c:d+e/f=@9", "x" * 128])
-    def test_is_kept_where_it_is_sane(self, anonymous, sent):
+    def test_is_kept_if_it_is_valid(self, anonymous, sent):
         assert anonymous.get("/healthz", headers={"X-Request-ID": sent})["X-Request-ID"] == sent
 
     @pytest.mark.parametrize(
@@ -18,10 +18,10 @@ class TestARequestId:
         ["", " ", "x" * 129, "two words", "a\nline", "a\n", "<b>", "é", "\x00", "a;b", '"a"', "{}", "%s"],
         ids=repr,
     )
-    def test_is_replaced_where_it_is_not(self, anonymous, sent):
+    def test_is_replaced_if_it_is_invalid(self, anonymous, sent):
         assert re.fullmatch("[0-9a-f]{32}", anonymous.get("/healthz", headers={"X-Request-ID": sent})["X-Request-ID"])
 
-    def test_is_made_for_each_request(self, anonymous):
+    def test_is_generated_for_each_request(self, anonymous):
         assert len({anonymous.get("/healthz")["X-Request-ID"] for _ in range(3)}) == 3
 
     @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ class TestARequestId:
             ("GET", "/admin/", 302),
         ],
     )
-    def test_is_on_every_answer(self, api, method, path, status):
+    def test_is_on_every_response(self, api, method, path, status):
         response = api.generic(method, path, headers={"X-Request-ID": "kept"})
 
         assert response.status_code == status

@@ -8,7 +8,7 @@ BREAD = b'{"name": "Rye bread", "kcal_100g": 259'  # goes on
 
 @pytest.fixture
 def send(api):
-    """Send a body as it is, byte by byte."""
+    """Return a function that sends raw bytes as the body."""
 
     def send(body: bytes, path="/v1/products", content_type="application/json", **environ):
         return api.generic("POST", path, body, content_type=content_type, **environ)
@@ -17,12 +17,12 @@ def send(api):
 
 
 def chunked(body: bytes) -> dict:
-    """Return the environment that a server makes of a body that comes in chunks: without a length."""
+    """Return the WSGI environment of a body in chunks, which has no length."""
     return {"wsgi.input": BytesIO(body), "wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
 
 
 def bread_of(size: int) -> bytes:
-    """Return a good product in a body of so many bytes."""
+    """Return a body of `size` bytes with a valid product."""
     head, tail = BREAD + b', "note": "', b'"}'
     return head + b"x" * (size - len(head) - len(tail)) + tail
 
@@ -67,14 +67,14 @@ class TestABodyThatIsNotJSON:
         [b'{"name": "Caf\xe9"}', b'{"name": "\xed\xa0\x80"}', '{"name": "Rye"}'.encode("utf-16"), b"\xff"],
         ids=["latin-1", "encoded surrogate", "utf-16", "one byte"],
     )
-    def test_gets_400_where_it_is_not_utf_8(self, send, device, body):
+    def test_gets_400_if_it_is_not_utf_8(self, send, device, body):
         response = send(body)
 
         assert response.status_code == 400
         assert response.json() == {"detail": "JSON parse error - the body is not UTF-8"}
         assert stores_nothing(device)
 
-    def test_gets_400_where_it_is_nested_too_deeply(self, send):
+    def test_gets_400_if_it_is_nested_too_deeply(self, send):
         response = send(b"[" * 100_000 + b"]" * 100_000)
 
         assert response.status_code == 400
@@ -88,7 +88,7 @@ class TestABodyThatIsNotJSON:
         assert response.json()["detail"].startswith("JSON parse error - ")
 
 
-class TestABodyThatIsJSONButNoObject:
+class TestAJSONBodyThatIsNotAnObject:
     @pytest.mark.parametrize("body", [b"[]", b'"Rye"', b"5", b"null", b"true"])
     @pytest.mark.parametrize("path", ["/v1/products", "/v1/auth/register"])
     def test_gets_422(self, send, device, path, body):
@@ -101,7 +101,7 @@ class TestABodyThatIsJSONButNoObject:
         assert stores_nothing(device)
 
     @pytest.mark.parametrize("body", [b" ", b"\n"])
-    def test_gets_400_where_it_is_blank(self, send, device, body):
+    def test_gets_400_if_it_is_blank(self, send, device, body):
         response = send(body)
 
         assert response.status_code == 400
@@ -115,7 +115,7 @@ class TestANumber:
         ["9" * 20, "9" * 4300, "9" * 5000, "-" + "9" * 5000, "1e400", "-1e400", "1e30", "1.5e308"],
         ids=["20", "4300", "5000", "minus 5000", "1e400", "-1e400", "1e30", "1.5e308"],
     )
-    def test_gets_422_where_it_is_out_of_every_bound(self, send, device, field, digits):
+    def test_gets_422_if_it_is_out_of_bounds(self, send, device, field, digits):
         values = {"name": '"Rye"', "kcal_100g": "250", field: digits}
 
         response = send(b"{%s}" % ", ".join(f'"{name}": {value}' for name, value in values.items()).encode())
@@ -135,7 +135,7 @@ class TestANumber:
         assert response.json()["kcal_100g"] == 259
         assert device.products.get().kcal_100g == 259
 
-    def test_keeps_the_others_in_the_body_what_they_are(self, send):
+    def test_does_not_change_other_numbers_in_the_body(self, send):
         response = send(BREAD + b', "protein_100g": 8.125, "fat_100g": 3, "note": ' + b"9" * 5000 + b"}")
 
         assert response.status_code == 201
@@ -156,7 +156,7 @@ class TestAText:
             (rb"\udf5e\ud83c", "surrogate_characters_not_allowed"),
         ],
     )
-    def test_gets_422_where_it_holds_what_is_no_character(self, send, device, name, code):
+    def test_gets_422_if_it_contains_an_invalid_character(self, send, device, name, code):
         response = send(b'{"name": "%s", "kcal_100g": 259}' % name)
 
         assert response.status_code == 422
@@ -180,14 +180,14 @@ class TestAText:
         ],
     )
     @pytest.mark.parametrize("text", [rb"\ud83c", rb"\u0000"])
-    def test_gets_422_wherever_it_stands(self, send, device, path, field, text):
+    def test_gets_422_in_every_field(self, send, device, path, field, text):
         response = send(b'{"%s": "%s"}' % (field.encode(), text), path)
 
         assert response.status_code == 422
         assert [field] in [error["loc"] for error in response.json()["errors"]]
         assert stores_nothing(device)
 
-    def test_may_hold_an_emoji_by_its_two_halves(self, send):
+    def test_may_contain_an_emoji_as_a_surrogate_pair(self, send):
         response = send(rb'{"name": "Rye \ud83c\udf5e", "kcal_100g": 259}')
 
         assert response.status_code == 201
@@ -199,7 +199,7 @@ class TestAText:
 
         assert response.status_code == 201
 
-    def test_gets_422_in_a_query_with_nul(self, api):
+    def test_gets_422_in_a_query_if_it_contains_nul(self, api):
         response = api.get("/v1/products?search=%00")
 
         assert response.status_code == 422
@@ -207,7 +207,7 @@ class TestAText:
         assert (error["loc"], error["type"]) == (["search"], "null_characters_not_allowed")
 
 
-class TestUnknownNames:
+class TestUnknownFields:
     def test_are_ignored_in_a_body(self, api, device):
         foreign = {"device": "x", "device_id": "x", "revision": 99, "deleted_at": "2026-01-05T00:00:00Z", "note": {}}
 
@@ -227,13 +227,13 @@ class TestUnknownNames:
 class TestTheSizeOfABody:
     TOO_LARGE = {"detail": f"The body is larger than {1024 * 1024} bytes."}
 
-    def test_may_be_just_the_limit(self, send, device):
+    def test_may_be_the_limit(self, send, device):
         response = send(bread_of(settings.MAX_BODY))
 
         assert response.status_code == 201
         assert device.products.get().name == "Rye bread"
 
-    def test_may_be_just_the_limit_in_chunks(self, send, device):
+    def test_may_be_the_limit_in_chunks(self, send, device):
         response = send(b"", **chunked(bread_of(settings.MAX_BODY)))
 
         assert response.status_code == 201
@@ -255,16 +255,16 @@ class TestTheSizeOfABody:
         assert response.json() == self.TOO_LARGE
         assert stores_nothing(device)
 
-    def test_gets_413_by_the_length_that_is_declared(self, send):
+    def test_gets_413_if_the_declared_length_is_too_large(self, send):
         response = send(b"", **{"wsgi.input": BytesIO(b"{}"), "CONTENT_LENGTH": str(10**12)})
 
         assert response.status_code == 413
         assert response.json() == self.TOO_LARGE
 
     @pytest.mark.parametrize("size", [0, settings.MAX_BODY + 1])
-    def test_gets_400_where_its_chunks_are_none(self, send, device, size):
+    def test_gets_400_if_the_chunks_are_invalid(self, send, device, size):
         class Broken(BytesIO):
-            """What a server gives for chunks that it can't read: it raises an error of its own."""
+            """The stream of invalid chunks, which raises an error of the server."""
 
             def read(self, amount=-1):
                 if data := super().read(amount):
@@ -278,7 +278,7 @@ class TestTheSizeOfABody:
         assert stores_nothing(device)
 
     @pytest.mark.parametrize("sent", ["with a length", "in chunks"])
-    def test_gets_413_with_its_body_read_to_the_end(self, send, sent):
+    def test_gets_413_after_the_body_was_read(self, send, sent):
         body = BytesIO(bread_of(settings.MAX_BODY + 300_000))
 
         if sent == "in chunks":
@@ -296,19 +296,19 @@ class TestTheSizeOfABody:
         assert response.status_code == 413
         assert response.json() == self.TOO_LARGE
 
-    def test_is_stored_in_chunks_as_with_a_length(self, send, device):
+    def test_may_be_unknown_if_it_comes_in_chunks(self, send, device):
         response = send(b"", **chunked(BREAD + b"}"))
 
         assert response.status_code == 201
         assert device.products.get().name == "Rye bread"
 
-    def test_is_nothing_where_the_chunks_are_none(self, send, device):
+    def test_gets_400_if_the_chunks_are_empty(self, send, device):
         response = send(b"", **chunked(b""))
 
         assert (response.status_code, response.json()) == (400, {"detail": "The body is missing."})
         assert stores_nothing(device)
 
-    def test_gets_400_where_the_chunks_break_off(self, send, device):
+    def test_gets_400_if_the_chunks_are_cut_off(self, send, device):
         class BrokenOff(BytesIO):
             def read(self, size=-1):
                 raise OSError("the client is gone")
@@ -320,26 +320,26 @@ class TestTheSizeOfABody:
         assert stores_nothing(device)
 
     @pytest.mark.parametrize("length", ["", "x"])
-    def test_is_nothing_where_its_length_is_no_number(self, send, device, length):
+    def test_gets_400_if_the_declared_length_is_not_a_number(self, send, device, length):
         response = send(b"", CONTENT_LENGTH=length, **{"wsgi.input": BytesIO(BREAD + b"}")})
 
         assert (response.status_code, response.json()) == (400, {"detail": "The body is missing."})
         assert stores_nothing(device)
 
 
-class TestTheTypeOfABody:
+class TestTheMediaTypeOfABody:
     @pytest.mark.parametrize(
         "content_type",
         ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/xml", "x"],
     )
-    def test_gets_415_where_it_is_not_json(self, send, device, content_type):
+    def test_gets_415_if_it_is_not_json(self, send, device, content_type):
         response = send(BREAD + b"}", content_type=content_type)
 
         assert response.status_code == 415
         assert response.json() == {"detail": f'Unsupported media type "{content_type}" in request.'}
         assert stores_nothing(device)
 
-    def test_gets_415_where_it_is_not_said(self, api, device):
+    def test_gets_415_if_it_is_missing(self, api, device):
         response = api.generic("POST", "/v1/products", BREAD + b"}", content_type="")
 
         assert response.status_code == 415
@@ -347,14 +347,14 @@ class TestTheTypeOfABody:
         assert stores_nothing(device)
 
     @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
-    def test_may_be_json_in_another_spelling(self, send, content_type):
+    def test_may_have_parameters_and_capitals(self, send, content_type):
         assert send(BREAD + b"}", content_type=content_type).status_code == 201
 
 
-class TestTheTypeOfAnAnswer:
+class TestTheMediaTypeOfAResponse:
     @pytest.mark.parametrize("accept", ["text/html", "application/xml", "image/*, text/*", "garbage"])
     @pytest.mark.parametrize("path", ["/v1/products", "/v1/devices/me", "/healthz", "/v1/schema"])
-    def test_gets_406_where_it_is_not_json(self, api, path, accept):
+    def test_gets_406_if_it_is_not_json(self, api, path, accept):
         response = api.get(path, headers={"Accept": accept})
 
         assert response.status_code == 406
@@ -375,13 +375,13 @@ class TestTheTypeOfAnAnswer:
 
 
 class TestTheHost:
-    def test_gets_400_where_it_is_not_ours(self, api):
+    def test_gets_400_if_it_is_not_allowed(self, api):
         response = api.get("/v1/products", headers={"Host": "evil.example"})
 
         assert response.status_code == 400
         assert response.json() == {"detail": "Bad request"}
 
-    def test_gets_400_where_a_write_comes_under_another_name(self, api, device):
+    def test_gets_400_for_a_write_if_it_is_not_allowed(self, api, device):
         response = api.post("/v1/products", {"name": "Rye", "kcal_100g": 1}, headers={"Host": "evil.example"})
 
         assert response.status_code == 400
@@ -389,17 +389,17 @@ class TestTheHost:
         assert stores_nothing(device)
 
     @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-    def test_is_any_for_a_probe(self, anonymous, db, path):
+    def test_may_be_any_for_a_probe(self, anonymous, db, path):
         assert anonymous.get(path, headers={"Host": "10.0.0.7:8000"}).status_code == 200
 
     @pytest.mark.parametrize("host", ["a b", "testserver/x", "testserver:port", "<script>"])
-    def test_gets_400_where_it_is_none(self, api, host):
+    def test_gets_400_if_it_is_invalid(self, api, host):
         response = api.get("/v1/products", headers={"Host": host})
 
         assert response.status_code == 400
         assert response.json() == {"detail": "Bad request"}
 
-    def test_gets_400_where_it_is_not_ours_before_it_is_sent_to_https(self, anonymous, settings):
+    def test_gets_400_before_a_redirect_to_https(self, anonymous, settings):
         settings.SECURE_SSL_REDIRECT = True
 
         response = anonymous.get("/v1/products", headers={"Host": "evil.example"})

@@ -11,12 +11,12 @@ from countonme.api.health import ReadyView
 
 @pytest.fixture
 def just_started(monkeypatch):
-    """A process that has not been found ready yet."""
+    """A process that has not checked its migrations yet."""
     monkeypatch.setattr(ReadyView, "migrated", False)
 
 
-class TestTheSchemaAtTheStart:
-    def test_is_made_by_one_thread_at_a_time(self, monkeypatch):
+class TestTheOpenAPIDocument:
+    def test_is_generated_by_one_thread_at_a_time(self, monkeypatch):
         inside, most = [], []
 
         class Generator(schema_views.SchemaGenerator):
@@ -39,39 +39,39 @@ class TestTheSchemaAtTheStart:
 
 
 class TestHealthz:
-    def test_answers_without_the_database(self, anonymous):
+    def test_works_without_the_database(self, anonymous):
         response = anonymous.get("/healthz")
 
         assert response.status_code == 200
         assert response.json() == {"status": "ok"}
 
-    def test_answers_while_the_database_is_away(self, anonymous, database_away):
+    def test_works_during_an_outage_of_the_database(self, anonymous, database_away):
         response = anonymous.get("/healthz")
 
         assert response.status_code == 200
         assert response.json() == {"status": "ok"}
 
-    def test_asks_for_no_token_and_minds_none(self, anonymous):
+    def test_ignores_tokens(self, anonymous):
         assert anonymous.get("/healthz", headers={"Authorization": "Bearer x"}).status_code == 200
 
 
 @pytest.mark.usefixtures("just_started")
 class TestReadyz:
-    def test_is_ok_with_a_database_that_has_every_migration(self, anonymous, db):
+    def test_is_ok_if_all_migrations_are_applied(self, anonymous, db):
         response = anonymous.get("/readyz")
 
         assert response.status_code == 200
         assert response.json() == {"status": "ok"}
 
-    def test_looks_for_the_migrations_until_it_found_them(self, anonymous, db, django_assert_num_queries):
+    def test_checks_the_migrations_until_all_are_applied(self, anonymous, db, django_assert_num_queries):
         anonymous.get("/readyz")
 
-        with django_assert_num_queries(1):  # does the database answer?
+        with django_assert_num_queries(1):  # the ping
             response = anonymous.get("/readyz")
 
         assert response.json() == {"status": "ok"}
 
-    def test_names_the_migrations_that_are_missing(self, anonymous, db):
+    def test_names_missing_migrations(self, anonymous, db):
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM django_migrations WHERE app = 'food_entries'")
 
@@ -82,7 +82,7 @@ class TestReadyz:
             assert response.json()["detail"].startswith("Migrations are not applied: food_entries.0001_initial")
             assert response["Retry-After"] == "5"
 
-    def test_is_ok_once_they_are_applied(self, anonymous, db):
+    def test_is_ok_after_missing_migrations_are_applied(self, anonymous, db):
         with connection.cursor() as cursor:
             cursor.execute("UPDATE django_migrations SET app = 'away' WHERE app = 'food_entries'")
             assert anonymous.get("/readyz").status_code == 503
@@ -91,7 +91,7 @@ class TestReadyz:
         assert anonymous.get("/readyz").json() == {"status": "ok"}
 
     @pytest.mark.parametrize("migrated", [False, True])
-    def test_says_that_the_database_is_away(self, anonymous, database_away, monkeypatch, migrated):
+    def test_reports_an_outage_of_the_database(self, anonymous, database_away, monkeypatch, migrated):
         monkeypatch.setattr(ReadyView, "migrated", migrated)
 
         response = anonymous.get("/readyz")
@@ -102,7 +102,7 @@ class TestReadyz:
 
 
 class TestTheDocumentation:
-    def test_is_there_without_a_token(self, anonymous):
+    def test_needs_no_token(self, anonymous):
         schema, docs = anonymous.get("/v1/schema"), anonymous.get("/v1/docs", headers={"Accept": "text/html,*/*"})
 
         assert schema.status_code == docs.status_code == 200
@@ -110,7 +110,7 @@ class TestTheDocumentation:
         assert schema.json()["openapi"].startswith("3.")
         assert docs["Content-Type"].startswith("text/html")
 
-    def test_is_there_with_a_token_that_is_refused(self, anonymous):
+    def test_ignores_invalid_tokens(self, anonymous):
         for path in ("/v1/schema", "/v1/docs"):
             assert anonymous.get(path, headers={"Authorization": "Bearer x"}).status_code == 200
 
@@ -119,7 +119,7 @@ class TestTheDocumentation:
 
         assert re.findall(r"(?:https?:|[\"'(=]\s*)//[^\s\"')]+", page) == []
 
-    def test_loads_what_this_service_has(self, anonymous):
+    def test_loads_files_of_this_service_that_exist(self, anonymous):
         page = anonymous.get("/v1/docs").content.decode()
 
         loaded = re.findall(r"(?:src|href)=[\"']([^\"']+)", page)
@@ -137,8 +137,8 @@ class TestTheDocumentation:
         assert '"/v1/schema"' in script.content.decode()
 
 
-class TestTheIcon:
-    def test_is_where_browsers_ask_for_it(self, anonymous):
+class TestTheFavicon:
+    def test_is_at_the_root(self, anonymous):
         response = anonymous.get("/favicon.ico")
 
         assert response.status_code == 200

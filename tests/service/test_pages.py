@@ -11,14 +11,14 @@ NEXT = re.compile(r'<(http://testserver/\S+)>; rel="next"')
 
 
 def make(device, count: int, **values) -> list[str]:
-    """Store so many products, and return their ids in the order of the list."""
+    """Store `count` products, and return their ids in the order of the list."""
     with change_set(device):
         products = [ProductFactory(device=device, **values) for _ in range(count)]
     return [str(product.pk) for product in sorted(products, key=lambda product: (product.name_key, product.pk))]
 
 
 def pages(client, path: str) -> list[list[str]]:
-    """Return the ids on each page, from the path on along the links."""
+    """Return the ids on each page. Follow the links from `path` on."""
     found = []
     while path:
         response = client.get(path)
@@ -36,7 +36,7 @@ class TestAList:
         assert response.json() == []
         assert "Link" not in response
 
-    def test_has_pages_of_50_unless_told_otherwise(self, api, device):
+    def test_has_pages_of_50_by_default(self, api, device):
         ids = make(device, 101)
 
         assert pages(api, "/v1/products") == [ids[:50], ids[50:100], ids[100:]]
@@ -44,7 +44,7 @@ class TestAList:
     @pytest.mark.parametrize(
         ("limit", "sizes"), [(1, [1] * 5), (2, [2, 2, 1]), (4, [4, 1]), (5, [5]), (6, [5]), (200, [5])]
     )
-    def test_is_read_whole_along_its_links(self, api, device, limit, sizes):
+    def test_can_be_read_by_following_the_links(self, api, device, limit, sizes):
         ids = make(device, 5)
 
         found = pages(api, f"/v1/products?limit={limit}")
@@ -52,17 +52,17 @@ class TestAList:
         assert [len(page) for page in found] == sizes
         assert list(chain(*found)) == ids
 
-    def test_repeats_and_skips_nothing_where_names_are_alike(self, api, device):
+    def test_repeats_and_skips_nothing_if_names_are_equal(self, api, device):
         ids = make(device, 7, name="Rye")
 
         assert list(chain(*pages(api, "/v1/products?limit=2"))) == ids == sorted(ids)
 
-    def test_may_have_200_rows_a_page(self, api, device):
+    def test_may_have_200_rows_per_page(self, api, device):
         ids = make(device, 201)
 
         assert pages(api, "/v1/products?limit=200") == [ids[:200], ids[200:]]
 
-    def test_skips_as_many_as_it_is_told(self, api, device):
+    def test_skips_offset_rows(self, api, device):
         ids = make(device, 5)
 
         assert pages(api, "/v1/products?limit=2&offset=1") == [ids[1:3], ids[3:]]
@@ -81,7 +81,7 @@ class TestAList:
         assert parse_qs(urlsplit(address).query) == {"search": ["brûlée &"], "limit": ["2"], "offset": ["2"]}
         assert len(api.get(address).json()) == 1
 
-    def test_shows_a_stranger_nothing(self, stranger, device):
+    def test_shows_another_device_nothing(self, stranger, device):
         make(device, 3)
 
         assert pages(stranger, "/v1/products?limit=1") == [[]]
@@ -114,7 +114,7 @@ class TestAList:
         ids=lambda value: value[:10],
     )
     @pytest.mark.parametrize("path", ["/v1/products", "/v1/food-entries"])
-    def test_gets_422_where_its_page_is_out_of_bounds(self, api, path, name, value, code):
+    def test_gets_422_if_the_page_is_out_of_bounds(self, api, path, name, value, code):
         response = api.get(f"{path}?{name}={value}")
 
         assert response.status_code == 422
@@ -123,7 +123,7 @@ class TestAList:
         assert error.keys() == {"loc", "msg", "type"}
         assert (error["loc"], error["type"]) == ([name], code)
 
-    def test_names_everything_that_is_wrong_at_once(self, api):
+    def test_names_all_errors_at_once(self, api):
         response = api.get("/v1/products?limit=201&offset=-1")
 
         assert response.status_code == 422

@@ -1,4 +1,4 @@
-"""The queue of writers on SQLite. A service whose writers use it is in test_timeouts.py."""
+"""The queue of writers on SQLite. test_timeouts.py tests it in a running service."""
 
 import sqlite3
 import time
@@ -57,10 +57,10 @@ class TestTheQueue:
         assert queue.acquire(first, 5)
 
         def write(number: int) -> None:
-            mine = connect()
-            assert queue.acquire(mine, 10)
+            connection_of_thread = connect()
+            assert queue.acquire(connection_of_thread, 10)
             order.append(number)
-            queue.release(mine)
+            queue.release(connection_of_thread)
 
         threads = []
         for number in range(10):
@@ -74,7 +74,7 @@ class TestTheQueue:
         assert order == list(range(10))
         assert queue.owner is None
 
-    def test_lets_nobody_take_a_second_turn_before_those_who_wait(self, connect):
+    def test_gives_no_second_turn_before_the_waiting_ones(self, connect):
         queue, first, second = WriteQueue(), connect(), connect()
         assert queue.acquire(first, 5)
 
@@ -112,7 +112,7 @@ class TestTheQueue:
         assert queue.owner.connection is patient
 
     @pytest.mark.parametrize("has_turn", [True, False])
-    def test_is_left_by_a_thread_that_is_interrupted(self, connect, monkeypatch, has_turn):
+    def test_is_left_by_an_interrupted_thread(self, connect, monkeypatch, has_turn):
         queue, first = WriteQueue(), connect()
         assert queue.acquire(first, 5)
 
@@ -145,7 +145,7 @@ class TestTheQueue:
         with pytest.raises(sqlite3.ProgrammingError, match="closed"):
             abandoned.execute("SELECT 1")
 
-    def test_notices_such_a_thread_while_others_wait(self, connect):
+    def test_detects_such_a_thread_while_others_wait(self, connect):
         queue, abandoned, end = WriteQueue(), connect(), Event()
 
         def hold() -> None:
@@ -197,14 +197,14 @@ def close_in_a_transaction() -> None:
 
 
 def fail_to_commit() -> None:
-    """What is deferred to the commit makes it fail."""
+    """Violate a deferred constraint, which fails at the commit."""
     with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("INSERT INTO children VALUES (99)")
         assert has_turn()
 
 
 def fail_to_begin() -> None:
-    """Another process holds SQLite's lock."""
+    """Begin while another process holds SQLite's lock."""
     with closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(OperationalError, match="locked"), transaction.atomic():
@@ -231,7 +231,7 @@ def break_a_constraint_without_a_transaction() -> None:
 
 
 def be_interrupted_before_the_commit() -> None:
-    """Turning autocommit on again then commits."""
+    """Interrupt the commit. Turning autocommit on again then commits."""
     connection._commit = Mock(side_effect=KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt), transaction.atomic():
         assert has_turn()
@@ -271,7 +271,7 @@ def has_turn() -> bool:
 class TestTheBackend:
     @pytest.fixture(autouse=True)
     def _embedded(self, django_db_blocker, monkeypatch, file):
-        """Have a database in a file as the default one, with writers that wait for half a second."""
+        """Use a database file as the default database, with a timeout of 0.5 seconds for writers."""
         monkeypatch.setattr(base, "queue", WriteQueue())
         options = {"transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL", "timeout": 0.5}
         options["queue_writers"] = True
@@ -308,7 +308,7 @@ class TestTheBackend:
             abandon_a_transaction_begun_by_hand,
         ],
     )
-    def test_gives_its_turn_back(self, use):
+    def test_ends_its_turn(self, use):
         use()
 
         assert base.queue.owner is None
@@ -323,7 +323,7 @@ class TestTheBackend:
         base.queue.release(other)
 
     @pytest.mark.parametrize("statement", ["BEGIN IMMEDIATE", "begin exclusive", INSERT, "  UPDATE numbers SET n = 1"])
-    def test_waits_as_long_as_for_sqlites_lock(self, connect, statement):
+    def test_waits_for_its_turn_until_the_timeout(self, connect, statement):
         with self.turn_of_another_thread(connect), connection.cursor() as cursor:
             began = time.monotonic()
             with pytest.raises(OperationalError, match="database is locked"):
@@ -333,16 +333,16 @@ class TestTheBackend:
         assert not base.queue.waiting
         assert cursor.db.connection.execute("PRAGMA busy_timeout").fetchone() == (500,)
 
-    def test_waits_no_longer_if_another_process_holds_the_lock_as_well(self, connect):
+    def test_has_one_timeout_for_its_turn_and_the_lock(self, connect):
         other = connect()
         other.execute("BEGIN IMMEDIATE")
-        mine = connect()
-        assert base.queue.acquire(mine, 0)
+        holder = connect()
+        assert base.queue.acquire(holder, 0)
         began = time.monotonic()
 
         def give_back() -> None:
             time.sleep(0.3)
-            base.queue.release(mine)
+            base.queue.release(holder)
 
         with in_background(give_back), pytest.raises(OperationalError, match="locked"), transaction.atomic():
             pass
@@ -350,7 +350,7 @@ class TestTheBackend:
         assert 0.4 < time.monotonic() - began < 0.75
         assert base.queue.owner is None
 
-    def test_fails_at_once_if_it_must_not_wait(self, connect):
+    def test_fails_at_once_without_waiting(self, connect):
         began = time.monotonic()
         with (
             self.turn_of_another_thread(connect),
@@ -369,7 +369,7 @@ class TestTheBackend:
             with transaction.atomic():
                 assert cursor.execute("SELECT * FROM numbers").fetchall() == []
 
-    def test_gives_each_of_many_writers_its_share(self):
+    def test_gives_writers_equal_shares(self):
         end = time.monotonic() + 2
 
         def write(number: int) -> int:
