@@ -1,6 +1,6 @@
-"""How gunicorn serves. Read by `gunicorn countonme.wsgi` on its own; the settings are in .env.example.
+"""Settings of gunicorn, which `gunicorn countonme.wsgi` reads by itself. .env.example lists the variables.
 
-GUNICORN_CMD_ARGS and the command line win over what is written here.
+GUNICORN_CMD_ARGS and the command line override this file.
 """
 
 import gc
@@ -15,80 +15,82 @@ import environ
 
 from countonme import settings
 from countonme.serving.gunicorn_log import ServerLogger
-from countonme.serving.sizing import connections_for, threads_for, whole, workers_for
+from countonme.serving.sizing import connections_for, parse_integer, threads_for, workers_for
 
 env = environ.Env()
 env.read_env(Path(__file__).parent / ".env")
 
 _host = env.str("HOST", default="127.0.0.1")
-_port = whole("PORT", env.str("PORT", default="8000"), least=1)
+_port = parse_integer("PORT", env.str("PORT", default="8000"), minimum=1)
 _engine = settings.DATABASES["default"]["ENGINE"]
-_client_timeout = whole("CLIENT_TIMEOUT", env.str("CLIENT_TIMEOUT", default="20"), least=1)
+_client_timeout = parse_integer("CLIENT_TIMEOUT", env.str("CLIENT_TIMEOUT", default="20"), minimum=1)
 
 bind = f"{_host}:{_port}"
-workers = whole("WEB_CONCURRENCY", env.str("WEB_CONCURRENCY", default=""), least=1, default=workers_for(_engine))
-# A few threads each: a client that sends slowly holds a thread, not the worker. The proxy in front keeps them few. Each
-# thread has a connection to the database.
+workers = parse_integer(
+    "WEB_CONCURRENCY", env.str("WEB_CONCURRENCY", default=""), minimum=1, default=workers_for(_engine)
+)
+# A slow client occupies a thread, not the whole worker. Each thread has a database connection.
 worker_class = "gthread"
-threads = whole("WEB_THREADS", env.str("WEB_THREADS", default=str(threads_for(_engine))), least=1)
-# Idle connections never keep a new one out: there is a thread for it.
-keepalive = 75  # seconds: longer than clients and proxies keep theirs, who would else send into a closed one
+threads = parse_integer("WEB_THREADS", env.str("WEB_THREADS", default=str(threads_for(_engine))), minimum=1)
+# Seconds. Longer than clients and proxies keep their connections: otherwise they would send into a closed one. Idle
+# connections occupy no thread.
+keepalive = 75
 worker_connections = connections_for(workers, threads)
-limit_request_line = 8190  # a long search in a script of three bytes a letter, percent-encoded
-control_socket_disable = True  # nothing here is steered at run time
+limit_request_line = 8190  # enough for a long search in a script with three bytes per letter, percent-encoded
+control_socket_disable = True  # it is not used
 
-# Who may say by X-Forwarded-Proto that the client came by HTTPS. SECURE_PROXY_SSL_HEADER says it of any peer.
+# Peers whose X-Forwarded-Proto header is trusted. SECURE_PROXY_SSL_HEADER trusts a header of any peer.
 forwarded_allow_ips = env.str("FORWARDED_ALLOW_IPS", default="127.0.0.1,::1")
 
-# A worker whose main thread is stuck for so long is killed. It waits for no request, however long that takes.
+# Seconds after which a worker is killed if its main thread hangs. The main thread does not wait for requests, so a long
+# request does not count.
 timeout = 30
-# At SIGTERM the requests in flight are finished, for so long at most. Whoever kills afterwards must wait longer:
-# docker-compose.yml does; `docker stop` alone waits 10 seconds.
+# Seconds that requests have to finish after SIGTERM. A supervisor must wait longer before it kills: docker-compose.yml
+# does; `docker stop` alone waits 10 seconds.
 graceful_timeout = 25
-# Memory stays level over that many requests; a leak that comes with a new version is bounded all the same. Where a
-# worker's turn comes is up to chance, so that they don't go together.
+# Workers are replaced, which limits a memory leak of a new version. The jitter avoids that all are replaced at once.
 max_requests = 100_000
 max_requests_jitter = 50_000
-# The worker's sign of life is a file. In memory, where there is such a place: on a disk that is busy it comes late.
+# The worker's heartbeat is a file. If possible it is in memory, because a busy disk would delay it.
 _memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 worker_tmp_dir = _memory
 
 logger_class = ServerLogger
 loglevel = settings.LOGGING["root"]["level"].lower()
-accesslog = None  # the service writes a line for each request itself, and a better one
+accesslog = None  # the service itself logs each request
 
-# Loaded once, before the workers are forked: they share what is the same in all, and a fault in it stops the start.
+# Load the code once, before the workers are forked: they share its memory, and an error in it stops the start.
 preload_app = True
 
-# Where the workers count what `/metrics` shows. It is there before they are, and new with each start of the service.
+# The folder of the workers' metric files. It exists before the workers, and each start of the service has a new one.
 _counts = f"countonme-{os.getpid()}-"
 if settings.METRICS_TOKEN and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_counts, dir=_memory)
 
 
 def pre_fork(server, worker):
-    """Take what was loaded out of the garbage collector's sight: requests wait while it goes through that."""
+    """Exclude the loaded code from garbage collection, which would delay requests."""
     gc.collect()
     gc.freeze()
 
 
 def post_worker_init(worker) -> None:
-    """Leave one thread of each worker to light requests, however many large pushes and pulls there are."""
+    """Reserve one thread of each worker for small requests: large pushes and pulls can't occupy all threads."""
     from sync.turns import places_for, turns
 
     turns.places = places_for(worker.cfg.threads)
 
 
 def when_ready(server) -> None:
-    # Of each connection that is accepted, whose threads would wait for ever for a client that has fallen silent.
+    # Accepted connections inherit this timeout. Without it, a thread would wait for ever for a silent client.
     silence = struct.pack("ll", _client_timeout, 0)
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, silence)
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, silence)
-    server.log.info("CountOnMe serves on http://%s:%s, its documentation on http://%s:%s/v1/docs", *(_host, _port) * 2)
+    server.log.info("CountOnMe listens on http://%s:%s. Documentation: http://%s:%s/v1/docs", *(_host, _port) * 2)
 
 
 def on_exit(server) -> None:
     folder = Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""))
-    if folder.name.startswith(_counts) and not server.reexec_pid:  # made here, and given to no successor
+    if folder.name.startswith(_counts) and not server.reexec_pid:  # created here, and no successor uses it
         shutil.rmtree(folder, ignore_errors=True)

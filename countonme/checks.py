@@ -1,4 +1,4 @@
-"""System checks that stop or warn of a deployment which would not be safe, each with a name and a hint."""
+"""System checks: errors and warnings about unsafe settings."""
 
 import os
 import re
@@ -14,7 +14,7 @@ RATES = ("REGISTER_RATE", "ROTATE_RATE", "AUTH_FAILURE_RATE", "DEVICE_RATE", "LO
 RATE = re.compile(r"[1-9][0-9]*/(s|sec|m|min|h|hour|d|day)")
 
 
-# docs/internals.md lists what the service uses of these and is not documented: a new version may change it.
+# docs/internals.md lists the undocumented names of these that the service uses. A new version may change them.
 DEPENDENCIES = ("Django", "djangorestframework", "psycopg", "gunicorn", "drf-spectacular", "prometheus-client")
 PIN = re.compile(r"^([\w-]+)(?:\[\w+\])?==(\d+\.\d+)", re.MULTILINE)
 
@@ -59,7 +59,7 @@ def check_hash_seed(app_configs, **kwargs) -> list:
 @register(Tags.security)
 def check_rates(app_configs, **kwargs) -> list:
     return [
-        Error(f"{name} is not a rate.", hint="Write it like 10/min.", id="countonme.E002")
+        Error(f"{name} is not a valid rate.", hint="Use the form 10/min.", id="countonme.E002")
         for name in RATES
         if not RATE.fullmatch(getattr(settings, name))
     ]
@@ -82,7 +82,8 @@ def check_backup_retention(app_configs, **kwargs) -> list:
 def check_num_proxies(app_configs, **kwargs) -> list:
     if settings.REST_FRAMEWORK["NUM_PROXIES"] >= 0:
         return []
-    return [Error("NUM_PROXIES is negative.", hint="Count the proxies in front of the service.", id="countonme.E003")]
+    hint = "Set it to the number of proxies in front of the service."
+    return [Error("NUM_PROXIES is negative.", hint=hint, id="countonme.E003")]
 
 
 @register(Tags.security)
@@ -104,7 +105,7 @@ def check_metrics_token(app_configs, **kwargs) -> list:
         return []
     return [
         Error(
-            "METRICS_TOKEN is too short, or has characters that a header can't carry.",
+            "METRICS_TOKEN is shorter than 20 characters, or has characters that are not allowed in a bearer token.",
             hint='Set it to the output of: python -c "import secrets; print(secrets.token_urlsafe(32))"',
             id="countonme.E010",
         )
@@ -118,7 +119,7 @@ def check_database(app_configs, **kwargs) -> list:
     return [
         Warning(
             "The database is not PostgreSQL.",
-            hint="Set DATABASE_URL. SQLite lets one request write at a time, and lives on one machine.",
+            hint="Set DATABASE_URL. With SQLite, one request can write at a time, and there can be one machine only.",
             id="countonme.W001",
         )
     ]
@@ -131,8 +132,8 @@ def check_erasure_ledger(app_configs, **kwargs) -> list:
         return []
     return [
         Warning(
-            "ERASURE_LEDGER can't be written: a restore from a backup would bring erased devices back.",
-            hint="Name a file in a folder where the service can write, outside of the database.",
+            "ERASURE_LEDGER is not writable: a restore from a backup would bring erased devices back.",
+            hint="Set it to a file in a folder where the service can write.",
             id="countonme.W003",
         )
     ]
@@ -142,4 +143,4 @@ def check_erasure_ledger(app_configs, **kwargs) -> list:
 def check_hosts(app_configs, **kwargs) -> list:
     if "*" not in settings.ALLOWED_HOSTS:
         return []
-    return [Warning("ALLOWED_HOSTS lets in every host.", hint="Name the hosts of the service.", id="countonme.W002")]
+    return [Warning("ALLOWED_HOSTS allows every host.", hint="List the hosts of the service.", id="countonme.W002")]

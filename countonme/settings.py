@@ -1,6 +1,6 @@
-"""Everything that differs between machines comes from the environment; the defaults are the safe ones.
+"""Django settings. Values that differ between machines come from the environment. The defaults are safe.
 
-`.env` beside manage.py is read too; a real environment variable wins over it. `.env.example` lists them all.
+`.env` next to manage.py is read too. An environment variable overrides it. `.env.example` lists all of them.
 """
 
 import sys
@@ -16,12 +16,12 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 env.read_env(BASE_DIR / ".env")
 
-# --- what must be decided -------------------------------------------------------------------------
+# --- basics ---------------------------------------------------------------------------------------
 
 SECRET_KEY = env.str("SECRET_KEY", default="")
 if not SECRET_KEY:
     raise ImproperlyConfigured(
-        "SECRET_KEY is not set. Set it in the environment or in .env to a long random text, for example the output of: "
+        "SECRET_KEY is not set. Set it in the environment or in .env to a long random string, such as the output of: "
         'python -c "import secrets; print(secrets.token_urlsafe(50))"'
     )
 DEBUG = env.bool("DEBUG", default=False)
@@ -29,7 +29,7 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
 
 # --- applications ---------------------------------------------------------------------------------
 
-# Our own come last, each after those that it imports.
+# The project's own apps come last, each after those that it imports.
 INSTALLED_APPS = [
     "support.apps.SupportAdminConfig",
     "django.contrib.auth",
@@ -58,7 +58,7 @@ MIDDLEWARE = [
     "countonme.middleware.hosts.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "countonme.middleware.cors.BrowsersMiddleware",
+    "countonme.middleware.cors.OriginCorsMiddleware",
     "countonme.middleware.body_limit.BodyMiddleware",
     "ownership.etags.ConditionalReadsMiddleware",
     "countonme.middleware.disconnects.DisconnectMiddleware",
@@ -97,11 +97,11 @@ DATABASES = {
     else {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"}
 }
 _database = DATABASES["default"]
-_database["CONN_MAX_AGE"] = None  # a new connection a request costs more than the request itself
+_database["CONN_MAX_AGE"] = None  # connections stay open
 if _database["ENGINE"] == "django.db.backends.sqlite3":
     _database["ENGINE"] = "countonme.db.sqlite"
-    # Readers don't wait for the writer, and a writer takes its lock at BEGIN: one that upgrades later can only fail.
-    # What is deleted is overwritten in the file.
+    # With WAL, readers don't wait for the writer. A writer takes its lock at BEGIN, because a transaction that takes it
+    # later may fail without waiting. Deleted data is overwritten in the file.
     _database["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA secure_delete=ON",
@@ -109,31 +109,31 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     }
 elif _database["ENGINE"] == "django.db.backends.postgresql":
     _database["ENGINE"] = "countonme.db.postgresql"
-    # Behind a pooler that lends a connection for one transaction, nothing may outlive the transaction.
+    # A pooler may give each transaction another connection, so nothing may outlive the transaction.
     _pooled = {"": False, "transaction": True}.get(env.str("DATABASE_POOLER", default=""))
     if _pooled is None:
-        raise ImproperlyConfigured("DATABASE_POOLER is neither empty nor `transaction`.")
+        raise ImproperlyConfigured("DATABASE_POOLER must be empty or `transaction`.")
     _database["DISABLE_SERVER_SIDE_CURSORS"] = _pooled
-    # Prepared statements: PostgreSQL plans a query once a connection, not at every request.
+    # Prepared statements: PostgreSQL does not parse and plan a statement at each request.
     _database["OPTIONS"] = {
         "connect_timeout": 2,
         "server_side_binding": True,
         "prepare_threshold": None if _pooled else 2,
         **_database.get("OPTIONS", {}),
     }
-DATABASE_TIMEOUT = env.float("DATABASE_TIMEOUT", default=1.5)  # of the process that serves: countonme/wsgi.py
-# Whoever waits for a lock on a table keeps everybody out who comes after: a migration gives up soon. In seconds.
+DATABASE_TIMEOUT = env.float("DATABASE_TIMEOUT", default=1.5)  # seconds, for the web process: countonme/wsgi.py
+# Seconds. Requests queue behind a migration that waits for a lock on a table, so it must fail soon.
 MIGRATE_LOCK_TIMEOUT = env.int("MIGRATE_LOCK_TIMEOUT", default=5)
 MIGRATE_STATEMENT_TIMEOUT = env.int("MIGRATE_STATEMENT_TIMEOUT", default=60)
-MIGRATE_WAIT = env.int("MIGRATE_WAIT", default=600)  # for another one's end
+MIGRATE_WAIT = env.int("MIGRATE_WAIT", default=600)  # how long to wait for another migration
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- caches ---------------------------------------------------------------------------------------
 
-# What the workers share, where there is one: devices/verdicts.py
+# With Redis the workers share the cache of checked tokens: devices/verdicts.py
 CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
 if CACHES["default"]["BACKEND"] == "django.core.cache.backends.redis.RedisCache":
-    # A cache that is away is a miss; it must be one soon.
+    # If the cache is unavailable, that counts as a miss. The timeouts keep the delay short.
     CACHES["default"].setdefault("OPTIONS", {}).update(socket_connect_timeout=0.25, socket_timeout=0.25)
 
 # --- the API --------------------------------------------------------------------------------------
@@ -146,15 +146,15 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "countonme.api.negotiation.JSONFirst",
     "DEFAULT_SCHEMA_CLASS": "countonme.api.openapi.ContractSchema",
     "DEFAULT_METADATA_CLASS": None,
-    "EXCEPTION_HANDLER": "countonme.api.errors.handler",
+    "EXCEPTION_HANDLER": "countonme.api.errors.exception_handler",
     "COERCE_DECIMAL_TO_STRING": False,
     "NUM_PROXIES": env.int("NUM_PROXIES", default=0),
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "TEST_REQUEST_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "UNAUTHENTICATED_USER": None,
-    "URL_FORMAT_OVERRIDE": None,  # an unknown name in a query is ignored, `format` too
+    "URL_FORMAT_OVERRIDE": None,  # unknown query parameters are ignored, `format` too
 }
-# How many rows a device may store, deleted ones included, and how many it may add in a day.
+# How many rows a device may store, tombstones included, and how many it may add per day.
 MAX_PRODUCTS = env.int("MAX_PRODUCTS", default=20_000)
 MAX_PORTIONS = env.int("MAX_PORTIONS", default=40_000)
 MAX_PORTIONS_PER_PRODUCT = env.int("MAX_PORTIONS_PER_PRODUCT", default=100)
@@ -171,9 +171,9 @@ DEVICE_RATE = env.str("DEVICE_RATE", default="600/min")  # in each worker: devic
 BCRYPT_ROUNDS = env.int("BCRYPT_ROUNDS", default=4)  # a secret of 256 random bits needs no slow hash
 MAX_BODY = 1024 * 1024  # bytes
 SYNC_MAX_BODY = env.int("SYNC_MAX_BODY", default=20 * 1024 * 1024)
-DATA_UPLOAD_MAX_MEMORY_SIZE = None  # countonme.middleware.body_limit keeps the limit, before any view
+DATA_UPLOAD_MAX_MEMORY_SIZE = None  # countonme.middleware.body_limit enforces the limit
 
-CORS_URLS_REGEX = r"^/v1/"  # the admin lives on cookies
+CORS_URLS_REGEX = r"^/v1/"  # not for the admin, which uses cookies
 _origins = env.list("CORS_ORIGINS", default=["*"])
 CORS_ALLOW_ALL_ORIGINS = "*" in _origins
 CORS_ALLOWED_ORIGINS = [origin for origin in _origins if origin != "*"]
@@ -201,11 +201,11 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {"MealType": "food_entries.models.MealType"},
 }
 
-# --- static files: the admin's and the docs', served by the service itself ---------------------------
+# --- static files of the admin and the docs, served by the service itself -------------------------
 
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
-WHITENOISE_ROOT = BASE_DIR / "countonme/root"  # what is served at the root: the icon that browsers ask for
+WHITENOISE_ROOT = BASE_DIR / "countonme/root"  # files served at the root: favicon.ico
 WHITENOISE_AUTOREFRESH = DEBUG
 
 # --- security -------------------------------------------------------------------------------------
@@ -213,17 +213,17 @@ WHITENOISE_AUTOREFRESH = DEBUG
 HTTPS_ONLY = env.bool("HTTPS_ONLY", default=True)
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS_ONLY
 SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60 if HTTPS_ONLY else 0
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]  # they come from inside, without TLS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]  # probes come from the inside, without TLS
 if _header := env.str("SECURE_PROXY_SSL_HEADER", default=""):
     SECURE_PROXY_SSL_HEADER = tuple(_header.split(",", 1))
-# The admin's: no script reads them, no other page sends them, and no other path gets them.
+# Cookies of the admin. Scripts can't read them, other sites' forms don't send them, and other paths don't get them.
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"
 LOGIN_FAILURE_RATE = env.str("LOGIN_FAILURE_RATE", default="20/h")
 SESSION_COOKIE_AGE = 12 * 60 * 60  # seconds: a working day
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # not in a cookie
-# countonme/middleware/security_headers.py says these, with the others.
+# countonme/middleware/security_headers.py sends these headers.
 SECURE_CONTENT_TYPE_NOSNIFF = False
 SECURE_REFERRER_POLICY = SECURE_CROSS_ORIGIN_OPENER_POLICY = None
 SILENCED_SYSTEM_CHECKS = [
@@ -232,7 +232,7 @@ SILENCED_SYSTEM_CHECKS = [
     "security.W022",  # and Referrer-Policy
     "security.W003",  # the admin has its own subclass of CsrfViewMiddleware
     "security.W005",  # HSTS for subdomains and
-    "security.W021",  # preloading bind the operator's whole domain, which is not ours to decide
+    "security.W021",  # preloading would affect the operator's whole domain
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -245,7 +245,7 @@ METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 
 # --- logs -----------------------------------------------------------------------------------------
 
-# One JSON object a line, or text where a person reads along.
+# One JSON object per line, or text on a terminal.
 LOG_FORMAT = env.str("LOG_FORMAT", default="") or ("text" if sys.stderr.isatty() else "json")
 if LOG_FORMAT not in ("json", "text"):
     raise ImproperlyConfigured(f"LOG_FORMAT is {LOG_FORMAT!r}. It must be json or text.")
@@ -255,8 +255,8 @@ LOGGING = {
     "disable_existing_loggers": False,
     "filters": {"request_id": {"()": "countonme.observability.log_format.RequestIdFilter"}},
     "formatters": {
-        "json": {"()": "countonme.observability.log_format.JSONFormatter", "whole": DEBUG},
-        "text": {"()": "countonme.observability.log_format.TextFormatter", "whole": DEBUG},
+        "json": {"()": "countonme.observability.log_format.JSONFormatter", "unredacted": DEBUG},
+        "text": {"()": "countonme.observability.log_format.TextFormatter", "unredacted": DEBUG},
     },
     "handlers": {
         "console": {
@@ -268,9 +268,9 @@ LOGGING = {
     },
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO").upper()},
     "loggers": {
-        "django": {"handlers": [], "propagate": True},  # Django's own handlers would say everything twice
-        "django.request": {"level": "ERROR"},  # a client's mistake is answered to the client
-        "django.security.DisallowedHost": {"level": "CRITICAL"},  # as is a stranger's, who looks for other services
-        "django.server": {"level": "ERROR"},  # runserver's lines have the addresses; each request has one of ours
+        "django": {"handlers": [], "propagate": True},  # Django's own handlers would log everything twice
+        "django.request": {"level": "ERROR"},  # no warnings about clients' errors: each request has a line already
+        "django.security.DisallowedHost": {"level": "CRITICAL"},  # scanners cause these
+        "django.server": {"level": "ERROR"},  # runserver's lines contain URLs, and each request has a line already
     },
 }

@@ -38,7 +38,7 @@ urlpatterns = [
     *join("v1/", v1),
     path("healthz", health.HealthView.as_view(), name="healthz"),
     path("readyz", health.ReadyView.as_view(), name="readyz"),
-    path("metrics", metrics.page, name="metrics"),
+    path("metrics", metrics.metrics_view, name="metrics"),
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/login/", sign_in),
     path("admin/", admin.site.urls),

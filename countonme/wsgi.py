@@ -1,3 +1,5 @@
+"""The WSGI application of the web process: database timeouts, and less work per request."""
+
 import os
 import threading
 
@@ -9,23 +11,22 @@ from django.db import close_old_connections, connections, reset_queries
 from django.urls import base as urls
 from django.urls import get_resolver
 
-from countonme.db.postgresql import give_up_after
+from countonme.db.postgresql import set_timeout
 
 # As in manage.py: only the user who runs the service can read the files it creates, such as SQLite's db.sqlite3-wal.
 os.umask(0o077)
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "countonme.settings")
 
-give_up_after(settings.DATABASE_TIMEOUT, settings.DATABASES["default"])
+set_timeout(settings.DATABASE_TIMEOUT, settings.DATABASES["default"])
 application = get_wsgi_application()
-# Before gunicorn forks its workers: else each loads all views at its first request, which waits for that.
+# Load all views before gunicorn forks its workers. Otherwise the first request of each worker waits for it.
 get_resolver().url_patterns  # noqa: B018
 
-# No event loop runs here. Django's own storages ask for one at each use, of which a write has a dozen, and learn by an
-# exception that there is none.
+# No event loop runs here. Django's own storages look for one at each use (docs/internals.md).
 connections._connections, urls._prefixes, urls._urlconfs = (threading.local() for _ in range(3))
 
-# Receivers of Django's signals that have nothing to do here, at each request.
-request_started.disconnect(close_old_connections)  # the same is done when a request is finished
+# Receivers of Django's signals that run at each request and have nothing to do here.
+request_started.disconnect(close_old_connections)  # the end of a request does the same
 if not settings.DEBUG:
     request_started.disconnect(reset_queries)  # queries are kept only with DEBUG
 if all(type(cache).close is BaseCache.close for cache in caches.all()):

@@ -1,6 +1,6 @@
-"""The one place that answers an error. Domain code raises; what a client reads is worded here.
+"""Error responses. Domain code raises exceptions; this module alone turns them into responses.
 
-Every body is `{"detail": text}`; a 422 adds `errors`, a list of `{"loc", "msg", "type"}`.
+Every error's body is `{"detail": text}`. A 422 also has `errors`, a list of `{"loc", "msg", "type"}`.
 """
 
 import logging
@@ -16,7 +16,7 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
-from countonme.db.availability import DATABASE_AWAY, LOCK_NOT_AVAILABLE, QUERY_CANCELED, code_of, is_away
+from countonme.db.availability import DATABASE_AWAY, LOCK_NOT_AVAILABLE, QUERY_CANCELED, is_away, sqlstate_of
 
 __all__ = [
     "Conflict",
@@ -26,7 +26,7 @@ __all__ = [
     "NotFound",
     "Unavailable",
     "ValidationError",
-    "handler",
+    "exception_handler",
     "refusal",
 ]
 
@@ -70,23 +70,23 @@ class InUse(Unavailable):
     log_line = "A statement waited too long for a lock and was ended"
 
 
-ENDED = {QUERY_CANCELED: TooSlow, LOCK_NOT_AVAILABLE: InUse}
+TIMEOUT_ERRORS = {QUERY_CANCELED: TooSlow, LOCK_NOT_AVAILABLE: InUse}
 
 
 def refusal(field: str, message: str, code: str) -> ValidationError:
-    """Return the 422 that says what is wrong with one field."""
+    """Return a validation error (422) of one field."""
     return ValidationError({field: [exceptions.ErrorDetail(message, code)]})
 
 
-def handler(error: Exception, context: dict | None = None) -> Response | None:
-    """Word the answer to whatever a view raised; None where the fault is ours, which Django logs as a 500."""
+def exception_handler(error: Exception, context: dict | None = None) -> Response | None:
+    """Return the response to an exception that a view raised. Return None for a bug: Django logs it and sends a 500."""
     if isinstance(error, ValidationError):
         body = {"detail": "Validation error", "errors": list(flattened(error.detail))}
         return Response(body, status=status.HTTP_422_UNPROCESSABLE_ENTITY)
     if isinstance(error, IntegrityError):
         error = conflict_of(error) or error
-    elif refused := ended_statement(error):
-        error = refused
+    elif timed_out := timeout_error(error):
+        error = timed_out
     elif is_away(error):
         log.error("The database did not answer", exc_info=error)
         error = Unavailable()
@@ -105,27 +105,27 @@ def handler(error: Exception, context: dict | None = None) -> Response | None:
     return Response(body, status=error.status_code, headers=headers)
 
 
-def ended(error: BaseException | None) -> type[Unavailable] | None:
-    """Return the 503 for a statement that PostgreSQL has ended; None for any other error."""
-    return ENDED.get(code_of(error)) if isinstance(error, DATABASE_AWAY) else None
+def timeout_error_class(error: BaseException | None) -> type[Unavailable] | None:
+    """Return the 503 for a statement that PostgreSQL cancelled after a timeout; None for any other error."""
+    return TIMEOUT_ERRORS.get(sqlstate_of(error)) if isinstance(error, DATABASE_AWAY) else None
 
 
-def ended_statement(error: BaseException | None) -> Unavailable | None:
-    """Return the 503 for a statement that PostgreSQL has ended, and log it; None for any other error."""
-    if refused := ended(error):
-        log.warning(refused.log_line)
-        return refused()
+def timeout_error(error: BaseException | None) -> Unavailable | None:
+    """Like `timeout_error_class()`, but return an instance, and log a warning."""
+    if error_class := timeout_error_class(error):
+        log.warning(error_class.log_line)
+        return error_class()
     return None
 
 
 def process_exception(error: Exception) -> JsonResponse | None:
-    """Return the response to a statement that was ended in a plain Django view, before Django logs it as a fault."""
-    refused = ended_statement(error)
-    return refused and unavailable(refused)
+    """Return the response to a database timeout in a plain Django view, before Django logs it as a bug."""
+    timed_out = timeout_error(error)
+    return timed_out and unavailable(timed_out)
 
 
 def flattened(detail, loc: tuple = ()):
-    """Yield `{"loc", "msg", "type"}` for each error in DRF's nest of dicts and lists."""
+    """Yield `{"loc", "msg", "type"}` for each error in DRF's nested dicts and lists."""
     if isinstance(detail, exceptions.ErrorDetail):
         yield {"loc": list(loc), "msg": detail, "type": detail.code}
     elif isinstance(detail, dict):
@@ -137,30 +137,31 @@ def flattened(detail, loc: tuple = ()):
 
 
 def conflict_of(error: IntegrityError) -> Conflict | None:
-    """Return the unique constraint that was broken, in its own words; None for any other constraint, our bug."""
-    cause, broken = error.__cause__, None
+    """Return the 409 for a violated unique constraint, with its message. Return None for any other: that is a bug."""
+    cause, violated = error.__cause__, None
     if diagnosis := getattr(cause, "diag", None):
         if diagnosis.sqlstate == "23505":
-            broken = diagnosis.constraint_name
+            violated = diagnosis.constraint_name
     elif match := SQLITE_UNIQUE.search(str(cause)):
-        broken = match[1]
-    if broken is None:
+        violated = match[1]
+    if violated is None:
         return None
     for model in apps.get_models():
         table = model._meta.db_table
-        # Where a unique key of device and id stands beside the primary key, PostgreSQL may name either.
+        # If there is also a unique key of device and id, PostgreSQL may name that one or the primary key.
         with_device = f"{model._meta.model_name}_is_of_its_device"
-        if broken in (f"{table}_pkey", with_device, f"{table}.{model._meta.pk.column}"):
+        if violated in (f"{table}_pkey", with_device, f"{table}.{model._meta.pk.column}"):
             return Conflict("This id is taken")
-        for rule in model._meta.constraints:
-            if isinstance(rule, models.UniqueConstraint) and broken in (rule.name, columns_of(rule, model)):
-                return Conflict(rule.get_violation_error_message())
+        for constraint in model._meta.constraints:
+            is_unique = isinstance(constraint, models.UniqueConstraint)
+            if is_unique and violated in (constraint.name, sqlite_name(constraint, model)):
+                return Conflict(constraint.get_violation_error_message())
     return None
 
 
-def columns_of(rule: models.UniqueConstraint, model) -> str:
-    """Return how SQLite calls a unique constraint: by its columns."""
-    return ", ".join(f"{model._meta.db_table}.{model._meta.get_field(name).column}" for name in rule.fields)
+def sqlite_name(constraint: models.UniqueConstraint, model) -> str:
+    """Return the columns of a unique constraint, as SQLite lists them in its error message."""
+    return ", ".join(f"{model._meta.db_table}.{model._meta.get_field(name).column}" for name in constraint.fields)
 
 
 def bad_request(request, exception=None) -> JsonResponse:
@@ -177,9 +178,9 @@ def not_found(request, exception=None) -> JsonResponse:
 
 def server_error(request) -> JsonResponse:
     error = sys.exc_info()[1]
-    refused = ended_statement(error) or (Unavailable() if is_away(error) else None)
-    return unavailable(refused) if refused else JsonResponse({"detail": "Internal server error"}, status=500)
+    outage = timeout_error(error) or (Unavailable() if is_away(error) else None)
+    return unavailable(outage) if outage else JsonResponse({"detail": "Internal server error"}, status=500)
 
 
-def unavailable(refused: Unavailable) -> JsonResponse:
-    return JsonResponse({"detail": refused.detail}, status=503, headers={"Retry-After": str(refused.wait)})
+def unavailable(error: Unavailable) -> JsonResponse:
+    return JsonResponse({"detail": error.detail}, status=503, headers={"Retry-After": str(error.wait)})

@@ -1,3 +1,5 @@
+"""Health checks: `/healthz` (liveness) and `/readyz` (readiness)."""
+
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -5,10 +7,10 @@ from rest_framework import serializers
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from countonme.api.errors import Unavailable, ended
+from countonme.api.errors import Unavailable, timeout_error_class
 from countonme.api.openapi import ErrorSerializer
 from countonme.db.availability import DATABASE_AWAY, retry_if_connection_died
-from countonme.db.postgresql import is_there
+from countonme.db.postgresql import ping
 
 
 class StatusSerializer(serializers.Serializer):
@@ -22,9 +24,9 @@ class ProbeView(APIView):
 
 @extend_schema(tags=["service"])
 class HealthView(ProbeView):
-    @extend_schema(operation_id="healthz", summary="Does the process answer?", responses={200: StatusSerializer})
+    @extend_schema(operation_id="healthz", summary="Liveness probe", responses={200: StatusSerializer})
     def get(self, request) -> Response:
-        """Nothing else is touched."""
+        """Returns 200 if the process can respond. It does not use the database."""
         return Response({"status": "ok"})
 
 
@@ -34,15 +36,15 @@ class ReadyView(ProbeView):
 
     @extend_schema(
         operation_id="readyz",
-        summary="Can it serve?",
-        responses={200: StatusSerializer, 503: OpenApiResponse(ErrorSerializer, description="Says what fails.")},
+        summary="Readiness probe",
+        responses={200: StatusSerializer, 503: OpenApiResponse(ErrorSerializer, description="`detail` is the reason.")},
     )
     def get(self, request) -> Response:
-        """The database can be reached, and has every migration that this code knows."""
+        """Returns 200 if the database can be reached and all migrations are applied."""
         try:
             missing = retry_if_connection_died(self.missing_migrations)
         except DATABASE_AWAY as error:
-            if ended(error):
+            if timeout_error_class(error):
                 raise
             raise Unavailable("The database cannot be reached") from error
         if missing:
@@ -50,8 +52,8 @@ class ReadyView(ProbeView):
         return Response({"status": "ok"})
 
     def missing_migrations(self) -> list[str]:
-        is_there()
-        if ReadyView.migrated:  # asked until the first yes: reading all migration files takes a while
+        ping()
+        if ReadyView.migrated:  # checked until all are applied: loading all migration files is slow
             return []
         executor = MigrationExecutor(connection)
         plan = executor.migration_plan(executor.loader.graph.leaf_nodes())

@@ -1,4 +1,4 @@
-"""Bodies are JSON in UTF-8, of a bounded number of values."""
+"""Request bodies: JSON in UTF-8, with a limited number of values."""
 
 import json
 import re
@@ -9,25 +9,25 @@ from rest_framework.parsers import JSONParser
 
 from countonme.middleware.disconnects import has_disconnected
 
-# A parsed body takes up to a hundred times the memory of its bytes: `{}` is 64 bytes, and a pointer to it.
+# A parsed body takes up to a hundred times the memory of its bytes: an empty dict takes 64 bytes, and a pointer to it.
 MAX_CONTAINERS = 120_000  # objects and arrays in one body
 MAX_VALUES = 1_500_000  # values of any kind in one body, objects and arrays included
 
-# A string, which may be cut off, or a sign that another value follows. It never backtracks, whatever is sent.
+# A string, which may be cut off, or a sign that another value follows. It never backtracks, so it takes linear time.
 TOKEN = re.compile(rb'"[^"\\]*+(?:\\.?[^"\\]*+)*+"?|[\[{,]', re.DOTALL)
 
 
 class BodyTooComplex(APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_detail = (
-        f"The body holds more than {MAX_CONTAINERS:,} objects and arrays, or more than {MAX_VALUES:,} values."
+        f"The body has more than {MAX_CONTAINERS:,} objects and arrays, or more than {MAX_VALUES:,} values."
     )
 
 
 def sent_data(request):
-    """Return the parsed body of a DRF request; raise ParseError (400) if there is no body, or no client any more.
+    """Return the parsed body of a DRF request. Raise ParseError (400) if it is missing or the client has disconnected.
 
-    `request.data` is empty then, as if `{}` had been sent: a request whose body was lost would be acknowledged.
+    `request.data` is empty for a missing body, as if `{}` had been sent: a request that lost its body would succeed.
     """
     require_body(request)
     data = request.data
@@ -41,16 +41,16 @@ def require_body(request) -> None:
 
 
 def require_client(request) -> None:
-    """Raise ParseError if the client has disconnected after it sent the body: nothing is stored, and it tries again."""
+    """Raise ParseError if the client has disconnected after it sent the body. It will retry."""
     if has_disconnected(request):
         raise ParseError("The client has disconnected.")
 
 
 def sent_bytes(request) -> bytes:
-    """Return the body of a DRF request as it was sent, once; raise the same errors, and 415 if it is not JSON.
+    """Return the raw body of a DRF request. Raise the same errors as `sent_data()`, and 415 if it is not JSON.
 
-    Neither it nor what is parsed from it stays in the request. DRF's requests, views and responses refer to each other
-    until Python's garbage collector finds them, and some large bodies would fill the memory until then.
+    Call it once: the request keeps neither the body nor the parsed data. DRF's requests, views and responses refer to
+    each other until Python's garbage collector frees them. A few large bodies would fill the memory until then.
     """
     require_body(request)
     if request.negotiator.select_parser(request, request.parsers) is None:
@@ -61,9 +61,9 @@ def sent_bytes(request) -> bytes:
 
 
 class StrictJSONParser(JSONParser):
-    """Read JSON as RFC 8259 has it: UTF-8, no NaN, no Infinity, and no more values than fit into memory.
+    """Parse JSON by RFC 8259: UTF-8, no NaN, no Infinity. The number of values is limited.
 
-    A lone surrogate is let through: it is one text's fault, and the field that holds it says so.
+    A lone surrogate is accepted here. The field that contains it rejects it, so that the error names the field.
     """
 
     def parse(self, stream, media_type=None, parser_context=None):
@@ -83,11 +83,11 @@ class StrictJSONParser(JSONParser):
 
 
 def is_too_complex(body: bytes) -> bool:
-    """Return whether a body of JSON holds more objects, arrays or values than are accepted, without parsing it."""
+    """Return whether a JSON body has more objects, arrays or values than are accepted, without parsing it."""
     containers = body.count(b"{") + body.count(b"[")
     if containers <= MAX_CONTAINERS and containers + body.count(b",") <= MAX_VALUES:
         return False
-    # Brackets and commas in texts were counted too. This counts them exactly, and stops at the limits.
+    # That also counted brackets and commas in strings. This counts exactly, and stops at the limits.
     containers = commas = strings = 0
     for token in TOKEN.finditer(body):
         if token[0] == b",":
@@ -95,19 +95,19 @@ def is_too_complex(body: bytes) -> bool:
         elif token[0] in (b"[", b"{"):
             containers += 1
         else:
-            strings += 1  # at most two for each value: a name, and the value itself
+            strings += 1  # at most two per value: the key and the value
         if containers > MAX_CONTAINERS or containers + commas > MAX_VALUES or strings > 2 * MAX_VALUES:
             return True
     return False
 
 
 def is_cut_short(request, length: int) -> bool:
-    """Say whether a client has hung up while it was sending: what came may be JSON all the same."""
+    """Return whether the client has disconnected while it was sending. The received part may be valid JSON."""
     return length < content_length(request)
 
 
 def content_length(request) -> int:
-    """Return the length that the request states, in bytes; 0 if it states none, or nonsense."""
+    """Return the request's Content-Length in bytes; 0 if it is missing or invalid."""
     try:
         return int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
@@ -120,7 +120,7 @@ def loads(text: str):
     except json.JSONDecodeError:
         raise
     except ValueError:
-        # Python refuses integers of more than 4,300 digits; as JSON they are fine, and out of every bound here.
+        # Python refuses integers of more than 4,300 digits. They are valid JSON, and out of every field's bounds.
         return json.loads(text, parse_constant=_refuse, parse_int=float)
 
 
@@ -128,4 +128,4 @@ def _refuse(constant: str):
     raise json.JSONDecodeError(f"{constant} is not JSON", constant, 0)
 
 
-_decoder = json.JSONDecoder(parse_constant=_refuse)  # kept: `json.loads` would make one each time
+_decoder = json.JSONDecoder(parse_constant=_refuse)  # json.loads() would create one at each call

@@ -1,4 +1,4 @@
-"""Whether the database is there: which errors mean that it is not, and one retry on a new connection."""
+"""Database availability: which errors mean an outage, and one retry if a kept connection has died."""
 
 import re
 from collections.abc import Callable
@@ -6,36 +6,37 @@ from collections.abc import Callable
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
 
 DATABASE_AWAY = (OperationalError, InterfaceError)
-OUR_MISTAKE = re.compile(r"no such (table|column|function)|has no column|syntax error")  # SQLite's OperationalErrors
-# PostgreSQL's codes for ending one statement. The database is there, and so is the connection.
+# SQLite raises OperationalError for errors in the SQL too.
+SQL_ERROR = re.compile(r"no such (table|column|function)|has no column|syntax error")
+# PostgreSQL's SQLSTATE of a statement that it cancelled. The database and the connection still work.
 QUERY_CANCELED, LOCK_NOT_AVAILABLE = "57014", "55P03"
 
 
-def code_of(error: BaseException) -> str | None:
-    """Return PostgreSQL's code of an error that Django has wrapped."""
+def sqlstate_of(error: BaseException) -> str | None:
+    """Return PostgreSQL's SQLSTATE of an error that Django has wrapped."""
     return getattr(error.__cause__, "sqlstate", None)
 
 
 def is_away(error: BaseException | None) -> bool:
-    """Return whether the error means that the database is away, and not that one statement failed."""
+    """Return whether the error means that the database is unavailable, and not that one statement failed."""
     return (
         isinstance(error, DATABASE_AWAY)
-        and code_of(error) not in (QUERY_CANCELED, LOCK_NOT_AVAILABLE)
-        and not OUR_MISTAKE.search(str(error))
+        and sqlstate_of(error) not in (QUERY_CANCELED, LOCK_NOT_AVAILABLE)
+        and not SQL_ERROR.search(str(error))
     )
 
 
 def retry_if_connection_died(read: Callable):
-    """Return what `read()` returns. If a kept connection has died with its server, call it again on a new one.
+    """Call `read()` and return its result. If a kept connection has died with its server, retry once on a new one.
 
-    This is for the first query of a request, outside of any transaction.
+    Use this for the first query of a request, outside of any transaction.
     """
-    connection = connections[DEFAULT_DB_ALIAS]  # `django.db.connection` would look it up at every use
+    connection = connections[DEFAULT_DB_ALIAS]  # `django.db.connection` looks it up at every use
     kept = connection.connection
     try:
         return read()
     except DATABASE_AWAY:
-        # One that was given up on, or never came about, is not asked again: whoever waits has waited long enough.
+        # No retry after a timeout, or if there was no connection: the client has waited long enough.
         if connection.in_atomic_block or not getattr(kept, "broken", False):
             raise
         connection.close()

@@ -1,4 +1,4 @@
-"""Django's middleware for `/admin/`. A request to any other path goes straight on to the next middleware."""
+"""Django's middleware for sessions, CSRF, authentication and messages, which runs only under `/admin/`."""
 
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
@@ -6,13 +6,13 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
 
 from countonme.api.errors import process_exception
-from countonme.db.postgresql import ask_whether_it_is_there, at_length
+from countonme.db.postgresql import at_length, ping_if_limited
 
 ADMIN = "/admin/"
 
 
 class AdminOnly:
-    """Makes a subclass of one of Django's middleware classes do its work on the admin's pages only."""
+    """Mixin for Django's middleware classes: skips requests outside of the admin."""
 
     def __call__(self, request):
         if request.path_info.startswith(ADMIN):
@@ -21,22 +21,22 @@ class AdminOnly:
 
 
 class AdminSession(SessionMiddleware):
-    """Also gives a page of the admin more time for its statements, because it may read a whole table."""
+    """Also extends the database timeout for the admin, because its pages may read a whole table."""
 
     def __call__(self, request):
         if not request.path_info.startswith(ADMIN):
             return self.get_response(request)
-        ask_whether_it_is_there()
+        ping_if_limited()
         with at_length():
             return super().__call__(request)
 
     def process_exception(self, request, exception):
-        """Respond to a statement that was ended. Of Django's own views only the admin's use the database."""
+        """Return a 503 after a database timeout. Of Django's own views, only the admin's use the database."""
         return process_exception(exception)
 
 
 class AdminCsrf(AdminOnly, CsrfViewMiddleware):
-    """Its check is a hook that runs on every path, before the view. The API's views are exempt from it."""
+    """Its check, `process_view()`, runs on every path. The API's views are exempt from it."""
 
 
 class AdminAuthentication(AdminOnly, AuthenticationMiddleware):

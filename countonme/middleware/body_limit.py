@@ -1,4 +1,4 @@
-"""Bodies have a bounded size, before any view sees them."""
+"""Limit the size of request bodies, before any view runs."""
 
 from contextlib import suppress
 from io import BytesIO
@@ -10,14 +10,14 @@ from countonme.api.errors import bad_request
 from countonme.api.parsers import content_length
 
 CHUNK = 64 * 1024
-DRAINED_AT_MOST = 32 * 1024 * 1024
+MAX_DRAINED = 32 * 1024 * 1024
 
 
 class BodyMiddleware:
-    """Refuse a body over the limit before any view sees it, and give a chunked one, which Django drops, its length.
+    """Refuses a body over the limit. Reads a chunked body, which Django ignores, and sets its length.
 
-    What is refused is read to its end first, within reason: a server that hangs up on a client which is still
-    sending resets the connection, and the client never reads why.
+    A refused body is read first, up to MAX_DRAINED bytes. If the server closed the connection while the client is still
+    sending, the connection would be reset, and the client would not see the response.
     """
 
     def __init__(self, get_response):
@@ -28,26 +28,26 @@ class BodyMiddleware:
         length = content_length(request)
         stream = request.META.get("wsgi.input")
         if request.META.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
-            drain(stream, min(length, DRAINED_AT_MOST))
-            return encoded()
+            drain(stream, min(length, MAX_DRAINED))
+            return compressed()
         if length > limit:
-            drain(stream, min(length, DRAINED_AT_MOST))
+            drain(stream, min(length, MAX_DRAINED))
             return too_large(limit)
         if not length and request.META.get("wsgi.input_terminated") and "HTTP_TRANSFER_ENCODING" in request.META:
             try:
                 body = stream.read(limit + 1)
                 if len(body) > limit:
-                    drain(stream, DRAINED_AT_MOST)
-            except Exception:  # noqa: BLE001 - whatever the server calls chunks that break off, or are none
+                    drain(stream, MAX_DRAINED)
+            except Exception:  # noqa: BLE001 - invalid or missing chunks: the server's exceptions are not documented
                 return bad_request(request)
             if len(body) > limit:
                 return too_large(limit)
             environ = request.environ | {"CONTENT_LENGTH": str(len(body)), "wsgi.input": BytesIO(body)}
-            request.__init__(environ)  # as if it had come with its length; what else is set on it stays
+            request.__init__(environ)  # as if it had a Content-Length; other attributes stay
         response = self.get_response(request)
-        if length and response.status_code in (403, 429):  # the token is right; the body may not have been read
+        if length and response.status_code in (403, 429):  # the token is valid; the body may not have been read
             with suppress(UnreadablePostError):
-                drain(request, DRAINED_AT_MOST)
+                drain(request, MAX_DRAINED)
         return response
 
 
@@ -60,7 +60,7 @@ def too_large(limit: int) -> JsonResponse:
     return JsonResponse({"detail": f"The body is larger than {limit} bytes."}, status=413)
 
 
-def encoded() -> JsonResponse:
-    """A small body that is unpacked here could be a very large one."""
-    answer = {"detail": "Bodies are taken as they are, without a Content-Encoding."}
-    return JsonResponse(answer, status=415, headers={"Accept-Encoding": "identity"})
+def compressed() -> JsonResponse:
+    """Return a 415: a small compressed body could be a very large one."""
+    body = {"detail": "Compressed bodies are not accepted. Send the body without a Content-Encoding."}
+    return JsonResponse(body, status=415, headers={"Accept-Encoding": "identity"})

@@ -1,14 +1,16 @@
+"""CORS headers: which sites may read a response in a browser."""
+
 from corsheaders.middleware import CorsMiddleware
 
 
-class BrowsersMiddleware(CorsMiddleware):
-    """Say to browsers which sites may read an answer. Who names no site is told that it depends on it, no more."""
+class OriginCorsMiddleware(CorsMiddleware):
+    """CorsMiddleware that only adds `Vary: origin` if the request has no `Origin` header."""
 
     def __call__(self, request):
         if "HTTP_ORIGIN" in request.META:
             return super().__call__(request)
         response = self.get_response(request)
         if self.is_enabled(request):
-            said = response.headers.get("Vary")
-            response.headers["Vary"] = f"{said}, origin" if said else "origin"
+            vary = response.headers.get("Vary")
+            response.headers["Vary"] = f"{vary}, origin" if vary else "origin"
         return response

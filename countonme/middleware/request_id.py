@@ -1,26 +1,28 @@
+"""Request ids (`X-Request-ID`), Content-Length, and the start and end of request logging."""
+
 import os
 import re
 
 from countonme.observability import request_log
 from countonme.observability.log_format import request_id
 
-SANE = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
+VALID_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
 
 
 class RequestIdMiddleware:
-    """Give every request an id, which its response and its log lines carry; keep a sane one from the client.
+    """Sets each request's id, which is on its response and its log lines. A valid one from the client is kept.
 
-    Outermost, so it also states the length of each body: without one gunicorn would send it in chunks. And when all is
-    done, it has the request counted and logged.
+    As the outermost middleware, it also sets `Content-Length`, because gunicorn would send chunks without it. At the
+    end it counts and logs the request.
     """
 
     def __init__(self, get_response):
         self.get_response = get_response
 
     def __call__(self, request):
-        started = request_log.began()
+        started = request_log.start()
         sent = request.META.get("HTTP_X_REQUEST_ID", "")
-        request.id = sent if SANE.fullmatch(sent) else os.urandom(16).hex()
+        request.id = sent if VALID_ID.fullmatch(sent) else os.urandom(16).hex()
         token = request_id.set(request.id)
         try:
             response = self.get_response(request)
@@ -33,5 +35,5 @@ class RequestIdMiddleware:
                 response.content = b""
         if response.streaming and request.method == "HEAD":
             response.streaming_content = ()
-        request_log.ended(request, response, started)
+        request_log.finish(request, response, started)
         return response

@@ -1,4 +1,4 @@
-"""The lines of the log: one JSON object each, or text for a terminal. They name no path, since ids are private."""
+"""Log lines: JSON objects, or text for a terminal. They contain no path, because the ids in it are private."""
 
 import json
 import logging
@@ -9,18 +9,18 @@ from functools import cache
 import orjson
 
 from countonme.observability.routes import route_of
-from countonme.observability.tracebacks import told
+from countonme.observability.tracebacks import format_redacted
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
-OF_A_REQUEST = "%(method)s %(route)s %(status)s, %(ms)s ms, %(bytes)s bytes, device %(device)s"
+REQUEST_LINE = "%(method)s %(route)s %(status)s, %(ms)s ms, %(bytes)s bytes, device %(device)s"
 
 
 class RequestIdFilter(logging.Filter):
-    """Put the id of the request that is being served on each log line, `-` outside of one."""
+    """Adds the id of the current request to each log record, `-` outside of a request."""
 
     def filter(self, record) -> bool:
-        # Django says of some requests how they ended when they are over: it names them, with their path.
+        # Django logs some requests after their end, with their path. The route replaces the path.
         request = getattr(record, "request", None)
         record.request_id = getattr(request, "id", None) or request_id.get()
         if request is not None and isinstance(record.args, tuple):
@@ -30,24 +30,24 @@ class RequestIdFilter(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """Write lines for people. `whole` shows all that exceptions say, on a machine of one's own."""
+    """Formats lines for people. `unredacted` shows the messages of all exceptions, for development."""
 
-    def __init__(self, *, whole: bool = False):
+    def __init__(self, *, unredacted: bool = False):
         super().__init__("{asctime} {levelname} [{request_id}] {name}: {message}", style="{")
-        self.whole = whole
+        self.unredacted = unredacted
 
     def formatException(self, exc_info) -> str:
-        return super().formatException(exc_info) if self.whole else told(exc_info[1])
+        return super().formatException(exc_info) if self.unredacted else format_redacted(exc_info[1])
 
-    def of_request(self, facts: dict) -> str:
+    def format_request(self, facts: dict) -> str:
         level = logging.getLevelNamesMapping()[facts["level"]]
-        record = logging.LogRecord(facts["logger"], level, __file__, 0, OF_A_REQUEST, (facts,), None)
+        record = logging.LogRecord(facts["logger"], level, __file__, 0, REQUEST_LINE, (facts,), None)
         record.request_id = facts["request_id"]
         return self.format(record)
 
 
 class JSONFormatter(TextFormatter):
-    """Write lines for machines: an object each, a traceback with its line ends inside of it."""
+    """Formats each record as a JSON object on one line. A traceback is a field of it."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -59,12 +59,12 @@ class JSONFormatter(TextFormatter):
         }
         if record.exc_info and record.exc_info[1] is not None:
             line["traceback"] = self.formatException(record.exc_info)
-        return self.of_request(line)
+        return self.format_request(line)
 
-    def of_request(self, facts: dict) -> str:
+    def format_request(self, facts: dict) -> str:
         try:
             return orjson.dumps(facts, option=orjson.OPT_UTC_Z).decode()
-        except orjson.JSONEncodeError:  # a lone surrogate, of a file's name
+        except orjson.JSONEncodeError:  # a lone surrogate, as in a file's name
             return json.dumps(facts, default=str)
 
 
@@ -72,19 +72,21 @@ FORMATTERS = {"json": JSONFormatter, "text": TextFormatter}
 
 
 class Console(logging.StreamHandler):
-    def tell(self, facts: dict) -> None:
-        """Write the line of a request, as `emit` writes that of a record. None is made: it costs more than the line."""
-        line = self.formatter.of_request(facts)
+    """The log's handler. It writes to stderr."""
+
+    def write_request(self, facts: dict) -> None:
+        """Write the line of a request without a LogRecord, which takes more time than the line itself."""
+        line = self.formatter.format_request(facts)
         try:
             with self.lock:
                 self.stream.write(line + self.terminator)
-        except (OSError, ValueError):  # nobody reads the log any more; the answer goes out all the same
+        except (OSError, ValueError):  # stderr is closed; the response is sent all the same
             pass
 
 
-def tell(facts: dict) -> None:
+def write_request(facts: dict) -> None:
     for console in consoles():
-        console.tell(facts)
+        console.write_request(facts)
 
 
 @cache

@@ -1,7 +1,7 @@
-"""What Prometheus reads at `/metrics`. Nothing is counted, and the library not loaded, unless METRICS_TOKEN is set.
+"""Prometheus metrics at `/metrics`. Without METRICS_TOKEN nothing is counted, and the library is not loaded.
 
-With gunicorn each worker counts in files of its own, in the folder that PROMETHEUS_MULTIPROC_DIR names, and whichever
-worker is asked adds them up.
+With gunicorn, each worker counts in its own files in the folder PROMETHEUS_MULTIPROC_DIR. The worker that serves
+`/metrics` adds them up.
 """
 
 import logging
@@ -15,69 +15,72 @@ from django.utils.crypto import constant_time_compare
 from django.views.decorators.csrf import csrf_exempt
 
 from countonme.api import errors
-from countonme.observability.query_timer import waited
-from countonme.observability.worker_slots import Slot
+from countonme.observability.query_timer import seconds_waited
+from countonme.observability.worker_slots import WorkerSlot
 
 log = logging.getLogger(__name__)
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 ROWS = (0, 1, 10, 100, 1_000, 10_000, 100_000)
 BYTES = (1_000, 10_000, 100_000, 1_000_000, 5_000_000, 20_000_000)
-METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}  # a stranger may send any; a series is for ever
+# Clients may send any method, and each label value adds a series that is never removed: others count as "other".
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class Instruments:
+    """The counters and histograms of this process."""
+
     def __init__(self, registry):
         from prometheus_client import Counter, Histogram
 
         self.registry = registry
         self.requests = Histogram(
             "countonme_request_seconds",
-            "Time from a request's arrival in the service until its answer is ready.",
+            "Time from a request's arrival in the service until its response is ready.",
             ["method", "route", "status"],
             buckets=SECONDS,
             registry=registry,
         )
         self.database = Histogram(
             "countonme_database_seconds",
-            "Time that a request waited for the database, all its queries together.",
+            "Time that a request waited for the database, in all its queries.",
             ["route"],
             buckets=SECONDS,
             registry=registry,
         )
-        self.tokens = Counter("countonme_token_checks", "Tokens, by what was found.", ["outcome"], registry=registry)
-        self.rows = Histogram("countonme_sync_rows", "Rows of a call.", ["call"], buckets=ROWS, registry=registry)
+        self.tokens = Counter("countonme_token_checks", "Token checks, by outcome.", ["outcome"], registry=registry)
+        self.rows = Histogram("countonme_sync_rows", "Rows in a call.", ["call"], buckets=ROWS, registry=registry)
         self.bytes = Histogram(
-            "countonme_sync_bytes", "Bytes of a call, uncompressed.", ["call"], buckets=BYTES, registry=registry
+            "countonme_sync_bytes", "Bytes in a call, uncompressed.", ["call"], buckets=BYTES, registry=registry
         )
         self.conflicts = Counter("countonme_sync_conflicts", "Rows in conflict.", ["table"], registry=registry)
-        # A child is looked up under a lock, by names that are made texts: several times the price of counting.
-        self.of_request = lru_cache(maxsize=4096)(self.requests.labels)
-        self.of_database = lru_cache(maxsize=1024)(self.database.labels)
+        # labels() converts each value to a string and takes a lock.
+        self.request_series = lru_cache(maxsize=4096)(self.requests.labels)
+        self.database_series = lru_cache(maxsize=1024)(self.database.labels)
 
 
 instruments: Instruments | None = None
 
 
 def turn_on() -> None:
-    """Count from now on. Called once a process, before it is forked."""
+    """Start to count. Call it once, before the process is forked."""
     global instruments
     import prometheus_client
     from prometheus_client import multiprocess, values
 
     registry = prometheus_client.CollectorRegistry()
     if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        values.ValueClass = values.MultiProcessValue(Slot(folder))
+        values.ValueClass = values.MultiProcessValue(WorkerSlot(folder))
     instruments = Instruments(registry)
-    if folder:  # what is shown is the files', whichever process they come from
+    if folder:  # `/metrics` shows the sums of all processes' files
         instruments.registry = prometheus_client.CollectorRegistry()
         multiprocess.MultiProcessCollector(instruments.registry, folder)
 
 
-def request_answered(method: str, route: str | None, status: int, seconds: float) -> None:
+def count_request(method: str, route: str | None, status: int, seconds: float) -> None:
     def add(to: Instruments) -> None:
-        to.of_request(method if method in METHODS else "other", route or "none", status).observe(seconds)
-        to.of_database(route or "none").observe(waited())
+        to.request_series(method if method in METHODS else "other", route or "none", status).observe(seconds)
+        to.database_series(route or "none").observe(seconds_waited())
 
     count(add)
 
@@ -104,13 +107,13 @@ def count(add: Callable[[Instruments], None]) -> None:
         return
     try:
         add(instruments)
-    except Exception:  # a disk that is full, most of all: no reason to refuse an answer
-        log.exception("Something was not counted")
+    except Exception:  # for example, the disk is full: the request must still succeed
+        log.exception("Metrics could not be written")
 
 
-@csrf_exempt  # it has no use for a cookie, and no form
-def page(request) -> HttpResponse:
-    """Show all that was counted to who has the token."""
+@csrf_exempt  # it uses no cookies and has no form
+def metrics_view(request) -> HttpResponse:
+    """Return the metrics to clients with METRICS_TOKEN."""
     if not settings.METRICS_TOKEN or instruments is None:
         return errors.not_found(request)
     if request.method not in ("GET", "HEAD"):
@@ -119,5 +122,5 @@ def page(request) -> HttpResponse:
         return JsonResponse({"detail": "Unauthorized"}, status=401, headers={"WWW-Authenticate": "Bearer"})
     from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-    shown = generate_latest(instruments.registry)
-    return HttpResponse(shown, content_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
+    text = generate_latest(instruments.registry)
+    return HttpResponse(text, content_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})

@@ -1,4 +1,4 @@
-"""How long the request that a thread serves has waited for the database. Counted only where metrics are."""
+"""Measure how long a request waits for the database, if metrics are turned on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,48 +8,52 @@ from time import perf_counter
 from django.db import DEFAULT_DB_ALIAS, connections
 
 
-class Waited(local):
+class Timer(local):
+    """The seconds that this thread has waited for the database during the current request."""
+
     seconds = 0.0
 
 
-_waited = Waited()
+_timer = Timer()
 
 
-def begin() -> None:
-    """Start from nothing, and see to it that this thread's connection is watched."""
-    _waited.seconds = 0.0
+def start() -> None:
+    """Reset the timer, and measure the queries of this thread's connection."""
+    _timer.seconds = 0.0
     connection = connections[DEFAULT_DB_ALIAS]
-    if timed not in connection.execute_wrappers:
-        connection.execute_wrappers.append(timed)
-        # A commit is no query for Django, and for a write it is most of the waiting.
-        connection.commit = timed_commit(connection.commit)
+    if measure_query not in connection.execute_wrappers:
+        connection.execute_wrappers.append(measure_query)
+        # Django's execute_wrappers don't see commits, and most of the waiting of a write is its commit.
+        connection.commit = measured_commit(connection.commit)
 
 
-def waited() -> float:
-    return _waited.seconds
+def seconds_waited() -> float:
+    return _timer.seconds
 
 
 @contextmanager
-def counted() -> Iterator[None]:
-    """Add the time that this block takes: for what is no query for Django."""
+def measure() -> Iterator[None]:
+    """Add the time of this block. Use it for what Django's execute_wrappers don't see."""
     started = perf_counter()
     try:
         yield
     finally:
-        _waited.seconds += perf_counter() - started
+        _timer.seconds += perf_counter() - started
 
 
-def timed(execute, sql, params, many, context):
+def measure_query(execute, sql, params, many, context):
     started = perf_counter()
     try:
         return execute(sql, params, many, context)
     finally:
-        _waited.seconds += perf_counter() - started
+        _timer.seconds += perf_counter() - started
 
 
-def timed_commit(commit):
-    def committed() -> None:
-        with counted():
+def measured_commit(commit):
+    """Return a function that commits, and adds the time that this takes."""
+
+    def measure_commit() -> None:
+        with measure():
             commit()
 
-    return committed
+    return measure_commit

@@ -10,28 +10,29 @@ from uuid import UUID
 from django.conf import settings
 
 from countonme.observability import metrics, query_timer
-from countonme.observability.log_format import tell
+from countonme.observability.log_format import write_request
 from countonme.observability.routes import route_of
 
 log = getLogger("countonme.requests")
 
 
-def began() -> float:
+def start() -> float:
+    """Start to measure a request. Return the start time, which `finish()` needs."""
     if metrics.instruments:
-        query_timer.begin()
+        query_timer.start()
     return perf_counter()
 
 
-def ended(request, response, started: float) -> None:
-    """Count and log an answered request, in one line."""
+def finish(request, response, started: float) -> None:
+    """Count the request, and write its line to the log."""
     seconds, status = perf_counter() - started, response.status_code
     route = route_of(request)
     if metrics.instruments:
-        metrics.request_answered(request.method, route, status, seconds)
-    level = ERROR if status >= 500 and status != 507 else INFO  # a quota that is reached is no failure
+        metrics.count_request(request.method, route, status, seconds)
+    level = ERROR if status >= 500 and status != 507 else INFO  # 507: a device has reached its quota, which is no fault
     if not log.isEnabledFor(level):
         return
-    tell(
+    write_request(
         {
             "time": datetime.now(UTC),
             "level": getLevelName(level),
@@ -48,15 +49,14 @@ def ended(request, response, started: float) -> None:
 
 
 def device_of(request) -> str | None:
-    """Return the log's name of the device that sent the request. Staff is not looked up: that would be a query."""
+    """Return the log's name of the device that sent the request. Staff users are not logged: that would be a query."""
     return name_in_log(request.user.pk) if getattr(request, "auth", None) else None
 
 
 def name_in_log(device_id: UUID) -> str:
-    """Return what the log calls a device: a keyed hash of its id, 16 hex digits.
+    """Return the device's name in the log: a keyed hash of its id, 16 hex digits.
 
-    Support can compute it as long as the device is stored. Once the device is erased, nothing here leads from one to
-    the other.
+    Support can compute it as long as the device is stored. After the device is erased, the name can't be linked to it.
     """
     return blake2b(device_id.bytes, key=log_key(settings.SECRET_KEY), digest_size=8).hexdigest()
 

@@ -1,7 +1,7 @@
-"""Tell of an exception without anything that a request brought: no locals, and of messages only what is ours.
+"""Format tracebacks without user data: no local variables, and only messages that are constants in the code.
 
 A message can quote what was sent (`invalid literal for int(): 'Rye bread'`), and PostgreSQL adds the whole row to some.
-The types, the files and the lines say enough to find a fault.
+The types, files and line numbers are enough to find a bug.
 """
 
 import traceback
@@ -11,11 +11,11 @@ from types import TracebackType
 CAUSE = "The above exception was the direct cause of the following exception:"
 CONTEXT = "During handling of the above exception, another exception occurred:"
 DATABASE = ("django.db.utils", "psycopg", "sqlite3")
-QUOTING = "DataError"  # it names the value that is out of range, or no number
+QUOTING = "DataError"  # its message quotes the invalid value
 
 
-def told(error: BaseException) -> str:
-    """Return the exception with its traceback, after those that led to it."""
+def format_redacted(error: BaseException) -> str:
+    """Return the text of an exception and its traceback, after those of its causes."""
     return "\n\n".join(_chain(error, set()))
 
 
@@ -43,25 +43,28 @@ def name_of(error: BaseException) -> str:
 
 
 def safe_message(error: BaseException) -> str:
-    """Return the message where it can quote nothing: it stands in the code that raised it, or is a database's own."""
-    if is_of_database(error):
+    """Return the message if it can't quote user data, else an empty string.
+
+    That is a constant in the code that raised the exception, or the first line of a database error.
+    """
+    if is_database_error(error):
         return "" if QUOTING in {kind.__name__ for kind in type(error).__mro__} else _first_line(error)
     if isinstance(error, OSError):
         return error.strerror or ""
-    said = error.args[0] if len(error.args) == 1 else None
-    return said if isinstance(said, str) and said in _texts(error.__traceback__) else ""
+    message = error.args[0] if len(error.args) == 1 else None
+    return message if isinstance(message, str) and message in _constants(error.__traceback__) else ""
 
 
-def is_of_database(error: BaseException) -> bool:
+def is_database_error(error: BaseException) -> bool:
     return any(kind.__module__.startswith(DATABASE) for kind in type(error).__mro__)
 
 
 def _first_line(error: BaseException) -> str:
-    """Return the first line, which names tables and constraints; the values are in those that follow."""
+    """Return the first line, which names tables and constraints. Values are in the lines after it."""
     return next(iter(str(error).splitlines()), "")
 
 
-def _texts(raised: TracebackType | None) -> tuple:
+def _constants(raised: TracebackType | None) -> tuple:
     """Return the constants of the function that raised the exception."""
     while raised is not None and raised.tb_next is not None:
         raised = raised.tb_next

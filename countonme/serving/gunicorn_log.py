@@ -1,4 +1,4 @@
-"""gunicorn's own log, in the form of the service's."""
+"""gunicorn's log, in the same format as the service's."""
 
 import re
 from logging import StreamHandler
@@ -13,13 +13,13 @@ FAILED = "Error handling request"
 
 
 class ServerFilter(RequestIdFilter):
-    """Leave out the addresses and the lines that gunicorn quotes: what is searched for stands in them."""
+    """Removes the URLs and request lines that gunicorn quotes, because they contain search terms."""
 
     def filter(self, record) -> bool:
         if isinstance(record.msg, str):
             if record.msg.startswith(FAILED):
                 record.msg, record.args = FAILED, ()
-            record.msg = REFUSED.sub(r"A request from \1 that is not HTTP", record.msg)
+            record.msg = REFUSED.sub(r"A request from \1 is not valid HTTP", record.msg)
         return super().filter(record)
 
 
@@ -28,5 +28,5 @@ class ServerLogger(Logger):
         super().setup(cfg)
         for handler in (*self.error_log.handlers, *self.access_log.handlers):
             handler.addFilter(ServerFilter())
-            if isinstance(handler, StreamHandler):  # to syslog gunicorn writes in a form of its own
+            if isinstance(handler, StreamHandler):  # gunicorn has its own format for syslog
                 handler.setFormatter(FORMATTERS[settings.LOG_FORMAT]())

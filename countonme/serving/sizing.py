@@ -1,34 +1,35 @@
-"""What gunicorn.conf.py decides by the machine, and how it says that a setting is wrong."""
+"""Defaults for gunicorn.conf.py that depend on the machine: workers, threads and connections."""
 
 import os
 from pathlib import Path
 
-SHARE = Path("/sys/fs/cgroup/cpu.max")
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 SQLITE_THREADS = 20
-ALONE_CONNECTIONS = 500  # half of the files that a process may usually have open
-MOST_WORKERS = 16  # unless told: with three connections each, what PostgreSQL takes as it comes
+SINGLE_WORKER_CONNECTIONS = 500  # half of the usual limit of open files
+MAX_WORKERS = 16  # with three connections each, PostgreSQL's default max_connections is enough
 
 
-def whole(name: str, text: str, *, least: int, default: int | None = None) -> int:
-    """Return the whole number that a setting spells; end the start with a clear word where it spells none."""
+def parse_integer(name: str, text: str, *, minimum: int, default: int | None = None) -> int:
+    """Return the value of an integer setting. If it is invalid, raise SystemExit with a message for the operator."""
     if not text and default is not None:
         return default
-    if text.isascii() and text.isdigit() and int(text) >= least:
+    if text.isascii() and text.isdigit() and int(text) >= minimum:
         return int(text)
-    raise SystemExit(f"{name} is {text!r}. It must be a whole number from {least} on.")
+    raise SystemExit(f"{name} is {text!r}. It must be an integer of at least {minimum}.")
 
 
 def workers_for(engine: str) -> int:
-    """Return how many workers serve a database of this engine best.
+    """Return the default number of workers for a database engine.
 
-    A request is work for a core, so one for each, but two at least: one serves while the other is replaced. SQLite
-    lets one writer write at a time, whatever it runs in, and only the writers of one process queue in a fair order.
+    Requests are bound by the CPU, so there is one worker per core. There are at least two, so that one serves while the
+    other is replaced. On SQLite there is one: only one writer can write at a time, and the fair queue of writers works
+    within one process.
     """
-    return 1 if is_sqlite(engine) else min(max(2, cores()), MOST_WORKERS)
+    return 1 if is_sqlite(engine) else min(max(2, cores()), MAX_WORKERS)
 
 
 def threads_for(engine: str) -> int:
-    """Return how many threads a worker needs. With SQLite, writers wait in threads, and readers need some as well."""
+    """Return the default number of threads per worker. On SQLite there are more, because writers wait in threads."""
     return SQLITE_THREADS if is_sqlite(engine) else 3
 
 
@@ -37,20 +38,20 @@ def is_sqlite(engine: str) -> bool:
 
 
 def connections_for(workers: int, threads: int) -> int:
-    """Return how many clients' connections a worker keeps.
+    """Return the maximum number of client connections per worker.
 
-    Two workers or more keep a few idle connections each, and take no more than they have room for, so that each gets
-    its share: without a bound, all of sixteen were seen to sit on one worker. One worker takes all: while as many
-    clients as it has room for send request after request, another one would never get in.
+    With two or more workers the limit is low, so that connections spread over all of them. Without it, one worker was
+    seen to have all sixteen. A single worker gets a high limit: if clients that send request after request filled a low
+    one, no other client could connect.
     """
-    return 3 * threads if workers > 1 else ALONE_CONNECTIONS
+    return 3 * threads if workers > 1 else SINGLE_WORKER_CONNECTIONS
 
 
-def cores(share: Path = SHARE) -> int:
-    """Return how many cores this process may use: those it is bound to, or its container's share of them."""
-    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def cores(limit: Path = CPU_LIMIT) -> int:
+    """Return how many cores this process may use, by its CPU affinity and its container's limit."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
-        quota, period = share.read_text().split()
-        return min(bound, max(1, round(int(quota) / int(period))))
+        quota, period = limit.read_text().split()
+        return min(available, max(1, round(int(quota) / int(period))))
     except (OSError, ValueError):  # no container, or one without a limit: "max 100000"
-        return bound
+        return available

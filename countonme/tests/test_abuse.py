@@ -1,4 +1,4 @@
-"""What breaks services that take JSON: it gets a plain answer soon, and stores nothing."""
+"""Hostile requests: each gets an error soon, and stores nothing."""
 
 import gzip
 import http.client
@@ -43,7 +43,7 @@ class TestAPush:
         ],
         ids=lambda body: repr(body[:24]),
     )
-    def test_gets_400_where_it_is_not_json(self, send, everything, body):
+    def test_gets_400_if_it_is_not_json(self, send, everything, body):
         before = everything()
 
         response = send("POST", PUSH, body)
@@ -71,7 +71,7 @@ class TestAPush:
         ],
         ids=lambda body: repr(body[:40]),
     )
-    def test_gets_422_where_it_is_of_another_form(self, send, everything, body):
+    def test_gets_422_if_its_structure_is_wrong(self, send, everything, body):
         before = everything()
 
         response = send("POST", PUSH, body)
@@ -86,7 +86,7 @@ class TestAPush:
         [b"1e400", b"-1e400", b"9" * 20, b"9" * 5000, b'"1"', b"[]", b"{}", b"true", b"null", b'"\\u0000"', b"1.5"],
         ids=lambda value: repr(value[:12]),
     )
-    def test_names_the_row_whose_value_can_not_be(self, send, device, value):
+    def test_names_the_row_with_an_invalid_value(self, send, device, value):
         response = send("POST", PUSH, ROW % value)
 
         assert response.status_code == 200
@@ -96,7 +96,7 @@ class TestAPush:
         assert device.revision == 1
         assert not device.products.exists()
 
-    def test_is_read_with_the_last_of_two_values_under_one_name(self, send, device):
+    def test_uses_the_last_value_of_a_duplicate_key(self, send, device):
         send("POST", PUSH, ROW % b'1, "kcal_100g": 259')
 
         assert device.products.get().kcal_100g == 259
@@ -105,18 +105,20 @@ class TestAPush:
 class TestABody:
     @pytest.mark.parametrize("path", [PUSH, "/v1/products", "/v1/auth/register", "/admin/login/"])
     @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "deflate", "br", "gzip, identity", "x"])
-    def test_gets_415_where_it_is_packed_and_is_not_unpacked(self, send, everything, path, encoding):
+    def test_gets_415_if_it_is_compressed_and_is_not_decompressed(self, send, everything, path, encoding):
         before = everything()
 
         response = send("POST", path, gzip.compress(bytes(10_000_000)), HTTP_CONTENT_ENCODING=encoding)
 
         assert response.status_code == 415
-        assert response.json() == {"detail": "Bodies are taken as they are, without a Content-Encoding."}
+        assert response.json() == {
+            "detail": "Compressed bodies are not accepted. Send the body without a Content-Encoding."
+        }
         assert response["Accept-Encoding"] == "identity"
         assert everything() == before
 
     @pytest.mark.parametrize("charset", ["latin-1", "utf-16", "x"])
-    def test_is_utf_8_whatever_its_type_says(self, send, device, charset):
+    def test_is_read_as_utf_8_despite_its_charset(self, send, device, charset):
         content_type = f"application/json; charset={charset}"
 
         assert send("POST", "/v1/products", b'{"name": "Caf\xe9"}', content_type).status_code == 400
@@ -125,7 +127,7 @@ class TestABody:
         assert taken.json()["name"] == device.products.get().name == "Café"
 
     @pytest.mark.parametrize("name", ["HTTP_X_HTTP_METHOD_OVERRIDE", "HTTP_X_HTTP_METHOD", "HTTP_X_METHOD_OVERRIDE"])
-    def test_is_not_of_another_method_than_the_requests(self, send, device, name):
+    def test_can_not_override_the_method(self, send, device, name):
         row = send("POST", "/v1/products", b'{"name": "Rye", "kcal_100g": 1}').json()
 
         response = send("POST", f"/v1/products/{row['id']}", b"_method=DELETE", **{name: "DELETE"})
@@ -156,21 +158,21 @@ class TestAQuery:
 
     @pytest.mark.parametrize("value", [*NO_NUMBER, "9" * 30, "9" * 5000])
     @pytest.mark.parametrize("name", ["/v1/sync?last_pulled_at", "/v1/products?offset", "/v1/products?limit"])
-    def test_gets_422_where_it_is_no_number_of_ours(self, send, name, value):
+    def test_gets_422_if_a_number_is_invalid(self, send, name, value):
         response = send("GET", f"{name}={value}")
 
         assert response.status_code == 422
         assert [error["loc"] for error in response.json()["errors"]] == [[name.partition("?")[2]]]
 
     @pytest.mark.parametrize("value", [*NO_NUMBER, "9" * 5000])
-    def test_stores_no_push_that_comes_with_it(self, send, everything, value):
+    def test_stores_no_push_if_the_cursor_is_invalid(self, send, everything, value):
         before = everything()
 
         assert send("POST", f"/v1/sync?last_pulled_at={value}", ROW % b"1").status_code == 422
         assert everything() == before
 
     @pytest.mark.parametrize("value", ["{", "[" * 6000, "9" * 6000, "%22%5Cud83c%22", "%00"])
-    def test_gets_422_where_its_migration_is_none(self, send, value):
+    def test_gets_422_if_the_migration_is_invalid(self, send, value):
         response = send("GET", f"/v1/sync?last_pulled_at=1&migration={value}")
 
         assert response.status_code == 422
@@ -208,14 +210,14 @@ class TestAPath:
         ],
     )
     @pytest.mark.parametrize("method", ["GET", "DELETE"])
-    def test_gets_404_where_it_is_a_trick(self, send, method, path):
+    def test_gets_404_if_it_is_a_trick(self, send, method, path):
         response = send(method, path)
 
         assert response.status_code == 404
         assert response.json() == {"detail": "Not found"}
 
     @pytest.mark.parametrize("row", ["%00", "..", "%2e%2e", "%FF", "'--", "0" * 7000, "٣" * 36, "{id}"])
-    def test_gets_404_where_it_ends_in_no_id(self, send, row):
+    def test_gets_404_if_the_id_is_invalid(self, send, row):
         response = send("GET", f"/v1/products/{row}")
 
         assert response.status_code == 404
@@ -243,7 +245,7 @@ class TestAHeader:
         ],
         ids=lambda value: repr(value)[:24],
     )
-    def test_is_answered_however_absurd(self, send, name, value, status):
+    def test_gets_a_response_even_if_it_is_absurd(self, send, name, value, status):
         response = send("GET", "/v1/products", **{f"HTTP_{name.upper().replace('-', '_')}": value})
 
         assert response.status_code == status
@@ -258,7 +260,7 @@ def service(live_url, tmp_path_factory):
 
 
 def raw(service, sent: bytes, *, hang_up: bool = False) -> list[int]:
-    """Send bytes as they are; return the statuses of what comes back till the server hangs up."""
+    """Send raw bytes. Return the statuses of all responses until the server closes the connection."""
     head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {service.phone.token}\r\nContent-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", service.server.port), timeout=20) as client:
         client.sendall(sent.replace(b"HEAD\r\n", head.encode()))
@@ -275,7 +277,7 @@ POST = b"POST /v1/products HTTP/1.1\r\nHEAD\r\nConnection: close\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n"
 
 
-class TestOnTheWire:
+class TestRawRequests:
     @pytest.mark.parametrize(
         "sent",
         [
@@ -307,7 +309,7 @@ class TestOnTheWire:
         ],
         ids=lambda sent: repr(sent.removeprefix(POST)[:40]),
     )
-    def test_what_is_no_request_is_refused_or_hung_up_on(self, service, sent):
+    def test_gets_4xx_or_a_closed_connection_if_it_is_not_valid_http(self, service, sent):
         began = time.monotonic()
 
         statuses = raw(service, sent, hang_up=True)
@@ -317,7 +319,7 @@ class TestOnTheWire:
         assert service.phone.get("/v1/products").json() == []
 
     @pytest.mark.parametrize("row", [ROW % b"1", b"{}"])
-    def test_a_push_that_breaks_off_stores_nothing(self, service, row):
+    def test_stores_nothing_if_a_push_is_cut_off(self, service, row):
         head = b"POST /v1/sync?last_pulled_at=1 HTTP/1.1\r\nHEAD\r\nConnection: close\r\n"
 
         assert raw(service, head + b"Content-Length: 9000\r\n\r\n" + row, hang_up=True) == [400]
@@ -333,13 +335,13 @@ class TestOnTheWire:
         ],
         ids=["longer", "shorter", "half a chunk", "no end"],
     )
-    def test_a_body_that_is_not_as_long_as_it_says_stores_nothing(self, service, sent):
+    def test_stores_nothing_if_the_body_has_another_length(self, service, sent):
         statuses = raw(service, sent, hang_up=True)
 
         assert statuses in ([], [400])
         assert service.phone.get("/v1/products").json() == []
 
-    def test_one_body_is_not_taken_for_two_requests(self, service):
+    def test_reads_no_second_request_from_a_body(self, service):
         hidden = b"DELETE /v1/devices/me HTTP/1.1\r\nHEAD\r\n\r\n"
         length = b"Content-Length: %d\r\n\r\n" % len(hidden)
 
@@ -348,7 +350,7 @@ class TestOnTheWire:
         assert statuses in ([404], [400])
         assert service.phone.get("/v1/devices/me").status_code == 200
 
-    def test_a_large_body_to_a_stranger_is_read_and_refused(self, service):
+    def test_refuses_a_large_body_without_a_token(self, service):
         client = http.client.HTTPConnection("127.0.0.1", service.server.port, timeout=20)
         client.request("POST", "/v1/sync", bytes(21 * 1024 * 1024), {"Content-Type": "application/json"})
 

@@ -13,7 +13,7 @@ ROW_ID = "0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11"
 
 
 def operations_with_a_body() -> list[tuple[str, str]]:
-    """Return the method and the path of each operation that takes a body, as the OpenAPI document has them."""
+    """Return the method and path of each operation with a request body, from the OpenAPI document."""
     paths = SchemaGenerator().get_schema(public=True)["paths"]
     return [
         (method, path)
@@ -24,7 +24,7 @@ def operations_with_a_body() -> list[tuple[str, str]]:
 
 
 class TestAMissingBody:
-    def test_is_400_wherever_a_body_is_needed(self, api, everything):
+    def test_gets_400_from_every_operation_with_a_body(self, api, everything):
         product = api.post("/v1/products", {"name": "Rye bread", "kcal_100g": 259}).json()
         entry = api.post("/v1/food-entries", {"product_id": product["id"], "grams": 50, "date": "2026-01-05"}).json()
         ids = {"products": product["id"], "portions": product["portions"][0]["id"], "food-entries": entry["id"]}
@@ -44,16 +44,16 @@ class TestAMissingBody:
         assert api.post("/v1/sync", {}).status_code == 200
 
 
-class TestABodyThatNoViewHasRead:
+class TestAnUnreadBody:
     @pytest.mark.parametrize(("status", "is_read"), [(429, True), (403, True), (401, False)])
-    def test_is_read_if_the_token_is_right(self, rf, status, is_read):
+    def test_is_drained_if_the_token_is_valid(self, rf, status, is_read):
         request = rf.post("/v1/sync", b"x" * 100_000, content_type="application/json")
 
         BodyMiddleware(lambda _: HttpResponse(status=status))(request)
 
         assert (request.read() == b"") == is_read
 
-    def test_may_break_off(self, rf):
+    def test_may_be_cut_off(self, rf):
         class BrokenOff(BytesIO):
             def read(self, size=-1):
                 raise OSError("the client is gone")
@@ -65,39 +65,39 @@ class TestABodyThatNoViewHasRead:
 
 class TestAComplexBody:
     @pytest.mark.parametrize("value", ["{}", "[]", '{"a": 1}'])
-    def test_is_measured_by_its_objects_and_arrays(self, value):
+    def test_has_a_limit_of_objects_and_arrays(self, value):
         within = f"[{','.join([value] * (MAX_CONTAINERS - 1))}]".encode()
 
         assert not is_too_complex(within)
         assert is_too_complex(b"[%s]" % within)
 
     @pytest.mark.parametrize("value", ["1", '"a"', "null", '""'])
-    def test_is_measured_by_its_values(self, value):
+    def test_has_a_limit_of_values(self, value):
         within = f"[{','.join([value] * MAX_VALUES)}]".encode()
 
         assert not is_too_complex(within)
         assert is_too_complex(within[:-1] + f",{value}]".encode())
 
     @pytest.mark.parametrize("text", ["[{" * MAX_CONTAINERS, "," * MAX_VALUES, '"\\[{,' * MAX_CONTAINERS])
-    def test_is_not_measured_by_what_stands_in_texts(self, text):
+    def test_has_no_limit_of_characters_in_strings(self, text):
         assert not is_too_complex(json.dumps([text, {text: text}]).encode())
 
     @pytest.mark.parametrize("start", [b'"', b'"\\', b'"\\"', b"\\", b'""', b"\\\\"], ids=lambda start: start.decode())
-    def test_is_measured_in_linear_time_however_it_is_written(self, start):
+    def test_is_checked_in_linear_time(self, start):
         def seconds(count: int) -> float:
             body = start * count + b'"' + b"[" * 200_000
             began = time.process_time()
             is_too_complex(body)
             return time.process_time() - began
 
-        assert seconds(2_000_000) < 40 * seconds(100_000) + 0.5  # 400 times as long if each start led to the end
+        assert seconds(2_000_000) < 40 * seconds(100_000) + 0.5  # in quadratic time it would be 400 times
 
     @pytest.mark.parametrize("path", ["/v1/sync", "/v1/products"])
-    def test_is_413_before_it_is_parsed(self, api, everything, path):
+    def test_gets_413_before_it_is_parsed(self, api, everything, path):
         before = everything()
 
         response = api.post(path, b"[" + b"{}," * MAX_CONTAINERS + b"{}]", content_type="application/json")
 
         assert response.status_code == 413
-        assert response.json()["detail"].startswith("The body holds more than 120,000 objects and arrays")
+        assert response.json()["detail"].startswith("The body has more than 120,000 objects and arrays")
         assert everything() == before

@@ -21,9 +21,9 @@ def policy_of(response) -> dict[str, str]:
     return {name: allowed for name, _, allowed in parts}
 
 
-class TestEveryAnswer:
+class TestEveryResponse:
     @pytest.mark.parametrize("path", [*PAGES, *DATA])
-    def test_is_shown_in_no_frame_and_taken_for_what_it_is(self, api, support, path):
+    def test_forbids_frames_and_content_sniffing(self, api, support, path):
         response = (support if path in PAGES else api).get(path)
 
         assert policy_of(response)["frame-ancestors"] == "'none'"
@@ -33,11 +33,11 @@ class TestEveryAnswer:
         assert response["Cross-Origin-Opener-Policy"] == "same-origin"
 
     @pytest.mark.parametrize("path", DATA)
-    def test_that_is_data_may_load_nothing(self, api, path):
+    def test_forbids_to_load_anything_if_it_is_data(self, api, path):
         assert policy_of(api.get(path)) == {"default-src": "'none'", "frame-ancestors": "'none'"}
 
     @pytest.mark.parametrize("path", PAGES)
-    def test_that_is_a_page_loads_from_here_alone_and_has_no_script_in_it(self, support, path):
+    def test_loads_from_this_origin_only_if_it_is_a_page(self, support, path):
         response = support.get(path, follow=True)
 
         policy = policy_of(response)
@@ -46,7 +46,7 @@ class TestEveryAnswer:
         page = response.content.decode()
         assert re.findall(r"<script(?![^>]*\ssrc=)(?![^>]*application/json)[^>]*>|<style|\son\w+=|\sstyle=", page) == []
 
-    def test_says_so_from_a_file_and_from_a_redirect_too(self, anonymous, settings):
+    def test_has_the_headers_if_it_is_a_file_or_a_redirect(self, anonymous, settings):
         settings.SECURE_SSL_REDIRECT = True
 
         file, redirect = anonymous.get("/static/admin/css/base.css", secure=True), anonymous.get("/v1/products")
@@ -56,13 +56,13 @@ class TestEveryAnswer:
         for response in (file, redirect):
             assert policy_of(response)["frame-ancestors"] == "'none'"
 
-    def test_keeps_clients_to_https(self, anonymous, settings):
+    def test_has_hsts(self, anonymous, settings):
         settings.SECURE_HSTS_SECONDS = 60 * 60
 
         assert anonymous.get("/healthz", secure=True)["Strict-Transport-Security"] == "max-age=3600"
 
 
-class TestNoCache:
+class TestCacheControl:
     @pytest.mark.parametrize(
         ("method", "path"),
         [
@@ -75,28 +75,28 @@ class TestNoCache:
             ("GET", "/healthz"),
         ],
     )
-    def test_stores_what_only_its_device_may_see(self, api, method, path):
+    def test_is_no_store_for_private_data(self, api, method, path):
         assert api.generic(method, path)["Cache-Control"] == "no-store"
 
-    def test_stores_a_token(self, anonymous, db):
+    def test_is_no_store_for_a_token(self, anonymous, db):
         response = anonymous.post("/v1/auth/register", {"device_id": uuid4()})
 
         assert (response.status_code, response["Cache-Control"]) == (200, "no-store")
 
     @pytest.mark.parametrize("path", ["/v1/products", "/v1/food-entries", "/v1/sync"])
-    def test_but_the_devices_own_stores_what_has_an_etag(self, api, path):
+    def test_is_private_for_a_response_with_an_etag(self, api, path):
         response = api.get(path)
 
         assert response["Cache-Control"] == "private, no-cache"
         again = api.get(path, headers={"If-None-Match": response["ETag"]})
         assert (again.status_code, again["Cache-Control"]) == (304, "private, no-cache")
 
-    def test_stores_a_page_of_the_admin(self, support):
+    def test_is_no_store_for_an_admin_page(self, support):
         assert "no-store" in support.get("/admin/")["Cache-Control"]
 
 
-class TestTheCookies:
-    def test_of_the_admin_are_for_the_admin_alone(self, settings, db):
+class TestCookies:
+    def test_of_the_admin_are_sent_to_the_admin_only(self, settings, db):
         settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = True
         User.objects.create_superuser("ada", password="a-long-passw0rd")
 
@@ -109,6 +109,6 @@ class TestTheCookies:
             assert (cookie["secure"], cookie["httponly"], cookie["samesite"]) == (True, True, "Lax")
             assert cookie["path"] == "/admin/"
 
-    def test_are_none_in_the_api(self, api, anonymous):
+    def test_are_not_set_by_the_api(self, api, anonymous):
         for response in (api.get("/v1/products"), anonymous.get("/v1/docs"), anonymous.get("/healthz")):
             assert not response.cookies

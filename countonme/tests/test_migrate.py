@@ -1,4 +1,4 @@
-"""Migrations on a PostgreSQL that is in use: each test has a database of its own."""
+"""The migrate command on a PostgreSQL database that is in use. Each test has its own database."""
 
 import os
 import re
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.postgres, pytest.mark.direct]
 
 @pytest.fixture
 def server(django_db_setup) -> dict:
-    """How the server of the tests is reached."""
+    """The connection parameters of the tests' server."""
     names = {"HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password"}
     return {names[key]: value for key, value in connection.settings_dict.items() if key in names and value}
 
@@ -40,7 +40,7 @@ def empty(server):
         administration.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def started(url: str, *arguments: str, **environment: str) -> subprocess.Popen:
+def start_migrate(url: str, *arguments: str, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "manage.py", "migrate", "--no-color", *arguments],
         cwd=ROOT,
@@ -51,105 +51,106 @@ def started(url: str, *arguments: str, **environment: str) -> subprocess.Popen:
     )
 
 
-def finished(process: subprocess.Popen) -> tuple[int, str, str]:
-    said, erred = process.communicate(timeout=60)
-    return process.returncode, said, erred
+def finish(process: subprocess.Popen) -> tuple[int, str, str]:
+    output, errors = process.communicate(timeout=60)
+    return process.returncode, output, errors
 
 
-def applied(said: str) -> list[str]:
-    return re.findall(r"Applying (\S+)\.\.\. OK", said)
+def applied_migrations(output: str) -> list[str]:
+    return re.findall(r"Applying (\S+)\.\.\. OK", output)
 
 
-class TestTwoAtOnce:
-    def test_migrate_once(self, empty):
-        processes = [started(empty) for _ in range(2)]
+class TestTwoMigrations:
+    def test_are_applied_once(self, empty):
+        processes = [start_migrate(empty) for _ in range(2)]
 
-        (first, one, _), (second, other, _) = map(finished, processes)
+        (first, one, _), (second, other, _) = map(finish, processes)
 
         assert first == second == 0
-        assert "devices.0001_initial" in applied(one) + applied(other)
-        assert sorted(map(bool, (applied(one), applied(other)))) == [False, True]
+        assert "devices.0001_initial" in applied_migrations(one) + applied_migrations(other)
+        assert sorted(map(bool, (applied_migrations(one), applied_migrations(other)))) == [False, True]
 
-    def test_wait_for_each_other_only_so_long(self, empty):
+    def test_wait_for_each_other_for_a_limited_time(self, empty):
         with psycopg.connect(empty, autocommit=True) as other:
             other.execute("SELECT pg_advisory_lock(%s)", [migrate.LOCK])
 
-            code, said, erred = finished(started(empty, MIGRATE_WAIT="1"))
+            code, output, errors = finish(start_migrate(empty, MIGRATE_WAIT="1"))
 
         assert code == 1
-        assert "Another migration is running. Waiting for its end." in erred
-        assert erred.endswith("CommandError: Another migration has been running for 1 s. Try again later.\n")
-        assert applied(said) == []
+        assert "Another migration is running. Waiting for its end." in errors
+        assert errors.endswith("CommandError: Another migration has been running for 1 s. Try again later.\n")
+        assert applied_migrations(output) == []
 
-    def test_are_not_stopped_by_one_that_was_killed(self, empty):
+    def test_are_not_blocked_by_a_killed_one(self, empty):
         killed = psycopg.connect(empty, autocommit=True)
         killed.execute("SELECT pg_advisory_lock(%s)", [migrate.LOCK])
-        waiting = started(empty)
+        waiting = start_migrate(empty)
         assert waiting.stderr.readline() == "Another migration is running. Waiting for its end.\n"
 
         killed.close()
 
-        code, said, _ = finished(waiting)
+        code, output, _ = finish(waiting)
         assert code == 0
-        assert applied(said)
+        assert applied_migrations(output)
 
 
-class TestATableThatIsInUse:
-    def test_is_given_up_in_time_and_migrated_later(self, empty):
-        assert finished(started(empty, "devices", "0002"))[0] == 0
+class TestATableInUse:
+    def test_stops_the_migration_which_can_be_run_again(self, empty):
+        assert finish(start_migrate(empty, "devices", "0002"))[0] == 0
         with psycopg.connect(empty) as reader:
-            reader.execute("SELECT count(*) FROM devices")  # and its transaction goes on
+            reader.execute("SELECT count(*) FROM devices")  # its transaction stays open
             begun = time.monotonic()
 
-            code, said, erred = finished(started(empty, "devices", "0003", MIGRATE_LOCK_TIMEOUT="1"))
+            code, output, errors = finish(start_migrate(empty, "devices", "0003", MIGRATE_LOCK_TIMEOUT="1"))
 
             assert time.monotonic() - begun < 20
             assert code == 1
-            assert erred.endswith(
-                "CommandError: A table is in use, for longer than MIGRATE_LOCK_TIMEOUT, 1 s. "
-                "What was being changed is as it was (an index may be left INVALID); what is applied stays. "
+            assert errors.endswith(
+                "CommandError: A table is in use for longer than MIGRATE_LOCK_TIMEOUT (1 s). "
+                "The failed operation was rolled back (an index may be left INVALID). "
+                "Migrations that were applied stay applied. "
                 "Run migrate again.\n"
             )
-            assert applied(said) == []
-        code, said, _ = finished(started(empty, "devices", "0003", MIGRATE_LOCK_TIMEOUT="1"))
+            assert applied_migrations(output) == []
+        code, output, _ = finish(start_migrate(empty, "devices", "0003", MIGRATE_LOCK_TIMEOUT="1"))
         assert code == 0
-        assert applied(said) == ["devices.0003_purge_and_restore"]
+        assert applied_migrations(output) == ["devices.0003_purge_and_restore"]
 
 
-class TestAnIndexOfATableThatIsInUse:
-    def test_is_made_and_dropped_by_whoever_migrates_again(self, empty):
+class TestAnIndexOfATableInUse:
+    def test_is_created_and_dropped_by_the_next_run(self, empty):
         old, new = "food_entry_by_day", "food_entry_by_day_and_meal"
-        assert finished(started(empty, "food_entries", "0004"))[0] == 0
+        assert finish(start_migrate(empty, "food_entries", "0004"))[0] == 0
 
         with read(empty):
-            assert given_up(started(empty, "food_entries", "0005", MIGRATE_LOCK_TIMEOUT="1"))
+            assert stopped_by_the_lock(start_migrate(empty, "food_entries", "0005", MIGRATE_LOCK_TIMEOUT="1"))
             assert indexes_by_day(empty) == {old: "valid", new: "invalid"}
-        assert finished(started(empty, "food_entries", "0005"))[0] == 0
+        assert finish(start_migrate(empty, "food_entries", "0005"))[0] == 0
         assert indexes_by_day(empty) == {old: "valid", new: "valid"}
 
         with read(empty):
             for _ in range(2):
-                assert given_up(started(empty, "food_entries", "0006", MIGRATE_LOCK_TIMEOUT="1"))
+                assert stopped_by_the_lock(start_migrate(empty, "food_entries", "0006", MIGRATE_LOCK_TIMEOUT="1"))
                 assert indexes_by_day(empty) == {old: "invalid", new: "valid"}
-        assert finished(started(empty, "food_entries", "0006"))[0] == 0
+        assert finish(start_migrate(empty, "food_entries", "0006"))[0] == 0
         assert indexes_by_day(empty) == {new: "valid"}
 
-        assert finished(started(empty, "food_entries", "0004"))[0] == 0
+        assert finish(start_migrate(empty, "food_entries", "0004"))[0] == 0
         assert indexes_by_day(empty) == {old: "valid"}
 
 
 @contextmanager
 def read(url: str) -> Iterator[None]:
-    """Be in a transaction that may look at the entries of now until it ends."""
+    """Run this block while another transaction keeps a snapshot of the entries."""
     with psycopg.connect(url) as reader:
         reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         reader.execute("SELECT count(*) FROM food_entries")
         yield
 
 
-def given_up(process: subprocess.Popen) -> bool:
-    code, said, erred = finished(process)
-    return (code, applied(said)) == (1, []) and "A table is in use" in erred
+def stopped_by_the_lock(process: subprocess.Popen) -> bool:
+    code, output, errors = finish(process)
+    return (code, applied_migrations(output)) == (1, []) and "A table is in use" in errors
 
 
 def indexes_by_day(url: str) -> dict[str, str]:
@@ -159,9 +160,9 @@ def indexes_by_day(url: str) -> dict[str, str]:
         return dict(database.execute(query).fetchall())
 
 
-class TestAStatementThatTakesLong:
+class TestASlowStatement:
     @pytest.mark.django_db(transaction=True)
-    def test_is_given_up(self, settings, monkeypatch):
+    def test_stops_the_migration(self, settings, monkeypatch):
         settings.MIGRATE_STATEMENT_TIMEOUT = 1
 
         def sleep(*args, **options):
@@ -170,9 +171,9 @@ class TestAStatementThatTakesLong:
 
         monkeypatch.setattr(migrate.Migrate, "handle", sleep)
         timeout = "SELECT current_setting('statement_timeout')"
-        before = migrate.asked(connection, timeout)
+        before = migrate.fetch_value(connection, timeout)
 
-        with pytest.raises(CommandError, match="A statement took longer than MIGRATE_STATEMENT_TIMEOUT, 1 s"):
+        with pytest.raises(CommandError, match=r"A statement took longer than MIGRATE_STATEMENT_TIMEOUT \(1 s\)"):
             call_command("migrate")
 
-        assert migrate.asked(connection, timeout) == before
+        assert migrate.fetch_value(connection, timeout) == before

@@ -17,12 +17,12 @@ ROOT = Path(settings.BASE_DIR)
 POSTGRES, SQLITE = "countonme.db.postgresql", "countonme.db.sqlite"
 
 
-def configured() -> dict:
+def read_configuration() -> dict:
     return runpy.run_path(str(ROOT / "gunicorn.conf.py"))
 
 
-def printed(statement: str) -> list[str]:
-    """Return the words that a process prints which has loaded the service."""
+def run_statement(statement: str) -> list[str]:
+    """Run a statement in a process that has loaded the service. Return the words that it prints."""
     command = [sys.executable, "-c", f"import countonme.wsgi; {statement}"]
     environment = {**os.environ, "DEBUG": "off"}
     return subprocess.run(
@@ -30,37 +30,37 @@ def printed(statement: str) -> list[str]:
     ).stdout.split()
 
 
-def printed_by_two_threads(prelude: str, expression: str) -> list[str]:
-    """Return what two threads of such a process print of an expression, one after the other."""
+def run_in_two_threads(prelude: str, expression: str) -> list[str]:
+    """Print an expression in two threads of such a process, one after the other. Return the words."""
     other = f"other = threading.Thread(target=lambda: print({expression})); other.start(); other.join()"
-    return printed(f"import threading; {prelude}; print({expression}); {other}")
+    return run_statement(f"import threading; {prelude}; print({expression}); {other}")
 
 
 class TestAThread:
-    def test_has_a_script_prefix_of_its_own(self):
-        put_there = "assert vars(base._prefixes)['value'] == '/api/'"  # in the storage, that is
-        prelude = f"from django.urls import base; base.set_script_prefix('/api/'); {put_there}"
+    def test_has_its_own_script_prefix(self):
+        is_stored = "assert vars(base._prefixes)['value'] == '/api/'"
+        prelude = f"from django.urls import base; base.set_script_prefix('/api/'); {is_stored}"
 
-        assert printed_by_two_threads(prelude, "base.get_script_prefix()") == ["/api/", "/"]
+        assert run_in_two_threads(prelude, "base.get_script_prefix()") == ["/api/", "/"]
 
-    def test_has_a_urlconf_of_its_own(self):
-        put_there = "assert vars(base._urlconfs)['value'] == 'other.urls'"
-        prelude = f"from django.urls import base; base.set_urlconf('other.urls'); {put_there}"
+    def test_has_its_own_urlconf(self):
+        is_stored = "assert vars(base._urlconfs)['value'] == 'other.urls'"
+        prelude = f"from django.urls import base; base.set_urlconf('other.urls'); {is_stored}"
 
-        assert printed_by_two_threads(prelude, "base.get_urlconf()") == ["other.urls", "None"]
+        assert run_in_two_threads(prelude, "base.get_urlconf()") == ["other.urls", "None"]
 
-    def test_has_a_connection_to_the_database_of_its_own(self):
-        put_there = "assert 'default' in vars(connections._connections)"
-        prelude = f"from django.db import connections; first = connections['default']; {put_there}"
+    def test_has_its_own_database_connection(self):
+        is_stored = "assert 'default' in vars(connections._connections)"
+        prelude = f"from django.db import connections; first = connections['default']; {is_stored}"
 
-        assert printed_by_two_threads(prelude, "connections['default'] is first") == ["True", "False"]
+        assert run_in_two_threads(prelude, "connections['default'] is first") == ["True", "False"]
 
 
-class TestARequestsSignals:
-    def test_reach_nothing_when_it_has_started(self):
+class TestRequestSignals:
+    def test_have_no_receivers_at_the_start(self):
         prelude = "from django.core.signals import request_started"
 
-        assert printed(f"{prelude}; print(request_started.has_listeners())") == ["False"]
+        assert run_statement(f"{prelude}; print(request_started.has_listeners())") == ["False"]
 
     @pytest.mark.parametrize(
         ("receiver", "connected"),
@@ -70,11 +70,11 @@ class TestARequestsSignals:
             ("django.db.close_old_connections", "True"),
         ],
     )
-    def test_reach_what_is_needed_when_it_has_finished(self, receiver, connected):
+    def test_have_only_the_needed_receivers_at_the_end(self, receiver, connected):
         module, _, name = receiver.rpartition(".")
         prelude = f"from django.core.signals import request_finished; from {module} import {name}"
 
-        assert printed(f"{prelude}; print(request_finished.disconnect({name}))") == [connected]
+        assert run_statement(f"{prelude}; print(request_finished.disconnect({name}))") == [connected]
 
 
 class TestGunicorn:
@@ -91,28 +91,28 @@ class TestGunicorn:
             ("PORT", "http"),
         ],
     )
-    def test_does_not_start_with_what_is_no_number(self, monkeypatch, name, value):
+    def test_does_not_start_if_a_number_is_invalid(self, monkeypatch, name, value):
         monkeypatch.setenv(name, value)
 
         with pytest.raises(SystemExit) as stopped:
-            configured()
+            read_configuration()
 
-        assert stopped.value.code == f"{name} is {value!r}. It must be a whole number from 1 on."
+        assert stopped.value.code == f"{name} is {value!r}. It must be an integer of at least 1."
 
-    def test_takes_its_numbers_from_the_environment(self, monkeypatch):
+    def test_reads_its_numbers_from_the_environment(self, monkeypatch):
         monkeypatch.setenv("WEB_CONCURRENCY", "5")
         monkeypatch.setenv("WEB_THREADS", "2")
         monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.0.0.1")
 
-        found = configured()
+        found = read_configuration()
 
         assert (found["workers"], found["threads"], found["worker_connections"]) == (5, 2, 6)
         assert found["forwarded_allow_ips"] == "10.0.0.1"
 
-    def test_says_as_much_as_the_service(self, monkeypatch):
+    def test_has_the_log_level_of_the_service(self, monkeypatch):
         monkeypatch.setitem(settings.LOGGING["root"], "level", "ERROR")
 
-        assert configured()["loglevel"] == "error"
+        assert read_configuration()["loglevel"] == "error"
 
     @pytest.mark.parametrize(
         ("engine", "cores", "workers"),
@@ -125,25 +125,25 @@ class TestGunicorn:
             (SQLITE, 64, 1),
         ],
     )
-    def test_has_a_worker_a_core_unless_told(self, monkeypatch, engine, cores, workers):
+    def test_has_a_worker_per_core_by_default(self, monkeypatch, engine, cores, workers):
         monkeypatch.setenv("WEB_CONCURRENCY", "")
         monkeypatch.setattr(sizing, "cores", lambda: cores)
         monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", engine)
 
-        assert configured()["workers"] == workers
+        assert read_configuration()["workers"] == workers
 
     @pytest.mark.parametrize(("engine", "threads"), [(POSTGRES, 3), (SQLITE, 20)])
-    def test_has_threads_for_the_writers_of_sqlite(self, monkeypatch, engine, threads):
+    def test_has_more_threads_on_sqlite(self, monkeypatch, engine, threads):
         monkeypatch.delenv("WEB_THREADS")
         monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", engine)
 
-        assert configured()["threads"] == threads
+        assert read_configuration()["threads"] == threads
 
     @pytest.mark.parametrize(("workers", "connections"), [("1", 500), ("2", 9)])
-    def test_bounds_connections_if_workers_share_them(self, monkeypatch, workers, connections):
+    def test_limits_connections_if_there_are_several_workers(self, monkeypatch, workers, connections):
         monkeypatch.setenv("WEB_CONCURRENCY", workers)
 
-        assert configured()["worker_connections"] == connections
+        assert read_configuration()["worker_connections"] == connections
 
     @pytest.mark.parametrize(
         ("share", "cores"),
@@ -156,17 +156,17 @@ class TestGunicorn:
 
         assert sizing.cores(tmp_path / "cpu.max") == cores
 
-    def test_is_given_longer_to_stop_than_it_takes(self):
+    def test_has_more_time_to_stop_in_compose_than_it_needs(self):
         compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 
         grace = compose["services"]["api"]["stop_grace_period"]
-        assert configured()["graceful_timeout"] < int(grace.removesuffix("s"))
+        assert read_configuration()["graceful_timeout"] < int(grace.removesuffix("s"))
 
 
 class TestAService:
-    def test_replaces_a_worker_after_its_share_of_requests_and_drops_none(self, live_url, tmp_path):
-        told = {"LOG_FORMAT": "json", "GUNICORN_CMD_ARGS": "--max-requests 20 --max-requests-jitter 0"}
-        with serve(live_url, tmp_path / "log", **told) as service, ThreadPoolExecutor(4) as pool:
+    def test_replaces_a_worker_after_max_requests_and_drops_no_request(self, live_url, tmp_path):
+        variables = {"LOG_FORMAT": "json", "GUNICORN_CMD_ARGS": "--max-requests 20 --max-requests-jitter 0"}
+        with serve(live_url, tmp_path / "log", **variables) as service, ThreadPoolExecutor(4) as pool:
             responses = list(pool.map(lambda _: service.phone.get("/healthz"), range(100)))
 
             assert [response.json() for response in responses] == [{"status": "ok"}] * 100

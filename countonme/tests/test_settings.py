@@ -17,8 +17,8 @@ ROOT = Path(settings.BASE_DIR)
 SAFE = {"SECRET_KEY": "a-key-that-is-only-for-this-test-and-long-enough-0123456789", "PATH": ""}
 
 
-def started(tmp_path, statement: str, **environment) -> subprocess.CompletedProcess:
-    """Run a statement against the settings alone, in a folder of its own, with nothing else in its environment."""
+def run_with_settings(tmp_path, statement: str, **environment) -> subprocess.CompletedProcess:
+    """Run a statement in a folder with the settings alone, and with no other environment variables."""
     package = tmp_path / "countonme"
     package.mkdir()
     for name in ("__init__.py", "uuid_hash.py", "settings.py"):
@@ -34,7 +34,7 @@ def started(tmp_path, statement: str, **environment) -> subprocess.CompletedProc
 
 class TestSettings:
     def test_stop_the_start_without_a_secret_key(self, tmp_path):
-        run = started(tmp_path, "print('started')")
+        run = run_with_settings(tmp_path, "print('started')")
 
         assert run.returncode != 0
         assert "ImproperlyConfigured: SECRET_KEY is not set." in run.stderr
@@ -61,23 +61,27 @@ class TestSettings:
             ("DATABASES['default']['ENGINE']", "countonme.db.sqlite"),
         ],
     )
-    def test_default_to_what_is_safe(self, tmp_path, name, default):
-        run = started(tmp_path, f"print(settings.{name})", **SAFE)
+    def test_have_safe_defaults(self, tmp_path, name, default):
+        run = run_with_settings(tmp_path, f"print(settings.{name})", **SAFE)
 
         assert run.stdout.strip() == default, run.stderr
 
-    def test_take_a_real_variable_over_the_file(self, tmp_path):
+    def test_prefer_the_environment_to_the_file(self, tmp_path):
         (tmp_path / ".env").write_text("BCRYPT_ROUNDS=11\nREGISTER_RATE=7/h\n")
 
-        run = started(tmp_path, "print(settings.BCRYPT_ROUNDS, settings.REGISTER_RATE)", **SAFE, BCRYPT_ROUNDS="12")
+        run = run_with_settings(
+            tmp_path, "print(settings.BCRYPT_ROUNDS, settings.REGISTER_RATE)", **SAFE, BCRYPT_ROUNDS="12"
+        )
 
         assert run.stdout.strip() == "12 7/h", run.stderr
 
     @pytest.mark.parametrize("folder", ["plain", "a b", "a+b", "100%", "#1?"])
-    def test_find_the_database_beside_them(self, tmp_path, folder):
+    def test_find_the_database_next_to_manage_py(self, tmp_path, folder):
         (tmp_path / folder).mkdir()
 
-        run = started(tmp_path / folder, "print(settings.DATABASES['default']['NAME'])", **SAFE, DATABASE_URL="")
+        run = run_with_settings(
+            tmp_path / folder, "print(settings.DATABASES['default']['NAME'])", **SAFE, DATABASE_URL=""
+        )
 
         assert run.stdout.strip() == str(tmp_path / folder / "db.sqlite3"), run.stderr
 
@@ -85,52 +89,54 @@ class TestSettings:
         ("origins", "shown"),
         [("*", "True []"), ("https://a.example,https://b.example", "False ['https://a.example', 'https://b.example']")],
     )
-    def test_narrow_the_origins(self, tmp_path, origins, shown):
+    def test_read_the_origins(self, tmp_path, origins, shown):
         statement = "print(settings.CORS_ALLOW_ALL_ORIGINS, settings.CORS_ALLOWED_ORIGINS)"
 
-        run = started(tmp_path, statement, **SAFE, CORS_ORIGINS=origins)
+        run = run_with_settings(tmp_path, statement, **SAFE, CORS_ORIGINS=origins)
 
         assert run.stdout.strip() == shown, run.stderr
 
-    def test_believe_a_proxy_that_is_named(self, tmp_path):
+    def test_trust_a_configured_proxy_header(self, tmp_path):
         header = "HTTP_X_FORWARDED_PROTO,https"
 
-        run = started(tmp_path, "print(settings.SECURE_PROXY_SSL_HEADER)", **SAFE, SECURE_PROXY_SSL_HEADER=header)
+        run = run_with_settings(
+            tmp_path, "print(settings.SECURE_PROXY_SSL_HEADER)", **SAFE, SECURE_PROXY_SSL_HEADER=header
+        )
 
         assert run.stdout.strip() == "('HTTP_X_FORWARDED_PROTO', 'https')", run.stderr
 
     @pytest.mark.parametrize(
         ("pooler", "shown"), [("", "True 2 False"), ("transaction", "True None True")], ids=["direct", "pooled"]
     )
-    def test_leave_nothing_behind_in_a_connection_that_is_lent(self, tmp_path, pooler, shown):
+    def test_keep_no_session_state_behind_a_pooler(self, tmp_path, pooler, shown):
         statement = (
-            "ours = settings.DATABASES['default']; given = ours['OPTIONS']; "
-            "print(given['server_side_binding'], given['prepare_threshold'], ours['DISABLE_SERVER_SIDE_CURSORS'])"
+            "database = settings.DATABASES['default']; options = database['OPTIONS']; print("
+            "options['server_side_binding'], options['prepare_threshold'], database['DISABLE_SERVER_SIDE_CURSORS'])"
         )
         postgres = {**SAFE, "DATABASE_URL": "postgres://127.0.0.1/countonme"}
 
-        run = started(tmp_path, statement, **postgres, DATABASE_POOLER=pooler)
+        run = run_with_settings(tmp_path, statement, **postgres, DATABASE_POOLER=pooler)
 
         assert run.stdout.strip() == shown, run.stderr
 
-    def test_stop_the_start_with_a_pooler_that_they_do_not_know(self, tmp_path):
+    def test_stop_the_start_with_an_unknown_pooler(self, tmp_path):
         postgres = {**SAFE, "DATABASE_URL": "postgres://127.0.0.1/countonme"}
 
-        run = started(tmp_path, "print('started')", **postgres, DATABASE_POOLER="statement")
+        run = run_with_settings(tmp_path, "print('started')", **postgres, DATABASE_POOLER="statement")
 
         assert run.returncode != 0
-        assert "ImproperlyConfigured: DATABASE_POOLER is neither empty nor `transaction`." in run.stderr
+        assert "ImproperlyConfigured: DATABASE_POOLER must be empty or `transaction`." in run.stderr
 
     @pytest.mark.parametrize(("chosen", "used"), [("", "json"), ("json", "json"), ("text", "text")])
-    def test_write_the_log_for_machines_where_there_is_no_terminal(self, tmp_path, chosen, used):
+    def test_write_the_log_in_json_if_there_is_no_terminal(self, tmp_path, chosen, used):
         statement = "print(settings.LOG_FORMAT, settings.LOGGING['handlers']['console']['formatter'])"
 
-        run = started(tmp_path, statement, **SAFE, LOG_FORMAT=chosen)
+        run = run_with_settings(tmp_path, statement, **SAFE, LOG_FORMAT=chosen)
 
         assert run.stdout.strip() == f"{used} {used}", run.stderr
 
-    def test_refuse_a_form_of_the_log_that_there_is_not(self, tmp_path):
-        run = started(tmp_path, "", **SAFE, LOG_FORMAT="xml")
+    def test_stop_the_start_with_an_unknown_log_format(self, tmp_path):
+        run = run_with_settings(tmp_path, "", **SAFE, LOG_FORMAT="xml")
 
         assert "ImproperlyConfigured: LOG_FORMAT is 'xml'. It must be json or text." in run.stderr
 
@@ -171,7 +177,7 @@ class TestSystemChecks:
             ({"ALLOWED_HOSTS": ["*"]}, "countonme.W002"),
         ],
     )
-    def test_name_what_is_unsafe(self, settings, changed, found):
+    def test_report_unsafe_settings(self, settings, changed, found):
         for name, value in changed.items():
             setattr(settings, name, value)
 
@@ -180,14 +186,14 @@ class TestSystemChecks:
         assert faults[found].hint
 
     @pytest.mark.parametrize(("engine", "warned"), [("sqlite", True), ("postgresql", False)])
-    def test_warn_of_a_database_that_serves_one_writer(self, settings, monkeypatch, engine, warned):
+    def test_warn_about_sqlite(self, settings, monkeypatch, engine, warned):
         monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", f"countonme.db.{engine}")
 
         assert bool(check_database(None)) == warned
 
     @pytest.mark.parametrize("name", DEPENDENCIES)
     @pytest.mark.parametrize(("number", "warned"), [("0.1.2", True), ("{tested}.99", False), ("{tested}9.1", True)])
-    def test_warn_of_a_version_that_was_not_tested(self, monkeypatch, name, number, warned):
+    def test_warn_about_an_untested_version(self, monkeypatch, name, number, warned):
         tested = ".".join(version(name).split(".")[:2])
         monkeypatch.setattr(
             "countonme.checks.version",
@@ -196,7 +202,7 @@ class TestSystemChecks:
 
         assert [fault.msg.split()[0] for fault in check_tested_versions(None)] == [name] * warned
 
-    def test_know_the_tested_versions_from_the_requirements(self, settings, tmp_path):
+    def test_read_the_tested_versions_from_the_requirements(self, settings, tmp_path):
         settings.BASE_DIR = tmp_path
         pinned = (ROOT / "requirements.txt").read_text()
         (tmp_path / "requirements.txt").write_text(re.sub(r"^gunicorn==.*", "gunicorn==0.9.1", pinned, flags=re.M))
@@ -205,7 +211,7 @@ class TestSystemChecks:
 
         assert (fault.id, fault.msg.split(". ")[1]) == ("countonme.W004", "The service was tested with gunicorn 0.9.")
 
-    def test_let_pass_what_is_safe(self, settings):
+    def test_accept_safe_settings(self, settings):
         settings.ALLOWED_HOSTS = ["api.example.org"]
 
         faults = {fault.id for fault in run_checks(include_deployment_checks=True)}
@@ -215,7 +221,7 @@ class TestSystemChecks:
 
 @pytest.mark.django_db(transaction=True)
 class TestMigrations:
-    def test_can_be_taken_back(self):
+    def test_can_be_reversed(self):
         for app in ("food_entries", "products", "devices"):
             call_command("migrate", app, "zero", verbosity=0)
         try:

@@ -18,8 +18,8 @@ from devices.models import Device
 handler400, handler403, handler404, handler500 = urls.handler400, urls.handler403, urls.handler404, urls.handler500
 
 
-def ended(cause: psycopg.Error) -> OperationalError:
-    """Return what Django raises for a statement that PostgreSQL has ended."""
+def statement_error(cause: psycopg.Error) -> OperationalError:
+    """Return what Django raises for a statement that PostgreSQL cancelled."""
     error = OperationalError(str(cause))
     error.__cause__ = cause
     return error
@@ -29,8 +29,8 @@ RAISED = {
     "fault": RuntimeError("the secret of the house"),
     "operational": OperationalError("the secret of the house"),
     "interface": InterfaceError("the secret of the house"),
-    "slow": ended(psycopg.errors.QueryCanceled("the secret of the house")),
-    "locked": ended(psycopg.errors.LockNotAvailable("the secret of the house")),
+    "slow": statement_error(psycopg.errors.QueryCanceled("the secret of the house")),
+    "locked": statement_error(psycopg.errors.LockNotAvailable("the secret of the house")),
 }
 
 
@@ -40,14 +40,14 @@ def in_the_api(request, name):
     raise RAISED[name]
 
 
-def outside_of_it(request, name):
+def outside_of_the_api(request, name):
     raise RAISED[name]
 
 
 @api_view(["POST"])
 @permission_classes([])
 def store(request):
-    """Store a device as it was sent, without a look at it."""
+    """Store a device without validation."""
     with transaction.atomic():
         Device.objects.create(token_hash="x", **request.data)
     return Response(status=204)
@@ -59,7 +59,7 @@ def forbid(request):
 
 urlpatterns = [
     path("v1/raise/<str:name>", in_the_api),
-    path("raise/<str:name>", outside_of_it),
+    path("raise/<str:name>", outside_of_the_api),
     path("v1/store", store),
     path("forbid", forbid),
     *urls.urlpatterns,
@@ -68,7 +68,7 @@ urlpatterns = [
 
 @pytest.fixture
 def client():
-    """A client that gets the answer to an error, as over the wire."""
+    """A client that gets the response to an exception."""
     return Client(raise_request_exception=False)
 
 
@@ -91,7 +91,7 @@ class TestAnUnknownPath:
         assert response.json() == {"detail": "Not found"}
 
 
-class TestAMethodThatIsNotThere:
+class TestAnUnsupportedMethod:
     @pytest.mark.parametrize(
         ("method", "path", "allowed"),
         [
@@ -117,7 +117,7 @@ class TestAMethodThatIsNotThere:
         assert set(allowed.split(", ")) <= set(response["Allow"].split(", "))
         assert method not in response["Allow"].split(", ")
 
-    def test_gets_405_where_it_is_options_and_no_preflight(self, api):
+    def test_gets_405_for_options_without_a_preflight(self, api):
         response = api.options("/v1/products")
 
         assert response.status_code == 405
@@ -125,7 +125,7 @@ class TestAMethodThatIsNotThere:
 
 
 class TestTheDocs:
-    def test_get_406_in_json_where_html_is_not_wanted(self, anonymous):
+    def test_get_406_in_json_if_html_is_not_accepted(self, anonymous):
         response = anonymous.get("/v1/docs", headers={"Accept": "application/json"})
 
         assert response.status_code == 406
@@ -134,9 +134,9 @@ class TestTheDocs:
 
 
 @pytest.mark.urls(__name__)
-class TestAFaultOfOurs:
+class TestABug:
     @pytest.mark.parametrize("path", ["/v1/raise/fault", "/raise/fault"])
-    def test_gets_500_and_shows_nothing_of_itself(self, client, path):
+    def test_gets_500_without_details(self, client, path):
         response = client.get(path, headers={"X-Request-ID": "a-fault"})
 
         assert response.status_code == 500
@@ -156,28 +156,28 @@ class TestAFaultOfOurs:
         assert "secret" not in lines
 
     @pytest.mark.django_db
-    def test_is_what_only_the_database_refused(self, client):
+    def test_is_a_violated_check_constraint(self, client):
         response = client.post("/v1/store", {"pk": uuid4(), "revision": 0}, content_type="application/json")
 
         assert response.status_code == 500
         assert response.json() == {"detail": "Internal server error"}
         assert not Device.objects.exists()
 
-    def test_is_not_an_id_that_is_taken(self, client, device):
+    def test_is_not_a_duplicate_id(self, client, device):
         response = client.post("/v1/store", {"pk": device.pk}, content_type="application/json")
 
         assert response.status_code == 409
         assert response.json() == {"detail": "This id is taken"}
         assert Device.objects.get().token_hash == device.token_hash
 
-    def test_is_not_what_is_forbidden(self, client):
+    def test_is_not_a_denied_permission(self, client):
         response = client.get("/forbid")
 
         assert response.status_code == 403
         assert response.json() == {"detail": "Forbidden"}
 
 
-class TestADatabaseThatIsAway:
+class TestAnOutageOfTheDatabase:
     @pytest.mark.parametrize(
         ("method", "path"),
         [
@@ -221,7 +221,7 @@ class TestADatabaseThatIsAway:
     @pytest.mark.urls(__name__)
     @pytest.mark.parametrize("name", ["operational", "interface"])
     @pytest.mark.parametrize("path", ["/v1/raise/", "/raise/"])
-    def test_gets_503_however_it_shows(self, client, path, name):
+    def test_gets_503_for_each_exception(self, client, path, name):
         response = client.get(path + name)
 
         assert response.status_code == 503
@@ -229,42 +229,42 @@ class TestADatabaseThatIsAway:
         assert response["Retry-After"] == "5"
         assert b"secret" not in response.content
 
-    def test_leaves_a_refusal_that_needs_no_database(self, anonymous, database_away):
+    def test_does_not_change_errors_that_need_no_database(self, anonymous, database_away):
         assert anonymous.get("/v1/products").status_code == 401
         assert anonymous.get("/v1/nothing").status_code == 404
 
 
 @pytest.mark.urls(__name__)
-@pytest.mark.parametrize(("name", "refused"), [("slow", TooSlow), ("locked", InUse)])
-class TestAStatementThatTheDatabaseHasEnded:
+@pytest.mark.parametrize(("name", "error_class"), [("slow", TooSlow), ("locked", InUse)])
+class TestAStatementTimeout:
     @pytest.mark.parametrize("path", ["/v1/raise/", "/raise/"])
-    def test_gets_503_with_a_detail_of_its_own(self, client, path, name, refused):
+    def test_gets_503_with_its_own_detail(self, client, path, name, error_class):
         response = client.get(path + name)
 
         assert response.status_code == 503
-        assert response.json() == {"detail": refused.default_detail}
+        assert response.json() == {"detail": error_class.default_detail}
         assert response["Retry-After"] == "5"
 
     @pytest.mark.parametrize("path", ["/v1/raise/", "/raise/"])
-    def test_is_logged_once_without_a_traceback(self, client, json_log, path, name, refused):
+    def test_is_logged_once_without_a_traceback(self, client, json_log, path, name, error_class):
         client.get(path + name)
 
         lines = json_log()
-        ours = [(line["level"], line["message"]) for line in lines if line["logger"] == "countonme.api.errors"]
-        assert ours == [("WARNING", refused.log_line)]
+        logged = [(line["level"], line["message"]) for line in lines if line["logger"] == "countonme.api.errors"]
+        assert logged == [("WARNING", error_class.log_line)]
         assert not [line for line in lines if "traceback" in line]
 
-    def test_gets_503_where_a_middleware_sent_it(self, name, refused):
+    def test_gets_503_in_a_middleware(self, name, error_class):
         try:
             raise RAISED[name]
         except OperationalError:
             response = server_error(None)
 
         assert response.status_code == 503
-        assert refused.default_detail.encode() in response.content
+        assert error_class.default_detail.encode() in response.content
         assert response["Retry-After"] == "5"
 
-    def test_is_not_a_database_that_is_away(self, anonymous, monkeypatch, name, refused):
+    def test_is_not_an_outage(self, anonymous, monkeypatch, name, error_class):
         def missing_migrations(self):
             raise RAISED[name]
 
@@ -274,4 +274,4 @@ class TestAStatementThatTheDatabaseHasEnded:
 
         assert not is_away(RAISED[name])
         assert response.status_code == 503
-        assert response.json() == {"detail": refused.default_detail}
+        assert response.json() == {"detail": error_class.default_detail}

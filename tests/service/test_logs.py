@@ -22,7 +22,7 @@ from rest_framework.response import Response
 from countonme import urls
 from countonme.observability.log_format import JSONFormatter
 from countonme.observability.request_log import name_in_log
-from countonme.observability.tracebacks import told
+from countonme.observability.tracebacks import format_redacted
 from countonme.serving.gunicorn_log import ServerLogger
 from devices.models import Device
 from ownership.models import change_set
@@ -42,7 +42,7 @@ def misread(request):
 @api_view(["POST"])
 @permission_classes([])
 def store_unchecked(request):
-    """Store a product that only the database refuses."""
+    """Store a product that violates a check constraint."""
     device = Device.objects.get()
     with change_set(device):
         Product.objects.bulk_create([Product(device=device, name=request.data["name"], kcal_100g=-1)])
@@ -61,8 +61,8 @@ def only(lines: list[dict], **facts) -> list[dict]:
     return [line for line in lines if facts.items() <= line.items()]
 
 
-class TestTheNameOfADeviceInTheLog:
-    def test_is_the_same_each_time_and_differs_between_devices(self, device, other):
+class TestADevicesName:
+    def test_is_stable_and_differs_between_devices(self, device, other):
         names = [name_in_log(each.pk) for each in (device, device, other)]
 
         assert names[0] == names[1] != names[2]
@@ -79,8 +79,8 @@ class TestTheNameOfADeviceInTheLog:
         assert name_in_log(device.pk) in support.get(f"/admin/devices/device/{device.pk}/change/").content.decode()
 
 
-class TestTheLineOfARequest:
-    def test_says_what_was_asked_by_whom_and_how_it_ended(self, api, device, json_log):
+class TestARequestLine:
+    def test_has_the_route_the_status_and_the_device(self, api, device, json_log):
         pk = uuid4()
 
         response = api.get(f"/v1/products/{pk}?x=1", headers={"X-Request-ID": "one"})
@@ -117,42 +117,42 @@ class TestTheLineOfARequest:
             ("PATCH", "/v1/products", 401, "/v1/products"),
         ],
     )
-    def test_is_there_for_every_path(self, anonymous, json_log, method, path, status, route):
+    def test_is_written_for_every_path(self, anonymous, json_log, method, path, status, route):
         b"".join(anonymous.generic(method, path))
 
         (line,) = json_log()
         assert (line["method"], line["status"], line["route"], line["device"]) == (method, status, route, None)
 
-    def test_names_the_route_of_a_body_that_is_refused_before_its_view(self, anonymous, json_log):
+    def test_names_the_route_if_a_middleware_refuses_the_body(self, anonymous, json_log):
         anonymous.generic("POST", f"/v1/products/{uuid4()}/portions", "x" * (settings.MAX_BODY + 1))
 
         (line,) = json_log()
         assert (line["status"], line["route"]) == (413, "/v1/products/{product_id}/portions")
 
-    def test_of_a_304_has_no_bytes(self, api, json_log):
+    def test_has_no_bytes_for_a_304(self, api, json_log):
         known = api.get("/v1/products")["ETag"]
 
         api.get("/v1/products", headers={"If-None-Match": known})
 
         assert [(line["status"], line["bytes"]) for line in json_log()] == [(200, 2), (304, 0)]
 
-    def test_looks_up_no_member_of_staff(self, admin_client, json_log, django_assert_num_queries):
-        with django_assert_num_queries(0):  # the session is not read for what is not found
+    def test_names_no_staff_user(self, admin_client, json_log, django_assert_num_queries):
+        with django_assert_num_queries(0):  # a 404 does not read the session
             admin_client.get("/static/nothing")
 
-        with django_assert_num_queries(2):  # the session and the member, once
+        with django_assert_num_queries(2):  # the session and the user
             admin_client.get("/admin/jsi18n/")
 
         assert [line["device"] for line in json_log()] == [None, None]
 
     @pytest.mark.urls(__name__)
-    def test_of_a_fault_of_ours_is_an_error(self, client, json_log):
+    def test_is_an_error_for_a_bug(self, client, json_log):
         client.post("/v1/misread", {"name": NAME}, content_type="application/json")
 
         (line,) = only(json_log(), logger="countonme.requests")
         assert (line["level"], line["status"]) == ("ERROR", 500)
 
-    def test_is_left_out_where_the_level_is_higher(self, anonymous, json_log, monkeypatch):
+    def test_is_not_written_if_the_level_is_higher(self, anonymous, json_log, monkeypatch):
         monkeypatch.setattr(logging.getLogger("countonme.requests"), "level", logging.WARNING)
         logging.getLogger("countonme.requests")._cache.clear()
 
@@ -163,8 +163,8 @@ class TestTheLineOfARequest:
 
 
 @pytest.mark.urls(__name__)
-class TestAFault:
-    def test_is_one_line_with_its_traceback(self, client, json_log):
+class TestABug:
+    def test_is_logged_in_one_line_with_its_traceback(self, client, json_log):
         client.post("/v1/misread", {"name": NAME}, content_type="application/json", headers={"X-Request-ID": "a-fault"})
 
         (line,) = only(json_log(), logger="django.request")
@@ -178,7 +178,7 @@ class TestAFault:
 @pytest.mark.urls(__name__)
 class TestTheLog:
     @pytest.mark.parametrize("formatted", ["log", "json_log"])
-    def test_holds_nothing_that_was_sent(self, request, client, api, device, log, formatted):
+    def test_contains_no_sent_data(self, request, client, api, device, log, formatted):
         request.getfixturevalue(formatted)
         for address in ("/v1/misread", "/v1/store"):
             assert client.post(address, {"name": NAME}, content_type="application/json").status_code == 500
@@ -192,7 +192,7 @@ class TestTheLog:
         for secret in (NAME, NAME[:11], "liver", row, *api.token.split("."), device.pk.hex, "search"):
             assert secret not in lines
 
-    def test_says_which_rule_the_database_kept(self, client, device, json_log):
+    def test_names_the_violated_constraint(self, client, device, json_log):
         client.post("/v1/store", {"name": NAME}, content_type="application/json")
 
         (line,) = only(json_log(), logger="django.request")
@@ -200,13 +200,13 @@ class TestTheLog:
         assert "IntegrityError" in line["traceback"]
         assert "kcal" in line["traceback"]
 
-    def test_stays_readable_whatever_is_in_it(self, console, json_log):
+    def test_is_valid_json_with_a_lone_surrogate(self, console, json_log):
         logging.getLogger("countonme").warning("a file named \udce9\n%s", "…")
 
         (line,) = json_log()
         assert line["message"] == "a file named \udce9\n…"
 
-    def test_that_nobody_reads_any_more_stops_no_answer(self, anonymous, console):
+    def test_does_not_stop_responses_if_stderr_is_closed(self, anonymous, console):
         reader, writer = os.pipe()
         os.close(reader)
         broken = console.stream = os.fdopen(writer, "w", buffering=1)
@@ -219,12 +219,12 @@ class TestTheLog:
         assert [response.json() for response in responses] == [{"status": "ok"}] * 2
 
 
-def raised(raiser) -> BaseException:
+def catch(raiser) -> BaseException:
     try:
         raiser()
     except Exception as error:  # noqa: BLE001
         return error
-    raise AssertionError("raised nothing")
+    raise AssertionError("It raised nothing.")
 
 
 def constant():
@@ -265,7 +265,7 @@ def missing_file():
     Path(f"/nowhere/{NAME}").read_text()
 
 
-class TestAnExceptionThatIsTold:
+class TestARedactedTraceback:
     @pytest.mark.parametrize(
         ("raiser", "last"),
         [
@@ -277,48 +277,48 @@ class TestAnExceptionThatIsTold:
             (missing_file, "FileNotFoundError: No such file or directory"),
         ],
     )
-    def test_says_no_more_than_the_code_does(self, raiser, last):
-        text = told(raised(raiser))
+    def test_contains_only_constant_messages(self, raiser, last):
+        text = format_redacted(catch(raiser))
 
         assert text.splitlines()[-1] == last
         assert f"in {raiser.__name__}\n" in text
         assert NAME not in text
 
     @pytest.mark.parametrize("raiser", [chained, during])
-    def test_comes_after_what_led_to_it(self, raiser):
-        text = told(raised(raiser))
+    def test_comes_after_its_causes(self, raiser):
+        text = format_redacted(catch(raiser))
 
         assert text.index("KeyError") < text.index(" exception") < text.index("RuntimeError: ")
         assert NAME not in text
 
-    def test_may_be_its_own_cause(self):
-        error = raised(constant)
+    def test_ends_if_an_exception_is_its_own_cause(self):
+        error = catch(constant)
         error.__cause__ = error
 
-        assert told(error).count("RuntimeError: the stove is off") == 1
+        assert format_redacted(error).count("RuntimeError: the stove is off") == 1
 
-    def test_says_all_where_that_was_asked_for(self):
-        error = raised(composed)
+    def test_can_be_turned_off(self):
+        error = catch(composed)
 
-        assert NAME in JSONFormatter(whole=True).formatException((type(error), error, error.__traceback__))
+        assert NAME in JSONFormatter(unredacted=True).formatException((type(error), error, error.__traceback__))
 
 
 @pytest.mark.django_db
-class TestWhatPostgreSQLQuotes:
-    @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite takes any text")
-    def test_is_left_out(self):
+class TestAMessageOfPostgreSQL:
+    @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite accepts any text")
+    def test_is_not_logged(self):
         def read():
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute("SELECT %s::text::integer", [NAME])
 
-        text = told(raised(read))
+        text = format_redacted(catch(read))
 
         assert text.splitlines()[-1] == "django.db.utils.DataError"
         assert NAME not in text
 
 
-class TestThePage:
-    def test_shows_the_line_as_it_is(self, api, json_log):
+class TestTheDocumentation:
+    def test_shows_the_fields_of_a_line(self, api, json_log):
         (shown,) = re.findall(r"```json\n(.*?)```", (Path(settings.BASE_DIR) / "docs/logs.md").read_text(), re.S)
 
         api.get("/v1/products")
@@ -326,14 +326,14 @@ class TestThePage:
         assert list(json.loads(shown)) == list(json_log()[0])
 
 
-class TestTheServersOwnLog:
+class TestGunicornsLog:
     @pytest.fixture
     def lines(self):
         return StringIO()
 
     @pytest.fixture
     def server(self, lines, monkeypatch):
-        """gunicorn's logger, as it is when the service runs without a terminal."""
+        """gunicorn's logger, in JSON as without a terminal."""
         monkeypatch.setattr("countonme.settings.LOG_FORMAT", "json")
         logger = ServerLogger(Config())
         (handler,) = [one for one in logger.error_log.handlers if getattr(one, "_gunicorn", False)]
@@ -342,13 +342,13 @@ class TestTheServersOwnLog:
         logger.error_log.removeHandler(handler)
 
     @pytest.fixture
-    def said(self, lines):
+    def logged(self, lines):
         return lambda: [json.loads(line) for line in lines.getvalue().splitlines()]
 
-    def test_has_the_same_form(self, server, said):
+    def test_has_the_same_format(self, server, logged):
         server.info("Booting worker with pid: %s", 7)
 
-        (line,) = said()
+        (line,) = logged()
         assert line.pop("time")
         assert line == {
             "level": "INFO",
@@ -357,25 +357,25 @@ class TestTheServersOwnLog:
             "message": "Booting worker with pid: 7",
         }
 
-    def test_quotes_no_address(self, server, said):
+    def test_quotes_no_url(self, server, logged):
         try:
             composed()
         except RuntimeError:
             server.exception("Error handling request %s", f"/v1/products?search={NAME}")
             server.exception("Error handling request %s %s", "GET", f"/v1/products?search={NAME}")
 
-        lines = said()
+        lines = logged()
         assert [line["message"] for line in lines] == ["Error handling request"] * 2
         assert all(line["traceback"].endswith("\nRuntimeError") for line in lines)
         assert NAME not in str(lines)
 
-    def test_quotes_no_line_that_is_not_http(self, server, said):
+    def test_quotes_no_invalid_request_line(self, server, logged):
         server.warning(f"Invalid request from ip=10.0.0.1: Invalid HTTP request line: 'GET /?search={NAME}\n'")
 
-        (line,) = said()
-        assert line["message"] == "A request from 10.0.0.1 that is not HTTP"
+        (line,) = logged()
+        assert line["message"] == "A request from 10.0.0.1 is not valid HTTP"
 
-    def test_knows_the_sentences_that_gunicorn_quotes_in(self):
+    def test_knows_all_messages_of_gunicorn_with_quotes(self):
         source = Path(base.__file__).read_text()
 
         assert 'msg = "Invalid request from ip={ip}: {error}"' in source

@@ -16,7 +16,7 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
 from countonme.observability import metrics
-from countonme.observability.worker_slots import Slot
+from countonme.observability.worker_slots import WorkerSlot
 from devices import verdicts
 from tests.harness.service import serve
 from tests.harness.sync import product, pulled, push, pushed
@@ -26,8 +26,8 @@ ROOT = Path(django_settings.BASE_DIR)
 
 
 @pytest.fixture
-def counted(settings, monkeypatch, anonymous):
-    """Count from nothing; return a function that reads a sample by its name and labels, 0 where there is none."""
+def read_metric(settings, monkeypatch, anonymous):
+    """Turn metrics on. Return a function that returns the value of a sample by name and labels; 0 if it is missing."""
     settings.METRICS_TOKEN = TOKEN
     monkeypatch.setattr(metrics, "instruments", None)
     metrics.turn_on()
@@ -53,26 +53,26 @@ def requests(route: str, status: int, method: str = "GET") -> dict:
     return {"name": "countonme_request_seconds_count", "method": method, "route": route, "status": str(status)}
 
 
-class TestThePage:
-    def test_is_not_there_unless_it_has_a_token(self, anonymous):
+class TestTheEndpoint:
+    def test_gets_404_if_no_token_is_configured(self, anonymous):
         response = anonymous.get("/metrics", headers={"Authorization": "Bearer "})
 
         assert response.status_code == 404
         assert response.json() == {"detail": "Not found"}
 
     @pytest.mark.parametrize("sent", [None, "", "Bearer", "Bearer ", f"Bearer {TOKEN}x", f"Token {TOKEN}", TOKEN, "é"])
-    def test_is_for_who_has_the_token(self, anonymous, counted, sent):
+    def test_gets_401_without_the_token(self, anonymous, read_metric, sent):
         response = anonymous.get("/metrics", headers={} if sent is None else {"Authorization": sent})
 
         assert response.status_code == 401
         assert response.json() == {"detail": "Unauthorized"}
         assert response["WWW-Authenticate"] == "Bearer"
 
-    def test_is_for_no_device(self, api, counted):
+    def test_gets_401_with_a_devices_token(self, api, read_metric):
         assert api.get("/metrics").status_code == 401
 
     @pytest.mark.parametrize("method", ["post", "put", "delete"])
-    def test_is_only_read(self, counted, method):
+    def test_gets_405_for_writes(self, read_metric, method):
         client = Client(enforce_csrf_checks=True)
 
         response = getattr(client, method)("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
@@ -80,7 +80,7 @@ class TestThePage:
         assert response.status_code == 405
         assert response["Allow"] == "GET"
 
-    def test_is_what_prometheus_reads_and_nobody_keeps(self, anonymous, counted):
+    def test_returns_the_prometheus_format_uncached(self, anonymous, read_metric):
         anonymous.get("/healthz")
 
         response = anonymous.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
@@ -90,23 +90,23 @@ class TestThePage:
         assert response["Cache-Control"] == "no-store"
         assert sample(response.content.decode(), **requests("/healthz", 200)) == 1
 
-    def test_answers_under_any_name_and_without_tls(self, anonymous, counted, settings):
+    def test_works_for_any_host_and_without_tls(self, anonymous, read_metric, settings):
         settings.SECURE_SSL_REDIRECT = True
 
         response = anonymous.get("/metrics", headers={"Host": "10.0.0.7", "Authorization": f"Bearer {TOKEN}"})
 
         assert response.status_code == 200
 
-    def test_answers_while_the_database_is_away(self, api, counted, database_away):
+    def test_works_during_an_outage_of_the_database(self, api, read_metric, database_away):
         assert api.get("/v1/products").status_code == 503
 
-        assert counted(**requests("/v1/products", 503)) == 1
+        assert read_metric(**requests("/v1/products", 503)) == 1
 
     def test_is_not_in_the_schema(self, anonymous):
         assert not [path for path in anonymous.get("/v1/schema").json()["paths"] if "metrics" in path]
 
     @pytest.mark.parametrize("token", ["short", "with a space in between it", "x" * 19, "é" * 30])
-    def test_has_no_token_that_is_guessed_or_cant_be_sent(self, settings, token):
+    def test_needs_a_long_and_valid_token(self, settings, token):
         settings.METRICS_TOKEN = token
 
         (fault,) = [fault for fault in run_checks() if fault.id == "countonme.E010"]
@@ -115,45 +115,45 @@ class TestThePage:
 
 
 class TestRequests:
-    def test_are_counted_by_route_method_and_status(self, api, anonymous, counted):
+    def test_are_counted_by_route_method_and_status(self, api, anonymous, read_metric):
         for _ in range(2):
             api.get(f"/v1/products/{uuid4()}")
         anonymous.get("/v1/products")
         api.post("/v1/products", {"name": "Rye", "kcal_100g": 259})
 
-        assert counted(**requests("/v1/products/{pk}", 404)) == 2
-        assert counted(**requests("/v1/products", 401)) == 1
-        assert counted(**requests("/v1/products", 201, "POST")) == 1
+        assert read_metric(**requests("/v1/products/{pk}", 404)) == 2
+        assert read_metric(**requests("/v1/products", 401)) == 1
+        assert read_metric(**requests("/v1/products", 201, "POST")) == 1
 
-    def test_that_are_throttled_are_among_them(self, anonymous, db, counted, settings):
+    def test_are_counted_if_they_are_throttled(self, anonymous, db, read_metric, settings):
         settings.REGISTER_RATE = "1/min"
         for _ in range(3):
             anonymous.post("/v1/auth/register", {"device_id": uuid4()})
 
-        assert counted(**requests("/v1/auth/register", 429, "POST")) == 2
+        assert read_metric(**requests("/v1/auth/register", 429, "POST")) == 2
 
-    def test_of_strangers_make_no_series_of_their_own(self, anonymous, counted):
+    def test_to_unknown_paths_share_one_series(self, anonymous, read_metric):
         for n in range(3):
             anonymous.generic(f"BREW{n}", f"/v1/nothing/{n}")
 
-        assert counted(**requests("none", 404, "other")) == 3
+        assert read_metric(**requests("none", 404, "other")) == 3
 
-    def test_are_timed_with_what_they_waited_for_the_database(self, api, counted):
+    def test_are_measured_with_their_time_in_the_database(self, api, read_metric):
         api.get("/v1/products")
 
-        waited = counted("countonme_database_seconds_sum", route="/v1/products")
-        taken = counted("countonme_request_seconds_sum", method="GET", route="/v1/products", status="200")
+        waited = read_metric("countonme_database_seconds_sum", route="/v1/products")
+        taken = read_metric("countonme_request_seconds_sum", method="GET", route="/v1/products", status="200")
         assert 0 < waited < taken
 
-    def test_wait_for_nothing_where_they_ask_for_nothing(self, api, anonymous, counted):
+    def test_have_no_time_in_the_database_without_a_query(self, api, anonymous, read_metric):
         api.get("/v1/products")
         anonymous.get("/healthz")
 
-        assert counted("countonme_database_seconds_count", route="/healthz") == 1
-        assert counted("countonme_database_seconds_sum", route="/healthz") == 0
+        assert read_metric("countonme_database_seconds_count", route="/healthz") == 1
+        assert read_metric("countonme_database_seconds_sum", route="/healthz") == 0
 
     @pytest.mark.django_db(transaction=True)
-    def test_wait_for_their_commit_too(self, api, counted, monkeypatch):
+    def test_have_the_time_of_their_commit(self, api, read_metric, monkeypatch):
         connection = connections["default"]
         commit = connection.commit
         monkeypatch.setattr(connection, "execute_wrappers", [])
@@ -161,27 +161,27 @@ class TestRequests:
 
         assert api.post("/v1/products", {"name": "Rye", "kcal_100g": 259}).status_code == 201
 
-        assert counted("countonme_database_seconds_sum", route="/v1/products") > 0.2
+        assert read_metric("countonme_database_seconds_sum", route="/v1/products") > 0.2
         assert api.get("/v1/products").json()[0]["name"] == "Rye"
 
 
-class TestWhatCantBeCounted:
-    def test_stops_no_answer(self, api, counted, monkeypatch, log):
+class TestAnErrorInCounting:
+    def test_does_not_stop_the_response(self, api, read_metric, monkeypatch, log):
         def full(*labels):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(metrics.instruments, "of_request", full)
+        monkeypatch.setattr(metrics.instruments, "request_series", full)
         monkeypatch.setattr(metrics.instruments.tokens, "labels", full)
 
         response = api.get("/v1/products")
 
         assert response.status_code == 200
         assert response.json() == []
-        assert log.getvalue().count("Something was not counted") == 2
+        assert log.getvalue().count("Metrics could not be written") == 2
 
 
 class TestTokens:
-    def test_are_counted_by_what_was_found(self, api, device, anonymous, counted, settings):
+    def test_are_counted_by_outcome(self, api, device, anonymous, read_metric, settings):
         settings.AUTH_FAILURE_RATE = "1/min"
         secret = api.token.rpartition(".")[2]
         verdicts.here.clear()
@@ -195,7 +195,7 @@ class TestTokens:
         api.get("/v1/products")
 
         found = {
-            outcome: counted("countonme_token_checks_total", outcome=outcome)
+            outcome: read_metric("countonme_token_checks_total", outcome=outcome)
             for outcome in ("checked", "remembered", "malformed", "unknown", "wrong", "throttled", "blocked")
         }
         assert found == {
@@ -210,36 +210,36 @@ class TestTokens:
 
 
 class TestSync:
-    def test_is_counted_by_rows_and_bytes(self, api, counted):
+    def test_is_counted_by_rows_and_bytes(self, api, read_metric):
         rows = [product(), product()]
         pushed(api, products={"created": rows, "deleted": [str(uuid4())]})
-        answer = api.get("/v1/sync")
+        response = api.get("/v1/sync")
 
-        assert counted("countonme_sync_rows_sum", call="push") == 3
-        assert counted("countonme_sync_rows_sum", call="pull") == 4  # each with its portion
-        assert counted("countonme_sync_bytes_sum", call="push") > 300
-        assert counted("countonme_sync_bytes_sum", call="pull") == len(answer.content)
+        assert read_metric("countonme_sync_rows_sum", call="push") == 3
+        assert read_metric("countonme_sync_rows_sum", call="pull") == 4  # each with its portion
+        assert read_metric("countonme_sync_bytes_sum", call="push") > 300
+        assert read_metric("countonme_sync_bytes_sum", call="pull") == len(response.content)
 
-    def test_counts_the_rows_in_conflict(self, api, counted):
+    def test_counts_the_rows_in_conflict(self, api, read_metric):
         row = product()
         pushed(api, products={"created": [row]})
 
         assert push(api, 1, products={"updated": [{**row, "name": "Bread"}]}).status_code == 409
 
-        assert counted("countonme_sync_conflicts_total", table="products") == 1
-        assert counted("countonme_sync_rows_count", call="push") == 1
+        assert read_metric("countonme_sync_conflicts_total", table="products") == 1
+        assert read_metric("countonme_sync_rows_count", call="push") == 1
 
-    def test_is_as_it_was_where_nothing_is_counted(self, api):
+    def test_works_if_metrics_are_turned_off(self, api):
         pushed(api, products={"created": [product()]})
 
         assert len(pulled(api)["changes"]["products"]["updated"]) == 1
         assert metrics.instruments is None
 
 
-class TestASlot:
+class TestAWorkerSlot:
     HOLD = (
-        "from countonme.observability.worker_slots import Slot; import sys; print(Slot(sys.argv[1])(), flush=True);"
-        " sys.stdin.read()"
+        "from countonme.observability.worker_slots import WorkerSlot; import sys;"
+        " print(WorkerSlot(sys.argv[1])(), flush=True); sys.stdin.read()"
     )
 
     def hold(self, folder) -> tuple[subprocess.Popen, int]:
@@ -248,26 +248,26 @@ class TestASlot:
         )
         return process, int(process.stdout.readline())
 
-    def test_is_a_number_that_no_other_process_has_and_free_again_after_it(self, tmp_path):
+    def test_is_unique_and_free_after_its_process_ends(self, tmp_path):
         processes = [self.hold(tmp_path) for _ in range(3)]
         (first, _), (second, _), (third, _) = processes
         assert [number for _, number in processes] == [0, 1, 2]
 
         second.kill()
         second.communicate()
-        heir, number = self.hold(tmp_path)
+        successor, number = self.hold(tmp_path)
 
         assert number == 1
-        for process in (first, third, heir):
+        for process in (first, third, successor):
             process.communicate()
 
-    def test_stays_the_same_in_a_process(self, tmp_path):
-        slot = Slot(tmp_path)
+    def test_does_not_change_in_a_process(self, tmp_path):
+        slot = WorkerSlot(tmp_path)
 
-        assert [slot(), slot(), Slot(tmp_path)()] == [0, 0, 1]
+        assert [slot(), slot(), WorkerSlot(tmp_path)()] == [0, 0, 1]
 
-    def test_is_another_one_after_a_fork(self, tmp_path):
-        slot = Slot(tmp_path)
+    def test_changes_after_a_fork(self, tmp_path):
+        slot = WorkerSlot(tmp_path)
         slot()
         reader, writer = os.pipe()
         if child := os.fork():
@@ -282,22 +282,22 @@ class TestASlot:
 
 
 class TestWorkers:
-    def test_are_counted_together_the_dead_ones_too(self, live_url, tmp_path):
+    def test_are_summed_after_their_end_too(self, live_url, tmp_path):
         with serve(live_url, tmp_path / "log", METRICS_TOKEN=TOKEN) as service, ThreadPoolExecutor(6) as pool:
 
             def healthy() -> float:
                 return sample(service.phone.get("/metrics").content.decode(), **requests("/healthz", 200))
 
-            def ask_60_times() -> None:
+            def send_60_requests() -> None:
                 list(pool.map(lambda _: service.phone.get("/healthz"), range(60)))
 
             assert service.phone.get("/metrics").status_code == 401
             service.phone.token = TOKEN
-            before, asked = healthy(), 0
+            before, sent_requests = healthy(), 0
             for how in (signal.SIGTERM, signal.SIGKILL):
-                ask_60_times()
-                asked += 60
-                assert {healthy() for _ in range(10)} == {before + asked}
+                send_60_requests()
+                sent_requests += 60
+                assert {healthy() for _ in range(10)} == {before + sent_requests}
                 old = service.workers()
                 for worker in old:
                     os.kill(worker, how)
@@ -306,16 +306,16 @@ class TestWorkers:
             service.process.send_signal(signal.SIGHUP)
             service.wait_for_others(old)
 
-            ask_60_times()
-            assert {healthy() for _ in range(10)} == {before + asked + 60}
+            send_60_requests()
+            assert {healthy() for _ in range(10)} == {before + sent_requests + 60}
             memory = "".join(Path(f"/proc/{worker}/maps").read_text() for worker in service.workers())
             (folder,) = {Path(found).parent for found in re.findall(r"/\S+/histogram_\d\.db", memory)}
-            assert len(list(folder.glob("histogram_*.db"))) <= 4  # of the eight workers that there were
+            assert len(list(folder.glob("histogram_*.db"))) <= 4  # although there were eight workers
         assert not folder.exists()
 
 
-class TestThePageOfThem:
-    def test_names_each_with_its_labels(self, counted):
+class TestTheDocumentation:
+    def test_lists_each_metric_with_its_labels(self, read_metric):
         table = re.findall(r"^\| `(countonme_\w+)` \| (.*?) \|", (ROOT / "docs/metrics.md").read_text(), re.M)
 
         stated = {name.removesuffix("_total"): set(re.findall(r"`(\w+)`", labels)) for name, labels in table}

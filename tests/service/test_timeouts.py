@@ -1,4 +1,4 @@
-"""A database that goes away, as a running service meets it, and comes back."""
+"""Database outages and timeouts, in a running service and in a connection of the web process."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ import pytest
 from django.db import OperationalError, ProgrammingError, connection, connections, transaction
 
 from countonme.api.errors import TooSlow
-from countonme.db.postgresql import ask_whether_it_is_there, at_length, base, give_up_after
+from countonme.db.postgresql import at_length, base, ping_if_limited, set_timeout
 from devices.models import Device
 from tests.harness.databases import url_of
 from tests.harness.phone import NoResponse, Phone, Response
@@ -25,7 +25,7 @@ from tests.harness.processes import ROOT, until
 from tests.harness.relay import Relay
 from tests.harness.service import serve, server_of_tests
 
-SOON = 2.5  # seconds: the two of the contract, and a busy machine
+SOON = 2.5  # seconds: two, and a margin for a busy machine
 BREAD = {"name": "Rye bread", "kcal_100g": 259}
 THREADS = 6
 SLEEP = """
@@ -44,7 +44,7 @@ def relay():
 
 @pytest.fixture(scope="module")
 def service(live_url, relay, tmp_path_factory):
-    """A service whose way to PostgreSQL is the relay."""
+    """A service that connects to PostgreSQL through the relay."""
     name = live_url.rpartition("/")[2]
     with serve(url_of(name, server_of_tests(relay.port)), tmp_path_factory.mktemp("service") / "log") as service:
         service.register()
@@ -53,14 +53,14 @@ def service(live_url, relay, tmp_path_factory):
 
 @pytest.fixture
 def connected(service):
-    """The service, all of whose threads have a connection to the database."""
+    """The service, after all of its threads have connected to the database."""
     for _ in range(3):
         assert is_served_again(service)
     return service
 
 
 def is_served_again(service) -> bool:
-    """Say whether all are served soon."""
+    """Return whether all requests succeed soon."""
     end = time.monotonic() + 2 * SOON
     while time.monotonic() < end:
         if all_at_once(service, "GET", "/v1/products")[0] == {200}:
@@ -70,7 +70,7 @@ def is_served_again(service) -> bool:
 
 
 def all_at_once(service, *request) -> tuple[set[int], float]:
-    """Ask three times as often as there are threads, at once; return the statuses, and how long the last one took."""
+    """Send three requests per thread at once. Return the statuses, and the seconds of the slowest response."""
     with ThreadPoolExecutor(3 * THREADS) as pool:
         responses = list(pool.map(lambda _: service.phone.send(*request), range(3 * THREADS)))
     return {response.status_code for response in responses}, max(response.seconds for response in responses)
@@ -81,9 +81,9 @@ def refusal(response: Response) -> tuple[int, str, str]:
 
 
 @pytest.mark.postgres
-class TestADatabaseThatIsAway:
+class TestAnOutageOfTheDatabase:
     @pytest.mark.parametrize("times", [1, 2])
-    def test_is_told_soon_where_it_does_not_answer_any_more(self, connected, relay, times):
+    def test_gets_503_soon_if_the_database_is_silent(self, connected, relay, times):
         relay.flowing.clear()
         try:
             for _ in range(times):
@@ -106,7 +106,7 @@ class TestADatabaseThatIsAway:
             ("GET", "/admin/login/", None),
         ],
     )
-    def test_is_told_soon_whatever_is_asked(self, connected, relay, method, path, body):
+    def test_gets_503_soon_for_every_request(self, connected, relay, method, path, body):
         relay.flowing.clear()
         try:
             response = connected.phone.send(method, path, body)
@@ -114,16 +114,16 @@ class TestADatabaseThatIsAway:
         finally:
             relay.flowing.set()
 
-        if path != "/admin/login/":  # which has no need of it
+        if path != "/admin/login/":  # it does not use the database
             assert (response.status_code, statuses, response.headers["Retry-After"]) == (503, {503}, "5")
         assert seconds < SOON
 
-    def test_is_not_noticed_where_it_started_anew_meanwhile(self, connected, relay):
+    def test_is_not_noticed_after_a_restart(self, connected, relay):
         relay.cut()
 
         assert all_at_once(connected, "GET", "/v1/products")[0] == {200}
 
-    def test_is_told_at_once_where_nobody_listens_and_served_from_as_soon_as_it_is_there(self, connected, relay):
+    def test_gets_503_at_once_if_the_port_is_closed_and_ends_when_it_opens(self, connected, relay):
         relay.close()
         try:
             response = connected.phone.post("/v1/products", BREAD)
@@ -138,7 +138,7 @@ class TestADatabaseThatIsAway:
 
 @contextmanager
 def lock_of_another_process(live_url, device_id):
-    """Hold the device's row locked inside of this block; on SQLite, which has one lock, everything."""
+    """Lock the device's row in this block. On SQLite, which has one lock, lock the database."""
     if connection.vendor == "sqlite":
         holder = sqlite3.connect(live_url.removeprefix("sqlite:///"), isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
@@ -153,16 +153,16 @@ def lock_of_another_process(live_url, device_id):
 
 
 @pytest.mark.direct
-class TestALockThatSomebodyElseHolds:
+class TestALockOfAnotherProcess:
     @pytest.fixture
     def alone(self, live_url, tmp_path):
-        """A service that gives up after 1.5 seconds, on SQLite after 2: 20 times 0.1."""
-        told = {"DATABASE_TIMEOUT": "0.1"} if connection.vendor == "sqlite" else {}
-        with serve(live_url, tmp_path / "log", **told) as service:
+        """A service with a timeout of 1.5 seconds, on SQLite of 2: 20 times 0.1."""
+        settings = {"DATABASE_TIMEOUT": "0.1"} if connection.vendor == "sqlite" else {}
+        with serve(live_url, tmp_path / "log", **settings) as service:
             service.register()
             yield service
 
-    def test_is_not_waited_for_longer_and_nothing_is_stored_till_it_is_free(self, alone, live_url):
+    def test_gets_503_soon_and_nothing_is_stored(self, alone, live_url):
         device_id = alone.register()
 
         with lock_of_another_process(live_url, device_id):
@@ -197,7 +197,7 @@ class TestWritersOnSQLite:
                 statuses.append(phone.post("/v1/products", body).status_code)
         return statuses
 
-    def test_get_a_fair_share_each_and_no_503(self, service):
+    def test_get_equal_shares_and_no_503(self, service):
         end = time.monotonic() + 5
         with ThreadPoolExecutor(self.WRITERS) as pool:
             found = list(pool.map(lambda _: self.write_until(service, end), range(self.WRITERS)))
@@ -206,7 +206,7 @@ class TestWritersOnSQLite:
         shares = sorted(map(len, found))
         assert shares[0] > shares[-1] / 2
 
-    def test_wait_for_another_process_longer_than_for_postgresql_and_keep_no_reader_waiting(self, service, live_url):
+    def test_wait_for_another_process_without_delaying_readers(self, service, live_url):
         with ThreadPoolExecutor(self.WRITERS) as pool:
             with lock_of_another_process(live_url, None):
                 writing = [
@@ -214,9 +214,9 @@ class TestWritersOnSQLite:
                 ]
                 time.sleep(1)
                 reads = [service.phone.get("/v1/products") for _ in range(5)]
-                assert not any(answer.done() for answer in writing)
+                assert not any(future.done() for future in writing)
 
-            assert {answer.result().status_code for answer in writing} == {201}
+            assert {future.result().status_code for future in writing} == {201}
         assert [(read.status_code, read.seconds < 0.5) for read in reads] == [(200, True)] * 5
 
 
@@ -251,7 +251,7 @@ class TestASlowStatement:
 
     @pytest.fixture
     def slow_ones(self, one):
-        """Two devices that keep a thread busy each. Statements of the same device would wait for each other."""
+        """Two devices that each keep a thread busy. Statements of the same device would wait for each other."""
         phones = [Phone(one.server.port) for _ in range(2)]
         for phone in phones:
             phone.register()
@@ -263,14 +263,14 @@ class TestASlowStatement:
         with ThreadPoolExecutor(len(slow_ones)) as pool:
             slow = [pool.submit(phone.post, "/v1/products", self.SLOW) for phone in 3 * slow_ones]
             statuses = []
-            while not all(answer.done() for answer in slow):
+            while not all(future.done() for future in slow):
                 statuses.append(one.phone.get("/v1/products").status_code)
                 statuses.append(one.phone.post("/v1/products", BREAD).status_code)
                 time.sleep(0.02)
 
         assert len(statuses) > 10
         assert set(statuses) == {200, 201}
-        assert {refusal(answer.result()) for answer in slow} == {(503, TooSlow.default_detail, "5")}
+        assert {refusal(future.result()) for future in slow} == {(503, TooSlow.default_detail, "5")}
         assert backends(slow_url).keys() == before
         assert not is_running(slow_url)
         assert slow_ones[0].get("/v1/products").json() == []
@@ -279,8 +279,8 @@ class TestASlowStatement:
         assert one.phone.post("/v1/products", self.SLOW).status_code == 503
 
         lines = one.lines()
-        ours = [(line["level"], line["message"]) for line in lines if line["logger"] == "countonme.api.errors"]
-        assert ours == [("WARNING", TooSlow.log_line)]
+        logged = [(line["level"], line["message"]) for line in lines if line["logger"] == "countonme.api.errors"]
+        assert logged == [("WARNING", TooSlow.log_line)]
         assert not [line for line in lines if "traceback" in line]
 
     def test_ends_soon_after_its_worker_has_died(self, one, slow_url):
@@ -312,11 +312,11 @@ def is_running(url: str) -> bool:
 
 @contextmanager
 def short_limits(**options):
-    """Connect this thread to the tests' database as the serving process does, with a limit of a fifth of a second."""
+    """Connect this thread to the tests' database as the web process does, with a timeout of 0.2 seconds."""
     here = connections["default"]
     database = deepcopy(here.settings_dict)
     database["OPTIONS"] |= options
-    give_up_after(0.2, database)
+    set_timeout(0.2, database)
     connections["default"] = connections.create_connection("default")
     del connections["default"]
     connections.settings["default"], before = database, connections.settings["default"]
@@ -328,7 +328,7 @@ def short_limits(**options):
 
 @contextmanager
 def silent_database():
-    """Let the database fall silent: the connection of this thread that is open, and every new one."""
+    """Let the database stop responding, on this thread's open connection and on new ones."""
     connection.close()
     here = connection.settings_dict
     relay = Relay(here["HOST"] or "127.0.0.1", int(here["PORT"] or 5432))
@@ -359,17 +359,17 @@ def backend() -> int:
 
 @pytest.fixture
 def breaker(monkeypatch):
-    """A new circuit breaker, which lets the next one try at once."""
+    """A new circuit breaker, which allows the next attempt at once."""
     monkeypatch.setattr(base, "breaker", base.CircuitBreaker())
     monkeypatch.setattr(base, "PAUSE", 0)
     return base.breaker
 
 
 class TestAConnection:
-    def test_that_nobody_accepts_is_given_up_on_sooner_than_psycopg_does(self, breaker):
+    def test_times_out_sooner_than_in_psycopg(self, breaker):
         with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(psycopg.errors.ConnectionTimeout):
             began = time.monotonic()
-            base.Connection.connect(give_up_after=0.2, host="127.0.0.1", port=silent.getsockname()[1])
+            base.Connection.connect(statement_limit=0.2, host="127.0.0.1", port=silent.getsockname()[1])
 
         assert time.monotonic() - began < 1.5
         assert breaker.is_open
@@ -378,7 +378,7 @@ class TestAConnection:
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 class TestAStatement:
-    """On a connection of either kind. Behind a pooler the server has no limit of its own."""
+    """On a direct connection, and behind a pooler, where the server has no limit."""
 
     @pytest.fixture(
         autouse=True, params=[pytest.param(2, marks=pytest.mark.direct, id="direct"), None], ids=["", "pooled"]
@@ -387,7 +387,7 @@ class TestAStatement:
         with short_limits(prepare_threshold=request.param):
             yield
 
-    def test_that_is_slow_fails_alone_and_the_connection_stays(self, breaker):
+    def test_fails_alone_if_it_is_slow_and_the_connection_stays(self, breaker):
         before, began = backend(), time.monotonic()
 
         with pytest.raises(OperationalError) as raised:
@@ -399,7 +399,7 @@ class TestAStatement:
         sleep(0)
         assert backend() == before
 
-    def test_that_is_slow_rolls_back_its_transaction(self):
+    def test_rolls_back_its_transaction_if_it_is_slow(self):
         before = backend()
 
         with pytest.raises(OperationalError), transaction.atomic():
@@ -409,7 +409,7 @@ class TestAStatement:
         assert not Device.objects.exists()
         assert backend() == before
 
-    def test_that_is_slow_rolls_back_to_its_savepoint(self):
+    def test_rolls_back_to_its_savepoint_if_it_is_slow(self):
         with transaction.atomic():
             Device.objects.create(id=uuid4(), token_hash="x")
             with pytest.raises(OperationalError), transaction.atomic():
@@ -417,14 +417,14 @@ class TestAStatement:
 
         assert Device.objects.count() == 1
 
-    def test_on_many_rows_may_take_longer(self):
+    def test_may_take_longer_if_it_has_many_rows(self):
         with at_length():
             sleep(0.5)
 
         with pytest.raises(OperationalError):
             sleep(0.5)
 
-    def test_on_many_rows_may_take_longer_in_transactions(self):
+    def test_may_take_longer_in_transactions_if_it_has_many_rows(self):
         with at_length(), transaction.atomic():
             sleep(0.5)
         with transaction.atomic(), at_length():
@@ -433,7 +433,7 @@ class TestAStatement:
         with pytest.raises(OperationalError):
             sleep(0.5)
 
-    def test_gets_no_answer_from_a_silent_database_and_opens_the_circuit_breaker(self, breaker):
+    def test_opens_the_circuit_breaker_if_the_database_is_silent(self, breaker):
         with silent_database():
             began = time.monotonic()
             with pytest.raises(OperationalError, match="does not react") as raised:
@@ -446,11 +446,11 @@ class TestAStatement:
         sleep(0)
         assert not breaker.is_open
 
-    def test_too_large_to_be_sent_to_a_silent_database_is_given_up_on(self):
+    def test_times_out_while_a_large_one_is_sent(self):
         with silent_database(), pytest.raises(OperationalError), connection.cursor() as cursor:
             cursor.execute("SELECT length(%s)", ["x" * 50_000_000])
 
-    def test_keeps_others_from_connecting_for_a_moment_where_the_database_is_silent(self, monkeypatch):
+    def test_stops_others_from_connecting_for_a_moment_if_the_database_is_silent(self, monkeypatch):
         monkeypatch.setattr(base, "PAUSE", 60)
         with silent_database(), pytest.raises(OperationalError):
             sleep(0)
@@ -459,38 +459,38 @@ class TestAStatement:
         with pytest.raises(OperationalError, match="did not react a moment ago"):
             sleep(0)
 
-    def test_that_asks_for_nothing_is_given_up_on_where_the_database_is_silent(self):
+    def test_times_out_in_a_ping_if_the_database_is_silent(self):
         with silent_database():
             began = time.monotonic()
 
             with pytest.raises(OperationalError):
-                ask_whether_it_is_there()
+                ping_if_limited()
 
             assert time.monotonic() - began < 1.5
 
-    def test_whose_answer_is_not_the_servers_own_is_given_up_on_with_its_connection(self):
-        """A pooler whose server died tells of it twice, where psycopg expects one answer."""
+    def test_closes_the_connection_after_an_error_of_a_pooler(self):
+        """A pooler whose server died sends two errors, and psycopg expects one result."""
         connection.ensure_connection()
         driver = connection.connection
 
-        def answered_twice():
+        def respond_twice():
             yield from ()
             raise psycopg.InternalError("received 2 results from command 'BEGIN'")
 
         with pytest.raises(psycopg.OperationalError, match="received 2 results"):
-            driver.wait(answered_twice())
+            driver.wait(respond_twice())
 
         assert driver.closed
 
-    def test_that_the_server_could_not_do_is_told_as_it_is(self):
+    def test_keeps_the_connection_after_an_internal_error_of_the_server(self):
         connection.ensure_connection()
 
-        def refused():
+        def fail():
             yield from ()
             raise psycopg.errors.InternalError_("cache lookup failed")
 
         with pytest.raises(psycopg.InternalError, match="cache lookup failed"):
-            connection.connection.wait(refused())
+            connection.connection.wait(fail())
 
         assert not connection.connection.closed
 
@@ -499,7 +499,7 @@ class TestAStatement:
 @pytest.mark.django_db(transaction=True)
 class TestAStatementThatEndsAfterItsCancel:
     @pytest.mark.parametrize("is_delivered", [True, False])
-    def test_fails_and_keeps_its_connection_unless_the_cancel_may_still_come(self, breaker, monkeypatch, is_delivered):
+    def test_keeps_its_connection_unless_the_cancel_may_still_arrive(self, breaker, monkeypatch, is_delivered):
         def cancel_safe(self, **kwargs):
             if not is_delivered:
                 raise psycopg.errors.CancellationTimeout
@@ -543,7 +543,7 @@ class TestACommit:
         assert cancelled == []
 
     @pytest.mark.parametrize("deferred", ["3"], indirect=True)
-    def test_that_can_not_be_ended_is_no_outage(self, breaker, deferred):
+    def test_is_no_outage_if_it_can_not_be_cancelled(self, breaker, deferred):
         with short_limits(prepare_threshold=None):
             with pytest.raises(OperationalError, match="does not react"), transaction.atomic():
                 Device.objects.create(id=uuid4(), token_hash="x")
@@ -556,13 +556,13 @@ class TestACommit:
 @pytest.mark.direct
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
-class TestTheServersOwnLimit:
+class TestTheServersLimit:
     @pytest.fixture(autouse=True)
     def _limited(self, breaker):
         with short_limits():
             yield
 
-    def test_ends_what_is_slow_before_the_client_cancels_it(self, monkeypatch):
+    def test_ends_a_slow_statement_before_the_client_cancels_it(self, monkeypatch):
         cancelled = []
         monkeypatch.setattr(base.Connection, "cancel_safe", lambda self, **kwargs: cancelled.append(self))
 
@@ -575,7 +575,7 @@ class TestTheServersOwnLimit:
         assert (shown("lock_timeout"), shown("statement_timeout")) == ("100ms", "200ms")
         assert shown("client_connection_check_interval") == "1s"
 
-    def test_is_higher_for_many_rows_and_the_same_as_before_after_them(self):
+    def test_is_extended_in_at_length_and_reset_after_it(self):
         with at_length():
             assert shown("statement_timeout") == "4s"
             with at_length():
@@ -584,21 +584,21 @@ class TestTheServersOwnLimit:
 
         assert shown("statement_timeout") == "200ms"
 
-    def test_is_the_same_as_before_after_an_error(self):
+    def test_is_reset_after_an_error(self):
         with pytest.raises(ProgrammingError), at_length(), connection.cursor() as cursor:
             cursor.execute("SELECT nothing")
 
         assert shown("statement_timeout") == "200ms"
 
     @pytest.mark.parametrize("order", [(at_length, transaction.atomic), (transaction.atomic, at_length)])
-    def test_is_the_same_as_before_after_an_error_in_a_transaction(self, order):
+    def test_is_reset_after_an_error_in_a_transaction(self, order):
         outer, inner = order
         with pytest.raises(ProgrammingError), outer(), inner(), connection.cursor() as cursor:
             cursor.execute("SELECT nothing")
 
         assert shown("statement_timeout") == "200ms"
 
-    def test_is_the_same_as_before_after_a_connection_was_lost(self):
+    def test_is_reset_after_a_connection_was_lost(self):
         before = backend()
 
         with pytest.raises(OperationalError), at_length(), connection.cursor() as cursor:
@@ -607,7 +607,7 @@ class TestTheServersOwnLimit:
         assert shown("statement_timeout") == "200ms"
         assert backend() != before
 
-    def test_goes_with_its_connection_where_it_cannot_be_set_back(self, monkeypatch):
+    def test_closes_its_connection_if_it_can_not_be_reset(self, monkeypatch):
         before = backend()
         with at_length():
             monkeypatch.setattr(connection.connection, "execute", raise_operational_error)
@@ -620,7 +620,7 @@ def raise_operational_error(*args, **kwargs):
     raise psycopg.OperationalError
 
 
-class TestWhoWaits:
+class TestProcesses:
     @pytest.mark.parametrize(
         ("process", "database", "shown"),
         [
@@ -630,10 +630,10 @@ class TestWhoWaits:
             ("countonme.urls", "postgres://127.0.0.1/x", "None None"),
         ],
     )
-    def test_is_a_command_and_not_who_serves(self, process, database, shown):
+    def test_have_a_timeout_only_if_they_serve(self, process, database, shown):
         statement = (
             f"import django; django.setup(); import {process}; from django.db import connection as c;"
-            "print(*(c.settings_dict['OPTIONS'].get(name) for name in ('give_up_after', 'timeout')))"
+            "print(*(c.settings_dict['OPTIONS'].get(name) for name in ('statement_limit', 'timeout')))"
         )
 
         run = subprocess.run(
@@ -646,35 +646,36 @@ class TestWhoWaits:
 
         assert run.stdout.strip() == shown, run.stderr
 
-    def test_is_everybody_where_the_time_out_is_0(self):
+    def test_have_no_timeout_if_it_is_0(self):
         database = {"ENGINE": "countonme.db.postgresql", "OPTIONS": {}}
 
-        give_up_after(0, database)
+        set_timeout(0, database)
 
         assert database == {"ENGINE": "countonme.db.postgresql", "OPTIONS": {}}
 
-    def test_queues_for_sqlite_for_a_day_if_the_timeout_is_0(self):
+    def test_queue_for_a_day_on_sqlite_if_the_timeout_is_0(self):
         database = {"ENGINE": "countonme.db.sqlite", "OPTIONS": {"timeout": 10}}
 
-        give_up_after(0, database)
+        set_timeout(0, database)
 
         assert database == {"ENGINE": "countonme.db.sqlite", "OPTIONS": {"queue_writers": True, "timeout": 86_400}}
 
-    def test_is_the_client_alone_behind_a_pooler(self):
+    def test_have_no_limit_of_the_server_behind_a_pooler(self):
         database = {"ENGINE": "countonme.db.postgresql", "OPTIONS": {"prepare_threshold": None}}
 
-        give_up_after(2, database)
+        set_timeout(2, database)
 
-        assert database["OPTIONS"]["give_up_after"] == 2
+        assert database["OPTIONS"]["statement_limit"] == 2
         assert "options" not in database["OPTIONS"]
 
-    def test_keeps_what_an_operator_said(self):
-        said = "-c statement_timeout=1s -c deadlock_timeout=2s"
+    def test_keep_the_limits_of_the_operator(self):
+        options = "-c statement_timeout=1s -c deadlock_timeout=2s"
         database = {
             "ENGINE": "countonme.db.postgresql",
-            "OPTIONS": {"prepare_threshold": 2, "options": said},
+            "OPTIONS": {"prepare_threshold": 2, "options": options},
         }
 
-        give_up_after(2, database)
+        set_timeout(2, database)
 
-        assert database["OPTIONS"]["options"] == f"-c lock_timeout=1000 -c client_connection_check_interval=1000 {said}"
+        added = "-c lock_timeout=1000 -c client_connection_check_interval=1000"
+        assert database["OPTIONS"]["options"] == f"{added} {options}"

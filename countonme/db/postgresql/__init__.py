@@ -1,7 +1,7 @@
-"""Timeouts of the process that serves requests: PostgreSQL ends a slow statement, and a silent database is given up on.
+"""Database timeouts of the web process: slow statements are cancelled, connections to a silent database are closed.
 
-The request then gets a `503`, and its thread is free again. Management commands wait as long as it takes: only
-`countonme/wsgi.py` asks for timeouts. On SQLite, writers wait for each other, and longer: `countonme/db/sqlite`.
+The request then gets a `503`, and its thread is free again. Management commands have no timeout: only
+`countonme/wsgi.py` sets one. On SQLite, writers wait for each other, and longer: `countonme/db/sqlite`.
 """
 
 import re
@@ -13,30 +13,30 @@ from django.db import connection
 
 from countonme.db.availability import retry_if_connection_died
 
-LONG = 20  # times as long, for a statement on very many rows, and for SQLite's writers, which wait for each other
-A_DAY = 24 * 60 * 60  # seconds
+EXTENSION = 20  # factor for statements on many rows, and for SQLite's writers, which wait for each other
+ONE_DAY = 24 * 60 * 60  # seconds
 
-times: ContextVar[int] = ContextVar("times", default=1)
+timeout_factor: ContextVar[int] = ContextVar("timeout_factor", default=1)
 
 
-def give_up_after(seconds: float, database: dict) -> None:
-    """Limit each statement of this process to so many seconds; 0 means no limit.
+def set_timeout(seconds: float, database: dict) -> None:
+    """Limit each statement of this process to `seconds`; 0 means no limit.
 
-    On SQLite only a lock makes a connection wait: its writers queue, and give up after LONG times as many seconds.
+    On SQLite a connection waits only for a lock: its writers queue, for at most EXTENSION times `seconds`.
 
-    `database` is its entry in DATABASES. Connections that are open already keep what they have.
+    `database` is an entry of DATABASES. Open connections are not changed.
     """
     options = database.setdefault("OPTIONS", {})
     if database["ENGINE"] == "countonme.db.sqlite":
-        options |= {"queue_writers": True, "timeout": LONG * seconds or A_DAY}  # for others; a file always answers
+        options |= {"queue_writers": True, "timeout": EXTENSION * seconds or ONE_DAY}
     elif seconds:
-        options |= {"give_up_after": seconds, **whether_the_host_is_there(seconds)}
+        options |= {"statement_limit": seconds, **keepalive_options(seconds)}
         if options.get("prepare_threshold") is not None:  # a pooler refuses settings of a connection
-            options["options"] = with_limits(options.get("options", ""), seconds)
+            options["options"] = add_server_limits(options.get("options", ""), seconds)
 
 
-def whether_the_host_is_there(seconds: float) -> dict:
-    """Return the settings by which a connection to a host that has vanished dies, however long it may be waited for."""
+def keepalive_options(seconds: float) -> dict:
+    """Return TCP options that close a connection if its host has vanished, even during an extended timeout."""
     return {
         "keepalives_idle": 2,
         "keepalives_interval": 1,
@@ -45,49 +45,49 @@ def whether_the_host_is_there(seconds: float) -> dict:
     }
 
 
-def with_limits(options: str, seconds: float) -> str:
-    """Return a connection's options with the limits that the server keeps. What an operator has set stays.
+def add_server_limits(options: str, seconds: float) -> str:
+    """Return the connection's `options` with the limits that the server enforces. Those that are set already stay.
 
-    The limit for locks is half of the other one. A lock is mostly held by another request of the same device, such as a
-    large push. A request that waits for it holds a thread that other devices need.
+    The limit for locks is half of the limit for statements. Mostly, another request of the same device holds the lock,
+    such as a large push. A request that waits for it occupies a thread that other devices need.
     """
     limits = {
         "lock_timeout": round(500 * seconds),
         "statement_timeout": round(1000 * seconds),
         "client_connection_check_interval": 1000,  # a statement ends soon after its client has died
     }
-    ours = [
+    missing = [
         f"-c {name}={milliseconds}" for name, milliseconds in limits.items() if not re.search(rf"\b{name}\b", options)
     ]
-    return " ".join([*ours, options]).strip()
+    return " ".join([*missing, options]).strip()
 
 
-def gives_up() -> bool:
+def has_timeout() -> bool:
     """Return whether this process limits its statements on PostgreSQL."""
-    return "give_up_after" in connection.settings_dict["OPTIONS"]
+    return "statement_limit" in connection.settings_dict["OPTIONS"]
 
 
 @contextmanager
 def at_length() -> Iterator[None]:
-    """Let a statement take LONG times as long inside of this block, because it reads or writes many rows.
+    """Multiply the timeout by EXTENSION in this block, for statements that read or write many rows.
 
-    Use it after a statement that had the ordinary limit, so that a silent database has been noticed already.
+    Use it after a statement with the ordinary timeout, which detects a silent database sooner.
     """
-    if times.get() == LONG:
+    if timeout_factor.get() == EXTENSION:
         yield
         return
-    token = times.set(LONG)
+    token = timeout_factor.set(EXTENSION)
     try:
-        with longer_limit():
+        with extended_server_limit():
             yield
     finally:
-        times.reset(token)
+        timeout_factor.reset(token)
 
 
 @contextmanager
-def longer_limit() -> Iterator[None]:
-    """Raise the server's limit for this thread's connection inside of this block, if the server has one."""
-    if not gives_up():
+def extended_server_limit() -> Iterator[None]:
+    """Raise the server's limit for this thread's connection in this block, if the server has one."""
+    if not has_timeout():
         yield
         return
     connection.ensure_connection()
@@ -96,7 +96,7 @@ def longer_limit() -> Iterator[None]:
         yield
         return
     with connection.wrap_database_errors:
-        driver.raise_limit(LONG)
+        driver.raise_limit(EXTENSION)
     try:
         yield
     finally:
@@ -105,12 +105,13 @@ def longer_limit() -> Iterator[None]:
             connection.close()
 
 
-def ask_whether_it_is_there() -> None:
-    """Give up on a database that is away, where this process gives up at all."""
-    if gives_up():
-        retry_if_connection_died(is_there)
+def ping_if_limited() -> None:
+    """If this process has a timeout, run a query, which detects a database that does not respond."""
+    if has_timeout():
+        retry_if_connection_died(ping)
 
 
-def is_there() -> None:
+def ping() -> None:
+    """Run a query. Raise an error if the database is unavailable."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")

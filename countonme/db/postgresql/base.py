@@ -14,7 +14,7 @@ from django.db.backends.postgresql import base
 from psycopg.pq import TransactionStatus
 from psycopg.waiting import READY_NONE
 
-from countonme.db.postgresql import times
+from countonme.db.postgresql import timeout_factor
 from countonme.db.postgresql.cursors import CachedCursors
 
 PAUSE = 1.0  # seconds between two attempts to connect while the circuit breaker is open
@@ -26,7 +26,7 @@ connecting = local()  # `until` when this thread may try to connect
 class CircuitBreaker:
     """Opens when the database does not react. Then one thread a second tries to connect; the others fail at once.
 
-    If each thread tried, all of them would be held, and so would the requests that wait for a thread.
+    If every thread tried, all threads would wait, and no other request could be served.
     """
 
     def __init__(self):
@@ -39,9 +39,9 @@ class CircuitBreaker:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Connect inside of this block."""
-        mine = self.is_open and monotonic() > self.next_attempt and self.attempt.acquire(blocking=False)
-        if self.is_open and not mine:
+        """Connect inside of this block. Raise OperationalError if the breaker is open and it is not time to try."""
+        is_attempt = self.is_open and monotonic() > self.next_attempt and self.attempt.acquire(blocking=False)
+        if self.is_open and not is_attempt:
             raise psycopg.OperationalError("The database did not react a moment ago.")
         try:
             yield
@@ -50,7 +50,7 @@ class CircuitBreaker:
             self.open()
             raise
         finally:
-            if mine:
+            if is_attempt:
                 self.attempt.release()
 
 
@@ -60,10 +60,10 @@ breaker = CircuitBreaker()
 class Connection(psycopg.Connection):
     """A connection whose statements are limited to `seconds`.
 
-    If the connection goes straight to PostgreSQL, the server ends a slow statement (`statement_timeout`). Behind a
-    pooler it can't be given that limit; then the client cancels the statement. Either way the statement fails and the
-    connection stays. If nothing comes back at all, the connection is closed. If the database does not react to a new
-    connection either, the circuit breaker opens.
+    If the connection is a direct one, PostgreSQL cancels a slow statement (`statement_timeout`). A pooler can't pass
+    that limit on; then the client cancels the statement. Either way the statement fails and the connection stays. If
+    there is no response at all, the connection is closed. If the database does not react to a new connection either,
+    the circuit breaker opens.
     """
 
     seconds: float
@@ -71,16 +71,16 @@ class Connection(psycopg.Connection):
     may_cancel = True
 
     @classmethod
-    def connect(cls, *, give_up_after: float, **params) -> "Connection":
-        connecting.until = monotonic() + give_up_after
+    def connect(cls, *, statement_limit: float, **params) -> "Connection":
+        connecting.until = monotonic() + statement_limit
         with breaker.guard():
             connection = super().connect(**params)
-        connection.seconds, connection.params = give_up_after, params
+        connection.seconds, connection.params = statement_limit, params
         return connection
 
     @classmethod
     def _connect_gen(cls, conninfo: str = ""):
-        # psycopg's own connect_timeout is 2 seconds at least, for each of a host's addresses.
+        # psycopg's connect_timeout is 2 seconds at least, for each address of the host.
         attempt = super()._connect_gen(conninfo)
         ready = None
         try:
@@ -94,10 +94,10 @@ class Connection(psycopg.Connection):
             attempt.close()
 
     def wait(self, gen, *args, timeout: float | None = None, **kwargs):
-        own = self.seconds * times.get() + HEAD_START if timeout is None else timeout
+        limit = self.seconds * timeout_factor.get() + HEAD_START if timeout is None else timeout
         try:
             try:
-                return super().wait(gen, *args, timeout=own, **kwargs)
+                return super().wait(gen, *args, timeout=limit, **kwargs)
             except psycopg.errors._WaitTimeout:
                 if timeout is not None:
                     raise
@@ -105,12 +105,12 @@ class Connection(psycopg.Connection):
         except psycopg.InternalError as error:
             if error.sqlstate is not None:
                 raise
-            # Not the server's own word: a pooler that lost its server says so twice, which psycopg has no place for.
+            # Not an error of the server: a pooler that lost its server sends the error twice, which psycopg can't read.
             self.close()
             raise psycopg.OperationalError(str(error)) from error
 
     def end_statement(self, gen):
-        """Cancel the statement that `gen` waits for. Raise the server's reaction, or give up on the server."""
+        """Cancel the statement that `gen` waits for. Raise the server's error, or close the connection without one."""
         end = monotonic() + GRACE
         try:
             if self.may_cancel:
@@ -123,31 +123,31 @@ class Connection(psycopg.Connection):
         except psycopg.errors._WaitTimeout as error:
             if not is_delivered or not self.reacts_to_others():
                 breaker.open()
-            self.close()  # the response may still come, and would be taken for the next statement's
+            self.close()  # the response may still come, and would be read as that of the next statement
             raise psycopg.OperationalError("The database does not react.") from error
         finally:
             if not is_delivered:
                 self.close()  # the cancel may still arrive, and would hit the next statement
         if self.may_cancel:
-            # It ended at the last moment. If it was a write outside of a transaction, the cancel may have cut short
-            # its wait for a synchronous standby, and PostgreSQL calls that a success.
+            # It ended at the last moment. If it was a write outside of a transaction, the cancel may have ended its
+            # wait for a synchronous standby, and PostgreSQL reports that as a success.
             raise psycopg.errors.QueryCanceled("The statement was too slow.")
         return result
 
     def reacts_to_others(self) -> bool:
         """Return whether the database serves a new connection.
 
-        A commit or a write that waits for a slow disk can't be ended. That is no outage: reads go on.
+        A commit or a write that waits for a slow disk can't be cancelled. That is no outage: reads still work.
         """
         try:
-            with type(self).connect(give_up_after=GRACE, **self.params) as other:
+            with type(self).connect(statement_limit=GRACE, **self.params) as other:
                 other.execute("SELECT 1")
         except psycopg.Error:
             return False
         return True
 
     def commit(self) -> None:
-        """Commit. That is never cancelled: it would confirm a write that a synchronous standby does not have."""
+        """Commit, without a cancel: a cancelled commit confirms a write that a synchronous standby may not have."""
         self.may_cancel = False
         try:
             super().commit()
@@ -156,14 +156,14 @@ class Connection(psycopg.Connection):
 
     @property
     def has_server_limit(self) -> bool:
-        """Behind a pooler there is none: it would become another client's."""
+        """Return whether the server has a limit. Behind a pooler it has none: other clients share the connection."""
         return self.prepare_threshold is not None
 
     def raise_limit(self, factor: int) -> None:
         self.execute(f"SET statement_timeout = {round(1000 * self.seconds * factor)}")
 
     def reset_limit(self) -> None:
-        """Set the limit back to that of the connection's start; close the connection if that fails."""
+        """Reset the limit to the connection's initial value. Close the connection if that fails."""
         if self.closed or self.info.transaction_status == TransactionStatus.INERROR:  # a rollback resets it too
             return
         try:
@@ -173,7 +173,7 @@ class Connection(psycopg.Connection):
 
 
 def resumed(gen):
-    """Go on with a generator of psycopg that a timeout has interrupted. It expects a number, and `next` sends None."""
+    """Resume a generator of psycopg after a timeout. It expects a number, and `next()` would send None."""
     ready = READY_NONE
     try:
         while True:
@@ -182,11 +182,11 @@ def resumed(gen):
         return done.value
 
 
-def connect(*, give_up_after: float | None = None, **params) -> psycopg.Connection:
-    """Connect with timeouts where this process has any."""
-    if give_up_after is None:
+def connect(*, statement_limit: float | None = None, **params) -> psycopg.Connection:
+    """Connect, with timeouts if this process has any."""
+    if statement_limit is None:
         return psycopg.connect(**params)
-    return Connection.connect(give_up_after=give_up_after, **params)
+    return Connection.connect(statement_limit=statement_limit, **params)
 
 
 class DatabaseWrapper(CachedCursors, base.DatabaseWrapper):

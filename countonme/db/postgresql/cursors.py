@@ -1,4 +1,4 @@
-"""Cursors that are kept as long as their connection: to make one takes as long as to run a short query."""
+"""Cached cursors: one for each statement, kept as long as the connection."""
 
 from collections.abc import Iterator
 
@@ -8,17 +8,17 @@ from psycopg.types.string import TextLoader
 
 from countonme.observability import query_timer
 
-LARGE_RESULT = 1000  # rows, from which on a cursor is not kept: it holds its last result until it runs again
-# psycopg's own loaders, which are written in C. Django's puts its time zone on each datetime: UTC, as the session's is.
+LARGE_RESULT = 1000  # rows; after such a result the cursor is not kept, because it would keep the rows in memory
+# psycopg's loaders, which are written in C. Django's loader sets its time zone, which is UTC, like the session's.
 LOADERS = {"timestamptz": TimestamptzLoader}
 JSON_LOADERS = LOADERS | {"numeric": FloatLoader, "uuid": TextLoader}
 
 
 class CachedCursors:
-    """The part of a DatabaseWrapper that runs a statement again and again.
+    """Methods of a DatabaseWrapper that run a statement on a cached cursor.
 
-    Each statement has a cursor of its own: psycopg finds out how to write the values when a cursor's statement changes.
-    With `for_json`, amounts are floats and ids are texts.
+    Each statement has its own cursor: psycopg looks up how to adapt the values when a cursor's statement changes. With
+    `for_json`, amounts are floats and ids are strings.
     """
 
     def get_new_connection(self, params: dict):
@@ -26,7 +26,7 @@ class CachedCursors:
         return super().get_new_connection(params)
 
     def execute_cached(self, sql: str, params: list, *, for_json: bool = False):
-        """Run a statement and return its cursor, which is good until the same statement runs again."""
+        """Run a statement and return its cursor, which is valid until the same statement runs again."""
         if self.connection is None:
             self.ensure_connection()
         cursor = self.cursors.get((sql, for_json))
@@ -55,13 +55,13 @@ class CachedCursors:
             cursor.execute(sql, params)
             is_last = False
             while not is_last:
-                with query_timer.counted():  # this is when the database does the work
+                with query_timer.measure():  # the database does the work here
                     rows = cursor.fetchmany(size)
                 is_last = len(rows) < size
                 yield rows
 
     def to_driver(self, value):
-        """Return a value as psycopg takes it, which is as it is. A list of ids becomes the text of an array."""
+        """Return a value in psycopg's types: unchanged, except that a list of ids becomes an array literal."""
         return f"{{{','.join(map(str, value))}}}" if isinstance(value, list) else value
 
 

@@ -1,3 +1,5 @@
+"""`manage.py migrate`, with a lock against parallel runs and with database timeouts on PostgreSQL."""
+
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,16 +9,16 @@ from django.core.management.base import CommandError
 from django.core.management.commands.migrate import Command as Migrate
 from django.db import OperationalError, connections
 
-LOCK = 5_206_741_203  # any number, the same in every version
-ASKED_EVERY = 1.0  # seconds
-IN_USE = "55P03"  # lock_not_available
-TOO_LONG = "57014"  # query_canceled
+from countonme.db.availability import LOCK_NOT_AVAILABLE, QUERY_CANCELED, sqlstate_of
+
+LOCK = 5_206_741_203  # an arbitrary number, the same in every version
+RETRY_INTERVAL = 1.0  # seconds
 
 
 class Command(Migrate):
     help = (
-        f"{Migrate.help} On PostgreSQL one at a time, and giving up rather than letting the service wait: "
-        "MIGRATE_LOCK_TIMEOUT, MIGRATE_STATEMENT_TIMEOUT."
+        f"{Migrate.help} On PostgreSQL, only one migrate command runs at a time, and it stops if it would block the "
+        "service for too long (MIGRATE_LOCK_TIMEOUT, MIGRATE_STATEMENT_TIMEOUT)."
     )
 
     def handle(self, *args, **options) -> None:
@@ -24,64 +26,67 @@ class Command(Migrate):
         if connection.vendor != "postgresql" or options["check_unapplied"] or options["plan"]:
             super().handle(*args, **options)
             return
-        with self.alone(connection), self.bounded(connection):
+        with self.lock(connection), self.limit_statements(connection):
             super().handle(*args, **options)
 
     @contextmanager
-    def alone(self, connection) -> Iterator[None]:
-        """Wait until nobody else migrates this database. The lock is gone with the connection, however it ends."""
-        until = time.monotonic() + settings.MIGRATE_WAIT
-        while not asked(connection, "SELECT pg_try_advisory_lock(%s)", LOCK):
-            if time.monotonic() > until:
+    def lock(self, connection) -> Iterator[None]:
+        """Wait until no other process migrates this database. PostgreSQL releases the lock with the connection."""
+        end = time.monotonic() + settings.MIGRATE_WAIT
+        while not fetch_value(connection, "SELECT pg_try_advisory_lock(%s)", LOCK):
+            if time.monotonic() > end:
                 raise CommandError(
                     f"Another migration has been running for {settings.MIGRATE_WAIT} s. Try again later."
                 )
             self.stderr.write("Another migration is running. Waiting for its end.")
-            time.sleep(ASKED_EVERY)
+            time.sleep(RETRY_INTERVAL)
         try:
             yield
         finally:
             if is_open(connection):
-                asked(connection, "SELECT pg_advisory_unlock(%s)", LOCK)
+                fetch_value(connection, "SELECT pg_advisory_unlock(%s)", LOCK)
 
     @contextmanager
-    def bounded(self, connection) -> Iterator[None]:
-        """Give up where a table is in use, or a statement takes too long: whoever comes after it would wait as well."""
+    def limit_statements(self, connection) -> Iterator[None]:
+        """Set timeouts for locks and statements. Requests queue behind a migration that waits for a lock or is slow."""
         timeouts = {
             "lock_timeout": settings.MIGRATE_LOCK_TIMEOUT,
             "statement_timeout": settings.MIGRATE_STATEMENT_TIMEOUT,
         }
-        before = {name: asked(connection, "SELECT current_setting(%s)", name) for name in timeouts}
+        before = {name: fetch_value(connection, "SELECT current_setting(%s)", name) for name in timeouts}
         for name, seconds in timeouts.items():
-            asked(connection, "SELECT set_config(%s, %s, false)", name, f"{seconds}s")
+            fetch_value(connection, "SELECT set_config(%s, %s, false)", name, f"{seconds}s")
         try:
             yield
         except OperationalError as error:
-            if reason := reason_of(error):
+            if reason := timeout_reason(error):
                 raise CommandError(
-                    f"{reason} What was being changed is as it was (an index may be left INVALID); "
-                    "what is applied stays. Run migrate again."
+                    f"{reason} The failed operation was rolled back (an index may be left INVALID). "
+                    "Migrations that were applied stay applied. Run migrate again."
                 ) from error
             raise
         finally:
-            for name, value in before.items() if is_open(connection) else ():
-                asked(connection, "SELECT set_config(%s, %s, false)", name, value)
+            if is_open(connection):
+                for name, value in before.items():
+                    fetch_value(connection, "SELECT set_config(%s, %s, false)", name, value)
 
 
 def is_open(connection) -> bool:
     return connection.connection is not None and not connection.connection.closed
 
 
-def asked(connection, sql: str, *params):
+def fetch_value(connection, sql: str, *params):
+    """Run a query and return its only value."""
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         return cursor.fetchone()[0]
 
 
-def reason_of(error: OperationalError) -> str | None:
-    state = getattr(error.__cause__, "sqlstate", None)
-    if state == IN_USE:
-        return f"A table is in use, for longer than MIGRATE_LOCK_TIMEOUT, {settings.MIGRATE_LOCK_TIMEOUT} s."
-    if state == TOO_LONG:
-        return f"A statement took longer than MIGRATE_STATEMENT_TIMEOUT, {settings.MIGRATE_STATEMENT_TIMEOUT} s."
+def timeout_reason(error: OperationalError) -> str | None:
+    """Return which timeout the error means; None for any other error."""
+    state = sqlstate_of(error)
+    if state == LOCK_NOT_AVAILABLE:
+        return f"A table is in use for longer than MIGRATE_LOCK_TIMEOUT ({settings.MIGRATE_LOCK_TIMEOUT} s)."
+    if state == QUERY_CANCELED:
+        return f"A statement took longer than MIGRATE_STATEMENT_TIMEOUT ({settings.MIGRATE_STATEMENT_TIMEOUT} s)."
     return None
