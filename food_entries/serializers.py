@@ -4,7 +4,7 @@ from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
 from countonme.api.errors import refusal
-from countonme.api.fields import AmountField, DayField, OneOfField, rounded
+from countonme.api.fields import AmountField, DayField, OneOfField, round_half_up
 from countonme.api.pagination import PageQuery
 from food_entries.models import GRAMS, FoodEntry, MealType
 from ownership.serializers import LiveRowField, OwnedSerializer
@@ -127,11 +127,11 @@ class FoodEntrySerializer(OwnedSerializer):
     def values_by_quantity(self, weight: Decimal, quantity: Decimal, grams: Decimal | None) -> dict:
         if grams is not None:
             raise refusal("grams", "Not allowed together with `portion_id`; send `quantity`.", "with_portion")
-        if not GRAMS[0] <= rounded(weight) <= GRAMS[1]:
+        if not GRAMS[0] <= round_half_up(weight) <= GRAMS[1]:
             raise refusal(
                 "quantity", f"The total weight must be between {GRAMS[0]} and {GRAMS[1]} g.", "grams_out_of_bounds"
             )
-        return {"quantity": quantity, "grams": rounded(weight)}
+        return {"quantity": quantity, "grams": round_half_up(weight)}
 
 
 def quantity_without_portion() -> serializers.ValidationError:

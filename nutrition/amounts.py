@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 
-from countonme.api.fields import rounded
+from countonme.api.fields import round_half_up
 
 PER_100G = {"kcal": "kcal_100g", "protein": "protein_100g", "carbs": "carbs_100g", "fat": "fat_100g"}
 
@@ -16,7 +16,7 @@ def amount_in(per_100g: Decimal | int | None, grams: Decimal) -> Decimal | None:
     The result is None if `per_100g` is None. Labels state nutrients per 100 g, so amounts are proportional to the
     weight (EU 1169/2011, art. 32).
     """
-    return None if per_100g is None else rounded(per_100g * grams / 100)
+    return None if per_100g is None else round_half_up(per_100g * grams / 100)
 
 
 def totals(grams: Decimal, per_100g: dict) -> dict:

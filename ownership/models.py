@@ -118,7 +118,7 @@ class OwnedQuerySet(models.QuerySet):
         """Insert the rows whose id is not taken, and return their ids. The number of statements stays small."""
         for row in rows:
             row.stamp()
-        return bulk.insert_free(sorted(rows, key=lambda row: row.pk))  # by id, as in bulk_create
+        return bulk.insert_if_id_is_free(sorted(rows, key=lambda row: row.pk))  # by id, as in bulk_create
 
     def change_all(self, rows: list["DeviceOwned"]) -> None:
         """Update all columns of rows that have changed. The number of statements stays small."""

@@ -13,7 +13,7 @@ from rest_framework.viewsets import ViewSet
 from countonme.api.compression import Body, accepts_gzip, gzip_if_accepted
 from countonme.api.negotiation import JSONFirst
 from countonme.api.parsers import StrictJSONParser, content_length, sent_bytes
-from countonme.db.postgresql import at_length
+from countonme.db.postgresql import extended_timeout
 from countonme.observability import metrics
 from ownership.etags import ConditionalReads
 from ownership.serializers import validate
@@ -57,14 +57,14 @@ class SyncViewSet(ConditionalReads, ViewSet):
         responses={200: PULL_RESPONSE},
         examples=PULL_EXAMPLES,
     )
-    @at_length()
+    @extended_timeout()
     def pull(self, request) -> HttpResponseBase:
         query = validate(PullQuery, request.query_params.dict())
         body = Body(gzip=accepts_gzip(request))
         with turns.turn(request.user.pk) as turn:
             rows = pull(request.user, query["last_pulled_at"], query["migration"], body, on_large=turn.become_large)
-        metrics.synced_rows("pull", rows)
-        metrics.synced_bytes("pull", body.size)
+        metrics.count_sync_rows("pull", rows)
+        metrics.count_sync_bytes("pull", body.size)
         return body.response("application/json")
 
     @extend_schema(
@@ -76,7 +76,7 @@ class SyncViewSet(ConditionalReads, ViewSet):
         responses={200: PUSH_RESPONSE},
         examples=PUSH_EXAMPLES,
     )
-    @at_length()
+    @extended_timeout()
     def push(self, request) -> HttpResponse:
         query = validate(PushQuery, request.query_params.dict())
         with turns.turn(request.user.pk) as turn:
@@ -84,7 +84,7 @@ class SyncViewSet(ConditionalReads, ViewSet):
             if is_large:
                 turn.become_large()
             sent = sent_bytes(request)
-            metrics.synced_bytes("push", len(sent))
+            metrics.count_sync_bytes("push", len(sent))
             rejected = push(
                 request.user,
                 parsed_bodies(request, sent),

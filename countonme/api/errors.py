@@ -81,7 +81,7 @@ def refusal(field: str, message: str, code: str) -> ValidationError:
 def exception_handler(error: Exception, context: dict | None = None) -> Response | None:
     """Return the response to an exception that a view raised. Return None for a bug: Django logs it and sends a 500."""
     if isinstance(error, ValidationError):
-        body = {"detail": "Validation error", "errors": list(flattened(error.detail))}
+        body = {"detail": "Validation error", "errors": list(flatten_errors(error.detail))}
         return Response(body, status=status.HTTP_422_UNPROCESSABLE_ENTITY)
     if isinstance(error, IntegrityError):
         error = conflict_of(error) or error
@@ -124,16 +124,16 @@ def process_exception(error: Exception) -> JsonResponse | None:
     return timed_out and unavailable(timed_out)
 
 
-def flattened(detail, loc: tuple = ()):
+def flatten_errors(detail, loc: tuple = ()):
     """Yield `{"loc", "msg", "type"}` for each error in DRF's nested dicts and lists."""
     if isinstance(detail, exceptions.ErrorDetail):
         yield {"loc": list(loc), "msg": detail, "type": detail.code}
     elif isinstance(detail, dict):
         for name, inner in detail.items():
-            yield from flattened(inner, loc if name == api_settings.NON_FIELD_ERRORS_KEY else (*loc, name))
+            yield from flatten_errors(inner, loc if name == api_settings.NON_FIELD_ERRORS_KEY else (*loc, name))
     else:
         for index, inner in enumerate(detail):
-            yield from flattened(inner, loc if isinstance(inner, exceptions.ErrorDetail) else (*loc, index))
+            yield from flatten_errors(inner, loc if isinstance(inner, exceptions.ErrorDetail) else (*loc, index))
 
 
 def conflict_of(error: IntegrityError) -> Conflict | None:

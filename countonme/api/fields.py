@@ -12,7 +12,7 @@ DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
-def rounded(value: Decimal) -> Decimal:
+def round_half_up(value: Decimal) -> Decimal:
     """Round half-up to 2 places."""
     return value.quantize(HUNDREDTH, rounding=ROUND_HALF_UP) + 0  # + 0: minus zero is zero
 
@@ -72,7 +72,7 @@ class AmountField(serializers.DecimalField):
         if not value.is_finite():
             self.fail("invalid")
         # Such a value is out of every bound, and quantize() raises InvalidOperation for very large ones.
-        return rounded(value) if abs(value) < 10**12 else value
+        return round_half_up(value) if abs(value) < 10**12 else value
 
     def to_representation(self, value):
         return value

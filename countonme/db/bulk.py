@@ -16,7 +16,7 @@ from countonme.db.statements import driver_values
 BATCH = 1_000  # rows in one statement, so that their JSON takes little memory compared with the rows
 
 
-def insert_free(rows: list[Model]) -> set:
+def insert_if_id_is_free(rows: list[Model]) -> set:
     """Insert the rows whose primary key is free, in the given order. Return the inserted keys.
 
     If another transaction is inserting the same key, wait for its end. Other constraints raise IntegrityError as usual.

@@ -6,7 +6,7 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
 
 from countonme.api.errors import process_exception
-from countonme.db.postgresql import at_length, ping_if_limited
+from countonme.db.postgresql import extended_timeout, ping_if_limited
 
 ADMIN = "/admin/"
 
@@ -27,7 +27,7 @@ class AdminSession(SessionMiddleware):
         if not request.path_info.startswith(ADMIN):
             return self.get_response(request)
         ping_if_limited()
-        with at_length():
+        with extended_timeout():
             return super().__call__(request)
 
     def process_exception(self, request, exception):

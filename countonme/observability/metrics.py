@@ -89,15 +89,15 @@ def token_checked(outcome: str) -> None:
     count(lambda to: to.tokens.labels(outcome).inc())
 
 
-def synced_rows(call: str, number: int) -> None:
+def count_sync_rows(call: str, number: int) -> None:
     count(lambda to: to.rows.labels(call).observe(number))
 
 
-def synced_bytes(call: str, size: int) -> None:
+def count_sync_bytes(call: str, size: int) -> None:
     count(lambda to: to.bytes.labels(call).observe(size))
 
 
-def conflicted(conflicts: dict[str, list]) -> None:
+def count_conflicts(conflicts: dict[str, list]) -> None:
     for table, ids in conflicts.items():
         count(lambda to, table=table, ids=ids: to.conflicts.labels(table).inc(len(ids)))
 

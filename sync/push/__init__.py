@@ -81,7 +81,7 @@ def push(
             ids_of_others[error.table] |= error.ids
             del payloads, pushes  # their memory is needed for the next attempt
         else:
-            metrics.synced_rows("push", rows)
+            metrics.count_sync_rows("push", rows)
             return rejected | {each.sync.name: each.payload.rejected for each in pushes if each.payload.rejected}
 
 
@@ -102,7 +102,7 @@ def refuse_conflicts(pushes: list[TablePush], cursor: Cursor, changes: ChangeSet
     stale = cursor.is_purged or cursor.is_lost or cursor.since == changes.revision
     judged = {table.sync.name: stages.judge(table, cursor.since, stale) for table in pushes}
     if conflicts := {name: ids for name, ids in judged.items() if ids}:
-        metrics.conflicted(conflicts)
+        metrics.count_conflicts(conflicts)
         raise PushConflict(conflicts)
 
 

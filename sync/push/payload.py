@@ -9,7 +9,7 @@ from uuid import UUID
 from rest_framework.exceptions import ErrorDetail
 from rest_framework.settings import api_settings
 
-from countonme.api.errors import ValidationError, flattened, refusal
+from countonme.api.errors import ValidationError, flatten_errors, refusal
 from countonme.api.fields import parse_uuid
 from countonme.api.parsers import BodyTooComplex
 from countonme.db.bulk import in_batches
@@ -139,7 +139,7 @@ class TablePayload:
 
     def invalid_row(self, error: ValidationError) -> PushedRow:
         """Return the row that represents all rows with these errors. They share one to save memory."""
-        errors = list(flattened(error.detail))
+        errors = list(flatten_errors(error.detail))
         key = tuple((*error["loc"], error["msg"], error["type"]) for error in errors)
         return self.invalid_rows.setdefault(key, PushedRow(NO_VALUES, NO_VALUES, exact=False, errors=errors))
 

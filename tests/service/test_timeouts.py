@@ -17,7 +17,7 @@ import pytest
 from django.db import OperationalError, ProgrammingError, connection, connections, transaction
 
 from countonme.api.errors import TooSlow
-from countonme.db.postgresql import at_length, base, ping_if_limited, set_timeout
+from countonme.db.postgresql import base, extended_timeout, ping_if_limited, set_timeout
 from devices.models import Device
 from tests.harness.databases import url_of
 from tests.harness.phone import NoResponse, Phone, Response
@@ -418,16 +418,16 @@ class TestAStatement:
         assert Device.objects.count() == 1
 
     def test_may_take_longer_if_it_has_many_rows(self):
-        with at_length():
+        with extended_timeout():
             sleep(0.5)
 
         with pytest.raises(OperationalError):
             sleep(0.5)
 
     def test_may_take_longer_in_transactions_if_it_has_many_rows(self):
-        with at_length(), transaction.atomic():
+        with extended_timeout(), transaction.atomic():
             sleep(0.5)
-        with transaction.atomic(), at_length():
+        with transaction.atomic(), extended_timeout():
             sleep(0.5)
 
         with pytest.raises(OperationalError):
@@ -575,22 +575,22 @@ class TestTheServersLimit:
         assert (shown("lock_timeout"), shown("statement_timeout")) == ("100ms", "200ms")
         assert shown("client_connection_check_interval") == "1s"
 
-    def test_is_extended_in_at_length_and_reset_after_it(self):
-        with at_length():
+    def test_is_extended_inside_the_block_and_reset_after_it(self):
+        with extended_timeout():
             assert shown("statement_timeout") == "4s"
-            with at_length():
+            with extended_timeout():
                 pass
             assert (shown("lock_timeout"), shown("statement_timeout")) == ("100ms", "4s")
 
         assert shown("statement_timeout") == "200ms"
 
     def test_is_reset_after_an_error(self):
-        with pytest.raises(ProgrammingError), at_length(), connection.cursor() as cursor:
+        with pytest.raises(ProgrammingError), extended_timeout(), connection.cursor() as cursor:
             cursor.execute("SELECT nothing")
 
         assert shown("statement_timeout") == "200ms"
 
-    @pytest.mark.parametrize("order", [(at_length, transaction.atomic), (transaction.atomic, at_length)])
+    @pytest.mark.parametrize("order", [(extended_timeout, transaction.atomic), (transaction.atomic, extended_timeout)])
     def test_is_reset_after_an_error_in_a_transaction(self, order):
         outer, inner = order
         with pytest.raises(ProgrammingError), outer(), inner(), connection.cursor() as cursor:
@@ -601,7 +601,7 @@ class TestTheServersLimit:
     def test_is_reset_after_a_connection_was_lost(self):
         before = backend()
 
-        with pytest.raises(OperationalError), at_length(), connection.cursor() as cursor:
+        with pytest.raises(OperationalError), extended_timeout(), connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
         assert shown("statement_timeout") == "200ms"
@@ -609,7 +609,7 @@ class TestTheServersLimit:
 
     def test_closes_its_connection_if_it_can_not_be_reset(self, monkeypatch):
         before = backend()
-        with at_length():
+        with extended_timeout():
             monkeypatch.setattr(connection.connection, "execute", raise_operational_error)
 
         assert backend() != before

@@ -68,7 +68,7 @@ def has_timeout() -> bool:
 
 
 @contextmanager
-def at_length() -> Iterator[None]:
+def extended_timeout() -> Iterator[None]:
     """Multiply the timeout by EXTENSION in this block, for statements that read or write many rows.
 
     Use it after a statement with the ordinary timeout, which detects a silent database sooner.
