@@ -202,11 +202,11 @@ class Device(models.Model):
     def block(self) -> None:
         """Have the device's tokens refused, from the next request on. What it keeps stays."""
         if not Device.objects.filter(pk=self.pk, deleted_at=None, blocked_at=None).update(blocked_at=timezone.now()):
-            raise Conflict("The device is blocked already, or deleted.")
+            raise Conflict("The device is already blocked, or it is deleted.")
 
     def unblock(self) -> None:
         if not Device.objects.filter(pk=self.pk, deleted_at=None).exclude(blocked_at=None).update(blocked_at=None):
-            raise Conflict("The device is not blocked, or is deleted.")
+            raise Conflict("The device is not blocked, or it is deleted.")
 
     def seen(self) -> None:
         """Note that the device called, at most every 15 minutes. A row that is locked is left for the next call."""

@@ -42,11 +42,11 @@ class ReasonField(forms.CharField):
 
     def __init__(self):
         super().__init__(
-            label="Why",
+            label="Reason",
             max_length=500,
             widget=AdminTextareaWidget({"rows": 3}),
-            help_text="Who asked for it, and why. The audit log stores it with your name. Name no food, token or "
-            "other device.",
+            help_text="Who asked for this, and why? The audit log stores your answer and your name. Don't write the "
+            "name of a food, a token, or the id of another device.",
         )
 
     def clean(self, value) -> str:

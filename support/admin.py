@@ -27,8 +27,8 @@ from support.models import AuditEntry
 BLOCK = Act(
     name="block",
     label="Block",
-    explained="From the next request on, every request gets 403, with the message that the device is blocked. Its data "
-    "is kept.",
+    explained="From now on, each request of the device gets a 403 with the text: This device is blocked. Contact "
+    "support. Its data is kept.",
     done="Blocked",
     permission="devices.block_device",
     run=methodcaller("block"),
@@ -37,7 +37,7 @@ BLOCK = Act(
 UNBLOCK = Act(
     name="unblock",
     label="Unblock",
-    explained="Its token is taken again.",
+    explained="The device's token works again.",
     done="Unblocked",
     permission="devices.block_device",
     run=methodcaller("unblock"),
@@ -45,9 +45,9 @@ UNBLOCK = Act(
 )
 NEW_TOKEN = Act(
     name="new-token",
-    label="New token",
-    explained="For a phone that has lost its own. The one that it had is refused from then on, and the new one is "
-    "shown once: have the person with you.",
+    label="Issue a new token",
+    explained="Use this if a phone has lost its token, or if the token was stolen. The old token is refused at once. "
+    "The new token is shown only once, and the user has to type it into the app.",
     done="Got a new token",
     permission="devices.issue_token",
     run=methodcaller("issue_token"),
@@ -90,7 +90,7 @@ class DeviceAdmin(ActsAdmin, FoundById):
     def name_in_log(self, device: Device) -> str:
         return name_in_log(device.pk)
 
-    @admin.display(description="What it keeps")
+    @admin.display(description="Stored rows")
     def rows(self, device: Device) -> str:
         return self.of_each_kind("of_device", device)
 
@@ -107,7 +107,7 @@ class DeviceAdmin(ActsAdmin, FoundById):
             "", "<p>{}: {} of {}</p>", ((name, f"{rows:,}", f"{limit:,}") for name, rows, limit in used)
         )
 
-    @admin.display(description="The last 30 days")
+    @admin.display(description="Last 30 days")
     def charts(self, device: Device) -> str:
         return self.of_each_kind("chart", device)
 
@@ -148,7 +148,7 @@ class AuditEntryAdmin(AuditedAdmin, FoundById):
     list_filter = ()
     narrowed_by = ()
     ordering = ("-id",)  # the latest first
-    search_help_text = "Search for the id of a row or of a device. The first 8 digits of a device's id are enough."
+    search_help_text = "Search by the id of a row or of a device. The first 8 digits of a device's id are enough."
     fields = readonly_fields = ("at", "user_name", "user", "act", "reason", "kind", "object_id", "device")
 
     def get_queryset(self, request) -> QuerySet:

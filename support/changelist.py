@@ -89,7 +89,7 @@ class FoundById(admin.ModelAdmin):
     ordering = ("id",)
     sortable_by = ()
     search_fields = ("id",)
-    search_help_text = "The id, or how it begins."
+    search_help_text = "Search by the id or its first digits."
     # What an address may narrow a list by. Anything else would read columns that no page shows, such as a hash.
     narrowed_by: tuple[str, ...] = ("state",)
 

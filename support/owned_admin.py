@@ -26,12 +26,12 @@ KEPT = ("id", "device", "revision", "created_at", "updated_at", "deleted_at")
 
 OF_DEVICE = "device__id__exact"
 
-CHANGED = "It has changed since you opened it, and is shown as it is now."
+CHANGED = "The row has changed since you opened it. This page shows its current state."
 
 DELETE = Act(
     name="soft-delete",
     label="Delete",
-    explained="The phone loses it with its next sync. It can be restored until deleted rows are purged.",
+    explained="The phone removes the row at its next sync. You can restore the row until it is purged.",
     done="Deleted",
     permission="{app}.change_{model}",
     run=methodcaller("soft_delete"),
@@ -40,7 +40,7 @@ DELETE = Act(
 RESTORE = Act(
     name="restore",
     label="Restore",
-    explained="It comes back as it was, and the phone gets it with its next sync.",
+    explained="The row comes back as it was. The phone receives it at its next sync.",
     done="Restored",
     permission="{app}.change_{model}",
     run=methodcaller("restore"),
@@ -79,7 +79,7 @@ class OwnedForm(forms.ModelForm):
         if self.cleaned_data.get("seen") != self.instance.revision:
             raise Conflict(f"{CHANGED} Nothing was saved.")  # without what was typed: the session stores the message
         if not self.mended:
-            raise forms.ValidationError("It says the same as what is stored: there is nothing to save.")
+            raise forms.ValidationError("You have changed no value, so there is nothing to save.")
 
     def values(self) -> dict:
         """Return what the row is to be given."""
@@ -102,8 +102,8 @@ class OwnedAdmin(ActsAdmin, FoundById):
     ordering = ("-revision", "id")  # what changed last comes first, as the device's index has it
     narrowed_by = ("state", OF_DEVICE)
     search_help_text = (
-        "The id of a row, or how it begins. Without a device, at least 8 digits of the id are needed. "
-        "Among the rows of one device, a part of the name is found too."
+        "Search by the id of a row or its first digits. Without a device, at least 8 digits of the id are needed. "
+        "In the list of one device, you can also search for a part of the name."
     )
     name_search: str  # the lookup that finds a part of a name
     mended: tuple[str, ...] = ()  # what support may correct
@@ -175,7 +175,7 @@ class OwnedAdmin(ActsAdmin, FoundById):
         asked = ("reason", "seen") if self.has_change_permission(request, obj) else ()
         return [
             (None, {"fields": (*self.mended, *asked)}),
-            ("As it is stored", {"fields": (*self.shown, *KEPT)}),
+            ("Stored values", {"fields": (*self.shown, *KEPT)}),
         ]
 
     def get_readonly_fields(self, request, obj=None) -> tuple[str, ...]:
@@ -194,7 +194,7 @@ class OwnedAdmin(ActsAdmin, FoundById):
         try:
             with change_set(row.device):
                 if self.stored(row).deleted_at is not None:
-                    raise Conflict("It has been deleted. Nothing was saved.")
+                    raise Conflict("The row has been deleted. Nothing was saved.")
                 return super().changeform_view(request, object_id, *args, **kwargs)
         except GONE:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)

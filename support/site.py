@@ -12,7 +12,7 @@ class SupportSite(AdminSite):
 
     site_header = "CountOnMe support"
     site_title = "CountOnMe"
-    index_title = "Devices and what they keep"
+    index_title = "Devices and their rows"
     site_url = "/v1/docs"
     index_template = "support/index.html"
 

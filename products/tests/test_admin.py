@@ -191,7 +191,7 @@ class TestARestoredProduct:
 
         response = act(support, product, name, seen=seen)
 
-        assert "It has changed since you opened it, and is shown as it is now." in text_of(response)
+        assert "The row has changed since you opened it. This page shows its current state." in text_of(response)
         assert everything() == before
         assert f'name="seen" value="{seen}"' not in text_of(response)
 

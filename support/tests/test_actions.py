@@ -79,8 +79,8 @@ class TestBlocking:
     @pytest.mark.parametrize(
         ("name", "said"),
         [
-            ("block", "The device is blocked already, or deleted. Nothing was changed."),
-            ("unblock", "The device is not blocked, or is deleted. Nothing was changed."),
+            ("block", "The device is already blocked, or it is deleted. Nothing was changed."),
+            ("unblock", "The device is not blocked, or it is deleted. Nothing was changed."),
         ],
     )
     def test_says_why_it_can_not_be_done(self, support, device, name, said):
@@ -187,7 +187,7 @@ class TestANewToken:
     def test_says_that_a_blocked_device_is_refused_all_the_same(self, support, device):
         device.block()
 
-        assert "until it is unblocked, this token is refused too" in text(act(support, device, "new-token"))
+        assert "The new token is refused too until you unblock the device." in text(act(support, device, "new-token"))
 
     def test_twice_leaves_the_later_one(self, support, api, device, shown):
         again = re.findall(r'<code class="secret">(\S+)</code>', text(act(support, device, "new-token")))

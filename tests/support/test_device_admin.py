@@ -141,7 +141,7 @@ class TestDevices:
         page = support.get(DEVICES).content.decode()
 
         assert "2 devices" in page
-        assert "and more, which are not counted here" in page
+        assert "There are more, which are not counted here" in page
         assert "not counted here" not in support.get(DEVICES, {"q": "0d9c3c5e"}).content.decode()
 
     def test_show_what_they_keep_deleted_rows_too(self, support, device, product):
@@ -346,7 +346,7 @@ class TestRows:
 
         assert (shown.status_code, "<textarea" in shown.content.decode()) == (200, False)
         assert posted.redirect_chain == [(address, 302)]
-        assert "It has been deleted. Nothing was saved." in unescape(posted.content.decode())
+        assert "The row has been deleted. Nothing was saved." in unescape(posted.content.decode())
         product.refresh_from_db()
         assert product.name == "Rye bread"
 
@@ -359,7 +359,7 @@ class TestRows:
         ).content.decode()
 
         product.refresh_from_db()
-        assert "It has changed since you opened it, and is shown as it is now. Nothing was saved." in page
+        assert "The row has changed since you opened it. This page shows its current state. Nothing was saved." in page
         assert "Nothing was saved." in page
         assert f'name="seen" value="{product.revision}"' in page
         assert 'name="kcal_100g" value="240"' in page
