@@ -20,7 +20,7 @@ class DeviceSerializer(serializers.ModelSerializer):
 class ErasureQuery(serializers.Serializer):
     erasure_id = IdField(
         required=False,
-        help_text="The id of the receipt. Choose it before the request, so that a lost response loses no receipt.",
+        help_text="The id of the receipt. If you choose it, you can read the receipt even if the response is lost.",
     )
 
     def validate_erasure_id(self, erasure_id: UUID) -> UUID:
@@ -35,7 +35,7 @@ class ErasureSerializer(serializers.ModelSerializer):
         allow_null=True, help_text="When the last of the data was removed; null until then."
     )
     backups_expire_at = serializers.SerializerMethodField(
-        help_text="When the last backup that holds the data is removed. Until the data is removed, this moves on."
+        help_text="When the last backup with the data is removed. This time moves on until the data itself is removed."
     )
 
     class Meta:

@@ -38,9 +38,9 @@ class MeView(APIView):
     def delete(self, request) -> Response:
         """Erase the device and all its data.
 
-        The token is refused and the data is hidden at once. A nightly job removes the data. `Location` is a receipt,
-        which can be read without a token. If the response is lost, another request gets `401`: read the receipt under
-        the `erasure_id` that you chose.
+        The token is refused and the data is hidden at once. A nightly job removes the data. `Location` is the URL of a
+        receipt, which can be read without a token. If the response is lost, a retry gets `401`: then read the receipt
+        with the `erasure_id` that you chose.
         """
         query = ErasureQuery(data=request.query_params.dict(), context={"device": request.user})
         query.is_valid(raise_exception=True)
@@ -59,7 +59,7 @@ class ErasureView(APIView):
         summary="Read the receipt of an erasure",
         responses={
             200: ErasureSerializer,
-            410: OpenApiResponse(ErrorSerializer, description="The receipt has expired: a year has passed."),
+            410: OpenApiResponse(ErrorSerializer, description="The receipt has expired, a year after the erasure."),
         },
     )
     def get(self, request, pk: uuid.UUID | None) -> Answer:

@@ -128,4 +128,4 @@ class DeviceTokenScheme(OpenApiAuthenticationExtension):
     name = "deviceToken"
 
     def get_security_definition(self, auto_schema) -> dict:
-        return {"type": "http", "scheme": "bearer", "description": "The token that `POST /v1/auth/register` answered."}
+        return {"type": "http", "scheme": "bearer", "description": "The token that `POST /v1/auth/register` returned."}

@@ -4,7 +4,7 @@ from countonme.api.fields import IdField
 
 
 class RegisterSerializer(serializers.Serializer):
-    device_id = IdField(help_text="A UUID that the phone made itself.")
+    device_id = IdField(help_text="A UUID that the device generated.")
 
 
 class TokenSerializer(serializers.Serializer):

@@ -79,7 +79,7 @@ class SharedCache:
             return getattr(cache, method)(f"verdict:{verdict}", *args)
         except Exception:  # noqa: BLE001 - whatever a cache raises that is away, it is a miss
             self.away_until = monotonic() + PAUSE
-            log.warning("The cache does not answer; it is left alone for a second")
+            log.warning("The cache does not respond; it is not used for a second")
             return None
 
 

@@ -32,9 +32,9 @@ class RegisterView(APIView):
         ],
     )
     def post(self, request) -> Answer:
-        """Register the UUID that a phone made itself, once, and answer its token.
+        """Register a device under a UUID that it generated, and return its token.
 
-        The token is shown here and nowhere else. At most 10 a minute from one address.
+        The token can't be read again. At most 10 registrations a minute from one address.
         """
         serializer = RegisterSerializer(data=sent_data(request))
         serializer.is_valid(raise_exception=True)
@@ -53,9 +53,9 @@ class RotateView(APIView):
         examples=[TOKEN_EXAMPLE],
     )
     def post(self, request) -> Answer:
-        """Answer a new token. The old one goes on working until the new one is used for the first time.
+        """Return a new token. The old token works until the new one is first used.
 
-        So an answer that gets lost locks nobody out: rotating again replaces a new token that was not used yet.
-        At most 10 an hour for one device; the present token goes on working.
+        So a lost response locks no device out: another request replaces a new token that has not been used. At most 10
+        rotations an hour for one device; over the limit, the current token still works.
         """
         return Answer({"token": request.user.rotate()})

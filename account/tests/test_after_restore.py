@@ -38,7 +38,7 @@ class TestAfterARestore:
         assert set(rows_of(other)) == theirs
         assert api.get("/v1/devices/me").status_code == 401
         assert said.splitlines()[0] == "The ledger lists 1 erasures, in 1 files."
-        assert said.splitlines()[-1] == "1 erasures were completed."
+        assert said.splitlines()[-1] == "Completed 1 erasures."
 
     def test_brings_the_receipts_back(self, anonymous, device):
         entry = listed(device)
@@ -113,7 +113,7 @@ class TestAfterARestore:
         said = run()
 
         assert not Device.objects.exists()
-        assert said.splitlines()[1] == "2 lines of the ledger can't be read and were ignored."
+        assert said.splitlines()[1] == "Ignored 2 lines of the ledger that can't be read."
 
     def test_handles_many_erasures_that_the_backup_lacks_in_few_queries(
         self, device, django_assert_max_num_queries, ledger

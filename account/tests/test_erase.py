@@ -366,7 +366,8 @@ class TestIdleDevices:
 
         assert everything() == before
         assert said == (
-            "1 devices have not been seen for 730 days. 1 others registered more than 730 days ago and never wrote.\n"
+            "1 devices have not been seen for 730 days. 1 others registered more than 730 days ago and never stored a "
+            "row.\n"
             "Nothing has been changed. Add --commit to erase them.\n"
         )
 

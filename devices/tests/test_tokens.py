@@ -345,7 +345,7 @@ class TestACacheThatIsAway:
     def test_is_in_the_log_and_the_token_is_not(self, api, caplog):
         api.get(ME)
 
-        assert "The cache does not answer" in caplog.text
+        assert "The cache does not respond" in caplog.text
         assert api.token.partition(".")[2] not in caplog.text
 
     def test_stops_neither_registration_nor_its_throttle(self, anonymous, db, settings):

@@ -41,7 +41,7 @@ class TestAfterRestore:
         assert earliest <= restore.base <= now()
         assert set(Device.objects.values_list("revision", flat=True)) == {restore.base}
         assert restore.base < 2**53
-        assert f"\n2 devices count from {restore.base} on.\n" in output
+        assert f"\nSet the revision of 2 devices to {restore.base}.\n" in output
 
     def test_stores_the_gap_of_each_device(self, api, device, other, rye):
         run_after_restore()
@@ -68,7 +68,7 @@ class TestAfterRestore:
         assert revision(api) == base + 1
 
     def test_works_without_devices(self, db):
-        assert "\n0 devices count from " in run_after_restore()
+        assert "\nSet the revision of 0 devices to " in run_after_restore()
 
     def test_fails_if_the_clock_is_behind_the_last_restore(self, db, device):
         Restore.objects.record(timezone.now() + timedelta(days=1))

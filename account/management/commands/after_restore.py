@@ -11,9 +11,8 @@ from devices.models import Restore
 
 class Command(BaseCommand):
     help = (
-        "Run once after the database was restored from a backup, before the service starts again. Devices that the "
-        "ledger lists as erased are erased again. At its next sync, every phone learns that it must push again what "
-        "the backup lacks."
+        "Run this once after you restored the database from a backup, before the service starts again. It erases the "
+        "devices in the ledger again. At its next sync, every phone learns that it must push what the backup lacks."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -24,10 +23,12 @@ class Command(BaseCommand):
             dest="files",
             type=Path,
             metavar="FILE",
-            help="A ledger of erasures to read in addition to ERASURE_LEDGER, such as the copy that lies with the "
-            "backup. Can be repeated.",
+            help="A ledger of erasures to read in addition to ERASURE_LEDGER, such as the copy next to the backup. "
+            "Can be repeated.",
         )
-        parser.add_argument("--without-ledger", action="store_true", help="Go on if no ledger lists an erasure.")
+        parser.add_argument(
+            "--without-ledger", action="store_true", help="Continue even if no ledger lists an erasure."
+        )
 
     def handle(self, *, files: list[Path], without_ledger: bool, **options) -> None:
         mark_from_ledger(self.entries_of(files, without_ledger=without_ledger))
@@ -35,11 +36,11 @@ class Command(BaseCommand):
             restore, devices = Restore.objects.record(timezone.now())
         except ValueError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"{devices} devices count from {restore.base} on.")
+        self.stdout.write(f"Set the revision of {devices} devices to {restore.base}.")
         adopt_marked_devices()
         add_missing_to_ledger()
         outcome = erase_pending(pauses=False)
-        self.stdout.write(f"{outcome.erased} erasures were completed.")
+        self.stdout.write(f"Completed {outcome.erased} erasures.")
         if outcome.failed:
             raise CommandError(f"{outcome.failed} erasures failed. The log says why. manage.py erase tries them again.")
 
@@ -61,9 +62,9 @@ class Command(BaseCommand):
         if not entries and not without_ledger:
             raise CommandError(
                 f"There is no ledger of erasures at {own}, or it is empty: devices that were erased after the backup "
-                "would come back. Name the ledger with --ledger. If no device was ever erased, add --without-ledger."
+                "would come back. Add --ledger FILE. If no device was ever erased, add --without-ledger."
             )
         self.stdout.write(f"The ledger lists {len(entries)} erasures, in {len(files)} files.")
         if unreadable:
-            self.stderr.write(f"{unreadable} lines of the ledger can't be read and were ignored.")
+            self.stderr.write(f"Ignored {unreadable} lines of the ledger that can't be read.")
         return entries

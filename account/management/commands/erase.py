@@ -19,8 +19,8 @@ from devices.models import Attempts, Erasure
 
 class Command(BaseCommand):
     help = (
-        "Remove the data of devices whose erasure was requested. Run it every night; the service may run meanwhile. If "
-        "it is killed, the next run goes on from there."
+        "Remove the data of devices whose erasure was requested. Run this every night. The service can keep running. "
+        "If the command is killed, the next run continues from there."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -30,7 +30,7 @@ class Command(BaseCommand):
             type=days,
             metavar="730d",
             help="Count the devices that have not been seen for this many days, or registered that long ago and never "
-            "wrote. With --commit, erase them.",
+            "stored a row. With --commit, erase them.",
         )
         which.add_argument("--device", type=uuid.UUID, metavar="ID", help="Erase this device, at its owner's request.")
         parser.add_argument("--commit", action="store_true", help="With --idle: erase the devices.")
@@ -38,7 +38,7 @@ class Command(BaseCommand):
     def handle(self, *, idle: timedelta | None, device: uuid.UUID | None, commit: bool, **options) -> None:
         if idle is not None:
             if not idle:
-                raise CommandError("--idle must be at least 1d: otherwise every device is idle.")
+                raise CommandError("--idle must be at least 1d. With 0d, every device is idle.")
             before = timezone.now() - idle
             if not commit:
                 self.count_idle_devices(before, idle.days)
@@ -57,14 +57,14 @@ class Command(BaseCommand):
         if outcome.failed:
             raise CommandError(f"{outcome.failed} erasures failed. The log says why. The next run tries them again.")
         if not is_ledger_complete:
-            raise CommandError("The erasure ledger can't be written. A restore would bring erased devices back.")
+            raise CommandError("The erasure ledger can't be written. Without it, a restore brings erased devices back.")
 
     def count_idle_devices(self, before: datetime, number: int) -> None:
         idle = idle_devices(before)
         unseen = idle.filter(last_seen_at__lt=before).count()
         self.stdout.write(
             f"{unseen} devices have not been seen for {number} days. {idle.count() - unseen} others registered more "
-            f"than {number} days ago and never wrote."
+            f"than {number} days ago and never stored a row."
         )
         self.stdout.write("Nothing has been changed. Add --commit to erase them.")
 
