@@ -1,4 +1,4 @@
-"""Remove the data of devices that are marked for erasure: in short transactions, and from where the last run ended."""
+"""Remove the data of devices that are marked for erasure, in short transactions. A killed run can be repeated."""
 
 import logging
 import uuid
@@ -21,7 +21,7 @@ from devices.models import Device, Erasure, Gap, hash_of
 from ownership.models import owned_models
 from support.models import AuditEntry
 
-BATCH = 500  # rows in one statement, which is a transaction of its own
+BATCH = 500  # rows per statement, each in its own transaction
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +36,9 @@ class Outcome:
 
 
 def erase_pending(*, pauses: bool = True) -> Outcome:
-    """Erase each device that is marked. One that fails is logged, and keeps none of the others from being erased.
+    """Erase each marked device. If one fails, log the error and go on with the next.
 
-    A pause after each batch, as long as the batch took, leaves at least half of the database's time to the devices
-    that are being served.
+    After each batch, pause for as long as the batch took. This leaves at least half of the database's time to requests.
     """
     outcome = Outcome()
     for erasure in Erasure.objects.filter(erased_at=None).order_by("requested_at", "pk"):
@@ -52,17 +51,17 @@ def erase_pending(*, pauses: bool = True) -> Outcome:
             outcome.failed += 1
         else:
             outcome.erased += 1
-    # Also if nothing was removed: the last run may have been killed before this.
+    # Even if nothing was removed, because the last run may have been killed before this.
     vacuum([*owned_models(), AuditEntry, Gap, Erasure, Device])
     return outcome
 
 
 def remove_rows(device_id: uuid.UUID, *, pauses: bool) -> Counter:
-    """Remove all rows of a marked device, children before their parents. Return their number by table."""
+    """Remove all rows of a marked device, children before parents. Return their number by table."""
     removed = Counter()
     for model in reversed(owned_models()):
         rows = model.all_objects.for_device(device_id)
-        # All ids at once: a marked device gets no new rows, and no batch has to skip what the last ones removed.
+        # Read all ids at once: a marked device gets no new rows, and no batch has to scan past removed rows.
         for ids in in_batches(list(rows.values_list("pk", flat=True)), BATCH):
             started = monotonic()
             with fast_foreign_key_checks():
@@ -74,14 +73,14 @@ def remove_rows(device_id: uuid.UUID, *, pauses: bool) -> Counter:
 
 @contextmanager
 def fast_foreign_key_checks() -> Iterator[None]:
-    """Open a transaction that makes foreign-key checks of removed rows fast.
+    """Open a transaction in which the foreign-key checks of removed rows are fast.
 
-    For each portion and product, PostgreSQL checks in the index of the device's entries that none refers to it. A plain
-    index scan marks the index entries of removed rows, so that the next check skips them. The other scans visit all
-    removed rows again at each check: benchmarks/erasure.md.
+    For each portion and product, PostgreSQL checks in an index of the device's entries that none refers to it. A plain
+    index scan marks the index entries of removed rows as dead, so that the next check skips them. Other scans visit all
+    removed rows at each check: benchmarks/erasure.md.
 
-    SQLite has no such index, and would read the entries of all devices at each check. There the checks are switched
-    off: the referring rows have been removed before, and a marked device gets no new ones.
+    SQLite has no such index. Each check would read the entries of all devices. There the checks are off, which is safe:
+    the referring rows have already been removed, and a marked device gets no new ones.
     """
     with connection.constraint_checks_disabled(), transaction.atomic():  # the former has no effect on PostgreSQL
         if connection.vendor == "postgresql":
@@ -92,9 +91,9 @@ def fast_foreign_key_checks() -> Iterator[None]:
 
 
 def complete(erasure: Erasure) -> None:
-    """Remove the device's own row and all that refers to it, and record the time in the receipt."""
+    """Remove the device's row and the rows that refer to it, and record the time in the receipt."""
     with transaction.atomic():
-        # A request that is about to add a row which refers to the device waits for this lock, and then fails.
+        # A concurrent request that adds a row for the device waits for this lock, and then fails.
         device = Device.objects.select_for_update().filter(pk=erasure.device_id).first()
         Erasure.objects.filter(pk=erasure.pk, erased_at=None).update(device=None, erased_at=timezone.now())
         if device is not None:
@@ -102,9 +101,9 @@ def complete(erasure: Erasure) -> None:
 
 
 def idle_devices(before: datetime) -> QuerySet:
-    """Return the active devices that were last seen before a time, or registered before it and never wrote a row.
+    """Return the active devices that were last seen before a time, or registered before it and never stored a row.
 
-    Blocked devices are not idle: while a device is refused, nobody knows when it calls.
+    Blocked devices are excluded, because their `last_seen_at` is not updated.
     """
     wrote = Q(purged_through__gt=0)
     for model in owned_models():
@@ -114,7 +113,7 @@ def idle_devices(before: datetime) -> QuerySet:
 
 
 def mark_idle_devices(before: datetime) -> int:
-    """Mark the idle devices for erasure; return their number. A device that calls meanwhile is left."""
+    """Mark the idle devices for erasure. Return their number. Skip devices that send a request in the meantime."""
     idle, marked = idle_devices(before), 0
     for device_id in list(idle.order_by("pk").values_list("pk", flat=True)):
         try:
@@ -128,8 +127,8 @@ def mark_idle_devices(before: datetime) -> int:
 def mark_from_ledger(entries: dict[str, ledger.Entry]) -> None:
     """Mark the devices that a restore brought back, by the ledger's entries.
 
-    Each entry that the database lacks becomes an erasure. Without such a device it is complete: the device's id stays
-    taken, and the receipt stays readable.
+    Each entry that the database lacks becomes an erasure. If the database lacks the device too, the erasure is complete
+    at once. It keeps the id from being registered again, and the receipt can be read.
     """
     known = dict(Erasure.objects.values_list("device_hash", "pk").iterator())
     ids = set(known.values())
@@ -154,13 +153,13 @@ def mark_from_ledger(entries: dict[str, ledger.Entry]) -> None:
 
 
 def devices_by_hash(wanted: dict) -> dict[str, uuid.UUID]:
-    """Return the ids of the stored devices whose hash is wanted, by hash."""
+    """Return the ids of the devices whose hash is in `wanted`, by hash."""
     ids = Device.objects.values_list("pk", flat=True).iterator()
     return {device_hash: device_id for device_id in ids if (device_hash := hash_of(device_id)) in wanted}
 
 
 def adopt_marked_devices() -> None:
-    """Give each marked device that has no erasure one: an earlier release deleted devices without it."""
+    """Create an erasure for each marked device without one. An earlier release deleted devices without erasures."""
     for device in Device.objects.exclude(deleted_at=None).filter(erasure=None):
         Erasure.objects.get_or_create(
             device_hash=hash_of(device.pk),
@@ -169,7 +168,7 @@ def adopt_marked_devices() -> None:
 
 
 def add_missing_to_ledger() -> bool:
-    """Append the erasures that the ledger lacks; return whether the ledger is complete."""
+    """Append the erasures that the ledger lacks. Return whether the ledger is complete."""
     try:
         ledger.create()
         listed = {entry.device_hash for entry in ledger.read() if entry}

@@ -1,8 +1,8 @@
-"""The ledger of erasures: a file outside of the database, so that a restore from a backup brings nobody back.
+"""The ledger of erasures: a file outside the database, so that a restore from a backup restores no erased device.
 
-It has a line for each erasure: the time of the request, the receipt's id, and the SHA-256 of the device's id. Lines are
-only ever appended. The request that erases a device appends its line after the commit. `manage.py erase` appends the
-lines that are missing, so that the file is complete even if a process was killed in between, or the file was lost.
+It has a line for each erasure: the time of the request, the receipt's id, and the SHA-256 of the device's id. The file
+is append-only. The request that erases a device appends its line after the commit. `manage.py erase` appends missing
+lines, so that the file is complete even if a process was killed before that, or if the file was lost.
 """
 
 import logging
@@ -40,7 +40,7 @@ class Entry:
 
 
 def try_to_add(entries: list[Entry]) -> bool:
-    """Append lines to the ledger; return whether that succeeded. A failure is logged, for `erase` to try again."""
+    """Append lines to the ledger. Return whether that succeeded. Log a failure: `erase` tries again."""
     try:
         append(entries)
     except OSError:
@@ -50,31 +50,31 @@ def try_to_add(entries: list[Entry]) -> bool:
 
 
 def append(entries: list[Entry]) -> None:
-    """Append lines to the ledger, and return once they are on the disk. Raises OSError."""
+    """Append lines to the ledger and sync it to disk. Raises OSError."""
     create()
     lines = "".join(f"{entry}\n" for entry in entries).encode()
     with open(settings.ERASURE_LEDGER, "a+b") as file:
         if size := file.seek(0, os.SEEK_END):
             file.seek(size - 1)
             if file.read(1) != b"\n":
-                lines = b"\n" + lines  # a line that was broken off must not spoil the next one
+                lines = b"\n" + lines  # end an incomplete last line
         file.write(lines)
         file.flush()
         os.fsync(file.fileno())
 
 
 def create() -> None:
-    """Create an empty ledger if there is none, readable by its owner alone. Raises OSError."""
+    """Create an empty ledger if there is none. Only its owner can read it. Raises OSError."""
     try:
         os.close(os.open(settings.ERASURE_LEDGER, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         return
-    # Sync the folder, so that the new file survives a power failure.
-    folder = os.open(Path(settings.ERASURE_LEDGER).parent, os.O_RDONLY)
+    # Sync the directory, so that the new file survives a power failure.
+    directory = os.open(Path(settings.ERASURE_LEDGER).parent, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(directory)
     finally:
-        os.close(folder)
+        os.close(directory)
 
 
 def read(path: str | Path | None = None) -> Iterator[Entry | None]:
@@ -88,6 +88,6 @@ def read(path: str | Path | None = None) -> Iterator[Entry | None]:
 def entry_of(match: re.Match) -> Entry | None:
     try:
         requested_at = datetime.strptime(match[1], TIME).replace(tzinfo=UTC)
-    except ValueError:  # a day that does not exist
+    except ValueError:  # such as February 30
         return None
     return Entry(requested_at, UUID(match[2]), match[3])

@@ -8,7 +8,7 @@ from rest_framework import serializers
 from countonme.api.fields import IdField
 from devices.models import Device, Erasure
 
-NIGHT = timedelta(days=1)  # backups are made and removed once a night
+NIGHT = timedelta(days=1)  # a nightly job makes and removes backups
 
 
 class DeviceSerializer(serializers.ModelSerializer):
@@ -24,7 +24,7 @@ class ErasureQuery(serializers.Serializer):
     )
 
     def validate_erasure_id(self, erasure_id: UUID) -> UUID:
-        """Refuse ids that others know: the nil UUID and the device's own."""
+        """Reject ids that are not secret: the nil UUID and the device's own id."""
         if erasure_id in (UUID(int=0), self.context["device"].pk):
             raise serializers.ValidationError("Choose a random UUID.", "invalid")
         return erasure_id

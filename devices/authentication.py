@@ -1,3 +1,5 @@
+"""Authentication by device token."""
+
 from typing import NamedTuple
 from uuid import UUID
 
@@ -21,32 +23,32 @@ EARLY_CHECK = "countonme.early_check"  # the key in `request.META`
 
 
 class EarlyCheck(NamedTuple):
-    """The outcome of a check of a request's token that was made before its view is known."""
+    """The outcome of a token check that ran before the view was resolved."""
 
     caller: tuple[Device, str] | None
     error: Exception | None
 
 
 def check_early(request: HttpRequest) -> tuple[Device, str] | None:
-    """Return the device that calls and its token, or None if there is no token or if it is refused.
+    """Return the calling device and its token, or None if there is no token or the token is refused.
 
-    The outcome is kept in `request.META`, where DeviceTokenAuthentication finds it. So each token is checked once, and
-    it is the view that responds to a refusal, as it does if there was no early check.
+    The outcome is stored in `request.META` for DeviceTokenAuthentication. So each token is checked once, and a refusal
+    gets the same response from the view as without an early check.
     """
     try:
         check = EarlyCheck(caller_of(request), None)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the view raises it
+    except Exception as error:  # noqa: BLE001 - the view raises it again
         check = EarlyCheck(None, error)
     request.META[EARLY_CHECK] = check
     return check.caller
 
 
 class DeviceTokenAuthentication(BaseAuthentication):
-    """Find out which device calls. One query, by primary key; `request.user` is the Device.
+    """Bearer-token authentication: sets `request.user` to the Device, with one query by primary key.
 
-    The secret is checked first, and the limit on wrong secrets applies to wrong ones only: a right token is never kept
-    out. A token that is malformed, unknown or replaced, or whose device is deleted, gets a 401. A right token of a
-    blocked device gets a 403, so that the app knows that the token is still good.
+    The secret is checked before the rate limit, which counts wrong secrets only. So a valid token is never refused
+    because of wrong ones. A token that is malformed, unknown or replaced, or whose device is deleted, gets a 401. A
+    valid token of a blocked device gets a 403, so that the app knows that the token is still valid.
     """
 
     def authenticate(self, request) -> tuple[Device, str] | None:
@@ -62,7 +64,7 @@ class DeviceTokenAuthentication(BaseAuthentication):
 
 
 def caller_of(request: HttpRequest | Request) -> tuple[Device, str] | None:
-    """Return the device that calls and its token, or None where there is no token. Raises what the view answers."""
+    """Return the calling device and its token, or None if there is no token. Raises an APIException on a refusal."""
     scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     if scheme.lower() != "bearer":
         return None
@@ -82,15 +84,16 @@ def caller_of(request: HttpRequest | Request) -> tuple[Device, str] | None:
     metrics.token_checked(outcome)
     if (wait := device_rates.wait(device_id)) is not None:
         raise Throttled(wait)
-    device.seen()
+    device.update_last_seen()
     return device, token
 
 
 def check_token(request: HttpRequest | Request, token: str, device: Device) -> Device:
-    """Return the device if bcrypt says that the token is its own; otherwise count the failure and raise.
+    """Return the device if the token's secret is valid by bcrypt. Otherwise, count the failure and raise.
 
-    Failures are counted for the device and the address together: a guesser locks out neither the device elsewhere nor
-    its neighbours. The first use of a rotated token makes it the only one, unless the device is blocked.
+    Failures are counted per device and address together. So an attacker locks out neither the device at another address
+    nor other devices at the same address. The first use of a rotated token invalidates the old one, unless the device
+    is blocked.
     """
     while True:
         if tokens.check(token, device.token_hash):
@@ -100,7 +103,7 @@ def check_token(request: HttpRequest | Request, token: str, device: Device) -> D
         if device.blocked_at is not None or device.settle():
             return device
         device = existing_device(device.pk)  # another request has changed the tokens
-    wait = FAILED_CHECKS.take([f"{network} {device.pk}" for network in networks_of(request)])
+    wait = FAILED_CHECKS.count([f"{network} {device.pk}" for network in networks_of(request)])
     if wait is not None:
         metrics.token_checked("throttled")
         raise Throttled(wait)
@@ -109,7 +112,7 @@ def check_token(request: HttpRequest | Request, token: str, device: Device) -> D
 
 
 def existing_device(device_id: UUID) -> Device:
-    """Return the device; raise InvalidToken, at no other cost, if it is unknown or deleted."""
+    """Return the device. Raises InvalidToken if it is unknown or deleted, without a bcrypt run or a write."""
     found = retry_if_connection_died(lambda: devices_by_id.models(pk=device_id))
     if not found or found[0].deleted_at is not None:
         metrics.token_checked("unknown")
@@ -119,7 +122,7 @@ def existing_device(device_id: UUID) -> Device:
 
 @compiled_query
 def devices_by_id(pk) -> QuerySet:
-    # A change set reads the counters by itself, under the device's lock.
+    # A change set reads the counters itself, under the device's lock.
     return Device.objects.filter(pk=pk).defer("row_counts", "new_rows", "new_rows_day")
 
 

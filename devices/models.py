@@ -1,3 +1,5 @@
+"""Devices, their erasures, restores of the database, and rate-limited attempts."""
+
 import hashlib
 import json
 from contextlib import contextmanager, suppress
@@ -19,13 +21,13 @@ from countonme.api.errors import Conflict, DeviceBlocked, InvalidToken
 from devices import tokens
 
 SEEN_EVERY = timedelta(minutes=15)
-FORGOTTEN_AT_ONCE = 100  # attempts: each time one row at most is added, so that they get fewer
-# What only the change set and the purge write, under the device's lock.
+MAX_REMOVED = 100  # expired attempts per request. A request adds a few rows at most, so the backlog shrinks.
+# Only change sets and the purge write these columns, under the device's lock.
 COUNTERS = {"revision", "purged_through", "row_counts", "new_rows", "new_rows_day"}
 
 
 def hash_of(device_id: UUID) -> str:
-    """Return the SHA-256 of a device's id, as 64 hex digits: all that is kept of an erased device."""
+    """Return the SHA-256 of a device's id, as 64 hex digits. Nothing else remains of an erased device."""
     return hashlib.sha256(str(device_id).encode()).hexdigest()
 
 
@@ -35,17 +37,17 @@ class DeviceQuerySet(models.QuerySet):
         return self.filter(deleted_at=None)
 
     def mark_for_erasure(self, at: datetime) -> int:
-        """Hide the devices and have their tokens refused; return their number."""
+        """Hide the devices and invalidate their tokens. Return their number."""
         return self.update(deleted_at=at, token_hash="", next_token_hash=None)
 
 
 class DeviceManager(models.Manager.from_queryset(DeviceQuerySet)):
     def register(self, device_id: UUID) -> str:
-        """Create the device and return its token, which exists nowhere else from then on.
+        """Create the device and return its token, which is stored nowhere.
 
-        Raises Conflict for an id that is known, or was erased. The primary key decides between two at once.
+        Raises Conflict if the id is registered or was erased. The primary key makes concurrent registrations safe.
         """
-        if self.filter(pk=device_id).exists():  # spares the bcrypt run; decides nothing
+        if self.filter(pk=device_id).exists():  # only to save the bcrypt run
             raise Conflict("Device already registered")
         token, secret_hash = tokens.issue(device_id)
         try:
@@ -53,14 +55,14 @@ class DeviceManager(models.Manager.from_queryset(DeviceQuerySet)):
                 self.start(device_id, secret_hash)
         except IntegrityError as error:
             raise Conflict("Device already registered") from error
-        tokens.remember_good(token, secret_hash)
+        tokens.remember_valid(token, secret_hash)
         return token
 
     def start(self, device_id: UUID, secret_hash: str) -> None:
-        """Store a device. After a restore, which may have lost it, it counts from where no number was given before.
+        """Insert a device. After a restore, its first revision is above all that may have been lost with the database.
 
-        Raises Conflict for an id that was erased. This is checked after the insert. By then the `Erasure` is committed,
-        even if the device's row has only just been removed.
+        Raises Conflict if the id was erased. This is checked after the insert, because the `Erasure` is committed by
+        then, even if the device's row was removed only a moment ago.
         """
         base = Restore.objects.newest_base()
         if base is None:
@@ -74,9 +76,9 @@ class DeviceManager(models.Manager.from_queryset(DeviceQuerySet)):
     def next_revision(self, device_id: UUID) -> tuple[int, str, int, int] | None:
         """Lock the live device's row and return its next revision, `row_counts` (JSON), `new_rows` and `new_rows_day`.
 
-        Return None if there is no such device. One statement, which the ORM can't say: it locks, adds and returns.
+        Return None if there is no such device. The ORM has no `UPDATE ... RETURNING`, which does this in one statement.
         """
-        return self.fetched(
+        return self.fetch_row(
             "UPDATE devices SET revision = revision + 1 WHERE id = %s AND deleted_at IS NULL"
             " RETURNING revision, row_counts, new_rows, new_rows_day",
             [device_id],
@@ -93,25 +95,25 @@ class DeviceManager(models.Manager.from_queryset(DeviceQuerySet)):
     def state(self, device_id: UUID, cursor: int) -> tuple[int, int, bool] | None:
         """Return the live device's revision, its `purged_through`, and whether a restore came after `cursor`.
 
-        One statement for all three; None if there is no such device.
+        Return None if there is no such device. One statement reads all three.
         """
-        return self.fetched(
+        return self.fetch_row(
             "SELECT revision, purged_through, EXISTS (SELECT 1 FROM gaps WHERE device_id = %s AND before > %s)"
             " FROM devices WHERE id = %s AND deleted_at IS NULL",
             [device_id, cursor, device_id],
         )
 
-    def fetched(self, sql: str, params: list) -> tuple | None:
+    def fetch_row(self, sql: str, params: list) -> tuple | None:
         connection = connections[DEFAULT_DB_ALIAS]
         return connection.execute_cached(sql, [connection.to_driver(param) for param in params]).fetchone()
 
 
 class Device(models.Model):
-    """A phone: who is calling. It is its own account; there is no user behind it."""
+    """An app on a phone, which calls the API. It has no user account."""
 
     id = models.UUIDField(primary_key=True, help_text="Made by the phone.")
     token_hash = models.CharField(max_length=60, editable=False, help_text="bcrypt hash of the token's secret.")
-    next_token_hash = models.CharField(  # noqa: DJ001 - null says that there is none
+    next_token_hash = models.CharField(  # noqa: DJ001 - null means that there is none
         max_length=60, null=True, editable=False, help_text="Of a rotated token, until its first use."
     )
     revision = models.BigIntegerField(
@@ -141,7 +143,7 @@ class Device(models.Model):
 
     objects = DeviceManager()
 
-    is_authenticated = True  # DRF asks this of whoever an authentication class returns
+    is_authenticated = True  # DRF checks this attribute of `request.user`
 
     class Meta:
         db_table = "devices"
@@ -164,17 +166,17 @@ class Device(models.Model):
         return str(self.pk)
 
     def save(self, **kwargs) -> None:
-        """Write every column but the counters: a stale instance would take them back."""
+        """Write every column except the counters, because a stale instance would overwrite them."""
         if not self._state.adding:
             columns = kwargs.get("update_fields") or [f.name for f in self._meta.concrete_fields if not f.primary_key]
             kwargs["update_fields"] = [name for name in columns if name not in COUNTERS]
         super().save(**kwargs)
 
     def rotate(self) -> str:
-        """Return a new token, which replaces the present one at its first use.
+        """Return a new token, which replaces the current one at its first use.
 
-        Raises InvalidToken if the present token has been replaced since it was checked, and DeviceBlocked if the
-        device has been blocked since then: the token is still good.
+        Raises InvalidToken if the current token was replaced after it was checked. Raises DeviceBlocked if the device
+        was blocked after that, because the token is still valid then.
         """
         token, secret_hash = tokens.issue(self.pk)
         same_token = Device.objects.filter(pk=self.pk, token_hash=self.token_hash, deleted_at=None)
@@ -183,7 +185,7 @@ class Device(models.Model):
         return token
 
     def settle(self) -> bool:
-        """Make the rotated token the only one; False if another request has changed the tokens meanwhile."""
+        """Make the rotated token the only one. Return False if another request has changed the tokens in between."""
         rotated = Device.objects.filter(
             pk=self.pk, next_token_hash=self.next_token_hash, deleted_at=None, blocked_at=None
         )
@@ -193,14 +195,14 @@ class Device(models.Model):
         return bool(settled)
 
     def issue_token(self) -> str:
-        """Return a new token. Those that the device had, a rotated one too, are refused from now on."""
+        """Return a new token. The old tokens of the device, including a rotated one, are invalid from now on."""
         token, secret_hash = tokens.issue(self.pk)
         if not Device.objects.filter(pk=self.pk, deleted_at=None).update(token_hash=secret_hash, next_token_hash=None):
             raise Conflict("The device is deleted.")
         return token
 
     def block(self) -> None:
-        """Have the device's tokens refused, from the next request on. What it keeps stays."""
+        """Refuse the device's tokens from the next request on. Its rows are kept."""
         if not Device.objects.filter(pk=self.pk, deleted_at=None, blocked_at=None).update(blocked_at=timezone.now()):
             raise Conflict("The device is already blocked, or it is deleted.")
 
@@ -208,8 +210,8 @@ class Device(models.Model):
         if not Device.objects.filter(pk=self.pk, deleted_at=None).exclude(blocked_at=None).update(blocked_at=None):
             raise Conflict("The device is not blocked, or it is deleted.")
 
-    def seen(self) -> None:
-        """Note that the device called, at most every 15 minutes. A row that is locked is left for the next call."""
+    def update_last_seen(self) -> None:
+        """Update `last_seen_at`, at most every 15 minutes. If the row is locked, leave it for the next request."""
         now = timezone.now()
         if now - self.last_seen_at < SEEN_EVERY:
             return
@@ -223,14 +225,14 @@ class ErasureManager(models.Manager):
     def request(self, device_id: UUID, erasure_id: UUID, *, among: DeviceQuerySet | None = None) -> "Erasure":
         """Mark an active device for erasure, and return the receipt. Its token is refused from then on.
 
-        Its rows are left for `account.erasure`, so that this takes the same time for every device. Raises InvalidToken
-        if there is no such device, or it is not `among` these; IntegrityError if the erasure's id is taken.
+        `account.erasure` removes the rows later, so that this takes the same time for every device. Raises InvalidToken
+        if there is no such device or it is not in `among`, and IntegrityError if the erasure's id is taken.
         """
         now = timezone.now()
         marked = Device.objects.active().filter(pk=device_id)
         with transaction.atomic():
             if among is not None:
-                list(marked.select_for_update())  # a change set that is under way ends first: what it wrote counts
+                list(marked.select_for_update())  # wait for a running change set: its rows count
                 marked = among.filter(pk=device_id)
             if not marked.mark_for_erasure(now):
                 raise InvalidToken
@@ -238,9 +240,9 @@ class ErasureManager(models.Manager):
 
 
 class Erasure(models.Model):
-    """The erasure of a device: a receipt, and what keeps its id from being registered again.
+    """The erasure of a device. It is the receipt, and prevents that the device's id is registered again.
 
-    It has the device until all of the device's data is removed. Nothing else then says which device it was.
+    `device` is set until all data of the device is removed. After that, only the hash remains.
     """
 
     id = models.UUIDField(primary_key=True, help_text="Chosen by the client; generated if omitted.")
@@ -265,12 +267,12 @@ class RestoreManager(models.Manager):
         return self.aggregate(newest=models.Max("base"))["newest"]
 
     def record(self, at: datetime) -> tuple["Restore", int]:
-        """Take note that the database was restored from a backup; return the restore, and of how many devices.
+        """Record that the database was restored from a backup. Return the restore and the number of devices.
 
-        Every device's counter is lifted above all that was ever given out, in this time line or in one that was lost,
-        and the numbers in between become a gap. In plain SQL, since it is about all devices at once.
+        This sets every device's revision above all revisions that were ever used, including those that the restore
+        lost, and adds a gap for the revisions in between. It uses plain SQL because it affects all devices.
 
-        Raises ValueError where the clock is behind a number that was given out: it would be given out again.
+        Raises ValueError if the clock is behind a revision that is in use, because that could then be used twice.
         """
         base = int(at.timestamp() * 1_000_000)
         with transaction.atomic():
@@ -287,7 +289,7 @@ class RestoreManager(models.Manager):
 
 
 class Restore(models.Model):
-    """A return of the database to a backup, and the number from which all devices count since."""
+    """A restore of the database from a backup. `base` became the revision of all devices."""
 
     base = models.BigIntegerField(unique=True, help_text="Its unix time, in microseconds.")
     created_at = models.DateTimeField()
@@ -302,10 +304,10 @@ class Restore(models.Model):
 
 
 class Gap(models.Model):
-    """Revisions of a device that a restore lost, or may have lost: those between two, both excluded.
+    """The revisions of a device that a restore may have lost: those between `after` and `before`, both excluded.
 
-    A phone that pulled before the restore may be the only place where the rows of that time still are, whatever its
-    cursor: a push does not move that.
+    A phone that pulled before the restore may have the only copy of the rows of these revisions. Its cursor does not
+    show that, because a push does not move the cursor.
     """
 
     device = models.ForeignKey(Device, on_delete=models.CASCADE)
@@ -322,39 +324,39 @@ class Gap(models.Model):
 
 @contextmanager
 def without_waiting():
-    """Let SQLite, which has one lock for everything, fail at once where it would wait for another writer."""
+    """Make SQLite fail at once instead of waiting for another writer. It has one lock for the whole database."""
     if connection.vendor != "sqlite":
         yield
         return
     with connection.cursor() as cursor:
-        (patience,) = cursor.execute("PRAGMA busy_timeout").fetchone()
+        (timeout,) = cursor.execute("PRAGMA busy_timeout").fetchone()
         cursor.execute("PRAGMA busy_timeout = 0")
         try:
             yield
         finally:
-            cursor.execute(f"PRAGMA busy_timeout = {patience:d}")
+            cursor.execute(f"PRAGMA busy_timeout = {timeout:d}")
 
 
 class AttemptsManager(models.Manager):
-    def locked(self, key: str) -> "Attempts":
-        """Return the attempts of one caller, held until the transaction ends."""
+    def lock(self, key: str) -> "Attempts":
+        """Return the attempts of one caller, locked until the transaction ends."""
         return self.select_for_update().get_or_create(key=key)[0]
 
     def remove_expired(self) -> None:
-        """Remove all that no longer counts. For the nightly job: requests remove a few rows each, or none."""
+        """Remove all rows that no longer count, for the nightly job."""
         self.filter(expires_at__lt=timezone.now().timestamp()).delete()
 
-    def forget(self, before: float) -> None:
-        """Remove what no longer counts. A row in use is left for the next time, and so is what is more than a few."""
+    def remove_some_expired(self, before: float) -> None:
+        """Remove up to MAX_REMOVED rows that no longer count. Skip locked rows."""
         with transaction.atomic():
-            expired = self.filter(expires_at__lt=before).select_for_update(skip_locked=True)[:FORGOTTEN_AT_ONCE]
+            expired = self.filter(expires_at__lt=before).select_for_update(skip_locked=True)[:MAX_REMOVED]
             self.filter(pk__in=list(expired.values_list("pk", flat=True))).delete()
 
 
 class Attempts(models.Model):
-    """When one caller did what is limited. It lives in the database, which all workers share and which is there.
+    """The recent rate-limited attempts of one caller, in the database because all workers share it.
 
-    The moments of a wide tier are pairs of a unix time and a number: `devices.throttling.Tier`.
+    The moments of a wide tier are pairs of a Unix time and a number: `devices.throttling.Tier`.
     """
 
     key = models.CharField(primary_key=True, max_length=64, help_text="A keyed hash of what is limited, and whom.")

@@ -1,4 +1,4 @@
-"""Bound the requests of one device: a rate limit in each worker's memory, at no query and about a microsecond."""
+"""Rate limit of all requests per device, in each worker's memory."""
 
 from collections import OrderedDict
 from functools import lru_cache
@@ -9,22 +9,22 @@ from uuid import UUID
 from django.conf import settings
 
 PERIODS = {"s": 1, "m": 60, "h": 60 * 60, "d": 24 * 60 * 60}
-MAX_DEVICES = 10_000  # some 2 MB. A device that calls too often is never among the least recently used.
-ROUNDING = 0.001  # seconds. Sums of floats are not exact, and must not refuse the last request of a burst.
+MAX_DEVICES = 10_000  # about 2 MB. A device over its rate is never among the least recently used ones.
+ROUNDING = 0.001  # seconds. Without it, inexact sums of floats could refuse the last request of a burst.
 
 
 @lru_cache(maxsize=64)
 def parse_rate(text: str) -> tuple[int, int]:
-    """Return how often, in how many seconds: `10/min` is (10, 60)."""
+    """Return a number of requests and a period in seconds: `10/min` is (10, 60)."""
     number, _, period = text.partition("/")
     return int(number), PERIODS[period[0]]
 
 
 class DeviceRates:
-    """The generic cell rate algorithm: it stores the theoretical arrival time of each device's next request.
+    """The generic cell rate algorithm. It stores the theoretical arrival time of each device's next request.
 
-    Each request moves that time on by an equal part of the period. It may be one period ahead at most: so a device can
-    send the whole number of requests at once, and then as many as the rate allows, evenly.
+    Each request adds the same part of the period to that time, which may be at most one period ahead. So a device can
+    send the whole number of requests in a burst, and then evenly as many as the rate allows.
     """
 
     def __init__(self):
@@ -32,10 +32,10 @@ class DeviceRates:
         self.lock = Lock()
 
     def wait(self, device_id: UUID) -> float | None:
-        """Count a request and return None; over the rate, count nothing and return the seconds to wait."""
+        """Count a request and return None. Over the rate, count nothing and return the seconds to wait."""
         number, period = parse_rate(settings.DEVICE_RATE)
         cost = period / number
-        key = device_id.bytes  # which remembers its hash
+        key = device_id.bytes  # bytes cache their hash
         with self.lock:
             now = monotonic()
             arrival_at = max(self.arrival_at.get(key, now), now) + cost

@@ -1,4 +1,4 @@
-"""Rate limits that all workers share: their counts are in the database."""
+"""Rate limits that all workers share, with counts in the database."""
 
 import time
 from collections.abc import Sequence
@@ -17,39 +17,38 @@ from countonme.db.compiled import compiled_query
 from devices.models import Attempts
 from devices.rates import parse_rate
 
-NETWORKS = (64, 56, 48)  # prefix lengths: what providers give to one client
+NETWORKS = (64, 56, 48)  # prefix lengths that providers assign to one client
 TIER_FACTOR = 10
-SLOTS = 60  # of a wide tier's period
+SLOTS = 60  # per period of a wide tier
 
 
 @dataclass(frozen=True)
 class Limit:
-    """Something that one caller may do as often as a setting says, such as `10/min`.
+    """A rate limit per caller. A setting has its rate, such as `10/min`.
 
-    DRF's own throttles read a list from the cache and write it back: two requests at once count as one, and with a
-    cache in each process every worker counts for itself. Here the history is a row, which is locked while the limit is
-    checked. A caller is stored as a keyed hash only, and only while it counts.
+    DRF's throttles read a list from the cache and write it back. Then two concurrent requests can count as one, and
+    with one cache per process, each worker counts separately. Here the history is a database row, which is locked while
+    the limit is checked. The caller is stored as a keyed hash, until its requests no longer count.
 
     A caller is a sequence of tiers, the narrowest first, such as the networks of an address. Each wider tier has ten
-    times the limit of the one before. A request counts in all tiers or in none.
+    times the limit of the tier before. A request counts in all tiers or in none.
     """
 
     scope: str
     setting: str
 
-    def take(self, caller: Sequence[str]) -> float | None:
-        """Count one request and return None; over the limit, count nothing and return the seconds to wait.
+    def count(self, caller: Sequence[str]) -> float | None:
+        """Count one request and return None. Over the limit, count nothing and return the seconds to wait.
 
-        A caller that is over the limit costs reads alone. Every request locks the narrowest tier first, so that no
-        two requests wait for each other.
+        Over the limit, there are only reads. Every request locks the narrowest tier first, to avoid deadlocks.
         """
         if (wait := self.wait(caller)) is not None:
             return wait
-        Attempts.objects.forget(before=time.time())
+        Attempts.objects.remove_some_expired(before=time.time())
         with transaction.atomic():
-            locked = [(tier, Attempts.objects.locked(tier.key)) for tier in self.tiers(caller)]
+            locked = [(tier, Attempts.objects.lock(tier.key)) for tier in self.tiers(caller)]
             now = time.time()
-            wait = longest(tier.wait(attempts.moments, now) for tier, attempts in locked)
+            wait = max_wait(tier.wait(attempts.moments, now) for tier, attempts in locked)
             if wait is None:
                 for tier, attempts in locked:
                     attempts.moments, attempts.expires_at = tier.add(attempts.moments, now)
@@ -57,11 +56,11 @@ class Limit:
         return wait
 
     def wait(self, caller: Sequence[str]) -> float | None:
-        """Return the seconds until the caller may do it again; None if that is now. One read for each tier."""
+        """Return the seconds until the next request is within the limit, or None if it is now. One read per tier."""
         tiers = self.tiers(caller)
         found = retry_if_connection_died(lambda: [moments_of.tuples(key=tier.key) for tier in tiers])
         now = time.time()
-        return longest(tier.wait(rows[0][0], now) for tier, rows in zip(tiers, found, strict=True) if rows)
+        return max_wait(tier.wait(rows[0][0], now) for tier, rows in zip(tiers, found, strict=True) if rows)
 
     def tiers(self, caller: Sequence[str]) -> "list[Tier]":
         number, period = parse_rate(getattr(settings, self.setting))
@@ -76,12 +75,12 @@ class Limit:
 
 @dataclass(frozen=True)
 class Tier:
-    """At most `number` requests in any `period` of seconds. A history is a list, the latest first.
+    """At most `number` requests in any `period` of seconds. A history is a list, the latest request first.
 
-    The narrowest tier is exact: its history has the moment of each request. A wide tier has a hundred times as many,
-    so that its history has pairs: the end of a slot, a sixtieth of the period, and the number of requests in it. Each
-    request counts until its slot has left the period. So a wide tier never lets more through than its number says,
-    and may keep a caller waiting longer, by one slot at most.
+    The narrowest tier is exact: its history has the time of each request. A wide tier allows up to a hundred times as
+    many requests. So its history has pairs of the end of a slot and the number of requests in it. A slot is a sixtieth
+    of the period. Each request counts until its slot has left the period. So a wide tier never allows more than
+    `number` requests, but a caller may wait up to one slot longer.
     """
 
     key: str
@@ -90,19 +89,19 @@ class Tier:
     is_wide: bool
 
     def wait(self, history: list, now: float) -> float | None:
-        """Return the seconds until one more request is within the limit; None if it is now."""
+        """Return the seconds until one more request is within the limit, or None if it is now."""
         counted = self.recent(history, now)
         over = sum(count for _, count in counted) + 1 - self.number
         for moment, count in reversed(counted):
             if over <= 0:
                 break
             over -= count
-            if over <= 0:  # one more fits when this one no longer counts
+            if over <= 0:  # the next request is allowed when this one no longer counts
                 return moment + self.period - now
         return None
 
     def add(self, history: list, now: float) -> tuple[list, float]:
-        """Return the history with one more request, and the moment from which none of it counts."""
+        """Return the history with one more request, and the time from which none of them counts."""
         counted = self.recent(history, now)
         if not self.is_wide:
             return [now, *(moment for moment, _ in counted)], now + self.period
@@ -114,12 +113,12 @@ class Tier:
         return [(end, 1), *counted], end + self.period
 
     def recent(self, history: list, now: float) -> list[tuple[float, int]]:
-        """Return what still counts, as pairs of a moment and a number of requests."""
+        """Return the requests that still count, as pairs of a time and a number of requests."""
         pairs = history if self.is_wide else ((moment, 1) for moment in history)
         return [(moment, count) for moment, count in pairs if moment > now - self.period]
 
 
-def longest(waits) -> float | None:
+def max_wait(waits) -> float | None:
     return max((wait for wait in waits if wait is not None), default=None)
 
 
@@ -134,12 +133,12 @@ FAILED_CHECKS = Limit("failed check", "AUTH_FAILURE_RATE")
 
 
 class LimitThrottle(BaseThrottle):
-    """Limit the `POST` requests of a view. Subclasses set `limit` and say who the caller is."""
+    """A throttle of a view's `POST` requests. Subclasses set `limit` and override `caller()`."""
 
     limit: Limit
 
     def allow_request(self, request, view) -> bool:
-        self.seconds = self.limit.take(self.caller(request)) if request.method == "POST" else None
+        self.seconds = self.limit.count(self.caller(request)) if request.method == "POST" else None
         return self.seconds is None
 
     def wait(self) -> float | None:
@@ -150,7 +149,7 @@ class LimitThrottle(BaseThrottle):
 
 
 class RegistrationThrottle(LimitThrottle):
-    """Limit the registrations from one address."""
+    """Limits the registrations per address."""
 
     limit = REGISTRATIONS
 
@@ -159,7 +158,7 @@ class RegistrationThrottle(LimitThrottle):
 
 
 class RotationThrottle(LimitThrottle):
-    """Limit the rotations of one device, each of which runs bcrypt."""
+    """Limits the rotations per device, because each one runs bcrypt."""
 
     limit = ROTATIONS
 
@@ -168,9 +167,9 @@ class RotationThrottle(LimitThrottle):
 
 
 def networks_of(request) -> tuple[str, ...]:
-    """Return the client's address, as `NUM_PROXIES` says; of IPv6 its networks, the narrowest first.
+    """Return the client's IPv4 address, or the networks of its IPv6 address, the narrowest first.
 
-    One client may have a whole /64, and often has a /56 or a /48.
+    One client may have a whole /64, and often has a /56 or a /48. `NUM_PROXIES` applies.
     """
     text = BaseThrottle().get_ident(request) or ""
     if text.startswith("["):  # some proxies append the port

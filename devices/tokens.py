@@ -1,7 +1,7 @@
-"""Issue, parse and check tokens. The only file that knows bcrypt.
+"""Issue, parse and check tokens. No other module uses bcrypt.
 
-A token is `{device_id}.{secret}`: the row is found by primary key, and the database holds only a bcrypt hash of the
-secret, 256 random bits.
+A token is `{device_id}.{secret}`. So its row is found by primary key. The secret has 256 random bits, and the database
+stores only a bcrypt hash of it.
 """
 
 import re
@@ -15,7 +15,7 @@ from django.conf import settings
 
 from devices import verdicts
 
-# bcrypt takes at most 72 bytes. A secret has 43 characters, and nothing else gets as far as bcrypt.
+# bcrypt accepts at most 72 bytes. A secret has 43 characters, and no other string reaches bcrypt.
 TOKEN = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.([A-Za-z0-9_-]{43})")
 
 
@@ -27,39 +27,39 @@ def issue(device_id: UUID) -> tuple[str, str]:
 
 
 def parse(token: str) -> UUID | None:
-    """Return the id of the device that the token speaks for; None if it is malformed."""
+    """Return the device's id from the token, or None if the token is malformed."""
     match = TOKEN.fullmatch(token)
     return UUID(match[1]) if match else None
 
 
 def is_remembered(token: str, secret_hash: str) -> bool:
-    """Say whether the token was found good with this hash before."""
-    return verdicts.known(verdict(token, secret_hash))
+    """Return whether the token was valid for this hash before."""
+    return verdicts.is_known(cache_key(token, secret_hash))
 
 
 def check(token: str, secret_hash: str) -> bool:
-    """Say, by bcrypt, whether the well-formed token's secret has this hash, and remember it if so.
+    """Return whether the well-formed token's secret has this hash, by bcrypt. Remember a success.
 
-    Only a success is remembered: a flood of wrong secrets pushes nothing out.
+    Failures are not remembered, so that many wrong secrets evict no valid token.
     """
     if not bcrypt.checkpw(token.rpartition(".")[2].encode(), secret_hash.encode()):
         return False
-    remember_good(token, secret_hash)
+    remember_valid(token, secret_hash)
     return True
 
 
-def remember_good(token: str, secret_hash: str) -> None:
-    verdicts.remember(verdict(token, secret_hash))
+def remember_valid(token: str, secret_hash: str) -> None:
+    verdicts.remember(cache_key(token, secret_hash))
 
 
-def verdict(token: str, secret_hash: str) -> str:
-    """Return what a verdict is remembered under: the token and the hash together.
+def cache_key(token: str, secret_hash: str) -> str:
+    """Return the cache key of a valid token: a digest of the token and the stored hash.
 
-    So it dies with the hash, in every worker, with nothing to invalidate.
+    If the stored hash changes, so does the key. So no worker has to invalidate anything.
     """
-    return blake2b(f"{token}{secret_hash}".encode(), key=verdict_key(settings.SECRET_KEY), digest_size=32).hexdigest()
+    return blake2b(f"{token}{secret_hash}".encode(), key=digest_key(settings.SECRET_KEY), digest_size=32).hexdigest()
 
 
 @cache
-def verdict_key(secret: str) -> bytes:
+def digest_key(secret: str) -> bytes:
     return blake2b(f"verdict {secret}".encode()).digest()

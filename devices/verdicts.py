@@ -1,7 +1,7 @@
-"""Remembered verdicts on tokens, so that bcrypt is asked once for each.
+"""Cache of valid tokens, so that bcrypt runs once for each.
 
-A worker remembers what it has found out, and tells it to the cache that all workers share, where there is one. That is
-asked for tokens alone that the worker does not know: a phone that it knows never waits for it.
+Each worker has a cache in memory. If the workers share a cache such as Redis, a worker writes there too, and reads it
+only for tokens that its own cache lacks. So a device that the worker knows never waits for the shared cache.
 """
 
 import logging
@@ -12,17 +12,17 @@ from time import monotonic
 from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 
-KEPT_FOR = 24 * 60 * 60  # seconds
-KEPT_AT_MOST = 100_000
+LIFETIME = 24 * 60 * 60  # seconds
+MAX_VERDICTS = 100_000
 PAUSE = 1.0  # seconds
 
 log = logging.getLogger(__name__)
 
 
-def known(verdict: str) -> bool:
-    if here.knows(verdict):
+def is_known(verdict: str) -> bool:
+    if here.has(verdict):
         return True
-    if not shared.ask("get", verdict):
+    if not shared.call("get", verdict):
         return False
     here.add(verdict)
     return True
@@ -30,20 +30,20 @@ def known(verdict: str) -> bool:
 
 def remember(verdict: str) -> None:
     here.add(verdict)
-    shared.ask("set", verdict, 1, KEPT_FOR)
+    shared.call("set", verdict, 1, LIFETIME)
 
 
-class Here:
-    """What this worker remembers: those that it met last, each for a day.
+class LocalCache:
+    """This worker's cache of valid tokens: the most recently used ones, each for a day.
 
-    Django's own cache in memory takes ten times as long to say so, at every request.
+    Django's LocMemCache would pickle the value and validate the key, at every request.
     """
 
     def __init__(self):
         self.until: OrderedDict[str, float] = OrderedDict()
         self.lock = Lock()
 
-    def knows(self, verdict: str) -> bool:
+    def has(self, verdict: str) -> bool:
         with self.lock:
             if self.until.get(verdict, 0) <= monotonic():
                 return False
@@ -52,9 +52,9 @@ class Here:
 
     def add(self, verdict: str) -> None:
         with self.lock:
-            self.until[verdict] = monotonic() + KEPT_FOR
+            self.until[verdict] = monotonic() + LIFETIME
             self.until.move_to_end(verdict)
-            if len(self.until) > KEPT_AT_MOST:
+            if len(self.until) > MAX_VERDICTS:
                 self.until.popitem(last=False)
 
     def clear(self) -> None:
@@ -63,24 +63,24 @@ class Here:
 
 
 class SharedCache:
-    """The cache that all workers share, if there is one. While it is away, it knows nothing.
+    """The cache that all workers share, if there is one. While it is unavailable, each call is a miss.
 
-    One that hangs takes a quarter of a second a question: one that did not answer is left alone for a while.
+    A cache that hangs costs a timeout of 0.25 seconds per call. So after an error, it is not called for a second.
     """
 
     def __init__(self):
-        self.away_until = 0.0
+        self.paused_until = 0.0
 
-    def ask(self, method: str, verdict: str, *args):
+    def call(self, method: str, verdict: str, *args):
         cache = caches["default"]
-        if isinstance(cache, LocMemCache) or monotonic() < self.away_until:
+        if isinstance(cache, LocMemCache) or monotonic() < self.paused_until:
             return None
         try:
             return getattr(cache, method)(f"verdict:{verdict}", *args)
-        except Exception:  # noqa: BLE001 - whatever a cache raises that is away, it is a miss
-            self.away_until = monotonic() + PAUSE
+        except Exception:  # noqa: BLE001 - each backend raises its own errors
+            self.paused_until = monotonic() + PAUSE
             log.warning("The cache does not respond; it is not used for a second")
             return None
 
 
-here, shared = Here(), SharedCache()
+here, shared = LocalCache(), SharedCache()

@@ -39,7 +39,7 @@ class SignInForm(AdminAuthenticationForm):
             return super().clean()
         except ValidationError:
             for limit, caller in counts:
-                limit.take(caller)
+                limit.count(caller)
             raise
 
     def counts(self, name: str) -> list[tuple[Limit, Sequence[str]]]:

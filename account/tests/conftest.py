@@ -7,7 +7,7 @@ from django.core.management import call_command
 
 @pytest.fixture
 def erase() -> Callable[..., str]:
-    """Return a function that runs `manage.py erase` with some options, and returns what it prints."""
+    """Return a function that runs `manage.py erase` with some options and returns its output."""
 
     def run(*options: str) -> str:
         out = StringIO()

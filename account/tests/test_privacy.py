@@ -364,13 +364,13 @@ class TestTheLog:
 class TestTheCache:
     @states("A shared cache holds keyed hashes of accepted tokens, for a day.")
     def test_holds_hashes(self, api, device, monkeypatch):
-        asked = []
-        monkeypatch.setattr(verdicts.shared, "ask", lambda *call: asked.append(call))
+        calls = []
+        monkeypatch.setattr(verdicts.shared, "call", lambda *call: calls.append(call))
         verdicts.here.clear()
 
         assert api.get(ME).status_code == 200
 
-        ((_, key), (method, same_key, value, seconds)) = asked
+        ((_, key), (method, same_key, value, seconds)) = calls
         assert (method, same_key, value, seconds) == ("set", key, 1, 24 * 60 * 60)
         assert re.fullmatch("[0-9a-f]{64}", key)
 

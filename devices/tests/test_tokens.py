@@ -267,7 +267,7 @@ class TestAVerdict:
         assert len(bcrypt_runs) == 2
 
     def test_pushes_out_the_one_that_was_not_met_for_longest(self, api, stranger, bcrypt_runs, monkeypatch):
-        monkeypatch.setattr(verdicts, "KEPT_AT_MOST", 2)
+        monkeypatch.setattr(verdicts, "MAX_VERDICTS", 2)
         third = DeviceClient(Device.objects.register(uuid4()))
         forget()
 

@@ -48,7 +48,7 @@ class Command(BaseCommand):
             self.mark(device)
         adopt_marked_devices()
         is_ledger_complete = add_missing_to_ledger()
-        LogEntry.objects.all().delete()  # an older release, which names foods in it, may have served after `migrate`
+        LogEntry.objects.all().delete()  # an older release may have run after `migrate`, and its entries name foods
         Attempts.objects.remove_expired()
         outcome = erase_pending()
         removed = sorted(outcome.removed.items())
