@@ -1,4 +1,4 @@
-"""What support does to a row: a page that asks why, one transaction, and an entry in the audit log."""
+"""Actions of support on a row: a page that asks for a reason, one transaction, and an entry in the audit log."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from rest_framework.exceptions import Throttled
 from countonme.api.errors import Conflict, InvalidToken, conflict_of
 from ownership.quotas import QuotaReached
 from support.audit import AuditedAdmin
-from support.masking import masked
+from support.masking import mask_secrets
 
-GONE = (InvalidToken, ObjectDoesNotExist)  # the row or its device
+GONE = (InvalidToken, ObjectDoesNotExist)  # the row or its device does not exist any more
 REFUSALS = (*GONE, Conflict, IntegrityError, QuotaReached, Throttled)
 
 OPENED, LISTED = "Opened", "Listed"
@@ -28,17 +28,17 @@ OPENED, LISTED = "Opened", "Listed"
 
 @dataclass(frozen=True)
 class Act:
-    name: str  # in the address of its page
-    label: str  # on its button
-    explained: str  # on its page: what it does
-    done: str  # in the audit log, and on the page after it
-    permission: str  # with places for the {app} and the {model}
-    run: Callable[[models.Model], str | None]  # what it returns is a secret, to be shown this once
-    possible: Callable[[models.Model], bool]  # whether the row's page has a button; `run` has the last word
+    name: str  # in the URL of its page
+    label: str  # text of its button
+    explained: str  # description on its page
+    done: str  # in the audit log, and the message after it
+    permission: str  # with placeholders: {app} and {model}
+    run: Callable[[models.Model], str | None]  # may return a secret, which is shown once
+    possible: Callable[[models.Model], bool]  # whether to show the button; `run` checks again
 
 
 class ReasonField(forms.CharField):
-    """Why something is done. The audit log stores it, with a mask in the place of a token that was pasted into it."""
+    """The reason for an action, for the audit log. Tokens in it are masked."""
 
     def __init__(self):
         super().__init__(
@@ -50,7 +50,7 @@ class ReasonField(forms.CharField):
         )
 
     def clean(self, value) -> str:
-        return masked(super().clean(value))
+        return mask_secrets(super().clean(value))
 
 
 class ActForm(forms.Form):
@@ -59,8 +59,8 @@ class ActForm(forms.Form):
     reason = ReasonField()
 
 
-def in_words(error: Exception) -> str:
-    """Return why something was refused, for the page; raise an error again that is our own."""
+def refusal_message(error: Exception) -> str:
+    """Return the message of a refusal, for the page. Raise an IntegrityError again that is not a conflict."""
     conflict = conflict_of(error) if isinstance(error, IntegrityError) else error
     if conflict is None:
         raise error
@@ -68,7 +68,7 @@ def in_words(error: Exception) -> str:
 
 
 class ActsAdmin(AuditedAdmin):
-    """An admin whose rows can be acted on, by whoever may, for a reason."""
+    """An admin with actions on a single row. Each has a permission and needs a reason."""
 
     acts: tuple[Act, ...] = ()
     change_form_template = "support/change_form.html"
@@ -79,20 +79,20 @@ class ActsAdmin(AuditedAdmin):
     def get_urls(self) -> list:
         return [
             *(
-                path(f"<path:object_id>/{act.name}/", self.admin_site.admin_view(self.page_of(act)))
+                path(f"<path:object_id>/{act.name}/", self.admin_site.admin_view(self.view_of(act)))
                 for act in self.acts
             ),
             *super().get_urls(),
         ]
 
-    def may(self, request, act: Act) -> bool:
+    def is_permitted(self, request, act: Act) -> bool:
         return request.user.has_perm(act.permission.format(app=self.opts.app_label, model=self.opts.model_name))
 
-    def page_of(self, act: Act) -> Callable[..., HttpResponse]:
+    def view_of(self, act: Act) -> Callable[..., HttpResponse]:
         return partial(self.act_view, act=act)
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:
-        """Show the page of a row, and record that: after a correction that was refused, too."""
+        """Show the page of a row and record that in the audit log, also after a refused correction."""
         response = super().change_view(request, object_id, form_url, extra_context)
         row = (getattr(response, "context_data", None) or {}).get("original")
         if row is None or self.record_reading([self.entry(request, row, OPENED)]):
@@ -101,12 +101,12 @@ class ActsAdmin(AuditedAdmin):
 
     def render_change_form(self, request, context, *args, **kwargs) -> HttpResponse:
         row = context["original"]
-        context["acts"] = [act for act in self.acts if self.may(request, act) and act.possible(row)]
+        context["acts"] = [act for act in self.acts if self.is_permitted(request, act) and act.possible(row)]
         return super().render_change_form(request, context, *args, **kwargs)
 
     def act_view(self, request, object_id: str, act: Act) -> HttpResponse:
-        """Ask why, then do it. What can't be done is said on the same page, and has changed nothing."""
-        if not (self.may(request, act) and self.has_view_permission(request)):
+        """Ask for a reason, then run the action. A refusal is shown on the same page, and changes nothing."""
+        if not (self.is_permitted(request, act) and self.has_view_permission(request)):
             raise PermissionDenied
         row = self.get_object(request, unquote(object_id))
         if row is None:
@@ -119,10 +119,10 @@ class ActsAdmin(AuditedAdmin):
                 row = self.get_object(request, row.pk)
                 if row is None or isinstance(error, GONE):
                     return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
-                refusal = in_words(error)
+                refusal = refusal_message(error)
                 form = self.act_form(None, row, reason=form.cleaned_data["reason"])
             else:
-                return self.after(request, row, act, secret)
+                return self.respond(request, row, act, secret)
         return self.act_page(request, row, act, "support/act.html", form=form, refusal=refusal)
 
     def act_form(self, sent, row: models.Model, **initial) -> forms.Form:
@@ -134,7 +134,7 @@ class ActsAdmin(AuditedAdmin):
             self.record(request, row, act.done, sent["reason"])
             return secret
 
-    def after(self, request, row: models.Model, act: Act, secret: str | None) -> HttpResponse:
+    def respond(self, request, row: models.Model, act: Act, secret: str | None) -> HttpResponse:
         if secret is not None:
             return self.act_page(request, row, act, "support/secret.html", secret=secret)
         self.message_user(request, f"{act.done}.", messages.SUCCESS)

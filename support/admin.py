@@ -1,3 +1,5 @@
+"""The admin of devices, of users and groups, and of the audit log."""
+
 from operator import methodcaller
 from uuid import UUID
 
@@ -21,7 +23,7 @@ from ownership.models import owned_models
 from ownership.quotas import Quota
 from support.actions import Act, ActsAdmin
 from support.audit import AuditedAdmin
-from support.changelist import FoundById, StateFilter, begins, is_nearly_an_id
+from support.changelist import LargeTableAdmin, StateFilter, has_prefix, is_long_prefix
 from support.models import AuditEntry
 
 BLOCK = Act(
@@ -60,7 +62,7 @@ class DeviceStateFilter(StateFilter):
 
 
 @admin.register(Device)
-class DeviceAdmin(ActsAdmin, FoundById):
+class DeviceAdmin(ActsAdmin, LargeTableAdmin):
     acts = (BLOCK, UNBLOCK, NEW_TOKEN)
     list_display = ("id", "last_seen_at", "blocked_at")
     list_filter = (DeviceStateFilter,)
@@ -92,11 +94,11 @@ class DeviceAdmin(ActsAdmin, FoundById):
 
     @admin.display(description="Stored rows")
     def rows(self, device: Device) -> str:
-        return self.of_each_kind("of_device", device)
+        return self.join_owned("of_device", device)
 
     @admin.display(description="Quotas")
     def quotas(self, device: Device) -> str:
-        """Return how many rows count, deleted ones included, and how many there may be."""
+        """Return the number of rows, deleted ones included, and the limit, for each quota."""
         quota = Quota.of(device, timezone.now())
         used = [
             (capfirst(model._meta.verbose_name_plural), quota.count(model), quota.limit(model))
@@ -109,22 +111,22 @@ class DeviceAdmin(ActsAdmin, FoundById):
 
     @admin.display(description="Last 30 days")
     def charts(self, device: Device) -> str:
-        return self.of_each_kind("chart", device)
+        return self.join_owned("chart", device)
 
-    def of_each_kind(self, told: str, device: Device) -> str:
-        """Return what the admin of each kind of row tells about the device."""
+    def join_owned(self, method: str, device: Device) -> str:
+        """Call a method of each OwnedAdmin with the device, and join the results."""
         admins = [self.admin_site.get_model_admin(model) for model in owned_models()]
-        return format_html_join("", "{}", ((getattr(each, told)(device),) for each in admins))
+        return format_html_join("", "{}", ((getattr(each, method)(device),) for each in admins))
 
 
 admin.site.unregister([Group, User])
 
 
 class AccountsAdmin(AuditedAdmin):
-    """Users and groups. An act and its entry are stored together or not at all."""
+    """Admin of users and groups. A change and its audit entry are stored in one transaction."""
 
     def changelist_view(self, request, extra_context=None) -> HttpResponse:
-        with transaction.atomic():  # an action deletes the rows that were selected
+        with transaction.atomic():  # the action "delete selected" writes
             return super().changelist_view(request, extra_context)
 
 
@@ -142,7 +144,7 @@ class AuditedUserAdmin(AccountsAdmin, UserAdmin):
 
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(AuditedAdmin, FoundById):
+class AuditEntryAdmin(AuditedAdmin, LargeTableAdmin):
     change_form_template = "support/audit_entry.html"
     list_display = ("at", "user_name", "act", "kind", "object_id")
     list_filter = ()
@@ -152,20 +154,20 @@ class AuditEntryAdmin(AuditedAdmin, FoundById):
     fields = readonly_fields = ("at", "user_name", "user", "act", "reason", "kind", "object_id", "device")
 
     def get_queryset(self, request) -> QuerySet:
-        """Return the entries but those about devices that are marked for erasure."""
+        """Return all entries except those about devices that are marked for erasure."""
         return super().get_queryset(request).filter(Q(device=None) | Q(device__deleted_at=None))
 
     def has_change_permission(self, request, obj=None) -> bool:
         return False
 
     def get_search_results(self, request, queryset, search_term) -> tuple[QuerySet, bool]:
-        """Find entries by indexes: one begins with the kind of the row, so each kind is named."""
+        """Search with indexes. One starts with `kind`, so the query lists all kinds."""
         term = search_term.strip()
         if not term:
             return queryset, False
         kinds = [model._meta.label_lower for model in apps.get_models() if self.admin_site.is_registered(model)]
         ids = {term, str(parse_uuid(term) or term)}
         found = Q(kind__in=kinds, object_id__in=ids)
-        if is_nearly_an_id(term):
-            found |= begins("device_id", term)
+        if is_long_prefix(term):
+            found |= has_prefix("device_id", term)
         return queryset.filter(found), False

@@ -8,7 +8,7 @@ class SupportConfig(AppConfig):
 
 
 class SupportAdminConfig(django_admin.AdminConfig):
-    """Django's admin, with a site of our own. In the settings it takes the place of `django.contrib.admin`."""
+    """Django's admin with SupportSite. In INSTALLED_APPS, it replaces `django.contrib.admin`."""
 
     default = False
     default_site = "support.site.SupportSite"

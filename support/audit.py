@@ -16,24 +16,24 @@ ENTRIES_PER_PAGE = 100
 
 
 class AuditedAdmin(admin.ModelAdmin):
-    """An admin whose acts are entries of the audit log: the names of fields, and never a value."""
+    """An admin that records changes in the audit log: names of fields, and never values."""
 
     object_history_template = "support/object_history.html"
 
     def to_field_allowed(self, request, to_field) -> bool:
-        """Say whether rows may be looked up by a field: by their id alone."""
+        """Return whether rows may be looked up by this field. Only the id is allowed."""
         return to_field == self.opts.pk.name
 
     def device_id_of(self, row: models.Model) -> Any:
-        """Return the id of the device that the row belongs to, if it belongs to one."""
+        """Return the id of the device that owns the row, or None."""
         return None
 
     def title_of(self, row: models.Model) -> str:
-        """Return what the history calls the row."""
+        """Return the row's name in titles."""
         return str(row)
 
     def entry(self, request, row: models.Model, act: str, reason: str = "") -> AuditEntry:
-        """Return an entry about a row, which is not stored yet."""
+        """Return an unsaved entry about a row."""
         return self.entry_of_model(
             request, object_id=str(row.pk), device_id=self.device_id_of(row), act=act, reason=reason
         )
@@ -48,7 +48,7 @@ class AuditedAdmin(admin.ModelAdmin):
         return entry
 
     def record_reading(self, entries: list[AuditEntry]) -> bool:
-        """Store what is about to be shown; return False if a device has been erased meanwhile."""
+        """Store entries before a page is shown. Return False if a device has been erased in the meantime."""
         if not entries:
             return True
         try:
@@ -59,14 +59,14 @@ class AuditedAdmin(admin.ModelAdmin):
         return True
 
     def _get_obj_does_not_exist_redirect(self, request, opts, object_id) -> HttpResponse:
-        """Redirect to the index with a message. It has no id, unlike Django's: it is stored in the session."""
+        """Redirect to the index with a message. Unlike Django's, it has no id, because the session stores it."""
         self.message_user(request, f"This {opts.verbose_name} doesn't exist.", messages.WARNING)
         return HttpResponseRedirect(reverse("admin:index", current_app=self.admin_site.name))
 
     # --- Django's hooks ------------------------------------------------------------------------------
 
     def construct_change_message(self, request, form, formsets, add=False) -> dict[str, str]:
-        """Return the act, and the reason if there is one, for `log_change`."""
+        """Return keyword arguments for `record()`, which `log_change` gets as its message."""
         return {"act": "Changed " + (", ".join(changed_fields(form)) or "nothing")}
 
     def log_addition(self, request, obj, message) -> AuditEntry:
@@ -79,8 +79,8 @@ class AuditedAdmin(admin.ModelAdmin):
         return AuditEntry.objects.bulk_create([self.entry(request, row, "Deleted") for row in queryset])
 
     def history_view(self, request, object_id, extra_context=None) -> HttpResponse:
-        """Show the audit log's entries about the row, the latest first."""
-        if not self.has_view_or_change_permission(request):  # before the row is looked for
+        """Show the audit log's entries about the row, newest first."""
+        if not self.has_view_or_change_permission(request):  # before the row is read
             raise PermissionDenied
         row = self.get_object(request, unquote(object_id))
         if row is None:
@@ -99,6 +99,6 @@ class AuditedAdmin(admin.ModelAdmin):
 
 
 def changed_fields(form) -> list[str]:
-    """Return the labels of the fields whose values a form changes."""
+    """Return the labels of the fields that a form changes."""
     names = form.changed_data
     return [str(form.fields[name].label or name).lower() if name in form.fields else name for name in names]

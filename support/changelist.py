@@ -1,4 +1,4 @@
-"""Lists of tables that may be large: found by an id or how it begins, never counted or sorted whole."""
+"""Admin lists of large tables: searched by a prefix of the id, with a capped count and a fixed order."""
 
 import re
 from uuid import UUID
@@ -13,31 +13,31 @@ from django.utils.functional import cached_property
 from django.utils.text import capfirst
 
 HEX_DIGITS = re.compile(r"[0-9a-f]{1,32}")
-COUNTED = 1000
-DIGITS_NEEDED = 8
+MAX_COUNTED = 1000
+MIN_DIGITS = 8
 
 
-def ids_from(beginning: str) -> tuple[UUID, UUID] | None:
-    """Return the first and the last id that begin so, written with hyphens or without; None if none can."""
-    digits = beginning.strip().lower().replace("-", "")
+def id_range(prefix: str) -> tuple[UUID, UUID] | None:
+    """Return the first and the last UUID with this prefix, with or without hyphens, or None if it is not valid."""
+    digits = prefix.strip().lower().replace("-", "")
     if not HEX_DIGITS.fullmatch(digits):
         return None
     return UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
 
 
-def begins(field: str, beginning: str) -> Q:
-    """Return the condition that an id begins so: a range, which its index answers."""
-    found = ids_from(beginning)
-    return Q(**{f"{field}__gte": found[0], f"{field}__lte": found[1]}) if found else Q(pk__in=())
+def has_prefix(field: str, prefix: str) -> Q:
+    """Return the condition that an id has this prefix. It is a range, so that an index can be used."""
+    ids = id_range(prefix)
+    return Q(**{f"{field}__gte": ids[0], f"{field}__lte": ids[1]}) if ids else Q(pk__in=())
 
 
-def is_nearly_an_id(beginning: str) -> bool:
-    """Return whether this is at least 8 digits of an id. With fewer, support could browse the rows of all devices."""
-    return ids_from(beginning) is not None and len(beginning.strip().replace("-", "")) >= DIGITS_NEEDED
+def is_long_prefix(prefix: str) -> bool:
+    """Return whether the prefix has at least 8 digits. With fewer, support could browse the rows of all devices."""
+    return id_range(prefix) is not None and len(prefix.strip().replace("-", "")) >= MIN_DIGITS
 
 
 class StateFilter(admin.SimpleListFilter):
-    """Narrows a list to one state of rows."""
+    """A filter by the state of rows."""
 
     title = "state"
     parameter_name = "state"
@@ -51,23 +51,23 @@ class StateFilter(admin.SimpleListFilter):
 
 
 class CappedPaginator(Paginator):
-    """Counts no further than `COUNTED`, which takes as long in a table of millions as in a small one."""
+    """A paginator that counts up to MAX_COUNTED rows, so that the size of the table does not matter."""
 
     @cached_property
-    def found(self) -> int:
-        return self.object_list.order_by()[: COUNTED + 1].count()
+    def capped_count(self) -> int:
+        return self.object_list.order_by()[: MAX_COUNTED + 1].count()
 
     @property
     def count(self) -> int:
-        return min(self.found, COUNTED)
+        return min(self.capped_count, MAX_COUNTED)
 
     @property
     def is_capped(self) -> bool:
-        return self.found > COUNTED
+        return self.capped_count > MAX_COUNTED
 
 
-class FixedOrder(ChangeList):
-    """A list in the one order that an index has, whatever its address says."""
+class FixedOrderChangeList(ChangeList):
+    """A change list that ignores the order in the query, because only one order has an index."""
 
     def get_ordering(self, request, queryset) -> list[str]:
         return list(self.model_admin.get_ordering(request))
@@ -75,12 +75,12 @@ class FixedOrder(ChangeList):
     def get_filters(self, request) -> tuple:
         try:
             return super().get_filters(request)
-        except (ValueError, OverflowError) as error:  # the year 9999 has no next one
+        except (ValueError, OverflowError) as error:  # the year 9999 has no next year
             raise IncorrectLookupParameters from error
 
 
-class FoundById(admin.ModelAdmin):
-    """A window on a table that may be large."""
+class LargeTableAdmin(admin.ModelAdmin):
+    """An admin of a table that may be large. Rows can neither be added nor deleted."""
 
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
@@ -90,7 +90,7 @@ class FoundById(admin.ModelAdmin):
     sortable_by = ()
     search_fields = ("id",)
     search_help_text = "Search by the id or its first digits."
-    # What an address may narrow a list by. Anything else would read columns that no page shows, such as a hash.
+    # Allowed filters in the query. Others could reveal columns that no page shows, such as a hash.
     narrowed_by: tuple[str, ...] = ("state",)
 
     def changelist_view(self, request, extra_context=None) -> HttpResponse:
@@ -98,14 +98,14 @@ class FoundById(admin.ModelAdmin):
         return super().changelist_view(request, title | (extra_context or {}))
 
     def get_changelist(self, request, **kwargs) -> type[ChangeList]:
-        return FixedOrder
+        return FixedOrderChangeList
 
     def lookup_allowed(self, lookup, value, request=None) -> bool:
-        """Return whether the query may filter by this lookup. Django treats repeated values as "one of"."""
+        """Return whether the query may filter by this lookup, once. Django treats repeated values as "one of"."""
         return lookup in self.narrowed_by and (request is None or len(request.GET.getlist(lookup)) == 1)
 
     def get_search_results(self, request, queryset, search_term) -> tuple[QuerySet, bool]:
-        return queryset.filter(begins("id", search_term)) if search_term.strip() else queryset, False
+        return queryset.filter(has_prefix("id", search_term)) if search_term.strip() else queryset, False
 
     def has_add_permission(self, request, obj=None) -> bool:
         return False

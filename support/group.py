@@ -1,23 +1,23 @@
-"""The group Support, and the permissions that migrations give it."""
+"""The Support group, and the permissions that migrations grant to it."""
 
 from django.apps.registry import Apps
 from django.db.migrations import RunPython
 from django.db.models import Model
 
 GROUP = "Support"
-ACTIONS = ("view", "change")  # what support may do with a row that a device owns
+ACTIONS = ("view", "change")  # permissions of support on owned rows
 
 
 def permission_names(model: type[Model]) -> dict[str, str]:
-    """Return the permissions to view and to correct rows of this model: Django's own names, by codename."""
+    """Return Django's names of the permissions to view and change rows of this model, by codename."""
     meta = model._meta
     return {f"{action}_{meta.model_name}": f"Can {action} {meta.verbose_name_raw}" for action in ACTIONS}
 
 
 def grant(apps: Apps, app_label: str, model_name: str, names: dict[str, str]) -> None:
-    """Give the group permissions, and create what is missing.
+    """Grant permissions to the group. Create the group and the permissions if they are missing.
 
-    Django creates permissions only after the last migration. It keeps those that exist by then.
+    Django creates permissions only after the last migration. It keeps existing ones.
     """
     Group = apps.get_model("auth", "Group")
     ContentType = apps.get_model("contenttypes", "ContentType")
@@ -32,9 +32,9 @@ def grant(apps: Apps, app_label: str, model_name: str, names: dict[str, str]) ->
 
 
 def let_support_correct(*labels: str) -> RunPython:
-    """Return a migration's operation that lets support view and correct rows of these models: `"products.Product"`.
+    """Return a migration operation that lets support view and correct rows of models such as `"products.Product"`.
 
-    The migration depends on `("countonme", "0001_support_group")`.
+    The migration must depend on `("countonme", "0001_support_group")`.
     """
 
     def forwards(apps: Apps, schema_editor) -> None:

@@ -1,4 +1,4 @@
-"""Find the secrets of tokens in a text that somebody typed or pasted, and leave them out.
+"""Mask the secrets of tokens in a text that a user typed or pasted.
 
 A secret is 43 random characters of base64url. The text is read as groups of such characters, whatever stands between
 them; single characters in a row are one group. A group that looks like no word, number, unit, code or hexadecimal id is
@@ -22,7 +22,9 @@ SECRET = 43  # characters
 SHORTEST = 12  # characters in strange groups; fewer are not masked
 NEAR = 24  # letters and digits at most between two strange groups of one secret
 LINE_BREAKS = "\r\n\v\f\x85\u2028\u2029"
-INVISIBLE = "\u115f\u1160\u2800\u3164"  # letters and a symbol that show nothing, in addition to what is no letter
+INVISIBLE = (
+    "\u115f\u1160\u2800\u3164"  # letters and a symbol without a glyph, in addition to the categories in `normal_form`
+)
 
 ESCAPED = re.compile(
     r"(?:%[0-9a-f]{2})+|&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,20});|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}", re.I
@@ -38,22 +40,22 @@ WORD = re.compile(
     r"|(?:[a-z]{2,}|i|e)?(?:(?:A|[AIO][a-z])?[A-Z][a-z]{2,})+(?:[A-Z]{2,3}|[A-Z][a-z]|[0-9]{1,4})?"
 )
 
-# A character as it is meant, and the first and the last place in the text that stand for it.
+# A decoded character, and the start and the end of its spelling in the text.
 Character = tuple[str, int, int]
 
 
-def masked(text: str) -> str:
-    """Return the text with a mask for each token, secret, or large part of a secret; all else is left as it is."""
+def mask_secrets(text: str) -> str:
+    """Return the text with each token, secret, or large part of a secret replaced by MASK."""
     characters = [(character, place, place + 1) for place, character in enumerate(text)]
-    for _ in range(3):  # something may be escaped twice
-        characters = unescaped(normalized(characters))
-    characters = normalized(characters)
+    for _ in range(3):  # text may be escaped more than once
+        characters = unescape_all(normalize(characters))
+    characters = normalize(characters)
     meant = "".join(character for character, _, _ in characters)
     next_start = len(characters)
     for start, end in reversed(list(secrets_in(meant))):
         if token := TOKEN_BEFORE_SECRET.search(meant, 0, start):
             start = token.start()
-        end = min(end, next_start)  # two that are near each other may overlap
+        end = min(end, next_start)  # neighbours may overlap
         if start >= end:
             continue
         next_start = start
@@ -61,12 +63,12 @@ def masked(text: str) -> str:
     return text
 
 
-def normalized(characters: list[Character]) -> list[Character]:
+def normalize(characters: list[Character]) -> list[Character]:
     return [(normal, start, end) for character, start, end in characters for normal in normal_form(character)]
 
 
 def normal_form(character: str) -> str:
-    """Return the characters that one stands for: the usual form of a wide letter, none for one that is invisible."""
+    """Return the NFKC form of a character, or an empty string for an invisible one."""
     category = unicodedata.category(character)
     if character in LINE_BREAKS:
         return "\n"
@@ -75,8 +77,8 @@ def normal_form(character: str) -> str:
     return "-" if category == "Pd" else unicodedata.normalize("NFKC", character)
 
 
-def unescaped(characters: list[Character]) -> list[Character]:
-    """Replace what is escaped as in a URL, in HTML or in JSON."""
+def unescape_all(characters: list[Character]) -> list[Character]:
+    """Decode escapes of URLs, HTML and JSON."""
     text = "".join(character for character, _, _ in characters)
     result, at = [], 0
     for match in ESCAPED.finditer(text):
@@ -89,7 +91,7 @@ def unescaped(characters: list[Character]) -> list[Character]:
 
 
 def secrets_in(text: str) -> Iterator[tuple[int, int]]:
-    """Yield where each secret, or large part of one, begins and ends."""
+    """Yield the start and the end of each secret, or large part of one."""
     groups = list(GROUP.finditer(text))
     chains: list[list[re.Match]] = []
     for group in groups:

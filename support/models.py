@@ -4,10 +4,10 @@ from django.utils import timezone
 
 
 class AuditEntry(models.Model):
-    """One act of a member of staff: who did what to which row, when and why.
+    """An entry of the audit log: which member of staff did what to which row, when and why.
 
-    It holds no value of the row and no name of a food. It takes the place of Django's `LogEntry`, which keeps the text
-    of the row, loses its entries with their user, and does not know the device.
+    It contains no value of the row and no name of a food. It replaces Django's `LogEntry`, which stores the text of the
+    row, has no device, and is deleted with its user.
     """
 
     at = models.DateTimeField(default=timezone.now)

@@ -1,4 +1,4 @@
-"""Support's window on the rows that a device owns. What is mended here reaches the phone: by a change set."""
+"""Admin of the rows that a device owns. Corrections run in a change set, so that the phone receives them."""
 
 from collections.abc import Iterable
 from operator import methodcaller
@@ -17,16 +17,16 @@ from countonme.api.errors import Conflict
 from countonme.api.fields import parse_uuid
 from devices.models import Device
 from ownership.models import DeviceOwned, change_set
-from support.actions import GONE, LISTED, REFUSALS, Act, ActForm, ActsAdmin, ReasonField, in_words
-from support.changelist import FoundById, StateFilter, begins, is_nearly_an_id
+from support.actions import GONE, LISTED, REFUSALS, Act, ActForm, ActsAdmin, ReasonField, refusal_message
+from support.changelist import LargeTableAdmin, StateFilter, has_prefix, is_long_prefix
 from support.models import AuditEntry
 
-# What a row is, rather than what it says: read-only.
-KEPT = ("id", "device", "revision", "created_at", "updated_at", "deleted_at")
+# Read-only fields that every owned row has.
+SYSTEM_FIELDS = ("id", "device", "revision", "created_at", "updated_at", "deleted_at")
 
 OF_DEVICE = "device__id__exact"
 
-CHANGED = "The row has changed since you opened it. This page shows its current state."
+ROW_CHANGED = "The row has changed since you opened it. This page shows its current state."
 
 DELETE = Act(
     name="soft-delete",
@@ -49,7 +49,7 @@ RESTORE = Act(
 
 
 class SeenField(forms.IntegerField):
-    """The revision of the row that a form shows: it is about that state of the row and no other."""
+    """The revision of the row that the form shows. The form is refused if the row has another one."""
 
     widget = forms.HiddenInput
 
@@ -67,7 +67,7 @@ class OwnedForm(forms.ModelForm):
         self.initial["seen"] = self.instance.revision
 
     def _get_validation_exclusions(self) -> set[str]:
-        # A field that is not in the form is left out of validation, and with it every constraint that names it.
+        # Django skips constraints that name a field which is not in the form.
         return super()._get_validation_exclusions() - {"device", "deleted_at"}
 
     @property
@@ -77,12 +77,12 @@ class OwnedForm(forms.ModelForm):
     def clean(self) -> None:
         super().clean()
         if self.cleaned_data.get("seen") != self.instance.revision:
-            raise Conflict(f"{CHANGED} Nothing was saved.")  # without what was typed: the session stores the message
+            raise Conflict(f"{ROW_CHANGED} Nothing was saved.")  # the session stores this message: include no input
         if not self.mended:
             raise forms.ValidationError("You have changed no value, so there is nothing to save.")
 
     def values(self) -> dict:
-        """Return what the row is to be given."""
+        """Return the new values of the corrected fields."""
         return {name: self.cleaned_data[name] for name in self.mended if name in self.cleaned_data}
 
 
@@ -90,24 +90,25 @@ class OwnedStateFilter(StateFilter):
     states = {"live": ("Live", Q(deleted_at=None)), "deleted": ("Deleted", Q(deleted_at__isnull=False))}
 
 
-class OwnedAdmin(ActsAdmin, FoundById):
-    """A window on a device's rows, deleted ones too, and on any row whose id is known.
+class OwnedAdmin(ActsAdmin, LargeTableAdmin):
+    """Admin of owned rows, deleted ones included.
 
-    A list is of one device: its own index answers everything that is asked of it. Without one there is nothing in it.
+    A list shows the rows of one device, by an index of the device's rows. Without a device, a list is empty unless at
+    least 8 digits of an id are searched for.
     """
 
     form = OwnedForm
     acts = (DELETE, RESTORE)
     list_filter = (OwnedStateFilter,)
-    ordering = ("-revision", "id")  # what changed last comes first, as the device's index has it
+    ordering = ("-revision", "id")  # newest change first, as in the index
     narrowed_by = ("state", OF_DEVICE)
     search_help_text = (
         "Search by the id of a row or its first digits. Without a device, at least 8 digits of the id are needed. "
         "In the list of one device, you can also search for a part of the name."
     )
-    name_search: str  # the lookup that finds a part of a name
-    mended: tuple[str, ...] = ()  # what support may correct
-    shown: tuple[str, ...] = ()  # what else the row says
+    name_search: str  # the lookup for a part of a name
+    mended: tuple[str, ...] = ()  # fields that support may correct
+    shown: tuple[str, ...] = ()  # read-only fields
 
     def get_queryset(self, request) -> QuerySet:
         """Return the rows of all devices that are not marked for erasure."""
@@ -122,16 +123,16 @@ class OwnedAdmin(ActsAdmin, FoundById):
     # --- finding -----------------------------------------------------------------------------------
 
     def changelist_view(self, request, extra_context=None) -> HttpResponse:
-        """List rows, and record that: for a device the list, and without one each row that was found."""
+        """List rows and record that: one entry for the list of a device, or one for each row that was found by id."""
         device_id = parse_uuid(request.GET.get(OF_DEVICE))
         of_device = {"is_of_a_device": True, "device_id": device_id}
         response = super().changelist_view(request, of_device | (extra_context or {}))
         changelist = (getattr(response, "context_data", None) or {}).get("cl")
-        if changelist is None or self.record_reading(self.listed(request, device_id, changelist.result_list)):
+        if changelist is None or self.record_reading(self.reading_entries(request, device_id, changelist.result_list)):
             return response
         return HttpResponseRedirect(request.path)
 
-    def listed(self, request, device_id: UUID | None, rows: Iterable[DeviceOwned]) -> list[AuditEntry]:
+    def reading_entries(self, request, device_id: UUID | None, rows: Iterable[DeviceOwned]) -> list[AuditEntry]:
         if device_id is None:
             return [self.entry(request, row, LISTED) for row in rows]
         if Device.objects.filter(pk=device_id, deleted_at=None).exists():
@@ -140,11 +141,11 @@ class OwnedAdmin(ActsAdmin, FoundById):
 
     def get_search_results(self, request, queryset, search_term) -> tuple[QuerySet, bool]:
         term, of_device = search_term.strip(), OF_DEVICE in request.GET
-        if not of_device and not is_nearly_an_id(term):
+        if not of_device and not is_long_prefix(term):
             return queryset.none(), False
         if not term:
             return queryset, False
-        found = begins("id", term)
+        found = has_prefix("id", term)
         if of_device:
             found |= Q(**{self.name_search: self.name_sought(term)})
         return queryset.filter(found), False
@@ -153,7 +154,7 @@ class OwnedAdmin(ActsAdmin, FoundById):
         return term
 
     def of_device(self, device: Device) -> str:
-        """Return, for the device's page, how many rows it has, with the way to them."""
+        """Return the device's number of rows with a link to their list, for the device's page."""
         counts = {name: Count("pk", filter=which) for name, (_, which) in OwnedStateFilter.states.items()}
         address = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
         return format_html(
@@ -166,7 +167,7 @@ class OwnedAdmin(ActsAdmin, FoundById):
         )
 
     def chart(self, device: Device) -> str:
-        """Return, for the device's page, a picture of what it did."""
+        """Return a chart of the device's activity, for the device's page."""
         return ""
 
     # --- one row -----------------------------------------------------------------------------------
@@ -175,11 +176,11 @@ class OwnedAdmin(ActsAdmin, FoundById):
         asked = ("reason", "seen") if self.has_change_permission(request, obj) else ()
         return [
             (None, {"fields": (*self.mended, *asked)}),
-            ("Stored values", {"fields": (*self.shown, *KEPT)}),
+            ("Stored values", {"fields": (*self.shown, *SYSTEM_FIELDS)}),
         ]
 
     def get_readonly_fields(self, request, obj=None) -> tuple[str, ...]:
-        return (*self.shown, *KEPT)
+        return (*self.shown, *SYSTEM_FIELDS)
 
     def has_change_permission(self, request, obj=None) -> bool:
         return (obj is None or DELETE.possible(obj)) and super().has_change_permission(request, obj)
@@ -187,33 +188,33 @@ class OwnedAdmin(ActsAdmin, FoundById):
     # --- correcting --------------------------------------------------------------------------------
 
     def changeform_view(self, request, object_id=None, *args, **kwargs) -> HttpResponse:
-        """Judge what was sent by the row as it is under the device's lock, and save it before anybody else writes."""
+        """Validate and save a correction in one change set, under the device's lock."""
         row = self.get_object(request, unquote(object_id)) if request.method == "POST" and object_id else None
         if row is None or not super().has_change_permission(request):
             return super().changeform_view(request, object_id, *args, **kwargs)
         try:
             with change_set(row.device):
-                if self.stored(row).deleted_at is not None:
+                if self.reload(row).deleted_at is not None:
                     raise Conflict("The row has been deleted. Nothing was saved.")
                 return super().changeform_view(request, object_id, *args, **kwargs)
         except GONE:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
         except REFUSALS as error:
-            self.message_user(request, in_words(error), messages.ERROR)
+            self.message_user(request, refusal_message(error), messages.ERROR)
             return HttpResponseRedirect(request.path)
 
-    def stored(self, row: DeviceOwned) -> DeviceOwned:
+    def reload(self, row: DeviceOwned) -> DeviceOwned:
         return self.model.all_objects.for_device(row.device_id).get(pk=row.pk)
 
     def save_model(self, request, obj, form, change) -> None:
-        self.stored(obj).change(**form.values())
+        self.reload(obj).change(**form.values())
 
     def construct_change_message(self, request, form, formsets, add=False) -> dict[str, str]:
         names = ", ".join(form.fields[name].label.lower() for name in form.mended)
         return {"act": f"Corrected {names}", "reason": form.cleaned_data["reason"]}
 
     def response_change(self, request, obj) -> HttpResponse:
-        """Say that it is saved, without the name of the food: the message is stored in the session."""
+        """Show a message without the name of the food, because the session stores it."""
         self.message_user(request, "Saved.", messages.SUCCESS)
         if "_continue" in request.POST:
             return HttpResponseRedirect(request.get_full_path())
@@ -226,7 +227,7 @@ class OwnedAdmin(ActsAdmin, FoundById):
 
     def perform(self, request, row: DeviceOwned, act: Act, sent: dict) -> None:
         with change_set(row.device):
-            row = self.stored(row)
+            row = self.reload(row)
             if row.revision != sent["seen"] or not act.possible(row):
-                raise Conflict(CHANGED)
+                raise Conflict(ROW_CHANGED)
             super().perform(request, row, act, sent)

@@ -1,4 +1,4 @@
-"""The admin's log-in: who guesses a password is told nothing, and not often."""
+"""The login page of the admin, with rate limits and without account enumeration."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -15,22 +15,23 @@ from devices.throttling import Limit, networks_of
 BY_ADDRESS = Limit("sign in from", "LOGIN_FAILURE_RATE")
 BY_NAME = Limit("sign in as", "LOGIN_FAILURE_RATE")
 
-KNOWN = "known"  # a cookie: somebody has signed in from this browser
-KNOWN_FOR = 180 * 24 * 60 * 60  # seconds
+COOKIE = "known"  # set in browsers from which a user has signed in
+COOKIE_AGE = 180 * 24 * 60 * 60  # seconds
 
 
 class SignInForm(AdminAuthenticationForm):
-    """Django's form, which has one answer for a wrong name and a wrong password, and takes the same time for both.
+    """Django's login form with rate limits. Wrong names and wrong passwords get the same response in the same time.
 
-    Failures are counted, by address and by name, whether or not there is such a name. Whoever keeps guessing a name
-    would lock out its owner: so a browser that this name has signed in from before is counted for itself.
+    Failures are counted by address and by name, even if there is no such user. So an attacker can lock a name. The
+    failures of a browser from which this user has signed in before are counted separately, so that the owner can still
+    sign in there.
     """
 
     def clean(self) -> dict:
         if not (self.cleaned_data.get("username") and self.cleaned_data.get("password")):
             return super().clean()
-        counts = self.counts(self.cleaned_data["username"].casefold())
-        if waits := [wait for limit, caller in counts if (wait := limit.wait(caller)) is not None]:
+        limits = self.limits(self.cleaned_data["username"].casefold())
+        if waits := [wait for limit, caller in limits if (wait := limit.wait(caller)) is not None]:
             self.request.seconds_to_wait = ceil(max(waits))
             raise ValidationError(
                 f"Too many attempts. Try again in {self.request.seconds_to_wait} seconds.", "throttled"
@@ -38,13 +39,13 @@ class SignInForm(AdminAuthenticationForm):
         try:
             return super().clean()
         except ValidationError:
-            for limit, caller in counts:
+            for limit, caller in limits:
                 limit.count(caller)
             raise
 
-    def counts(self, name: str) -> list[tuple[Limit, Sequence[str]]]:
-        """Return where a failure counts: each limit with its caller."""
-        known = self.request.get_signed_cookie(KNOWN, default="", salt=KNOWN, max_age=KNOWN_FOR)
+    def limits(self, name: str) -> list[tuple[Limit, Sequence[str]]]:
+        """Return the limits that a failure counts for, each with its caller."""
+        known = self.request.get_signed_cookie(COOKIE, default="", salt=COOKIE, max_age=COOKIE_AGE)
         if known.partition(" ")[2] == name:
             return [(BY_NAME, (known,))]
         return [(BY_ADDRESS, networks_of(self.request)), (BY_NAME, (name,))]
@@ -54,17 +55,17 @@ admin.site.login_form = SignInForm
 
 
 def sign_in(request) -> HttpResponse:
-    """Answer the admin's log-in page, with `429` where somebody has to wait."""
+    """Return the admin's login page, with `429` over the limit."""
     response = admin.site.login(request)
     if wait := getattr(request, "seconds_to_wait", None):
         response.status_code = 429
         response.headers["Retry-After"] = str(wait)
     elif request.method == "POST" and request.user.is_authenticated:
         response.set_signed_cookie(
-            KNOWN,
+            COOKIE,
             f"{token_urlsafe(16)} {request.user.get_username().casefold()}",
-            salt=KNOWN,
-            max_age=KNOWN_FOR,
+            salt=COOKIE,
+            max_age=COOKIE_AGE,
             path=settings.SESSION_COOKIE_PATH,
             secure=settings.SESSION_COOKIE_SECURE,
             httponly=True,

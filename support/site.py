@@ -8,7 +8,7 @@ def not_found(request, **kwargs) -> HttpResponse:
 
 
 class SupportSite(AdminSite):
-    """The admin site. It has no page that finds rows of all devices, and no list of recent acts with names of rows."""
+    """The admin site, without the views that find rows of all devices, and without the list of recent actions."""
 
     site_header = "CountOnMe support"
     site_title = "CountOnMe"
@@ -17,8 +17,8 @@ class SupportSite(AdminSite):
     index_template = "support/index.html"
 
     def get_urls(self) -> list:
-        closed = [
+        removed = [
             path("autocomplete/", not_found, name="autocomplete"),
             path("r/<path:content_type_id>/<path:object_id>/", not_found, name="view_on_site"),
         ]
-        return closed + super().get_urls()
+        return removed + super().get_urls()

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from devices.tokens import TOKEN
-from support.masking import masked
+from support.masking import mask_secrets
 
 RANDOM = Random(2028)
 TOKENS = [
@@ -111,19 +111,19 @@ class TestASecret:
         assert all(TOKEN.fullmatch(token) for token in TOKENS)
 
         for token in TOKENS:
-            stored = normal(masked(around.format(SPELLINGS[spelling](token))))
+            stored = normal(mask_secrets(around.format(SPELLINGS[spelling](token))))
             left = [stored[at : at + 12] for at in range(len(stored)) if stored[at : at + 12] in secret(token)]
             assert [run for run in left if len(run) == 12] == []
 
     def test_leaves_the_words_around_it(self):
         token = TOKENS[0]
 
-        assert masked(f"He sent me {token}!") == "He sent me [token]!"
-        assert masked(f"Bearer {token}") == "[token]"
-        assert masked(f"“{secret(token)}” is what\nhe sent, and {TOKENS[1]} too") == (
+        assert mask_secrets(f"He sent me {token}!") == "He sent me [token]!"
+        assert mask_secrets(f"Bearer {token}") == "[token]"
+        assert mask_secrets(f"“{secret(token)}” is what\nhe sent, and {TOKENS[1]} too") == (
             "“[token]” is what\nhe sent, and [token] too"
         )
-        assert masked(f"Lost it.\n{token}\nThanks, Ada") == "Lost it.\n[token]\nThanks, Ada"
+        assert mask_secrets(f"Lost it.\n{token}\nThanks, Ada") == "Lost it.\n[token]\nThanks, Ada"
 
 
 class TestAnOrdinaryReason:
@@ -187,4 +187,4 @@ class TestAnOrdinaryReason:
         ],
     )
     def test_stays_as_it_was_typed(self, reason):
-        assert masked(reason) == reason
+        assert mask_secrets(reason) == reason

@@ -136,7 +136,7 @@ class TestDevices:
         assert re.findall(r"/device/([0-9a-f-]{36})/change/", page) == sorted(ids)
 
     def test_are_counted_so_far_and_no_further(self, support, ids, monkeypatch):
-        monkeypatch.setattr("support.changelist.COUNTED", 2)
+        monkeypatch.setattr("support.changelist.MAX_COUNTED", 2)
 
         page = support.get(DEVICES).content.decode()
 
