@@ -52,7 +52,7 @@ class TestAfterARestore:
             assert body["requested_at"] == each.requested_at.isoformat().replace("+00:00", "Z")
             assert body["erased_at"] is not None
 
-    def test_keeps_the_id_of_a_device_taken_that_the_backup_lacks(self, anonymous, db):
+    def test_keeps_the_id_taken_if_the_backup_lacks_the_device(self, anonymous, db):
         device = Device(pk=uuid4())
         listed(device)
 
@@ -138,19 +138,19 @@ class TestWithoutALedger:
 
         assert not Restore.objects.exists()
 
-    def test_goes_on_if_it_is_told_to(self, device):
+    def test_continues_with_the_option(self, device):
         run("--without-ledger")
 
         assert Restore.objects.exists()
 
-    def test_reads_the_ledger_even_so_if_there_is_one(self, device):
+    def test_reads_the_ledger_with_the_option_if_there_is_one(self, device):
         listed(device)
 
         run("--without-ledger")
 
         assert not Device.objects.exists()
 
-    def test_is_refused_if_a_file_that_is_named_is_missing(self, device, tmp_path):
+    def test_is_refused_if_a_file_is_missing(self, device, tmp_path):
         listed(device)
 
         with pytest.raises(CommandError, match="can't be read"):

@@ -50,7 +50,7 @@ class Killed(BaseException):
 
 @contextmanager
 def killed_at(nth: int) -> Iterator[None]:
-    """Have the process die before its nth statement that writes."""
+    """Raise `Killed` before the nth statement that writes."""
     written = 0
 
     def execute(run, sql, params, many, context):
@@ -106,7 +106,7 @@ class TestErase:
             "requested_at": receipt.requested_at,
         }
 
-    def test_removes_what_the_device_knows_of_restores(self, device, erase):
+    def test_removes_the_gaps_of_the_device(self, device, erase):
         Restore.objects.record(timezone.now())
         mark(device)
 
@@ -380,7 +380,7 @@ class TestIdleDevices:
         assert said.splitlines()[0] == "Marked 2 idle devices."
         assert len(ledger.read_text().splitlines()) == 2
 
-    def test_that_call_meanwhile_are_left(self, devices, erase, monkeypatch):
+    def test_that_send_a_request_in_between_are_skipped(self, devices, erase, monkeypatch):
         request = Erasure.objects.request
 
         def call_first(device_id, *args, **kwargs):
@@ -396,7 +396,7 @@ class TestIdleDevices:
 
     @pytest.mark.postgres
     @pytest.mark.django_db(transaction=True)
-    def test_that_write_at_this_moment_are_left(self, device, erase):
+    def test_that_write_concurrently_are_skipped(self, device, erase):
         Device.objects.filter(pk=device.pk).update(created_at=timezone.now() - LONG_AGO)
         writing, marked = Event(), []
 
@@ -404,7 +404,7 @@ class TestIdleDevices:
             with change_set(device):
                 Product.objects.add(device, name="Rye", kcal_100g=259)
                 writing.set()
-                sleep(0.5)  # meanwhile the other one waits for the device's lock
+                sleep(0.5)  # the other connection waits for the device's lock
 
         def mark_idle():
             writing.wait(10)
@@ -426,7 +426,7 @@ class TestIdleDevices:
 
         assert Device.objects.get().deleted_at is None
 
-    def test_are_not_named_together_with_one_device(self, device):
+    def test_can_not_be_combined_with_one_device(self, device):
         with pytest.raises(CommandError, match="not allowed with"):
             call_command("erase", "--idle=730d", f"--device={device.pk}")
 

@@ -3,7 +3,7 @@ from datetime import datetime
 ME = "/v1/devices/me"
 
 
-class TestReadMe:
+class TestReadingMe:
     def test_shows_the_device(self, api, device):
         response = api.get(ME)
 
@@ -15,10 +15,10 @@ class TestReadMe:
             assert body[name].endswith("Z")
             assert datetime.fromisoformat(body[name]) == getattr(device, name)
 
-    def test_shows_each_device_itself(self, api, stranger):
+    def test_shows_the_calling_device(self, api, stranger):
         assert api.get(ME).json()["id"] != stranger.get(ME).json()["id"]
 
-    def test_answers_401_without_a_token(self, anonymous):
+    def test_returns_401_without_a_token(self, anonymous):
         response = anonymous.get(ME)
 
         assert response.status_code == 401

@@ -15,7 +15,7 @@ ME = "/v1/devices/me"
 
 
 def away(device, **since) -> None:
-    """Let the device have called last so long ago."""
+    """Set `last_seen_at` to this long ago."""
     Device.objects.filter(pk=device.pk).update(last_seen_at=timezone.now() - timedelta(**since))
     device.refresh_from_db()
 
@@ -36,7 +36,7 @@ class TestLastSeenAt:
         assert seen_again(device)
         assert timezone.now() - device.last_seen_at < timedelta(minutes=1)
 
-    def test_is_left_alone_before(self, api, device, django_assert_num_queries):
+    def test_is_not_written_before(self, api, device, django_assert_num_queries):
         away(device, minutes=14)
 
         with django_assert_num_queries(1):  # the device
@@ -45,7 +45,7 @@ class TestLastSeenAt:
         assert response.status_code == 200
         assert not seen_again(device)
 
-    def test_is_written_once_and_not_again(self, api, device, django_assert_num_queries):
+    def test_is_written_once(self, api, device, django_assert_num_queries):
         away(device, days=3)
         api.get(ME)
         seen_again(device)
@@ -55,7 +55,7 @@ class TestLastSeenAt:
 
         assert not seen_again(device)
 
-    def test_is_no_change_of_the_device(self, api, device):
+    def test_does_not_change_the_revision(self, api, device):
         known = api.get("/v1/products")["ETag"]
         away(device, hours=1)
 
@@ -72,7 +72,7 @@ class TestLastSeenAt:
 
         assert not seen_again(device)
 
-    def test_is_written_for_the_caller_alone(self, api, device, stranger):
+    def test_is_written_for_the_calling_device_only(self, api, device, stranger):
         away(device, hours=1)
 
         stranger.get(ME)
@@ -82,7 +82,7 @@ class TestLastSeenAt:
 
 @contextmanager
 def held(lock):
-    """Hold a lock on another connection. It is given up after a while; nobody may have waited for that."""
+    """Hold a lock on another connection. Fail if the block waits for it: it is released after 5 seconds."""
     taken, free, waited_for = Event(), Event(), []
 
     def hold():
@@ -119,8 +119,8 @@ def file_lock(path):
 
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
-class TestARowThatIsLocked:
-    def test_makes_the_request_neither_wait_nor_fail(self, api, device):
+class TestALockedRow:
+    def test_neither_delays_nor_fails_the_request(self, api, device):
         away(device, hours=1)
 
         with held(row_lock(device)):
@@ -129,7 +129,7 @@ class TestARowThatIsLocked:
         assert response.status_code == 200
         assert not seen_again(device)
 
-    def test_is_written_by_a_later_call(self, api, device):
+    def test_is_written_by_a_later_request(self, api, device):
         away(device, hours=1)
         with held(row_lock(device)):
             api.get(ME)
@@ -139,11 +139,11 @@ class TestARowThatIsLocked:
         assert seen_again(device)
 
 
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="is about a file of SQLite's")
-class TestAFileThatIsLocked:
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="tests a SQLite file")
+class TestALockedFile:
     @pytest.fixture
     def file(self, db, tmp_path):
-        """Put the service on a database in a file, where a machine on its own has it."""
+        """Use a SQLite database in a file, as in production."""
         here = connections["default"]
         there = connections.create_connection("default")
         there.settings_dict = {**there.settings_dict, "NAME": tmp_path / "db.sqlite3"}
@@ -154,7 +154,7 @@ class TestAFileThatIsLocked:
         there.close()
         connections["default"] = here
 
-    def test_makes_the_request_neither_wait_nor_fail(self, file, api, device):
+    def test_neither_delays_nor_fails_the_request(self, file, api, device):
         away(device, hours=1)
 
         with held(file_lock(file)):
@@ -163,7 +163,7 @@ class TestAFileThatIsLocked:
         assert response.status_code == 200
         assert not seen_again(device)
 
-    def test_is_written_by_a_later_call_and_waited_for_as_ever(self, file, api, device):
+    def test_is_written_by_a_later_request_with_the_old_timeout(self, file, api, device):
         away(device, hours=1)
         with held(file_lock(file)):
             api.get(ME)

@@ -14,7 +14,7 @@ ME = "/v1/devices/me"
 
 @pytest.fixture
 def moment(monkeypatch):
-    """The time that the rates read; it stands still until it is moved."""
+    """A fake clock for the rates."""
     moment = SimpleNamespace(now=1_000_000.0)
     monkeypatch.setattr(rates, "monotonic", lambda: moment.now)
     return moment
@@ -26,12 +26,12 @@ def _five_a_minute(settings):
 
 
 class TestRequestsOfOneDevice:
-    def test_are_at_most_so_many_at_once(self, api, moment):
-        answers = [api.get(ME) for _ in range(7)]
+    def test_are_limited_in_a_burst(self, api, moment):
+        responses = [api.get(ME) for _ in range(7)]
 
-        assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 2
-        assert answers[-1].json() == {"detail": "Request was throttled. Expected available in 12 seconds."}
-        assert answers[-1]["Retry-After"] == "12"
+        assert [response.status_code for response in responses] == [200] * 5 + [429] * 2
+        assert responses[-1].json() == {"detail": "Request was throttled. Expected available in 12 seconds."}
+        assert responses[-1]["Retry-After"] == "12"
         assert not Attempts.objects.exists()
 
     def test_pass_evenly_after_a_burst(self, api, moment):
@@ -50,24 +50,24 @@ class TestRequestsOfOneDevice:
 
         assert [api.get(ME).status_code for _ in range(6)] == [200] * 5 + [429]
 
-    def test_count_where_they_get_304(self, api, moment):
+    def test_count_if_they_get_304(self, api, moment):
         etag = api.get("/v1/products")["ETag"]
 
-        answers = [api.get("/v1/products", headers={"If-None-Match": etag}) for _ in range(5)]
+        responses = [api.get("/v1/products", headers={"If-None-Match": etag}) for _ in range(5)]
 
-        assert [answer.status_code for answer in answers] == [304] * 4 + [429]
-        assert answers[-1]["Retry-After"] == "12"
-        assert answers[-1].json()["detail"].startswith("Request was throttled.")
+        assert [response.status_code for response in responses] == [304] * 4 + [429]
+        assert responses[-1]["Retry-After"] == "12"
+        assert responses[-1].json()["detail"].startswith("Request was throttled.")
 
-    def test_count_once_where_the_etag_is_another(self, api, moment):
-        answers = [api.get("/v1/products", headers={"If-None-Match": '"another"'}) for _ in range(6)]
+    def test_count_once_if_the_etag_does_not_match(self, api, moment):
+        responses = [api.get("/v1/products", headers={"If-None-Match": '"another"'}) for _ in range(6)]
 
-        assert [answer.status_code for answer in answers] == [200] * 5 + [429]
+        assert [response.status_code for response in responses] == [200] * 5 + [429]
 
     @pytest.mark.parametrize(
         ("method", "path"), [("POST", "/v1/products"), ("GET", "/v1/sync"), ("POST", "/v1/sync"), ("DELETE", ME)]
     )
-    def test_change_nothing_over_the_rate(self, api, moment, everything, method, path):
+    def test_over_the_rate_change_nothing(self, api, moment, everything, method, path):
         for _ in range(5):
             api.get(ME)
         before = everything()
@@ -77,13 +77,13 @@ class TestRequestsOfOneDevice:
         assert response.status_code == 429
         assert everything() == before
 
-    def test_leave_other_devices_alone(self, api, stranger, moment):
+    def test_do_not_count_for_other_devices(self, api, stranger, moment):
         for _ in range(6):
             api.get(ME)
 
         assert stranger.get(ME).status_code == 200
 
-    def test_are_none_of_those_with_a_wrong_secret(self, api, anonymous, device, moment):
+    def test_with_a_wrong_secret_do_not_count(self, api, anonymous, device, moment):
         for _ in range(10):
             wrong = anonymous.get(ME, headers={"Authorization": f"Bearer {device.pk}.{token_urlsafe(32)}"})
             assert wrong.status_code == 401
@@ -108,7 +108,7 @@ class TestRequestsOfOneDevice:
 
 class TestDeviceRates:
     @pytest.mark.parametrize("rate", ["1/d", "7/s", "600/min", "999/h", "10000/day"])
-    def test_let_the_whole_number_through_at_once(self, settings, moment, rate):
+    def test_allow_the_whole_number_in_a_burst(self, settings, moment, rate):
         settings.DEVICE_RATE = rate
         device_rates, device_id = rates.DeviceRates(), uuid4()
 
@@ -116,7 +116,7 @@ class TestDeviceRates:
 
         assert passed == rates.parse_rate(rate)[0]
 
-    def test_remember_the_devices_that_called_last(self, settings, moment, monkeypatch):
+    def test_evict_the_least_recently_used_device(self, settings, moment, monkeypatch):
         settings.DEVICE_RATE = "2/min"
         monkeypatch.setattr(rates, "MAX_DEVICES", 3)
         device_rates = rates.DeviceRates()
@@ -129,12 +129,12 @@ class TestDeviceRates:
         assert device_rates.wait(UUID(int=1)) is None
         assert len(device_rates.arrival_at) == 3
 
-    def test_count_every_request_of_many_threads(self, settings, moment):
+    def test_count_the_requests_of_all_threads(self, settings, moment):
         settings.DEVICE_RATE = "5000/min"
         device_rates, device_id = rates.DeviceRates(), uuid4()
 
         interval = sys.getswitchinterval()
-        sys.setswitchinterval(1e-6)  # so that threads meet in the middle of a request
+        sys.setswitchinterval(1e-6)  # switch threads in the middle of a request
         try:
             with ThreadPoolExecutor(8) as pool:
                 waits = list(pool.map(lambda _: device_rates.wait(device_id), range(8000)))

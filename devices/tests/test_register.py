@@ -13,7 +13,7 @@ REGISTER = "/v1/auth/register"
 
 @pytest.mark.django_db
 class TestRegister:
-    def test_answers_a_token_that_works(self, anonymous, api):
+    def test_returns_a_valid_token(self, anonymous, api):
         device_id = str(uuid4())
 
         response = anonymous.post(REGISTER, {"device_id": device_id})
@@ -25,7 +25,7 @@ class TestRegister:
         api.use(token)
         assert api.get("/v1/devices/me").json()["id"] == device_id
 
-    def test_stores_the_device_and_of_its_secret_only_a_hash(self, anonymous):
+    def test_stores_the_device_and_a_hash_of_the_secret(self, anonymous):
         token = anonymous.post(REGISTER, {"device_id": uuid4()}).json()["token"]
 
         device_id, _, secret = token.partition(".")
@@ -38,14 +38,14 @@ class TestRegister:
         assert bcrypt.checkpw(secret.encode(), device.token_hash.encode())
 
     @pytest.mark.parametrize("rounds", [4, 5])
-    def test_hashes_with_as_many_rounds_as_it_is_told(self, anonymous, settings, rounds):
+    def test_hashes_with_the_rounds_of_the_setting(self, anonymous, settings, rounds):
         settings.BCRYPT_ROUNDS = rounds
 
         anonymous.post(REGISTER, {"device_id": uuid4()})
 
         assert Device.objects.get().token_hash.startswith(f"$2b${rounds:02}$")
 
-    def test_takes_an_id_in_capitals_for_the_same(self, anonymous, device):
+    def test_ignores_the_case_of_the_id(self, anonymous, device):
         response = anonymous.post(REGISTER, {"device_id": str(device.pk).upper()})
 
         assert response.status_code == 409
@@ -55,17 +55,17 @@ class TestRegister:
         token = anonymous.post(REGISTER, {"device_id": str(other).upper()}).json()["token"]
         assert token.startswith(f"{other}.")
 
-    def test_needs_no_token_and_minds_none(self, anonymous):
+    def test_ignores_a_token(self, anonymous):
         response = anonymous.post(REGISTER, {"device_id": uuid4()}, headers={"Authorization": "Bearer x"})
 
         assert response.status_code == 200
 
-    def test_gives_each_device_a_secret_of_its_own(self, anonymous):
-        answers = [anonymous.post(REGISTER, {"device_id": uuid4()}).json()["token"] for _ in range(3)]
+    def test_generates_a_secret_for_each_device(self, anonymous):
+        responses = [anonymous.post(REGISTER, {"device_id": uuid4()}).json()["token"] for _ in range(3)]
 
-        assert len({token.partition(".")[2] for token in answers}) == 3
+        assert len({token.partition(".")[2] for token in responses}) == 3
 
-    def test_answers_409_where_the_id_is_known(self, anonymous, api, device):
+    def test_returns_409_if_the_id_is_registered(self, anonymous, api, device):
         response = anonymous.post(REGISTER, {"device_id": device.pk})
 
         assert response.status_code == 409
@@ -73,7 +73,7 @@ class TestRegister:
         assert Device.objects.get().token_hash == device.token_hash
         assert api.get("/v1/devices/me").status_code == 200
 
-    def test_answers_409_where_the_id_is_of_a_deleted_device(self, anonymous, device):
+    def test_returns_409_if_the_device_was_erased(self, anonymous, device):
         Erasure.objects.request(device.pk, uuid4())
         before = Device.objects.values().get()
 
@@ -114,7 +114,7 @@ class TestRegister:
         ],
         ids=repr,
     )
-    def test_answers_422_where_the_id_is_no_uuid(self, anonymous, body, code):
+    def test_returns_422_if_the_id_is_no_uuid(self, anonymous, body, code):
         response = anonymous.post(REGISTER, body)
 
         assert response.status_code == 422

@@ -19,7 +19,7 @@ def _ten_a_minute(settings):
 
 @pytest.fixture
 def ask(anonymous, db):
-    """Ask with a token from an address; return the answer."""
+    """Return a function that sends a request with a token from an address."""
 
     def ask(token, address="192.0.2.1", forwarded=None):
         headers = {"Authorization": f"Bearer {token}"} | ({} if forwarded is None else {"X-Forwarded-For": forwarded})
@@ -30,7 +30,7 @@ def ask(anonymous, db):
 
 @pytest.fixture
 def guess(ask, device):
-    """Ask with a wrong secret of a device that there is."""
+    """Return a function that sends a request with a wrong secret of an existing device."""
     return lambda *args, **kwargs: ask(f"{device.pk}.{token_urlsafe(32)}", *args, **kwargs)
 
 
@@ -46,11 +46,11 @@ def register(anonymous, db):
 
 class TestRegistrations:
     def test_from_one_address_are_at_most_10_a_minute(self, register, clock):
-        answers = [register() for _ in range(11)]
+        responses = [register() for _ in range(11)]
 
-        assert [answer.status_code for answer in answers] == [200] * 10 + [429]
-        assert answers[-1].json() == {"detail": "Request was throttled. Expected available in 60 seconds."}
-        assert answers[-1]["Retry-After"] == "60"
+        assert [response.status_code for response in responses] == [200] * 10 + [429]
+        assert responses[-1].json() == {"detail": "Request was throttled. Expected available in 60 seconds."}
+        assert responses[-1]["Retry-After"] == "60"
         assert Device.objects.count() == 10
 
     def test_from_another_address_pass(self, register, clock):
@@ -82,7 +82,7 @@ class TestRegistrations:
         assert refused["Retry-After"] == "30"
         assert [register().status_code for _ in range(2)] == [200, 429]
 
-    def test_that_are_refused_do_not_count(self, register, clock):
+    def test_over_the_limit_do_not_count(self, register, clock):
         for _ in range(10):
             register()
         clock.now += 30
@@ -93,34 +93,34 @@ class TestRegistrations:
 
         assert register().status_code == 200
 
-    def test_that_fail_count_too(self, register, clock):
-        answers = [register(body={"device_id": "x"}) for _ in range(10)]
+    def test_that_fail_count(self, register, clock):
+        responses = [register(body={"device_id": "x"}) for _ in range(10)]
 
-        assert {answer.status_code for answer in answers} == {422}
+        assert {response.status_code for response in responses} == {422}
         assert register().status_code == 429
 
     @pytest.mark.parametrize("rate", ["2/s", "2/min", "2/h", "2/day"])
-    def test_are_as_many_as_the_setting_says(self, register, clock, settings, rate):
+    def test_have_the_limit_of_the_setting(self, register, clock, settings, rate):
         settings.REGISTER_RATE = rate
 
         assert [register().status_code for _ in range(3)] == [200, 200, 429]
 
-    def test_say_how_long_to_wait_where_the_limit_was_higher(self, register, clock, settings):
+    def test_get_the_seconds_to_wait_after_the_limit_was_lowered(self, register, clock, settings):
         for _ in range(10):
             register()
             clock.now += 1
 
         settings.REGISTER_RATE = "3/min"
-        answer = register()
+        response = register()
 
-        assert (answer.status_code, answer["Retry-After"]) == (429, "57")
+        assert (response.status_code, response["Retry-After"]) == (429, "57")
 
     def test_are_not_what_only_looks_like_one(self, register, anonymous, clock):
         assert [anonymous.get("/v1/auth/register").status_code for _ in range(11)] == [405] * 11
 
         assert register().status_code == 200
 
-    def test_leave_all_other_requests_alone(self, register, clock, api):
+    def test_do_not_affect_other_requests(self, register, clock, api):
         for _ in range(11):
             register("127.0.0.1")
 
@@ -129,13 +129,13 @@ class TestRegistrations:
 
 
 class TestFailedChecks:
-    def test_of_one_device_from_one_address_are_at_most_so_many_a_minute(self, guess, clock):
-        answers = [guess() for _ in range(12)]
+    def test_of_one_device_from_one_address_are_limited(self, guess, clock):
+        responses = [guess() for _ in range(12)]
 
-        assert [answer.status_code for answer in answers] == [401] * 10 + [429] * 2
-        assert answers[0].json() == {"detail": "Invalid or expired token"}
-        assert answers[-1].json() == {"detail": "Request was throttled. Expected available in 60 seconds."}
-        assert answers[-1]["Retry-After"] == "60"
+        assert [response.status_code for response in responses] == [401] * 10 + [429] * 2
+        assert responses[0].json() == {"detail": "Invalid or expired token"}
+        assert responses[-1].json() == {"detail": "Request was throttled. Expected available in 60 seconds."}
+        assert responses[-1]["Retry-After"] == "60"
 
     def test_from_another_address_pass(self, guess, clock):
         for _ in range(11):
@@ -173,7 +173,7 @@ class TestFailedChecks:
             assert guess().status_code == 429
         assert {query["sql"].split()[0] for query in queries} == {"SELECT"}
 
-    def test_never_keep_out_a_right_token(self, guess, ask, api, clock, bcrypt_runs):
+    def test_do_not_lock_out_a_valid_token(self, guess, ask, api, clock, bcrypt_runs):
         for _ in range(20):
             guess()
         bcrypt_runs.clear()
@@ -182,14 +182,14 @@ class TestFailedChecks:
         assert [ask(api.token).status_code for _ in range(2)] == [200, 200]
         assert len(bcrypt_runs) == 1
 
-    def test_never_keep_out_a_rotated_token(self, guess, ask, api, clock):
+    def test_do_not_lock_out_a_rotated_token(self, guess, ask, api, clock):
         rotated = api.post("/v1/auth/rotate").json()["token"]
         for _ in range(20):
             guess()
 
         assert ask(rotated).status_code == 200
 
-    def test_of_one_device_leave_its_neighbours_alone(self, guess, ask, stranger, other, clock):
+    def test_do_not_affect_other_devices(self, guess, ask, stranger, other, clock):
         for _ in range(20):
             guess()
         verdicts.here.clear()
@@ -197,7 +197,7 @@ class TestFailedChecks:
         assert ask(stranger.token).status_code == 200
         assert ask(f"{other.pk}.{token_urlsafe(32)}").status_code == 401
 
-    def test_are_not_right_tokens(self, ask, api, clock):
+    def test_do_not_count_valid_tokens(self, ask, api, clock):
         api.use(api.post("/v1/auth/rotate").json()["token"])
         Attempts.objects.all().delete()
 
@@ -206,17 +206,17 @@ class TestFailedChecks:
             assert ask(api.token).status_code == 200
         assert not Attempts.objects.exists()
 
-    def test_are_not_malformed_tokens(self, ask, clock, django_assert_num_queries):
+    def test_do_not_count_malformed_tokens(self, ask, clock, django_assert_num_queries):
         with django_assert_num_queries(0):
             assert {ask("x").status_code for _ in range(11)} == {401}
 
-    def test_leave_registration_alone(self, guess, register, clock):
+    def test_do_not_affect_registration(self, guess, register, clock):
         for _ in range(11):
             guess()
 
         assert register().status_code == 200
 
-    def test_are_counted_where_the_cache_is_away(self, guess, settings, clock, monkeypatch):
+    def test_are_counted_if_the_cache_is_unavailable(self, guess, settings, clock, monkeypatch):
         monkeypatch.setattr(verdicts, "shared", verdicts.SharedCache())
         redis = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1"}
         settings.CACHES = settings.CACHES | {"default": redis}
@@ -224,26 +224,28 @@ class TestFailedChecks:
         assert [guess().status_code for _ in range(11)] == [401] * 10 + [429]
 
 
-class TestTokensOfDevicesThatAreNotThere:
+class TestTokensOfUnknownDevices:
     @pytest.fixture(params=["unknown", "deleted"])
     def absent(self, request, stranger, other):
-        """Return a function that makes up a token of a device that never was, or that is deleted."""
+        """Return a function that returns a token of an unknown or deleted device."""
         if request.param == "unknown":
             return lambda: f"{uuid4()}.{token_urlsafe(32)}"
         Erasure.objects.request(other.pk, uuid4())
         return lambda: stranger.token
 
-    def test_are_refused_at_one_read_without_bcrypt(self, ask, absent, clock, bcrypt_runs, django_assert_num_queries):
+    def test_are_refused_with_one_read_and_without_bcrypt(
+        self, ask, absent, clock, bcrypt_runs, django_assert_num_queries
+    ):
         with django_assert_num_queries(20):
-            answers = [ask(absent()) for _ in range(20)]
+            responses = [ask(absent()) for _ in range(20)]
 
-        assert {(answer.status_code, answer.content) for answer in answers} == {
+        assert {(response.status_code, response.content) for response in responses} == {
             (401, b'{"detail":"Invalid or expired token"}')
         }
         assert bcrypt_runs == []
         assert not Attempts.objects.exists()
 
-    def test_lock_out_nobody(self, ask, absent, api, device, clock):
+    def test_lock_out_no_device(self, ask, absent, api, device, clock):
         for _ in range(100):
             ask(absent())
         verdicts.here.clear()
@@ -253,7 +255,7 @@ class TestTokensOfDevicesThatAreNotThere:
 
 
 class TestABlockedDevice:
-    def test_locks_out_nobody_by_polling(self, ask, api, device, stranger, clock):
+    def test_locks_out_no_device_by_polling(self, ask, api, device, stranger, clock):
         device.block()
 
         assert {ask(api.token).status_code for _ in range(100)} == {403}
@@ -282,14 +284,14 @@ class TestRotations:
         return hashed
 
     def test_of_one_device_are_at_most_10_an_hour(self, api, hashings):
-        answers = [api.post("/v1/auth/rotate") for _ in range(12)]
+        responses = [api.post("/v1/auth/rotate") for _ in range(12)]
 
-        assert [answer.status_code for answer in answers] == [200] * 10 + [429] * 2
-        assert answers[-1].json() == {"detail": "Request was throttled. Expected available in 3600 seconds."}
-        assert answers[-1]["Retry-After"] == "3600"
+        assert [response.status_code for response in responses] == [200] * 10 + [429] * 2
+        assert responses[-1].json() == {"detail": "Request was throttled. Expected available in 3600 seconds."}
+        assert responses[-1]["Retry-After"] == "3600"
         assert len(hashings) == 10
 
-    def test_over_the_limit_leave_the_present_tokens_working(self, api):
+    def test_over_the_limit_invalidate_no_token(self, api):
         for _ in range(10):
             rotated = api.post("/v1/auth/rotate").json()["token"]
         assert api.post("/v1/auth/rotate").status_code == 429
@@ -298,7 +300,7 @@ class TestRotations:
         api.use(rotated)
         assert api.get("/v1/devices/me").status_code == 200
 
-    def test_count_whichever_token_is_used_from_wherever(self, api):
+    def test_count_for_all_tokens_and_addresses(self, api):
         for n in range(10):
             api.use(api.post("/v1/auth/rotate", REMOTE_ADDR=f"192.0.2.{n}").json()["token"])
 
@@ -334,7 +336,7 @@ class TestIPv6Networks:
         settings.REGISTER_RATE = settings.AUTH_FAILURE_RATE = settings.LOGIN_FAILURE_RATE = "1/min"
 
     def address(self, subnet: int) -> str:
-        """Return an address in the numbered /64 of one /48. Each 256 of them are a /56."""
+        """Return an address in the /64 with this number, all in one /48. 256 of them are a /56."""
         return f"2001:db8:1:{subnet:x}::1"
 
     def test_limit_registrations_by_56(self, register):
@@ -374,7 +376,7 @@ class TestIPv6Networks:
 
         assert register(self.address(10)).status_code == 200
 
-    def test_say_how_long_the_widest_keeps_waiting(self, register, clock):
+    def test_return_the_longest_wait(self, register, clock):
         for n in range(10):
             register(self.address(n))
 
@@ -385,12 +387,12 @@ class TestIPv6Networks:
         assert register(self.address(10)).status_code == 200
 
     @pytest.mark.parametrize("address", ["192.0.2.1", "::ffff:192.0.2.1"])
-    def test_are_none_of_ipv4(self, register, address):
+    def test_do_not_exist_for_ipv4(self, register, address):
         register(address)
 
         assert Attempts.objects.count() == 1
 
-    def test_are_nowhere_in_the_database(self, register):
+    def test_are_not_stored_in_the_database(self, register):
         register("2001:db8:1:2::1")
 
         assert Attempts.objects.count() == 3
@@ -398,17 +400,17 @@ class TestIPv6Networks:
 
 
 class TestAWideTier:
-    RATE = (3000, 60)  # what a /48 has where a /64 has 30/min
+    RATE = (3000, 60)  # the limit of a /48 if a /64 has 30/min
 
     def requests(self, period: int):
-        """Yield moments of requests, in bursts and with pauses, over ten periods; the same ones each time."""
+        """Yield times of requests in bursts and with pauses, over ten periods. They are the same in each run."""
         random, now = Random(7), 1_800_000_000.3
         until = now + 10 * period
         while now < until:
             now += random.choice([0, 0.0001, 0.001, 0.01, 0.1]) * period
             yield now
 
-    def test_has_a_short_history_however_many_it_counts(self):
+    def test_has_a_short_history_for_any_number_of_requests(self):
         tier, history, now = Tier("", *self.RATE, is_wide=True), [], 1_800_000_000.0
         for _ in range(12_000):
             now += 0.02
@@ -419,7 +421,7 @@ class TestAWideTier:
         assert now + 60 <= expires_at <= now + 61
 
     @pytest.mark.parametrize("period", [1, 60, 3600, 86400])
-    def test_lets_no_more_through_than_an_exact_one_and_waits_a_slot_longer_at_most(self, period):
+    def test_allows_no_more_than_an_exact_one_and_waits_at_most_a_slot_longer(self, period):
         wide, exact = Tier("", 20, period, is_wide=True), Tier("", 20, period, is_wide=False)
         history, passed, refused = [], [], 0
         for now in self.requests(period):
@@ -446,7 +448,7 @@ class TestTheAddress:
             ("fe80::1%eth0", "fe80::2"),
         ],
     )
-    def test_is_one_however_a_client_varies_it(self, guess, clock, settings, one, same):
+    def test_is_the_same_in_all_spellings(self, guess, clock, settings, one, same):
         self.behind(settings, 1)
         for _ in range(10):
             guess(forwarded=one)
@@ -457,7 +459,7 @@ class TestTheAddress:
         ("one", "other"),
         [("2001:db8:1:2::1", "2001:db8:1:3::1"), ("192.0.2.7", "192.0.2.8"), ("unknown", "192.0.2.7"), ("", "x")],
     )
-    def test_is_another_for_somebody_else(self, guess, clock, settings, one, other):
+    def test_differs_between_clients(self, guess, clock, settings, one, other):
         self.behind(settings, 1)
         for _ in range(11):
             guess(forwarded=one)
@@ -467,44 +469,44 @@ class TestTheAddress:
     def behind(self, settings, proxies: int) -> None:
         settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "NUM_PROXIES": proxies}
 
-    def test_is_the_peer_where_there_is_no_proxy(self, register, clock, settings):
+    def test_is_the_peer_without_a_proxy(self, register, clock, settings):
         self.behind(settings, 0)
 
-        answers = [register(forwarded=f"198.51.100.{n}") for n in range(11)]
+        responses = [register(forwarded=f"198.51.100.{n}") for n in range(11)]
 
-        assert answers[-1].status_code == 429
+        assert responses[-1].status_code == 429
         assert register("192.0.2.2", forwarded="198.51.100.10").status_code == 200
 
-    def test_is_the_one_that_the_proxy_saw(self, register, clock, settings):
+    def test_is_the_last_one_in_x_forwarded_for(self, register, clock, settings):
         self.behind(settings, 1)
 
-        answers = [register(forwarded=f"203.0.113.{n}, 198.51.100.1") for n in range(11)]
+        responses = [register(forwarded=f"203.0.113.{n}, 198.51.100.1") for n in range(11)]
 
-        assert answers[-1].status_code == 429
+        assert responses[-1].status_code == 429
         assert register(forwarded="203.0.113.1, 198.51.100.2").status_code == 200
 
-    def test_is_the_peer_where_the_proxy_says_nothing(self, register, clock, settings):
+    def test_is_the_peer_without_x_forwarded_for(self, register, clock, settings):
         self.behind(settings, 1)
 
-        answers = [register() for _ in range(11)]
+        responses = [register() for _ in range(11)]
 
-        assert answers[-1].status_code == 429
+        assert responses[-1].status_code == 429
         assert register("192.0.2.2").status_code == 200
 
-    def test_is_nowhere_in_the_database(self, register, clock):
+    def test_is_not_stored_in_the_database(self, register, clock):
         register("192.0.2.77")
 
         assert Attempts.objects.count() == 1
         assert "192.0.2" not in str(list(Attempts.objects.values())) + str(list(Device.objects.values()))
 
-    def test_is_kept_under_the_key_of_the_service(self, register, clock, settings):
+    def test_is_hashed_with_the_secret_key(self, register, clock, settings):
         register()
         settings.SECRET_KEY = "another-key"
         register()
 
         assert Attempts.objects.count() == 2
 
-    def test_is_forgotten_when_it_counts_no_more(self, register, clock):
+    def test_is_removed_when_it_expires(self, register, clock):
         for n in range(3):
             register(f"192.0.2.{n}")
         assert Attempts.objects.count() == 3
@@ -514,7 +516,7 @@ class TestTheAddress:
 
         assert Attempts.objects.count() == 1
 
-    def test_is_forgotten_a_few_at_a_time(self, register, clock):
+    def test_is_removed_in_batches(self, register, clock):
         Attempts.objects.bulk_create(Attempts(key=str(n), expires_at=1) for n in range(150))
 
         register()

@@ -19,7 +19,7 @@ SECRET = "A" * 43
 
 
 def forget() -> None:
-    """Forget every verdict, as a worker does that starts anew."""
+    """Clear the local cache, as if the worker had just started."""
     verdicts.here.clear()
 
 
@@ -53,7 +53,7 @@ class TestARequestWithoutAToken:
             ("BREW", "/v1/products"),
         ],
     )
-    def test_gets_401_whatever_it_asks(self, anonymous, method, path):
+    def test_gets_401_for_every_request(self, anonymous, method, path):
         response = anonymous.generic(method, path, b"{", content_type="application/json")
 
         assert response.status_code == 401
@@ -61,7 +61,7 @@ class TestARequestWithoutAToken:
         assert response["WWW-Authenticate"] == "Bearer"
 
 
-class TestATokenThatIsNotValid:
+class TestAnInvalidToken:
     @pytest.fixture
     def refused(self, anonymous):
         def refused(header: str, path=ME):
@@ -72,7 +72,7 @@ class TestATokenThatIsNotValid:
 
     @pytest.fixture
     def unknown(self, db, refused):
-        """What a token gets whose device never was: the measure of all the others."""
+        """The response to a token of an unknown device. All invalid tokens must get the same."""
         return refused(f"Bearer {uuid4()}.{SECRET}")
 
     def test_gets_401(self, unknown):
@@ -137,7 +137,7 @@ class TestATokenThatIsNotValid:
 
         assert refused(f"Bearer {old}") == unknown
 
-    def test_gets_401_on_paths_of_rows_that_are_there_or_not(self, refused, unknown, api):
+    def test_gets_401_for_existing_and_unknown_rows(self, refused, unknown, api):
         product = api.post("/v1/products", {"name": "Rye", "kcal_100g": 259}).json()
 
         bodies = [
@@ -164,13 +164,13 @@ class TestATokenThatIsNotValid:
 
 class TestATokenThatIsValid:
     @pytest.mark.parametrize("form", ["Bearer {}", "bearer {}", "BEARER {}", "Bearer  {} "])
-    def test_is_read_in_every_spelling_of_its_scheme(self, anonymous, api, form):
+    def test_is_accepted_in_every_spelling_of_the_scheme(self, anonymous, api, form):
         response = anonymous.get(ME, headers={"Authorization": form.format(api.token)})
 
         assert response.status_code == 200
 
     @pytest.mark.parametrize("remembered", [False, True])
-    def test_costs_one_query_by_primary_key_however_many_devices(self, api, remembered, django_assert_num_queries):
+    def test_costs_one_query_by_primary_key(self, api, remembered, django_assert_num_queries):
         Device.objects.bulk_create(Device(pk=uuid4(), token_hash="x") for _ in range(20))
         if not remembered:
             forget()
@@ -194,23 +194,23 @@ class TestATokenThatIsValid:
         assert device.token_hash.startswith("$2b$04$")
 
 
-class TestAVerdict:
+class TestTheLocalCache:
     @pytest.fixture(autouse=True)
     def _forgotten(self, api):
         forget()
 
-    def test_is_remembered(self, api, bcrypt_runs):
+    def test_saves_bcrypt_runs(self, api, bcrypt_runs):
         assert [api.get(ME).status_code for _ in range(3)] == [200] * 3
 
         assert bcrypt_runs == [api.token.partition(".")[2].encode()]
 
-    def test_is_remembered_from_registration_on(self, anonymous, db, bcrypt_runs):
+    def test_has_a_new_token(self, anonymous, db, bcrypt_runs):
         token = anonymous.post("/v1/auth/register", {"device_id": uuid4()}).json()["token"]
 
         assert anonymous.get(ME, headers={"Authorization": f"Bearer {token}"}).status_code == 200
         assert bcrypt_runs == []
 
-    def test_is_of_one_token_alone(self, api, anonymous, bcrypt_runs):
+    def test_does_not_accept_another_token(self, api, anonymous, bcrypt_runs):
         api.get(ME)
 
         response = anonymous.get(ME, headers={"Authorization": f"Bearer {wrong(api.token)}"})
@@ -218,35 +218,35 @@ class TestAVerdict:
         assert response.status_code == 401
         assert len(bcrypt_runs) == 2
 
-    def test_is_not_remembered_where_the_secret_is_wrong(self, anonymous, api, bcrypt_runs):
+    def test_has_no_wrong_secret(self, anonymous, api, bcrypt_runs):
         header = {"Authorization": f"Bearer {wrong(api.token)}"}
 
         assert [anonymous.get(ME, headers=header).status_code for _ in range(3)] == [401] * 3
         assert len(bcrypt_runs) == 3
         assert not verdicts.here.until
 
-    def test_dies_with_the_hash(self, api, device, bcrypt_runs):
+    def test_is_not_used_after_the_hash_changed(self, api, device, bcrypt_runs):
         api.get(ME)
         Device.objects.filter(pk=device.pk).update(token_hash=tokens.issue(device.pk)[1])
 
         assert api.get(ME).status_code == 401
         assert len(bcrypt_runs) == 2
 
-    def test_does_not_outlive_the_device(self, api, device, bcrypt_runs):
+    def test_is_not_used_after_the_device_was_deleted(self, api, device, bcrypt_runs):
         api.get(ME)
         Device.objects.filter(pk=device.pk).update(deleted_at=timezone.now())
 
         assert api.get(ME).status_code == 401
         assert len(bcrypt_runs) == 1
 
-    def test_is_void_under_another_key_of_the_service(self, api, settings, bcrypt_runs):
+    def test_is_not_used_after_the_secret_key_changed(self, api, settings, bcrypt_runs):
         api.get(ME)
         settings.SECRET_KEY = "another-key"
 
         assert api.get(ME).status_code == 200
         assert len(bcrypt_runs) == 2
 
-    def test_names_no_token(self, api):
+    def test_contains_no_token(self, api):
         api.get(ME)
 
         (key,) = verdicts.here.until
@@ -254,7 +254,7 @@ class TestAVerdict:
         assert secret not in key
         assert device_id not in key
 
-    def test_holds_for_a_day(self, api, bcrypt_runs, monkeypatch):
+    def test_keeps_a_token_for_a_day(self, api, bcrypt_runs, monkeypatch):
         api.get(ME)
         day = timedelta(days=1).total_seconds()
 
@@ -266,7 +266,7 @@ class TestAVerdict:
         api.get(ME)
         assert len(bcrypt_runs) == 2
 
-    def test_pushes_out_the_one_that_was_not_met_for_longest(self, api, stranger, bcrypt_runs, monkeypatch):
+    def test_evicts_the_least_recently_used_token(self, api, stranger, bcrypt_runs, monkeypatch):
         monkeypatch.setattr(verdicts, "MAX_VERDICTS", 2)
         third = DeviceClient(Device.objects.register(uuid4()))
         forget()
@@ -281,21 +281,21 @@ class TestAVerdict:
         assert len(verdicts.here.until) == 2
 
 
-class TestACacheThatAllWorkersShare:
+class TestTheSharedCache:
     @pytest.fixture(autouse=True)
     def _shared(self, api, settings, tmp_path):
         files = {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": tmp_path}
         settings.CACHES = settings.CACHES | {"default": files}
         forget()
 
-    def test_spares_the_other_workers_bcrypt(self, api, bcrypt_runs):
+    def test_saves_bcrypt_runs_in_other_workers(self, api, bcrypt_runs):
         api.get(ME)
-        verdicts.here.clear()  # as one that has not met the token
+        verdicts.here.clear()  # as in a worker that has not seen the token
 
         assert [api.get(ME).status_code for _ in range(2)] == [200] * 2
         assert len(bcrypt_runs) == 1
 
-    def test_is_not_asked_by_a_worker_that_knows(self, api, bcrypt_runs):
+    def test_is_not_read_for_a_token_in_the_local_cache(self, api, bcrypt_runs):
         api.get(ME)
         verdicts.here.clear()
         api.get(ME)
@@ -304,12 +304,12 @@ class TestACacheThatAllWorkersShare:
         assert api.get(ME).status_code == 200
         assert len(bcrypt_runs) == 1
 
-    def test_hears_of_no_wrong_secret(self, api, anonymous, tmp_path):
+    def test_stores_no_wrong_secret(self, api, anonymous, tmp_path):
         anonymous.get(ME, headers={"Authorization": f"Bearer {wrong(api.token)}"})
 
         assert list(tmp_path.iterdir()) == []
 
-    def test_lets_a_verdict_die_with_the_hash(self, api, device, bcrypt_runs):
+    def test_is_not_used_after_the_hash_changed(self, api, device, bcrypt_runs):
         api.get(ME)
         Device.objects.filter(pk=device.pk).update(token_hash=tokens.issue(device.pk)[1])
         verdicts.here.clear()
@@ -319,13 +319,13 @@ class TestACacheThatAllWorkersShare:
 
 
 def redis_at(port: int) -> dict:
-    """Return the settings of a Redis on this machine, with the time limits of the service's own."""
+    """Return cache settings for a Redis on this machine, with the timeouts of the service."""
     options = {"socket_connect_timeout": 0.25, "socket_timeout": 0.25}
     location = f"redis://127.0.0.1:{port}"
     return {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": location, "OPTIONS": options}
 
 
-class TestACacheThatIsAway:
+class TestACacheThatIsUnavailable:
     @pytest.fixture(autouse=True)
     def _away(self, api, settings, monkeypatch):
         monkeypatch.setattr(verdicts, "shared", verdicts.SharedCache())
@@ -334,32 +334,32 @@ class TestACacheThatIsAway:
 
     def test_is_a_miss(self, api, bcrypt_runs):
         assert [api.get(ME).status_code for _ in range(2)] == [200, 200]
-        assert len(bcrypt_runs) == 1  # the worker knows it by itself
+        assert len(bcrypt_runs) == 1  # then the local cache has it
 
-    def test_lets_no_wrong_secret_in(self, api, anonymous):
+    def test_accepts_no_wrong_secret(self, api, anonymous):
         response = anonymous.get(ME, headers={"Authorization": f"Bearer {wrong(api.token)}"})
 
         assert response.status_code == 401
         assert response.json() == {"detail": "Invalid or expired token"}
 
-    def test_is_in_the_log_and_the_token_is_not(self, api, caplog):
+    def test_is_logged_without_the_token(self, api, caplog):
         api.get(ME)
 
         assert "The cache does not respond" in caplog.text
         assert api.token.partition(".")[2] not in caplog.text
 
-    def test_stops_neither_registration_nor_its_throttle(self, anonymous, db, settings):
+    def test_does_not_affect_registration_and_its_throttle(self, anonymous, db, settings):
         settings.REGISTER_RATE = "2/min"
 
-        answers = [anonymous.post("/v1/auth/register", {"device_id": uuid4()}).status_code for _ in range(3)]
+        responses = [anonymous.post("/v1/auth/register", {"device_id": uuid4()}).status_code for _ in range(3)]
 
-        assert answers == [200, 200, 429]
+        assert responses == [200, 200, 429]
 
 
 class TestACacheThatHangs:
     @pytest.fixture
-    def questions(self, api, stranger, settings, monkeypatch):
-        """The connections to a Redis that takes them, and never says a word."""
+    def cache_connections(self, api, stranger, settings, monkeypatch):
+        """The connections to a Redis server that accepts them and never responds."""
         monkeypatch.setattr(verdicts, "shared", verdicts.SharedCache())
         connections = []
 
@@ -380,12 +380,12 @@ class TestACacheThatHangs:
         for connection in connections:
             connection.close()
 
-    def test_is_left_alone_for_a_second(self, api, stranger, questions, monkeypatch):
+    def test_is_not_called_for_a_second(self, api, stranger, cache_connections, monkeypatch):
         assert [phone.get(ME).status_code for phone in (api, stranger)] == [200, 200]
-        asked = len(questions)
+        before = len(cache_connections)
 
         monkeypatch.setattr(verdicts, "monotonic", lambda: monotonic() + verdicts.PAUSE)
         verdicts.here.clear()
         assert [phone.get(ME).status_code for phone in (api, stranger)] == [200, 200]
 
-        assert (asked, len(questions)) == (1, 2)
+        assert (before, len(cache_connections)) == (1, 2)

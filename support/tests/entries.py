@@ -1,4 +1,4 @@
-"""What the audit log says, for tests of the acts."""
+"""Reading the audit log in tests of actions."""
 
 from support.models import AuditEntry
 
@@ -6,6 +6,6 @@ READS = ("Opened", "Listed")
 
 
 def said() -> list[str]:
-    """Return the act and the reason of each entry that is about a change, in the order in which they were stored."""
+    """Return the action and the reason of each entry about a change, oldest first."""
     entries = AuditEntry.objects.exclude(act__in=READS).order_by("pk")
     return [f"{entry.act}. {entry.reason}" for entry in entries]

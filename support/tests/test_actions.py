@@ -35,7 +35,7 @@ def log() -> list[tuple]:
 
 
 class TestBlocking:
-    def test_refuses_the_phone_until_it_is_unblocked(self, support, api, device):
+    def test_refuses_requests_until_the_device_is_unblocked(self, support, api, device):
         blocked = act(support, device, "block")
         statuses = [api.get("/v1/devices/me").status_code]
         act(support, device, "unblock", "It was found again.")
@@ -49,7 +49,7 @@ class TestBlocking:
             ("ada", str(device.pk), "Unblocked. It was found again."),
         ]
 
-    def test_is_offered_where_it_is_possible(self, support, device):
+    def test_has_a_button_if_it_is_possible(self, support, device):
         def offered() -> set:
             return set(re.findall(r'href="../([a-z-]+)/">', text(support.get(page(device)))))
 
@@ -59,7 +59,7 @@ class TestBlocking:
 
     @pytest.mark.parametrize("reason", ["", "  ", "x" * 501, "\x00"])
     @pytest.mark.parametrize("name", ACTS)
-    def test_asks_why(self, support, api, device, name, reason):
+    def test_needs_a_reason(self, support, api, device, name, reason):
         response = act(support, device, name, reason)
 
         assert "Please correct the error below." in text(response)
@@ -68,7 +68,7 @@ class TestBlocking:
         assert log() == []
 
     @pytest.mark.parametrize("name", ACTS)
-    def test_does_nothing_until_it_is_confirmed(self, support, api, device, name):
+    def test_changes_nothing_on_get(self, support, api, device, name):
         response = support.get(page(device, name))
 
         assert response.status_code == 200
@@ -83,7 +83,7 @@ class TestBlocking:
             ("unblock", "The device is not blocked, or it is deleted. Nothing was changed."),
         ],
     )
-    def test_says_why_it_can_not_be_done(self, support, device, name, said):
+    def test_shows_why_it_is_refused(self, support, device, name, said):
         if name == "block":
             device.block()
 
@@ -91,18 +91,18 @@ class TestBlocking:
 
         assert response.status_code == 200
         assert said in text(response)
-        assert "The phone was stolen." in text(response)  # what was typed is still there
+        assert "The phone was stolen." in text(response)  # the form keeps the input
         assert log() == []
 
     @pytest.mark.parametrize("name", ACTS)
-    def test_is_of_a_device_that_there_is(self, support, db, name):
+    def test_redirects_to_the_index_if_there_is_no_such_device(self, support, db, name):
         for unknown in (uuid4(), "x"):
             response = support.post(f"/admin/devices/device/{unknown}/{name}/", {"reason": "x"})
             assert response.status_code == 302
             assert response["Location"] == "/admin/"
 
     @pytest.mark.parametrize("name", ACTS)
-    def test_is_for_those_who_may(self, anonymous, device, name):
+    def test_needs_a_permission(self, anonymous, device, name):
         viewer = Client()
         viewer.force_login(User.objects.create_user("eve", is_staff=True))
 
@@ -113,7 +113,7 @@ class TestBlocking:
         assert log() == []
 
     @pytest.mark.parametrize("name", ACTS)
-    def test_is_not_for_those_who_may_only_look(self, device, name):
+    def test_is_refused_with_the_view_permission_only(self, device, name):
         viewer = User.objects.create_user("eve", is_staff=True)
         viewer.user_permissions.add(Permission.objects.get(codename="view_device"))
         browser = Client()
@@ -126,7 +126,7 @@ class TestBlocking:
         device.refresh_from_db()
         assert device.blocked_at is None
 
-    def test_comes_from_a_page_of_the_admin(self, support, device):
+    def test_needs_a_csrf_token(self, support, device):
         forged = Client(enforce_csrf_checks=True)
         forged.force_login(User.objects.get())
 
@@ -134,7 +134,7 @@ class TestBlocking:
         device.refresh_from_db()
         assert device.blocked_at is None
 
-    def test_goes_with_its_line_in_the_log_or_not_at_all(self, support, device, monkeypatch):
+    def test_is_rolled_back_if_its_audit_entry_can_not_be_stored(self, support, device, monkeypatch):
         def fail(*args, **kwargs):
             raise RuntimeError("no log")
 
@@ -147,22 +147,22 @@ class TestBlocking:
         assert device.blocked_at is None
 
 
-class TestANewToken:
+class TestIssuingAToken:
     @pytest.fixture
     def shown(self, support, api, device) -> str:
-        response = act(support, device, "new-token", "She set up her phone anew.")
+        response = act(support, device, "new-token", "She reset her phone.")
         assert response.redirect_chain == []
         assert "no-store" in response["Cache-Control"]
         (token,) = re.findall(r'<code class="secret">(\S+)</code>', text(response))
         return token
 
-    def test_is_the_only_one_that_is_taken(self, api, device, shown):
+    def test_invalidates_the_old_token(self, api, device, shown):
         assert api.get("/v1/devices/me").status_code == 401
         api.use(shown)
         assert api.get("/v1/devices/me").status_code == 200
-        assert log() == [("ada", str(device.pk), "Got a new token. She set up her phone anew.")]
+        assert log() == [("ada", str(device.pk), "Got a new token. She reset her phone.")]
 
-    def test_is_shown_once_and_kept_nowhere(self, support, device, shown, caplog):
+    def test_shows_the_token_once_and_stores_it_nowhere(self, support, device, shown, caplog):
         caplog.set_level(logging.DEBUG)
         secret = shown.partition(".")[2]
 
@@ -176,7 +176,7 @@ class TestANewToken:
         assert secret not in str(AuditEntry.objects.values_list()) + str(Device.objects.values_list())
         assert device.next_token_hash is None
 
-    def test_writes_no_secret_to_the_log(self, support, device, caplog):
+    def test_logs_no_secret(self, support, device, caplog):
         caplog.set_level(logging.DEBUG)
 
         shown = re.findall(TOKEN, text(act(support, device, "new-token")))
@@ -184,12 +184,12 @@ class TestANewToken:
         assert len(shown) == 1
         assert shown[0][1] not in caplog.text
 
-    def test_says_that_a_blocked_device_is_refused_all_the_same(self, support, device):
+    def test_says_that_the_token_of_a_blocked_device_is_refused(self, support, device):
         device.block()
 
         assert "The new token is refused too until you unblock the device." in text(act(support, device, "new-token"))
 
-    def test_twice_leaves_the_later_one(self, support, api, device, shown):
+    def test_twice_leaves_only_the_second_token_valid(self, support, api, device, shown):
         again = re.findall(r'<code class="secret">(\S+)</code>', text(act(support, device, "new-token")))
 
         api.use(shown)
@@ -204,7 +204,7 @@ class TestAReason:
 
         assert log() == [("ada", str(device.pk), "Blocked. He sent me [token]!")]
 
-    def test_may_look_like_what_the_log_writes_itself(self, support, device):
+    def test_may_look_like_json(self, support, device):
         act(support, device, "block", '[{"changed": 1}]')
 
         assert log() == [("ada", str(device.pk), 'Blocked. [{"changed": 1}]')]

@@ -98,7 +98,7 @@ SPELLINGS = {
 
 
 def normal(text: str) -> str:
-    """Return what a reader could make of a text: without escapes, invisible characters and whatever is no base64url."""
+    """Return the base64url characters of a text, decoded and without invisible characters."""
     for _ in range(3):
         text = html.unescape(unquote(unicodedata.normalize("NFKC", text))).replace("–", "-")
     return re.sub("[^A-Za-z0-9_-]", "", text)

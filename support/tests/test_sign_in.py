@@ -27,14 +27,14 @@ def sign_in(name="ada", password="wrong", address="192.0.2.1", browser=None):  #
     )
 
 
-def said(response) -> str:
-    """Return what the page says, less what was typed in and what differs at every request."""
+def page_text(response) -> str:
+    """Return the page without the user's input and without values that differ in each response."""
     page = response.content.decode()
     return re.sub(r'name="(csrfmiddlewaretoken|username)" (value="[^"]*")?|value="[^"]*"', "", page)
 
 
-class TestTheLogIn:
-    def test_lets_in_who_knows_the_password(self):
+class TestLogin:
+    def test_succeeds_with_the_right_password(self):
         browser = Client()
 
         response = sign_in(password=PASSWORD, browser=browser)
@@ -44,7 +44,7 @@ class TestTheLogIn:
         assert not Attempts.objects.exists()
 
     @pytest.mark.parametrize("name", ["nobody", "ADA", "inactive", "visitor"])
-    def test_has_one_answer_and_does_the_same_work_whatever_is_wrong(self, name, monkeypatch):
+    def test_fails_with_the_same_response_and_the_same_work_for_every_error(self, name, monkeypatch):
         User.objects.create_user("inactive", password=PASSWORD, is_active=False, is_staff=True)
         User.objects.create_user("visitor", password=PASSWORD)
         work, encode = [], hashers.PBKDF2PasswordHasher.encode
@@ -58,53 +58,53 @@ class TestTheLogIn:
         wrong_name = sign_in(name, PASSWORD)
 
         assert wrong_name.status_code == wrong_password.status_code == 200
-        assert said(wrong_name) == said(wrong_password)
-        assert "Please enter the correct username and password" in said(wrong_name)
+        assert page_text(wrong_name) == page_text(wrong_password)
+        assert "Please enter the correct username and password" in page_text(wrong_name)
         assert len(work) == 2
         assert work[0] == work[1]
 
     @pytest.mark.parametrize("name", ["ada", "nobody"])
-    def test_makes_a_name_wait_from_wherever_it_is_tried(self, name, clock):
-        answers = [sign_in(name, address=f"192.0.2.{n}") for n in range(4)]
+    def test_locks_a_name_for_all_addresses(self, name, clock):
+        responses = [sign_in(name, address=f"192.0.2.{n}") for n in range(4)]
 
-        assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
-        assert "Too many attempts. Try again in 3600 seconds." in said(answers[-1])
-        assert answers[-1]["Retry-After"] == "3600"
+        assert [response.status_code for response in responses] == [200, 200, 200, 429]
+        assert "Too many attempts. Try again in 3600 seconds." in page_text(responses[-1])
+        assert responses[-1]["Retry-After"] == "3600"
         assert sign_in(name, PASSWORD, "192.0.2.9").status_code == 429
 
-    def test_makes_an_address_wait_whatever_name_it_tries(self, clock):
-        answers = [sign_in(f"user {n}") for n in range(4)]
+    def test_locks_an_address_for_all_names(self, clock):
+        responses = [sign_in(f"user {n}") for n in range(4)]
 
-        assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+        assert [response.status_code for response in responses] == [200, 200, 200, 429]
         assert sign_in(password=PASSWORD).status_code == 429
         assert sign_in(password=PASSWORD, address="192.0.2.2").status_code == 302
 
-    def test_is_open_again_when_the_time_is_over(self, clock):
+    def test_succeeds_after_the_wait(self, clock):
         for _ in range(4):
             refused = sign_in()
         clock.now += int(refused["Retry-After"])
 
         assert sign_in(password=PASSWORD).status_code == 302
 
-    def test_looks_at_no_password_of_who_has_to_wait(self, clock, monkeypatch):
+    def test_checks_no_password_over_the_limit(self, clock, monkeypatch):
         for _ in range(3):
             sign_in()
         monkeypatch.setattr(hashers.PBKDF2PasswordHasher, "encode", None)
 
         assert sign_in().status_code == 429
 
-    def test_counts_a_name_however_it_is_written(self, clock):
+    def test_counts_all_spellings_of_a_name_together(self, clock):
         for name in ("ada", "ADA", " ada ", "\uff21da"):
             response = sign_in(name, address=f"192.0.2.{len(name)}{ord(name[0]) % 100}")
 
         assert response.status_code == 429
 
-    def test_counts_no_form_that_is_not_filled_in(self):
+    def test_counts_no_incomplete_form(self):
         for _ in range(4):
             assert sign_in(password="").status_code == 200
         assert not Attempts.objects.exists()
 
-    def test_keeps_neither_name_nor_address(self):
+    def test_stores_neither_name_nor_address(self):
         sign_in()
 
         kept = str(list(Attempts.objects.values()))
@@ -113,7 +113,7 @@ class TestTheLogIn:
         assert "192.0.2" not in kept
 
 
-class TestABrowserThatIsKnown:
+class TestAKnownBrowser:
     @pytest.fixture
     def browser(self):
         browser = Client()
@@ -122,7 +122,7 @@ class TestABrowserThatIsKnown:
         browser.post("/admin/logout/")
         return browser
 
-    def test_is_not_locked_out_by_strangers(self, browser, clock):
+    def test_is_not_locked_out_by_failures_elsewhere(self, browser, clock):
         for n in range(5):
             sign_in(address=f"192.0.2.{n}")
         for n in range(5):
@@ -131,19 +131,19 @@ class TestABrowserThatIsKnown:
         assert sign_in(password=PASSWORD, address="192.0.2.7").status_code == 429
         assert sign_in(password=PASSWORD, browser=browser).status_code == 302
 
-    def test_may_guess_no_more_than_another(self, browser, clock):
-        answers = [sign_in(browser=browser, address=f"192.0.2.{n}").status_code for n in range(4)]
+    def test_has_the_same_limit(self, browser, clock):
+        responses = [sign_in(browser=browser, address=f"192.0.2.{n}").status_code for n in range(4)]
 
-        assert answers == [200, 200, 200, 429]
+        assert responses == [200, 200, 200, 429]
 
-    def test_is_known_for_one_name_alone(self, browser, clock):
+    def test_is_known_for_one_name_only(self, browser, clock):
         User.objects.create_superuser("bob", password=PASSWORD)
         for n in range(3):
             sign_in("bob", address=f"192.0.2.{n}")
 
         assert sign_in("bob", PASSWORD, browser=browser).status_code == 429
 
-    def test_can_not_be_made_up(self, clock):
+    def test_needs_a_signed_cookie(self, clock):
         for n in range(3):
             sign_in(address=f"192.0.2.{n}")
         browser = Client()
@@ -151,7 +151,7 @@ class TestABrowserThatIsKnown:
 
         assert sign_in(password=PASSWORD, address="192.0.2.9", browser=browser).status_code == 429
 
-    def test_is_known_by_a_cookie_like_the_others(self, browser):
+    def test_has_a_cookie_with_the_attributes_of_the_session(self, browser):
         cookie = browser.cookies["known"]
 
         assert (cookie["path"], cookie["httponly"], cookie["samesite"]) == ("/admin/", True, "Lax")

@@ -78,7 +78,7 @@ class TestABlockedDevice:
 
         assert answered(anonymous, api.token, "GET", "/v1/devices/me")[:2] == INVALID
 
-    def test_is_refused_though_it_knows_the_etag(self, api, device):
+    def test_is_refused_with_a_matching_etag(self, api, device):
         etag = api.get("/v1/products")["ETag"]
         device.block()
 
@@ -87,7 +87,7 @@ class TestABlockedDevice:
         assert (response.status_code, response.content) == BLOCKED
         assert "ETag" not in response
 
-    def test_is_not_seen(self, api, device):
+    def test_does_not_update_last_seen_at(self, api, device):
         long_ago = timezone.now() - timedelta(days=1)
         Device.objects.filter(pk=device.pk).update(last_seen_at=long_ago)
         device.block()
@@ -97,7 +97,7 @@ class TestABlockedDevice:
         device.refresh_from_db()
         assert device.last_seen_at == long_ago
 
-    def test_has_its_rotated_token_refused_and_not_settled(self, anonymous, api, device):
+    def test_can_not_use_a_rotated_token(self, anonymous, api, device):
         old = api.token
         rotated = api.post("/v1/auth/rotate").json()["token"]
         device.block()
@@ -112,7 +112,7 @@ class TestABlockedDevice:
         assert answered(anonymous, rotated, "GET", "/v1/devices/me")[0] == 200
         assert answered(anonymous, old, "GET", "/v1/devices/me")[:2] == INVALID
 
-    def test_is_refused_with_403_where_it_is_blocked_while_it_rotates(self, api, device, monkeypatch):
+    def test_is_refused_with_403_if_it_is_blocked_during_a_rotation(self, api, device, monkeypatch):
         issue = tokens.issue
         monkeypatch.setattr(tokens, "issue", lambda device_id: (device.block(), issue(device_id))[1])
 
@@ -122,7 +122,7 @@ class TestABlockedDevice:
         device.refresh_from_db()
         assert device.next_token_hash is None
 
-    def test_is_refused_with_403_where_it_is_blocked_before_a_rotated_token_is_settled(self, api, device, monkeypatch):
+    def test_is_refused_with_403_if_it_is_blocked_during_the_first_use(self, api, device, monkeypatch):
         api.use(api.post("/v1/auth/rotate").json()["token"])
         settle = Device.settle
         monkeypatch.setattr(Device, "settle", lambda self: (device.block(), settle(self))[1])
@@ -133,7 +133,7 @@ class TestABlockedDevice:
         device.refresh_from_db()
         assert device.next_token_hash is not None
 
-    def test_is_known_to_registration(self, anonymous, device):
+    def test_can_not_be_registered_again(self, anonymous, device):
         device.block()
 
         response = anonymous.post("/v1/auth/register", {"device_id": str(device.pk)})
@@ -141,7 +141,7 @@ class TestABlockedDevice:
         assert response.status_code == 409
         assert response.json() == {"detail": "Device already registered"}
 
-    def test_keeps_its_rows_and_goes_on_when_it_is_unblocked(self, api, device):
+    def test_keeps_its_rows_and_can_sync_after_it_is_unblocked(self, api, device):
         row = product()
         pushed(api, products={"created": [row]})
         cursor = pulled(api)["timestamp"]
@@ -153,15 +153,15 @@ class TestABlockedDevice:
         pushed(api, cursor, products={"updated": [row | {"name": "Other"}]})
         assert pulled(api, cursor)["changes"]["products"]["updated"][0]["name"] == "Other"
 
-    def test_can_be_mended(self, device):
-        mended = ProductFactory(device=device)
+    def test_can_have_its_rows_corrected(self, device):
+        row = ProductFactory(device=device)
         device.block()
 
         with change_set(device):
-            mended.change(name="Rye")
+            row.change(name="Rye")
 
-        mended.refresh_from_db()
-        assert mended.name == "Rye"
+        row.refresh_from_db()
+        assert row.name == "Rye"
 
     def test_settles_and_rotates_no_token(self, api, device):
         rotated = api.post("/v1/auth/rotate").json()["token"]
@@ -177,7 +177,7 @@ class TestABlockedDevice:
         assert api.get("/v1/devices/me").status_code == 200
 
     @pytest.mark.parametrize("deleted", [True, False])
-    def test_is_a_live_one_that_was_not_blocked(self, device, deleted):
+    def test_can_not_be_blocked_twice_or_after_its_erasure(self, device, deleted):
         if deleted:
             Erasure.objects.request(device.pk, uuid4())
         else:
@@ -187,7 +187,7 @@ class TestABlockedDevice:
             device.block()
 
     @pytest.mark.parametrize("deleted", [True, False])
-    def test_alone_is_unblocked(self, device, deleted):
+    def test_can_not_be_unblocked_if_it_is_not_blocked_or_erased(self, device, deleted):
         if deleted:
             device.block()
             Erasure.objects.request(device.pk, uuid4())
@@ -197,7 +197,7 @@ class TestABlockedDevice:
 
 
 class TestAnIssuedToken:
-    def test_replaces_the_one_that_the_phone_had(self, api, device):
+    def test_replaces_the_old_token(self, api, device):
         old, new = api.token, device.issue_token()
 
         assert new.startswith(f"{device.pk}.")
@@ -206,7 +206,7 @@ class TestAnIssuedToken:
         api.use(new)
         assert api.get("/v1/devices/me").status_code == 200
 
-    def test_replaces_a_rotated_one_too(self, api, device):
+    def test_replaces_a_rotated_token(self, api, device):
         rotated = api.post("/v1/auth/rotate").json()["token"]
 
         new = device.issue_token()
@@ -217,7 +217,7 @@ class TestAnIssuedToken:
             statuses.append(api.get("/v1/devices/me").status_code)
         assert statuses == [401, 401, 200]
 
-    def test_outlives_a_request_that_came_with_the_old_one(self, api, device):
+    def test_is_not_replaced_by_a_concurrent_request_with_the_old_one(self, api, device):
         api.post("/v1/auth/rotate")
         device.refresh_from_db()
         new = Device.objects.get(pk=device.pk).issue_token()
@@ -238,14 +238,14 @@ class TestAnIssuedToken:
 
         assert api.get("/v1/devices/me").status_code == 200
 
-    def test_leaves_the_revision_as_it_was(self, api, device):
+    def test_does_not_change_the_revision(self, api, device):
         etag = api.get("/v1/products")["ETag"]
 
         api.use(device.issue_token())
 
         assert api.get("/v1/products", headers={"If-None-Match": etag}).status_code == 304
 
-    def test_is_for_a_live_device(self, device):
+    def test_needs_a_live_device(self, device):
         Erasure.objects.request(device.pk, uuid4())
 
         with pytest.raises(Conflict):
@@ -253,7 +253,7 @@ class TestAnIssuedToken:
 
     @pytest.mark.postgres
     @pytest.mark.django_db(transaction=True)
-    def test_is_the_only_one_though_a_rotated_one_is_first_used_at_the_same_moment(self, api, device):
+    def test_invalidates_a_rotated_token_that_is_first_used_concurrently(self, api, device):
         for _ in range(5):
             rotated = type(api)(api.post("/v1/auth/rotate").json()["token"])
 

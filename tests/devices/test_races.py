@@ -1,4 +1,4 @@
-"""Registrations, token changes and erasures at the same moment, each with its own connection."""
+"""Concurrent registrations, token changes and erasures, each on its own connection."""
 
 from collections.abc import Callable
 from uuid import uuid4
@@ -16,11 +16,11 @@ pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
 ME = "/v1/devices/me"
 ROTATE = "/v1/auth/rotate"
-TURNS = 3  # which call comes first is a matter of luck
+TURNS = 3  # the order of the calls is random
 
 
 def register_call(device_id, address: str) -> Callable:
-    """Return a registration from this address that at_once() sends."""
+    """Return a registration from this address, for `at_once()`."""
     return call(APIClient(), "POST", "/v1/auth/register", {"device_id": device_id}, REMOTE_ADDR=address)
 
 
@@ -46,7 +46,7 @@ def status(phone: DeviceClient) -> int:
     return phone.get(ME).status_code
 
 
-class TestRegistrationsAtOnce:
+class TestConcurrentRegistrations:
     def test_of_one_id_succeed_once(self):
         new_id = uuid4()
 
@@ -59,7 +59,7 @@ class TestRegistrationsAtOnce:
         assert Device.objects.get().pk == new_id
         assert status(DeviceClient(token)) == 200
 
-    def test_from_one_address_pass_as_often_as_its_rate_says(self, settings):
+    def test_from_one_address_are_limited(self, settings):
         settings.REGISTER_RATE = "10/min"
 
         responses = at_once(*(register_call(uuid4(), "192.0.2.1") for _ in range(12)))
@@ -68,7 +68,7 @@ class TestRegistrationsAtOnce:
         assert Device.objects.count() == 10
         assert len(Attempts.objects.get().moments) == 10
 
-    def test_from_many_addresses_forget_what_has_expired(self):
+    def test_from_many_addresses_remove_expired_attempts(self):
         Attempts.objects.bulk_create(Attempts(key=f"expired {n}", expires_at=1) for n in range(20))
 
         responses = at_once(*(register_call(uuid4(), f"192.0.2.{number}") for number in range(8)))
@@ -95,7 +95,7 @@ class TestRegistrationsAtOnce:
 
 class TestFailedChecksAtOnce:
     @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
-    def test_are_refused_with_401_as_often_as_the_rate_says(self, settings, address):
+    def test_are_limited(self, settings, address):
         settings.AUTH_FAILURE_RATE = "4/min"
         wrong = forger()
 
@@ -115,7 +115,7 @@ class TestFailedChecksAtOnce:
 
 
 class TestRotation:
-    def test_and_the_use_of_a_new_token_at_once_leave_one_winner(self):
+    def test_and_a_concurrent_first_use_leave_one_valid_token(self):
         for _ in range(TURNS):
             old = new_phone()
             new = rotate(old)
@@ -131,7 +131,7 @@ class TestRotation:
                 assert rotation.json() == {"detail": "Invalid or expired token"}
                 assert [status(new), status(old)] == [200, 401]
 
-    def test_is_settled_once_by_many_first_uses_at_once(self):
+    def test_is_completed_once_by_concurrent_first_uses(self):
         for _ in range(TURNS):
             old = new_phone()
             new = rotate(old)
@@ -142,7 +142,7 @@ class TestRotation:
             assert statuses(responses[6:]).keys() <= {200, 401}
             assert [status(old), status(new)] == [401, 200]
 
-    def test_by_many_at_once_passes_as_often_as_its_rate_says(self, settings):
+    def test_is_limited(self, settings):
         settings.ROTATE_RATE = "4/h"
         phone = new_phone()
 
@@ -151,7 +151,7 @@ class TestRotation:
         assert statuses(responses) == {200: 4, 429: 2}
         assert status(phone) == 200
 
-    def test_and_blocking_at_once_tell_no_phone_that_its_token_is_lost(self):
+    def test_and_concurrent_blocking_return_no_401_for_a_valid_token(self):
         for _ in range(TURNS):
             old = new_phone()
             new = rotate(old)
@@ -164,7 +164,7 @@ class TestRotation:
             assert rotation.status_code in (200, 403) or settled
             assert 403 in (status(old), status(new), status(DeviceClient(rotation.json().get("token", new.token))))
 
-    def test_by_many_at_once_leaves_one_new_token(self):
+    def test_by_concurrent_requests_leaves_one_new_token(self):
         for _ in range(TURNS):
             old = new_phone()
 
@@ -176,7 +176,7 @@ class TestRotation:
 
 
 class TestDeletingADevice:
-    def test_and_writing_at_once_leave_every_write_whole(self):
+    def test_and_concurrent_writes_leave_no_partial_write(self):
         for _ in range(TURNS):
             phone = new_phone()
             device = Device.objects.get(pk=device_id(phone))
@@ -198,7 +198,7 @@ class TestDeletingADevice:
             assert counts == [1 + new_products, 1 + new_products + new_portions]
             assert status(phone) == 401
 
-    def test_many_times_at_once_deletes_it_once(self):
+    def test_concurrently_deletes_it_once(self):
         for _ in range(TURNS):
             phone = new_phone()
 
@@ -207,7 +207,7 @@ class TestDeletingADevice:
             assert statuses(responses) == {204: 1, 401: 2}
             assert Erasure.objects.filter(device=device_id(phone)).count() == 1
 
-    def test_and_rotating_at_once_leave_no_token(self):
+    def test_and_concurrent_rotation_leave_no_token(self):
         for _ in range(TURNS):
             phone = new_phone()
 

@@ -27,7 +27,7 @@ def page(row, act: str = "change") -> str:
 
 
 def post(client, address: str, **sent):
-    """Send a form, with the revision that the row has now."""
+    """Send a form and check that it succeeds."""
     response = client.post(address, sent)
     assert response.status_code == 302, response.content.decode()
     return response
@@ -52,8 +52,8 @@ def member(db) -> User:
     return User.objects.create_user("grace", is_staff=True, date_joined=datetime(2026, 1, 5, 7, 30, tzinfo=UTC))
 
 
-def do_all_of_support(client, device, product) -> None:
-    """Go through each act that support can do."""
+def run_all_actions(client, device, product) -> None:
+    """Run each action and correction that support can do."""
     for act in ("block", "unblock"):
         post(client, page(device, act), reason=WHY)
     assert client.post(page(device, "new-token"), {"reason": WHY}).status_code == 200
@@ -74,7 +74,7 @@ def do_all_of_support(client, device, product) -> None:
 
 class TestEveryAct:
     def test_of_support_is_an_entry_without_a_value(self, support, device, product):
-        do_all_of_support(support, device, product)
+        run_all_actions(support, device, product)
 
         changes = [entry for entry in acts() if entry[2] not in ("Opened", "Listed")]
         assert changes == [
@@ -121,7 +121,7 @@ class TestEveryAct:
         assert not LogEntry.objects.exists()
 
     @pytest.mark.parametrize("how", ["password", "delete_selected"])
-    def test_on_a_user_is_undone_if_its_entry_can_not_be_stored(self, root, member, monkeypatch, how):
+    def test_on_a_user_is_rolled_back_if_its_entry_can_not_be_stored(self, root, member, monkeypatch, how):
         def fail(*args, **kwargs):
             raise RuntimeError("no log")
 
@@ -139,21 +139,21 @@ class TestEveryAct:
 
         assert list(User.objects.filter(pk=member.pk).values()) == before
 
-    def test_is_done_by_an_admin_that_writes_the_audit_log(self):
+    def test_has_an_admin_that_writes_the_audit_log(self):
         admins = admin.site._registry.values()
 
         assert len(admins) >= 7
         assert [each for each in admins if not isinstance(each, AuditedAdmin)] == []
 
-    def test_leaves_no_other_cookie_and_no_food_in_the_session(self, support, device, product):
-        do_all_of_support(support, device, product)
+    def test_sets_no_other_cookie_and_stores_no_food_in_the_session(self, support, device, product):
+        run_all_actions(support, device, product)
 
         assert set(support.cookies) <= COOKIES
         assert not [value for value in (FOOD, "noodles", "bowl") if value in str(dict(support.session))]
 
 
 class TestTheHistory:
-    def test_shows_who_did_what_and_why_without_the_name_of_the_food(self, support, product):
+    def test_shows_user_action_and_reason_but_no_name_of_a_food(self, support, product):
         post(support, page(product), name="Soup", kcal_100g=321, seen=product.revision, reason=WHY)
 
         shown = support.get(page(product, "history")).content.decode()
@@ -180,7 +180,7 @@ class TestTheHistory:
         assert (entry.user, entry.user_name, entry.reason) == (None, "ada", WHY)
         assert "<td>ada</td>" in shown
 
-    def test_says_if_there_is_nothing(self, root, member):
+    def test_has_a_text_if_it_is_empty(self, root, member):
         assert "No member of staff has opened or changed this." in root.get(page(member, "history")).content.decode()
 
     def test_has_pages(self, root, member, monkeypatch):
@@ -207,7 +207,7 @@ class TestTheHistory:
 
 class TestTheIndex:
     def test_names_no_row(self, support, device, product):
-        do_all_of_support(support, device, product)
+        run_all_actions(support, device, product)
 
         shown = support.get("/admin/").content.decode()
 
@@ -218,8 +218,8 @@ class TestTheIndex:
 class TestTheAuditLog:
     LOG = "/admin/support/auditentry/"
 
-    def test_is_listed_for_superusers_the_latest_first(self, support, root, device, product):
-        do_all_of_support(support, device, product)
+    def test_is_listed_for_superusers_newest_first(self, support, root, device, product):
+        run_all_actions(support, device, product)
 
         shown = root.get(self.LOG).content.decode()
 
@@ -276,7 +276,7 @@ class TestTheAuditLog:
 
         assert not any(str(device.pk) in root.get(page, follow=True).content.decode() for page in pages)
 
-    def test_goes_with_its_device(self, support, device):
+    def test_is_deleted_with_its_device(self, support, device):
         post(support, page(device, "block"), reason=WHY)
 
         device.delete()

@@ -1,4 +1,4 @@
-"""Support's day in a real browser, and what the phone sees of it."""
+"""The work of support in a real browser, and its effect on the phone."""
 
 import re
 import shutil
@@ -55,16 +55,16 @@ class Browser:
             field.send_keys(text)
 
     def click(self, selector: str) -> None:
-        """Click on what leads to another page, and wait for that."""
+        """Click a link or button and wait for the next page."""
         self.driver.execute_script("window.isThePageBefore = true")
         self.find(selector).click()
-        # In between, the driver may find no page at all.
+        # Between the pages, the driver raises errors.
         WebDriverWait(self.driver, 10, ignored_exceptions=[WebDriverException]).until(
             lambda d: d.execute_script("return !window.isThePageBefore && document.readyState === 'complete'")
         )
 
     def do(self, act: str, why: str) -> None:
-        """Go through an act of the row whose page is open."""
+        """Run an action on the row whose page is open."""
         self.click(f".object-tools a[href$='/{act}/']")
         self.fill(reason=why)
         self.click(".submit-row [type=submit]")
@@ -73,8 +73,8 @@ class Browser:
     def said(self) -> str:
         return self.find("#container").text
 
-    def complaints(self) -> list[str]:
-        """Return what the browser did not like, such as a script that it refused or an icon that is missing."""
+    def browser_errors(self) -> list[str]:
+        """Return the browser's error log, such as a blocked script or a missing icon."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
 
@@ -108,7 +108,7 @@ def bread(device):
 
 
 class TestSupport:
-    def test_finds_a_device_and_restores_what_its_phone_lost(self, logged_in, api, device, bread):
+    def test_finds_a_device_and_restores_a_row(self, logged_in, api, device, bread):
         with change_set(device):
             bread.soft_delete()
         cursor = pulled(api)["timestamp"]
@@ -124,11 +124,11 @@ class TestSupport:
         logged_in.do("restore", "Deleted by mistake.")
 
         assert "Restored." in logged_in.said
-        told = pulled(api, cursor)["changes"]
-        assert [row["name"] for row in told["products"]["updated"]] == ["Rye bread"]
-        assert {row["name"] for row in told["portions"]["updated"]} == {"100g", "Slice"}
+        changes = pulled(api, cursor)["changes"]
+        assert [row["name"] for row in changes["products"]["updated"]] == ["Rye bread"]
+        assert {row["name"] for row in changes["portions"]["updated"]} == {"100g", "Slice"}
         assert entries.said() == ["Restored. Deleted by mistake."]
-        assert logged_in.complaints() == []
+        assert logged_in.browser_errors() == []
 
     def test_blocks_and_unblocks_a_phone_and_gives_it_a_new_token(self, logged_in, api, device):
         logged_in.open(f"/admin/devices/device/{device.pk}/change/")
@@ -145,9 +145,9 @@ class TestSupport:
         assert statuses == [403, 401, 200]
         logged_in.click(".historylink")
         assert [why in logged_in.said for why in ("Stolen.", "Found, but without", "Unblocked. Found.")] == [True] * 3
-        assert logged_in.complaints() == []
+        assert logged_in.browser_errors() == []
 
-    def test_corrects_a_name_and_sees_what_the_phone_changed_meanwhile(self, logged_in, api, bread):
+    def test_corrects_a_name_after_the_phone_changed_it(self, logged_in, api, bread):
         logged_in.open(f"/admin/products/product/{bread.pk}/change/")
         logged_in.fill(name="Wry bread", reason="Her idea.")
         api.patch(f"/v1/products/{bread.pk}", {"name": "Dark bread"})
@@ -159,9 +159,9 @@ class TestSupport:
         logged_in.click("[name=_continue]")
 
         assert api.get(f"/v1/products/{bread.pk}").json()["name"] == "Wry bread"
-        assert logged_in.complaints() == []
+        assert logged_in.browser_errors() == []
 
-    def test_sees_the_last_days_as_a_picture(self, logged_in, device, bread):
+    def test_sees_a_chart_of_the_last_days(self, logged_in, device, bread):
         today = latest_day(Device.objects.get().last_seen_at)
         FoodEntryFactory(product=bread, date=today)
 
@@ -169,6 +169,8 @@ class TestSupport:
 
         bars = logged_in.driver.find_elements(By.CSS_SELECTOR, ".kcal .bar")
         assert [bar.rect["height"] > 50 for bar in bars] == [False] * 29 + [True]
-        assert bars[-1].value_of_css_property("fill") == "rgb(65, 118, 144)"  # the admin's own colour: the styles came
+        assert (
+            bars[-1].value_of_css_property("fill") == "rgb(65, 118, 144)"
+        )  # the admin's colour: the style sheet was loaded
         assert not re.search(r"\bon\w+=|style=|<script>", logged_in.find(".field-charts").get_attribute("innerHTML"))
-        assert logged_in.complaints() == []
+        assert logged_in.browser_errors() == []

@@ -28,8 +28,8 @@ def form_of(product: Product, **changed) -> dict:
 
 DEVICES = "/admin/devices/device/"
 LARGE = re.compile(r'FROM "(devices|products|portions|food_entries)"')
-WHO = 4  # queries: the session, the user, what the user may, what the user's groups may
-RECORDED = 3  # an entry of the audit log in a transaction of its own
+LOGIN = 4  # queries: the session, the user, the user's permissions, the groups' permissions
+RECORDED = 3  # queries: an entry of the audit log, in its own transaction
 
 
 def listed(support, q: str, **narrowed) -> set[str]:
@@ -39,24 +39,24 @@ def listed(support, q: str, **narrowed) -> set[str]:
     return set(re.findall(rf'href="{DEVICES}([0-9a-f-]{{36}})/change/', response.content.decode()))
 
 
-def whole_tables(queries) -> list[str]:
-    """Return those captured queries on what may be large that go through a table, or an index, as a whole."""
+def full_scans(queries) -> list[str]:
+    """Return the captured queries that scan a whole large table, or a whole index of one."""
     large = [query["sql"] for query in queries.captured_queries if LARGE.search(query["sql"])]
     assert large
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             plans = {sql: cursor.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall() for sql in large}
             return [sql for sql, plan in plans.items() if any(re.match("SCAN (?!subquery)", row[-1]) for row in plan)]
-        cursor.execute("SET LOCAL enable_seqscan = off")  # the quickest way through tables as small as these
+        cursor.execute("SET LOCAL enable_seqscan = off")  # PostgreSQL prefers it for tables this small
         cursor.execute("SET LOCAL enable_bitmapscan = off")
         plans = {sql: cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}").fetchone()[0] for sql in large}
-        return [sql for sql, (plan,) in plans.items() if goes_through_it_all(plan["Plan"])]
+        return [sql for sql, (plan,) in plans.items() if scans_everything(plan["Plan"])]
 
 
-def goes_through_it_all(node: dict) -> bool:
+def scans_everything(node: dict) -> bool:
     kind = node["Node Type"]
-    through_all = kind == "Seq Scan" or ("Index" in kind and "Index Cond" not in node)
-    return through_all or any(goes_through_it_all(child) for child in node.get("Plans", ()))
+    is_full_scan = kind == "Seq Scan" or ("Index" in kind and "Index Cond" not in node)
+    return is_full_scan or any(scans_everything(child) for child in node.get("Plans", ()))
 
 
 class TestDevices:
@@ -98,16 +98,16 @@ class TestDevices:
             ("", [0, 1, 2]),
         ],
     )
-    def test_are_found_by_their_id_or_how_it_begins(self, support, ids, term, found):
+    def test_are_found_by_their_id_or_a_prefix_of_it(self, support, ids, term, found):
         assert listed(support, term) == {ids[place] for place in found}
 
-    def test_are_found_in_their_index(self, support, ids, django_assert_num_queries):
-        with django_assert_num_queries(WHO + 2) as queries:  # the page's count, its rows
+    def test_are_found_with_an_index(self, support, ids, django_assert_num_queries):
+        with django_assert_num_queries(LOGIN + 2) as queries:  # the page's count, its rows
             assert len(listed(support, "0d9c3c5e")) == 2
 
-        assert whole_tables(queries) == []
+        assert full_scans(queries) == []
 
-    def test_are_listed_where_they_are_blocked(self, support, ids):
+    def test_can_be_filtered_by_blocked(self, support, ids):
         Device.objects.get(pk=ids[1]).block()
 
         assert listed(support, "", state="blocked") == {ids[1]}
@@ -126,16 +126,16 @@ class TestDevices:
         ],
     )
     @pytest.mark.parametrize("kind", ["devices/device", "products/product", "food_entries/foodentry"])
-    def test_are_not_told_apart_by_what_no_page_shows(self, support, ids, kind, lookup):
+    def test_can_not_be_filtered_by_hidden_columns(self, support, ids, kind, lookup):
         for name in (lookup, f"device__{lookup}"):
             assert support.get(f"/admin/{kind}/", {name: "$2b$"}).status_code == 400
 
-    def test_are_listed_in_the_order_of_their_index_whatever_is_asked(self, support, ids):
+    def test_are_always_listed_in_the_order_of_the_index(self, support, ids):
         page = support.get(DEVICES, {"o": "-2.3"}).content.decode()
 
         assert re.findall(r"/device/([0-9a-f-]{36})/change/", page) == sorted(ids)
 
-    def test_are_counted_so_far_and_no_further(self, support, ids, monkeypatch):
+    def test_are_counted_up_to_a_maximum(self, support, ids, monkeypatch):
         monkeypatch.setattr("support.changelist.MAX_COUNTED", 2)
 
         page = support.get(DEVICES).content.decode()
@@ -144,7 +144,7 @@ class TestDevices:
         assert "There are more, which are not counted here" in page
         assert "not counted here" not in support.get(DEVICES, {"q": "0d9c3c5e"}).content.decode()
 
-    def test_show_what_they_keep_deleted_rows_too(self, support, device, product):
+    def test_show_the_number_of_rows_deleted_ones_included(self, support, device, product):
         with change_set(device):
             product.soft_delete()
 
@@ -153,13 +153,13 @@ class TestDevices:
         assert "Products: 0 live, 1 deleted" in page
         assert f"/admin/products/product/?device__id__exact={device.pk}" in page
 
-    def test_show_how_much_of_their_quotas_they_use(self, support, device, product):
+    def test_show_how_much_of_the_quotas_is_used(self, support, device, product):
         page = support.get(f"{DEVICES}{device.pk}/change/").content.decode()
 
         assert "<p>Products: 1 of 20,000</p><p>Portions: 1 of 40,000</p><p>Food entries: 0 of 250,000</p>" in page
         assert "<p>Rows added today: 2 of 100,000</p>" in page
 
-    def test_show_when_they_came_and_how_they_are(self, support, device):
+    def test_show_their_times_and_state(self, support, device):
         device.block()
         Device.objects.filter(pk=device.pk).update(
             created_at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC), last_seen_at=datetime(2026, 2, 3, 4, 5, tzinfo=UTC)
@@ -175,12 +175,12 @@ class TestDevices:
         ):
             assert shown in page
 
-    def test_cost_the_same_queries_however_much_they_keep(self, support, device, django_assert_num_queries):
+    def test_cost_the_same_queries_for_any_number_of_rows(self, support, device, django_assert_num_queries):
         for count in (1, 5):
             for _ in range(count):
                 FoodEntryFactory(device=device)
             # the device, a count of each of three kinds, the chart's sums
-            with django_assert_num_queries(WHO + 5 + RECORDED):
+            with django_assert_num_queries(LOGIN + 5 + RECORDED):
                 support.get(f"{DEVICES}{device.pk}/change/")
 
     @pytest.mark.parametrize("address", ["/admin/devices/device/", "/admin/devices/device/{}/change/"])
@@ -195,7 +195,7 @@ class TestDevices:
         assert device.token_hash not in page
         assert device.next_token_hash not in page
 
-    def test_can_be_neither_changed_nor_added_nor_removed(self, support, device):
+    def test_can_not_be_changed_added_or_removed(self, support, device):
         assert support.post(f"/admin/devices/device/{device.pk}/change/", {"revision": 1}).status_code == 403
         assert support.get("/admin/devices/device/add/").status_code == 403
         assert support.get(f"/admin/devices/device/{device.pk}/delete/").status_code == 403
@@ -206,7 +206,7 @@ class TestDevices:
 
 class TestRows:
     @pytest.mark.parametrize("kind", ["products/product", "products/portion", "food_entries/foodentry"])
-    def test_of_a_device_are_listed_deleted_ones_too(self, support, device, stranger, kind):
+    def test_of_a_device_are_listed_deleted_ones_included(self, support, device, stranger, kind):
         entry = FoodEntryFactory(device=device)
         theirs = FoodEntryFactory(device=Device.objects.get(pk=stranger.token.partition(".")[0]))
         rows = {"product": entry.product, "portion": entry.product.portions.get(), "foodentry": entry}
@@ -223,38 +223,38 @@ class TestRows:
         assert str(theirs.device_id) not in every
 
     @pytest.mark.parametrize("kind", ["products/product", "products/portion", "food_entries/foodentry"])
-    def test_cost_the_same_queries_however_many(self, support, device, kind, django_assert_num_queries):
+    def test_cost_the_same_queries_for_any_number(self, support, device, kind, django_assert_num_queries):
         FoodEntryFactory(device=device)
         for count in (1, 5):
             for _ in range(count - 1):
                 FoodEntryFactory(device=device)
             # the page's count, its rows, the device; of entries, the first and last date, and the months or days
-            with django_assert_num_queries(WHO + (5 if "food" in kind else 3) + RECORDED):
+            with django_assert_num_queries(LOGIN + (5 if "food" in kind else 3) + RECORDED):
                 support.get(f"/admin/{kind}/", {"device__id__exact": device.pk})
 
     @pytest.mark.parametrize(
         "query", [{}, {"state": "deleted"}, {"state": "live"}, {"q": "rye"}, {"q": "abc"}], ids=str
     )
     @pytest.mark.parametrize("kind", ["products/product", "products/portion", "food_entries/foodentry"])
-    def test_are_found_in_an_index(self, support, device, kind, query, django_assert_max_num_queries):
+    def test_are_listed_with_an_index(self, support, device, kind, query, django_assert_max_num_queries):
         FoodEntryFactory(device=device)
 
-        with django_assert_max_num_queries(WHO + 5 + RECORDED) as queries:
+        with django_assert_max_num_queries(LOGIN + 5 + RECORDED) as queries:
             support.get(f"/admin/{kind}/", {"device__id__exact": device.pk, **query})
 
-        assert whole_tables(queries) == []
+        assert full_scans(queries) == []
 
     @pytest.mark.parametrize("kind", ["products/product", "products/portion", "food_entries/foodentry"])
-    def test_are_listed_of_one_device_only(self, support, device, kind, django_assert_num_queries):
+    def test_are_listed_for_one_device_only(self, support, device, kind, django_assert_num_queries):
         FoodEntryFactory(device=device)
 
-        with django_assert_num_queries(WHO):
+        with django_assert_num_queries(LOGIN):
             page = support.get(f"/admin/{kind}/").content.decode()
 
         assert "Rows are listed for one device" in page
         assert str(device.pk) not in page
 
-    def test_are_found_by_how_their_id_begins_whosever_they_are(self, support, device, other):
+    def test_are_found_by_a_prefix_of_their_id_without_a_device(self, support, device, other):
         rows = [ProductFactory(device=device), ProductFactory(device=other)]
 
         for row in rows:
@@ -283,13 +283,13 @@ class TestRows:
         assert 'id="result_list"' not in elsewhere
 
     @pytest.mark.parametrize("device_id", ["x", "", "%00", "0d9c3c5e"])
-    def test_of_no_device_are_none(self, support, product, device_id):
+    def test_are_not_listed_for_an_unknown_device(self, support, product, device_id):
         response = support.get(f"/admin/products/product/?device__id__exact={device_id}", follow=True)
 
         assert response.status_code == 200
         assert str(product.pk) not in response.content.decode()
 
-    def test_are_mended_through_a_change_set(self, support, api, device, product):
+    def test_are_corrected_in_a_change_set(self, support, api, device, product):
         before = api.get(f"/v1/products/{product.pk}")
 
         support.post(f"/admin/products/product/{product.pk}/change/", form_of(product, name="Éclair", kcal_100g=262))
@@ -301,7 +301,7 @@ class TestRows:
         again = api.get(f"/v1/products/{product.pk}", headers={"If-None-Match": before["ETag"]})
         assert again.json()["name"] == "Éclair"
 
-    def test_are_left_alone_by_a_form_that_says_the_same(self, support, device, product):
+    def test_are_not_changed_by_a_form_without_changes(self, support, device, product):
         page = support.post(f"/admin/products/product/{product.pk}/change/", form_of(product)).content.decode()
 
         device.refresh_from_db()
@@ -310,7 +310,7 @@ class TestRows:
         assert (device.revision, product.updated_at) == (2, None)
         assert entries.said() == []
 
-    def test_are_mended_for_a_reason_which_the_log_keeps(self, support, product):
+    def test_are_corrected_with_a_reason_for_the_audit_log(self, support, product):
         address = f"/admin/products/product/{product.pk}/change/"
         refused = support.post(address, form_of(product, name="Rye", reason=" "))
         stored = support.post(address, form_of(product, name="Rye", kcal_100g=1, reason="A typo."))
@@ -350,7 +350,7 @@ class TestRows:
         product.refresh_from_db()
         assert product.name == "Rye bread"
 
-    def test_that_the_phone_changed_meanwhile_are_left_alone(self, support, api, device, product):
+    def test_are_not_changed_if_the_phone_changed_them_in_between(self, support, api, device, product):
         opened = form_of(product)
         api.patch(f"/v1/products/{product.pk}", {"kcal_100g": 240})
 
@@ -367,13 +367,13 @@ class TestRows:
         assert entries.said() == []
 
     @pytest.mark.parametrize("seen", ["", "x", "1", "3", None])
-    def test_are_mended_by_a_form_that_says_what_it_is_about(self, support, product, seen):
+    def test_are_not_changed_by_a_form_with_another_revision(self, support, product, seen):
         support.post(f"/admin/products/product/{product.pk}/change/", form_of(product, name="Other", seen=seen))
 
         product.refresh_from_db()
         assert product.name == "Rye bread"
 
-    def test_are_mended_one_field_of_a_portion(self, support, device, product):
+    def test_of_a_portion_are_corrected(self, support, device, product):
         portion = PortionFactory(product=product, name="Slice", grams="35.50")
 
         sent = {"name": "Slice", "grams": "36", "seen": portion.revision, "reason": "Weighed again."}
@@ -383,16 +383,16 @@ class TestRows:
         assert portion.grams == 36
         assert Portion.objects.for_device(device).filter(product=product, is_default=True).count() == 1
 
-    def test_can_be_neither_added_nor_removed(self, support, product):
+    def test_can_not_be_added_or_removed(self, support, product):
         for kind, row in (("product", product), ("portion", product.portions.get())):
             assert support.get(f"/admin/products/{kind}/add/").status_code == 403
             assert support.post(f"/admin/products/{kind}/{row.pk}/delete/", {"post": "yes"}).status_code == 403
 
 
 class TestTheAdmin:
-    def test_asks_who_is_there(self, anonymous):
+    def test_redirects_to_the_login(self, anonymous):
         for address in ("/admin/", "/admin/devices/device/", "/admin/products/product/"):
             assert anonymous.get(address)["Location"] == f"/admin/login/?next={address}"
 
-    def test_is_found_without_its_slash(self, anonymous):
+    def test_redirects_to_the_address_with_a_slash(self, anonymous):
         assert anonymous.get("/admin")["Location"] == "/admin/"

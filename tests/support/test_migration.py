@@ -1,4 +1,4 @@
-"""What the migration makes of Django's log of the admin."""
+"""The migration that moves Django's admin log to the audit log."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -75,7 +75,7 @@ class TestTheMigration:
         assert FOOD not in str(list(AuditEntry.objects.values()))
         assert not LogEntry.objects.exists()
 
-    def test_moves_entries_about_users_and_groups_that_are_gone_too(self, logged):
+    def test_moves_entries_about_deleted_users_and_groups(self, logged):
         logged(User, 7, json.dumps([{"added": {}}]), ADDITION)
         logged(User, 7, json.dumps([{"changed": {"fields": ["First name", "Staff status"]}}]))
         logged(User, 7, json.dumps([{"changed": {"name": "x", "object": FOOD, "fields": ["Password"]}}]))
@@ -93,7 +93,7 @@ class TestTheMigration:
         ]
         assert not LogEntry.objects.exists()
 
-    def test_drops_entries_about_what_is_gone(self, logged, device):
+    def test_drops_entries_about_rows_that_do_not_exist(self, logged, device):
         logged(Product, uuid4(), "Deleted. A typo.")
         logged(Device, uuid4(), "Blocked. Stolen.")
         logged(Device, "x", "Blocked. Stolen.")
@@ -104,7 +104,7 @@ class TestTheMigration:
         assert moved() == []
         assert not LogEntry.objects.exists()
 
-    def test_moves_many(self, logged, device, monkeypatch):
+    def test_moves_entries_in_batches(self, logged, device, monkeypatch):
         monkeypatch.setattr(migration, "BATCH", 2)
         for reason in "abcde":
             logged(Device, device.pk, f"Blocked. {reason}")
@@ -112,7 +112,7 @@ class TestTheMigration:
         assert [entry[-1] for entry in moved()] == list("abcde")
 
     @pytest.mark.django_db(transaction=True)
-    def test_goes_back_and_forth(self, logged, device):
+    def test_can_be_reversed_and_applied_again(self, logged, device):
         call_command("migrate", "support", "zero", verbosity=0)
         logged(Device, device.pk, "Blocked. Stolen.")
         call_command("migrate", verbosity=0)

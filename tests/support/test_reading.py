@@ -1,4 +1,4 @@
-"""What of the data of devices support sees, and what of that is recorded."""
+"""Which data of devices support can read, and what the audit log records about it."""
 
 import re
 from uuid import UUID
@@ -27,7 +27,7 @@ def address(row, act: str = "change") -> str:
 
 
 def mark(device) -> None:
-    """Mark the device as deleted. Its rows stay until they are erased."""
+    """Mark the device for erasure. Its rows are still stored."""
     Device.objects.filter(pk=device.pk).update(deleted_at=timezone.now())
 
 
@@ -44,7 +44,7 @@ def rows(device) -> dict[str, Product | Portion | FoodEntry]:
 
 @pytest.fixture
 def erased_meanwhile(monkeypatch):
-    """Return a function: the device is erased after its data were read, and before that is recorded."""
+    """Return a function that makes a device disappear after its data was read, and before that is recorded."""
 
     def erase(device) -> None:
         record_reading = AuditedAdmin.record_reading
@@ -60,8 +60,8 @@ def erased_meanwhile(monkeypatch):
     return erase
 
 
-def says_that_it_does_not_exist(response) -> bool:
-    """Return whether the page says so, without an id: the message is stored in the session."""
+def says_it_does_not_exist(response) -> bool:
+    """Return whether the page has this message without an id, because the session stores the message."""
     (message,) = re.findall(r'<li class="warning">(.*?)</li>', response.content.decode())
     return bool(re.fullmatch("This (device|product|portion|food entry) doesn&#x27;t exist[.]", message))
 
@@ -94,7 +94,7 @@ class TestOpeningAPage:
 
         assert [entry[1] for entry in recorded()] == ["Corrected name, protein, carbs"]
 
-    def test_is_not_recorded_where_nothing_is_shown(self, support, client, device, rows):
+    def test_is_not_recorded_if_nothing_is_shown(self, support, client, device, rows):
         client.force_login(User.objects.create_user("eve", is_staff=True))
         unknown = address(device).replace(str(device.pk), "0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11")
 
@@ -104,7 +104,7 @@ class TestOpeningAPage:
         assert recorded() == []
 
     @pytest.mark.parametrize("act", ["history", "soft-delete", "restore"])
-    def test_of_an_act_or_the_history_needs_no_record_since_it_names_no_food(self, support, rows, act):
+    def test_of_an_action_or_the_history_is_not_recorded_because_it_names_no_food(self, support, rows, act):
         for row in rows.values():
             for response in (support.get(address(row, act)), support.post(address(row, act), {"seen": "x"})):
                 assert response.status_code == 200
@@ -120,7 +120,7 @@ class TestOpeningAPage:
         response = support.get(address(opened), follow=True)
 
         assert response.redirect_chain == [("/admin/", 302)]
-        assert says_that_it_does_not_exist(response)
+        assert says_it_does_not_exist(response)
         assert recorded() == []
 
 
@@ -257,7 +257,7 @@ class TestTheRowsOfAllDevices:
             response = support.get(f"/admin/devices/device/{page.format(device.pk)}?_to_field={field}")
             assert response.status_code == 400
 
-    def test_are_not_completed(self, support, root, anonymous, rows):
+    def test_are_not_available_to_autocomplete(self, support, root, anonymous, rows):
         query = {"app_label": "food_entries", "model_name": "foodentry", "field_name": "product", "term": "chick"}
 
         for client in (support, root, anonymous):
@@ -269,7 +269,7 @@ class TestTheRowsOfAllDevices:
 
     @pytest.mark.parametrize("act", ["change", "history", "delete", "soft-delete", "restore"])
     @pytest.mark.parametrize("kind", KINDS)
-    def test_can_not_be_told_from_rows_that_do_not_exist_without_a_permission(self, rows, kind, act):
+    def test_look_like_rows_that_do_not_exist_without_a_permission(self, rows, kind, act):
         eve = Client()
         eve.force_login(User.objects.create_user("eve", is_staff=True))
 
@@ -280,7 +280,7 @@ class TestTheRowsOfAllDevices:
 
 
 class TestAMarkedDevice:
-    """A device that has been deleted, and whose rows are not erased yet."""
+    """A device that is marked for erasure, and whose rows are still stored."""
 
     @pytest.fixture(autouse=True)
     def _marked(self, device, rows):
@@ -304,7 +304,7 @@ class TestAMarkedDevice:
             assert response.status_code == 403
         else:
             assert response.redirect_chain == [("/admin/", 302)]
-            assert says_that_it_does_not_exist(response)
+            assert says_it_does_not_exist(response)
         assert everything() == before
         assert recorded() == []
 
@@ -331,18 +331,18 @@ class TestAMarkedDevice:
         response = getattr(support, method)(address(row, act), sent, follow=True)
 
         assert response.redirect_chain == [("/admin/", 302)]
-        assert says_that_it_does_not_exist(response)
+        assert says_it_does_not_exist(response)
         assert "Chicken soup" not in response.content.decode()
         assert everything() == before
         assert recorded() == []
 
 
-class TestADeviceThatIsMarkedDuringAnAct:
-    """Support has read the row; the device is deleted before the act gets the device's lock."""
+class TestADeviceThatIsMarkedDuringAnAction:
+    """The device is marked for erasure after the row was read, and before the action locks the device."""
 
     @pytest.fixture
     def marks(self, device, monkeypatch):
-        """Mark the device when it is about to be locked or written."""
+        """Mark the device just before it is locked or written."""
 
         def mark_first(function):
             def marked(*args, **kwargs):
@@ -363,7 +363,7 @@ class TestADeviceThatIsMarkedDuringAnAct:
         response = support.post(address(row, act), sent, follow=True)
 
         assert response.redirect_chain == [("/admin/", 302)]
-        assert says_that_it_does_not_exist(response)
+        assert says_it_does_not_exist(response)
         assert everything() == before
         assert recorded() == []
 
@@ -372,5 +372,5 @@ class TestADeviceThatIsMarkedDuringAnAct:
         response = support.post(address(device, name), {"reason": "x"}, follow=True)
 
         assert response.redirect_chain == [("/admin/", 302)]
-        assert says_that_it_does_not_exist(response)
+        assert says_it_does_not_exist(response)
         assert recorded() == []

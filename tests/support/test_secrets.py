@@ -1,4 +1,4 @@
-"""No page of the admin, and no error, shows a token, a secret or a hash of one."""
+"""No page of the admin and no error page shows a token, a secret or a hash of one."""
 
 import logging
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def root(db) -> Client:
 
 @pytest.fixture(params=STATES)
 def secrets(request, api, device) -> list[str]:
-    """Return what no page may show of a device that has rows and a rotated token."""
+    """Return the secrets and hashes of a device that has rows and a rotated token."""
     entry = FoodEntryFactory(device=device)
     with change_set(device):
         entry.soft_delete()
@@ -42,7 +42,7 @@ def secrets(request, api, device) -> list[str]:
 
 
 def addresses() -> Iterator[str]:
-    """Yield the address of each page that the admin has, with and without a search, and of some that it has not."""
+    """Yield the address of each page of the admin, with and without a search, and of some that don't exist."""
     yield from ("/admin/", "/admin/password_change/", "/admin/nowhere/", "/admin/jsi18n/")
     for model, model_admin in admin.site._registry.items():
         page = f"admin:{model._meta.app_label}_{model._meta.model_name}"
@@ -68,7 +68,7 @@ class TestNoPage:
         for address in set(addresses()):
             for client in (root, support):
                 answers = [client.get(address)]
-                if "/auth/" not in address:  # where it would delete who asks
+                if "/auth/" not in address:  # not there: it would delete the logged-in user
                     answers.append(client.post(address, {"seen": "x"}))
                 for response in answers:
                     page = response.content.decode() + str(response.headers)
@@ -79,7 +79,7 @@ class TestNoPage:
         assert {200, 302, 400, 403, 404} <= seen
         assert not [secret for secret in secrets if secret in caplog.text]
 
-    def test_shows_what_an_act_left_behind(self, root, support, api, device, caplog):
+    def test_shows_a_secret_after_a_token_was_issued(self, root, support, api, device, caplog):
         FoodEntryFactory(device=device)
         caplog.set_level(logging.DEBUG)
         page = f"/admin/devices/device/{device.pk}/new-token/"

@@ -26,11 +26,11 @@ def member(support) -> User:
 
 
 class TestTheSupportGroup:
-    def test_may_do_this_and_nothing_else(self, member):
+    def test_has_these_permissions_only(self, member):
         assert member.get_all_permissions() == MAY
         assert not member.is_superuser
 
-    def test_has_the_permissions_that_django_makes_of_the_models(self, member):
+    def test_has_the_permissions_that_django_creates(self, member):
         permissions = Permission.objects.filter(group__name="Support").select_related("content_type")
 
         for permission in permissions:
@@ -40,7 +40,7 @@ class TestTheSupportGroup:
             create_permissions(app, verbosity=0)
         assert Permission.objects.filter(codename__in=[p.codename for p in permissions]).count() == len(MAY)
 
-    def test_is_made_once(self, support_group):
+    def test_is_created_once(self, support_group):
         before = list(Group.objects.values_list("pk", "permissions"))
 
         import_module("countonme.migrations.0001_support_group").make_group(apps)
@@ -48,7 +48,7 @@ class TestTheSupportGroup:
         assert len(before) == len(MAY)
         assert list(Group.objects.values_list("pk", "permissions")) == before
 
-    def test_reads_of_the_admin_what_it_needs(self, support):
+    def test_sees_these_models_on_the_index(self, support):
         page = support.get("/admin/").content.decode()
 
         assert set(re.findall(r'<tr class="model-(\w+)', page)) == {"device"} | {
@@ -70,14 +70,14 @@ class TestTheSupportGroup:
             "food_entries/foodentry/{entry}/delete/",
         ],
     )
-    def test_gets_no_further(self, support, device, address):
+    def test_gets_403_on_all_other_pages(self, support, device, address):
         entry = FoodEntryFactory(device=device)
         address = address.format(device=device.pk, product=entry.product_id, entry=entry.pk)
 
         for answer in (support.get(f"/admin/{address}"), support.post(f"/admin/{address}", {"post": "yes"})):
             assert answer.status_code == 403
 
-    def test_is_of_no_use_without_being_staff(self, support, member, device):
+    def test_needs_staff_status(self, support, member, device):
         User.objects.update(is_staff=False)
 
         assert support.get(f"/admin/devices/device/{device.pk}/change/").status_code == 302
@@ -86,7 +86,7 @@ class TestTheSupportGroup:
 
 @pytest.mark.django_db(transaction=True)
 class TestTheMigration:
-    def test_goes_back_and_forth(self, db):
+    def test_can_be_reversed_and_applied_again(self, db):
         call_command("migrate", "countonme", "zero", verbosity=0)
         without = Group.objects.exists()
         call_command("migrate", verbosity=0)
