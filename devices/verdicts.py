@@ -40,26 +40,26 @@ class LocalCache:
     """
 
     def __init__(self):
-        self.until: OrderedDict[str, float] = OrderedDict()
+        self.expires_at: OrderedDict[str, float] = OrderedDict()
         self.lock = Lock()
 
     def has(self, verdict: str) -> bool:
         with self.lock:
-            if self.until.get(verdict, 0) <= monotonic():
+            if self.expires_at.get(verdict, 0) <= monotonic():
                 return False
-            self.until.move_to_end(verdict)
+            self.expires_at.move_to_end(verdict)
             return True
 
     def add(self, verdict: str) -> None:
         with self.lock:
-            self.until[verdict] = monotonic() + LIFETIME
-            self.until.move_to_end(verdict)
-            if len(self.until) > MAX_VERDICTS:
-                self.until.popitem(last=False)
+            self.expires_at[verdict] = monotonic() + LIFETIME
+            self.expires_at.move_to_end(verdict)
+            if len(self.expires_at) > MAX_VERDICTS:
+                self.expires_at.popitem(last=False)
 
     def clear(self) -> None:
         with self.lock:
-            self.until.clear()
+            self.expires_at.clear()
 
 
 class SharedCache:

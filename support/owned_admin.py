@@ -173,9 +173,9 @@ class OwnedAdmin(ActsAdmin, LargeTableAdmin):
     # --- one row -----------------------------------------------------------------------------------
 
     def get_fieldsets(self, request, obj=None) -> list:
-        asked = ("reason", "seen") if self.has_change_permission(request, obj) else ()
+        form_fields = ("reason", "seen") if self.has_change_permission(request, obj) else ()
         return [
-            (None, {"fields": (*self.mended, *asked)}),
+            (None, {"fields": (*self.mended, *form_fields)}),
             ("Stored values", {"fields": (*self.shown, *SYSTEM_FIELDS)}),
         ]
 

@@ -1,7 +1,7 @@
-"""Every statement of docs/privacy.md, each with its test.
+"""Tests of every statement in docs/privacy.md.
 
-A statement is an item of a list, or a row of a table. A test takes it over with `@states`; ELSEWHERE names the tests of
-other files. A statement without a test fails, and so does a test of what the page no longer says.
+A statement is a list item or a table row. A test declares its statement with `@states`. ELSEWHERE names tests in other
+files. A statement without a test fails, and so does a test whose statement is not on the page.
 """
 
 import re

@@ -223,7 +223,7 @@ class TestTheLocalCache:
 
         assert [anonymous.get(ME, headers=header).status_code for _ in range(3)] == [401] * 3
         assert len(bcrypt_runs) == 3
-        assert not verdicts.here.until
+        assert not verdicts.here.expires_at
 
     def test_is_not_used_after_the_hash_changed(self, api, device, bcrypt_runs):
         api.get(ME)
@@ -249,7 +249,7 @@ class TestTheLocalCache:
     def test_contains_no_token(self, api):
         api.get(ME)
 
-        (key,) = verdicts.here.until
+        (key,) = verdicts.here.expires_at
         device_id, _, secret = api.token.partition(".")
         assert secret not in key
         assert device_id not in key
@@ -278,7 +278,7 @@ class TestTheLocalCache:
         assert len(bcrypt_runs) == 3
         stranger.get(ME)
         assert len(bcrypt_runs) == 4
-        assert len(verdicts.here.until) == 2
+        assert len(verdicts.here.expires_at) == 2
 
 
 class TestTheSharedCache:
