@@ -100,7 +100,7 @@ def check_token(request: HttpRequest | Request, token: str, device: Device) -> D
             return device
         if device.next_token_hash is None or not tokens.check(token, device.next_token_hash):
             break
-        if device.blocked_at is not None or device.settle():
+        if device.blocked_at is not None or device.complete_rotation():
             return device
         device = existing_device(device.pk)  # another request has changed the tokens
     wait = FAILED_CHECKS.count([f"{network} {device.pk}" for network in networks_of(request)])

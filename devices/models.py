@@ -184,15 +184,15 @@ class Device(models.Model):
             raise DeviceBlocked if same_token.exclude(blocked_at=None).exists() else InvalidToken
         return token
 
-    def settle(self) -> bool:
+    def complete_rotation(self) -> bool:
         """Make the rotated token the only one. Return False if another request has changed the tokens in between."""
         rotated = Device.objects.filter(
             pk=self.pk, next_token_hash=self.next_token_hash, deleted_at=None, blocked_at=None
         )
-        settled = rotated.update(token_hash=self.next_token_hash, next_token_hash=None)
-        if settled:
+        completed = rotated.update(token_hash=self.next_token_hash, next_token_hash=None)
+        if completed:
             self.token_hash, self.next_token_hash = self.next_token_hash, None
-        return bool(settled)
+        return bool(completed)
 
     def issue_token(self) -> str:
         """Return a new token. The old tokens of the device, including a rotated one, are invalid from now on."""

@@ -124,8 +124,8 @@ class TestABlockedDevice:
 
     def test_is_refused_with_403_if_it_is_blocked_during_the_first_use(self, api, device, monkeypatch):
         api.use(api.post("/v1/auth/rotate").json()["token"])
-        settle = Device.settle
-        monkeypatch.setattr(Device, "settle", lambda self: (device.block(), settle(self))[1])
+        complete_rotation = Device.complete_rotation
+        monkeypatch.setattr(Device, "complete_rotation", lambda self: (device.block(), complete_rotation(self))[1])
 
         response = api.get("/v1/devices/me")
 
@@ -163,12 +163,12 @@ class TestABlockedDevice:
         row.refresh_from_db()
         assert row.name == "Rye"
 
-    def test_settles_and_rotates_no_token(self, api, device):
+    def test_can_not_rotate_its_token(self, api, device):
         rotated = api.post("/v1/auth/rotate").json()["token"]
         device.refresh_from_db()
         Device.objects.get(pk=device.pk).block()
 
-        assert not device.settle()
+        assert not device.complete_rotation()
         with pytest.raises(DeviceBlocked):
             device.rotate()
 
@@ -222,7 +222,7 @@ class TestAnIssuedToken:
         device.refresh_from_db()
         new = Device.objects.get(pk=device.pk).issue_token()
 
-        assert not device.settle()
+        assert not device.complete_rotation()
         with pytest.raises(InvalidToken):
             device.rotate()
 
