@@ -71,7 +71,7 @@ def caller_of(request: HttpRequest | Request) -> tuple[Device, str] | None:
     token = token.strip()
     device_id = tokens.parse(token)
     if device_id is None:
-        metrics.token_checked("malformed")
+        metrics.count_token_check("malformed")
         raise InvalidToken
     device = existing_device(device_id)
     if tokens.is_remembered(token, device.token_hash):
@@ -79,9 +79,9 @@ def caller_of(request: HttpRequest | Request) -> tuple[Device, str] | None:
     else:
         device, outcome = check_token(request, token, device), "checked"
     if device.blocked_at is not None:
-        metrics.token_checked("blocked")
+        metrics.count_token_check("blocked")
         raise DeviceBlocked
-    metrics.token_checked(outcome)
+    metrics.count_token_check(outcome)
     if (wait := device_rates.wait(device_id)) is not None:
         raise Throttled(wait)
     device.update_last_seen()
@@ -105,9 +105,9 @@ def check_token(request: HttpRequest | Request, token: str, device: Device) -> D
         device = existing_device(device.pk)  # another request has changed the tokens
     wait = FAILED_CHECKS.count([f"{network} {device.pk}" for network in networks_of(request)])
     if wait is not None:
-        metrics.token_checked("throttled")
+        metrics.count_token_check("throttled")
         raise Throttled(wait)
-    metrics.token_checked("wrong")
+    metrics.count_token_check("wrong")
     raise InvalidToken
 
 
@@ -115,7 +115,7 @@ def existing_device(device_id: UUID) -> Device:
     """Return the device. Raises InvalidToken if it is unknown or deleted, without a bcrypt run or a write."""
     found = retry_if_connection_died(lambda: devices_by_id.models(pk=device_id))
     if not found or found[0].deleted_at is not None:
-        metrics.token_checked("unknown")
+        metrics.count_token_check("unknown")
         raise InvalidToken
     return found[0]
 

@@ -85,7 +85,7 @@ def count_request(method: str, route: str | None, status: int, seconds: float) -
     count(add)
 
 
-def token_checked(outcome: str) -> None:
+def count_token_check(outcome: str) -> None:
     count(lambda to: to.tokens.labels(outcome).inc())
 
 
