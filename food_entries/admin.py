@@ -44,11 +44,11 @@ class FoodEntryForm(OwnedForm):
 class FoodEntryAdmin(OwnedAdmin):
     form = FoodEntryForm
     date_hierarchy = "date"
-    narrowed_by = (*OwnedAdmin.narrowed_by, "date__year", "date__month", "date__day")
-    name_search = "product_name__icontains"
+    allowed_filters = (*OwnedAdmin.allowed_filters, "date__year", "date__month", "date__day")
+    name_lookup = "product_name__icontains"
     list_display = ("product_name", "grams", "kcal", "date", "meal_type", "deleted_at")
-    mended = ("date", "meal_type", "grams", "quantity")
-    shown = ("product_name", "kcal", "protein", "carbs", "fat", "product", "portion")
+    correctable_fields = ("date", "meal_type", "grams", "quantity")
+    displayed_fields = ("product_name", "kcal", "protein", "carbs", "fat", "product", "portion")
 
     def chart(self, device: Device) -> str:
         last = latest_day(timezone.now())

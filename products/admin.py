@@ -20,22 +20,22 @@ class ProductForm(OwnedForm):
 class NameSearchAdmin(OwnedAdmin):
     """Searches by part of a name, ignoring case and accents, as the API does."""
 
-    name_search = "name_key__contains"
+    name_lookup = "name_key__contains"
 
-    def name_sought(self, term: str) -> str:
+    def name_key_of(self, term: str) -> str:
         return name_key(term)
 
 
 @admin.register(Product)
 class ProductAdmin(NameSearchAdmin):
     form = ProductForm
-    acts = (
-        replace(DELETE, explained=f"Its portions are deleted too. Food entries stay unchanged. {DELETE.explained}"),
-        replace(RESTORE, explained=f"The portions that were deleted with it are restored too. {RESTORE.explained}"),
+    support_actions = (
+        replace(DELETE, description=f"Its portions are deleted too. Food entries stay unchanged. {DELETE.description}"),
+        replace(RESTORE, description=f"The portions that were deleted with it are restored too. {RESTORE.description}"),
     )
     list_display = ("name", "energy", "barcode", "deleted_at")
-    mended = ("name", "kcal_100g", "protein_100g", "carbs_100g", "fat_100g", "barcode")
-    shown = ("portions",)
+    correctable_fields = ("name", "kcal_100g", "protein_100g", "carbs_100g", "fat_100g", "barcode")
+    displayed_fields = ("portions",)
 
     @admin.display(description="kcal per 100 g")
     def energy(self, product: Product) -> int:
@@ -66,5 +66,5 @@ class ProductAdmin(NameSearchAdmin):
 class PortionAdmin(NameSearchAdmin):
     list_display = ("name", "grams", "is_default", "product", "deleted_at")
     list_select_related = ("product",)
-    mended = ("name", "grams")
-    shown = ("is_default", "product")
+    correctable_fields = ("name", "grams")
+    displayed_fields = ("is_default", "product")

@@ -27,10 +27,10 @@ OPENED, LISTED = "Opened", "Listed"
 
 
 @dataclass(frozen=True)
-class Act:
+class SupportAction:
     name: str  # in the URL of its page
     label: str  # text of its button
-    explained: str  # description on its page
+    description: str  # description on its page
     done: str  # in the audit log, and the message after it
     permission: str  # with placeholders: {app} and {model}
     run: Callable[[models.Model], str | None]  # may return a secret, which is shown once
@@ -53,7 +53,7 @@ class ReasonField(forms.CharField):
         return mask_secrets(super().clean(value))
 
 
-class ActForm(forms.Form):
+class ActionForm(forms.Form):
     required_css_class = "required"
 
     reason = ReasonField()
@@ -67,10 +67,10 @@ def refusal_message(error: Exception) -> str:
     return str(conflict.detail)
 
 
-class ActsAdmin(AuditedAdmin):
+class SupportActionAdmin(AuditedAdmin):
     """An admin with actions on a single row. Each has a permission and needs a reason."""
 
-    acts: tuple[Act, ...] = ()
+    support_actions: tuple[SupportAction, ...] = ()
     change_form_template = "support/change_form.html"
 
     class Media:
@@ -80,15 +80,15 @@ class ActsAdmin(AuditedAdmin):
         return [
             *(
                 path(f"<path:object_id>/{act.name}/", self.admin_site.admin_view(self.view_of(act)))
-                for act in self.acts
+                for act in self.support_actions
             ),
             *super().get_urls(),
         ]
 
-    def is_permitted(self, request, act: Act) -> bool:
+    def is_permitted(self, request, act: SupportAction) -> bool:
         return request.user.has_perm(act.permission.format(app=self.opts.app_label, model=self.opts.model_name))
 
-    def view_of(self, act: Act) -> Callable[..., HttpResponse]:
+    def view_of(self, act: SupportAction) -> Callable[..., HttpResponse]:
         return partial(self.act_view, act=act)
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:
@@ -101,10 +101,10 @@ class ActsAdmin(AuditedAdmin):
 
     def render_change_form(self, request, context, *args, **kwargs) -> HttpResponse:
         row = context["original"]
-        context["acts"] = [act for act in self.acts if self.is_permitted(request, act) and act.possible(row)]
+        context["acts"] = [act for act in self.support_actions if self.is_permitted(request, act) and act.possible(row)]
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def act_view(self, request, object_id: str, act: Act) -> HttpResponse:
+    def act_view(self, request, object_id: str, act: SupportAction) -> HttpResponse:
         """Ask for a reason, then run the action. A refusal is shown on the same page, and changes nothing."""
         if not (self.is_permitted(request, act) and self.has_view_permission(request)):
             raise PermissionDenied
@@ -126,21 +126,21 @@ class ActsAdmin(AuditedAdmin):
         return self.act_page(request, row, act, "support/act.html", form=form, refusal=refusal)
 
     def act_form(self, sent, row: models.Model, **initial) -> forms.Form:
-        return ActForm(sent, initial=initial)
+        return ActionForm(sent, initial=initial)
 
-    def perform(self, request, row: models.Model, act: Act, sent: dict) -> str | None:
+    def perform(self, request, row: models.Model, act: SupportAction, sent: dict) -> str | None:
         with transaction.atomic():
             secret = act.run(row)
             self.record(request, row, act.done, sent["reason"])
             return secret
 
-    def respond(self, request, row: models.Model, act: Act, secret: str | None) -> HttpResponse:
+    def respond(self, request, row: models.Model, act: SupportAction, secret: str | None) -> HttpResponse:
         if secret is not None:
             return self.act_page(request, row, act, "support/secret.html", secret=secret)
         self.message_user(request, f"{act.done}.", messages.SUCCESS)
         return HttpResponseRedirect(self.address(row))
 
-    def act_page(self, request, row: models.Model, act: Act, template: str, **context) -> HttpResponse:
+    def act_page(self, request, row: models.Model, act: SupportAction, template: str, **context) -> HttpResponse:
         context |= {
             "title": act.label,
             "subtitle": self.title_of(row),

@@ -21,34 +21,34 @@ from countonme.observability.request_log import name_in_log
 from devices.models import Device
 from ownership.models import owned_models
 from ownership.quotas import Quota
-from support.actions import Act, ActsAdmin
+from support.actions import SupportAction, SupportActionAdmin
 from support.audit import AuditedAdmin
 from support.changelist import LargeTableAdmin, StateFilter, has_prefix, is_long_prefix
 from support.models import AuditEntry
 
-BLOCK = Act(
+BLOCK = SupportAction(
     name="block",
     label="Block",
-    explained="From now on, each request of the device gets a 403 with the text: This device is blocked. Contact "
+    description="From now on, each request of the device gets a 403 with the text: This device is blocked. Contact "
     "support. Its data is kept.",
     done="Blocked",
     permission="devices.block_device",
     run=methodcaller("block"),
     possible=lambda device: device.blocked_at is None,
 )
-UNBLOCK = Act(
+UNBLOCK = SupportAction(
     name="unblock",
     label="Unblock",
-    explained="The device's token works again.",
+    description="The device's token works again.",
     done="Unblocked",
     permission="devices.block_device",
     run=methodcaller("unblock"),
     possible=lambda device: device.blocked_at is not None,
 )
-NEW_TOKEN = Act(
+NEW_TOKEN = SupportAction(
     name="new-token",
     label="Issue a new token",
-    explained="Use this if a phone has lost its token, or if the token was stolen. The old token is refused at once. "
+    description="Use this if a phone has lost its token, or if the token was stolen. The old token is refused at once. "
     "The new token is shown only once, and the user has to type it into the app.",
     done="Got a new token",
     permission="devices.issue_token",
@@ -62,8 +62,8 @@ class DeviceStateFilter(StateFilter):
 
 
 @admin.register(Device)
-class DeviceAdmin(ActsAdmin, LargeTableAdmin):
-    acts = (BLOCK, UNBLOCK, NEW_TOKEN)
+class DeviceAdmin(SupportActionAdmin, LargeTableAdmin):
+    support_actions = (BLOCK, UNBLOCK, NEW_TOKEN)
     list_display = ("id", "last_seen_at", "blocked_at")
     list_filter = (DeviceStateFilter,)
     fields = readonly_fields = (
@@ -148,7 +148,7 @@ class AuditEntryAdmin(AuditedAdmin, LargeTableAdmin):
     change_form_template = "support/audit_entry.html"
     list_display = ("at", "user_name", "act", "kind", "object_id")
     list_filter = ()
-    narrowed_by = ()
+    allowed_filters = ()
     ordering = ("-id",)  # the latest first
     search_help_text = "Search by the id of a row or of a device. The first 8 digits of a device's id are enough."
     fields = readonly_fields = ("at", "user_name", "user", "act", "reason", "kind", "object_id", "device")

@@ -91,7 +91,7 @@ class LargeTableAdmin(admin.ModelAdmin):
     search_fields = ("id",)
     search_help_text = "Search by the id or its first digits."
     # Allowed filters in the query. Others could reveal columns that no page shows, such as a hash.
-    narrowed_by: tuple[str, ...] = ("state",)
+    allowed_filters: tuple[str, ...] = ("state",)
 
     def changelist_view(self, request, extra_context=None) -> HttpResponse:
         title = {"title": capfirst(self.opts.verbose_name_plural)}
@@ -102,7 +102,7 @@ class LargeTableAdmin(admin.ModelAdmin):
 
     def lookup_allowed(self, lookup, value, request=None) -> bool:
         """Return whether the query may filter by this lookup, once. Django treats repeated values as "one of"."""
-        return lookup in self.narrowed_by and (request is None or len(request.GET.getlist(lookup)) == 1)
+        return lookup in self.allowed_filters and (request is None or len(request.GET.getlist(lookup)) == 1)
 
     def get_search_results(self, request, queryset, search_term) -> tuple[QuerySet, bool]:
         return queryset.filter(has_prefix("id", search_term)) if search_term.strip() else queryset, False

@@ -17,7 +17,16 @@ from countonme.api.errors import Conflict
 from countonme.api.fields import parse_uuid
 from devices.models import Device
 from ownership.models import DeviceOwned, change_set
-from support.actions import GONE, LISTED, REFUSALS, Act, ActForm, ActsAdmin, ReasonField, refusal_message
+from support.actions import (
+    GONE,
+    LISTED,
+    REFUSALS,
+    ActionForm,
+    ReasonField,
+    SupportAction,
+    SupportActionAdmin,
+    refusal_message,
+)
 from support.changelist import LargeTableAdmin, StateFilter, has_prefix, is_long_prefix
 from support.models import AuditEntry
 
@@ -28,19 +37,19 @@ OF_DEVICE = "device__id__exact"
 
 ROW_CHANGED = "The row has changed since you opened it. This page shows its current state."
 
-DELETE = Act(
+DELETE = SupportAction(
     name="soft-delete",
     label="Delete",
-    explained="The phone removes the row at its next sync. You can restore the row until it is purged.",
+    description="The phone removes the row at its next sync. You can restore the row until it is purged.",
     done="Deleted",
     permission="{app}.change_{model}",
     run=methodcaller("soft_delete"),
     possible=lambda row: row.deleted_at is None,
 )
-RESTORE = Act(
+RESTORE = SupportAction(
     name="restore",
     label="Restore",
-    explained="The row comes back as it was. The phone receives it at its next sync.",
+    description="The row comes back as it was. The phone receives it at its next sync.",
     done="Restored",
     permission="{app}.change_{model}",
     run=methodcaller("restore"),
@@ -54,7 +63,7 @@ class SeenField(forms.IntegerField):
     widget = forms.HiddenInput
 
 
-class RowActForm(ActForm):
+class RowActForm(ActionForm):
     seen = SeenField()
 
 
@@ -71,26 +80,26 @@ class OwnedForm(forms.ModelForm):
         return super()._get_validation_exclusions() - {"device", "deleted_at"}
 
     @property
-    def mended(self) -> list[str]:
+    def corrected_fields(self) -> list[str]:
         return [name for name in self.changed_data if name not in ("reason", "seen")]
 
     def clean(self) -> None:
         super().clean()
         if self.cleaned_data.get("seen") != self.instance.revision:
             raise Conflict(f"{ROW_CHANGED} Nothing was saved.")  # the session stores this message: include no input
-        if not self.mended:
+        if not self.corrected_fields:
             raise forms.ValidationError("You have changed no value, so there is nothing to save.")
 
     def values(self) -> dict:
         """Return the new values of the corrected fields."""
-        return {name: self.cleaned_data[name] for name in self.mended if name in self.cleaned_data}
+        return {name: self.cleaned_data[name] for name in self.corrected_fields if name in self.cleaned_data}
 
 
 class OwnedStateFilter(StateFilter):
     states = {"live": ("Live", Q(deleted_at=None)), "deleted": ("Deleted", Q(deleted_at__isnull=False))}
 
 
-class OwnedAdmin(ActsAdmin, LargeTableAdmin):
+class OwnedAdmin(SupportActionAdmin, LargeTableAdmin):
     """Admin of owned rows, deleted ones included.
 
     A list shows the rows of one device, by an index of the device's rows. Without a device, a list is empty unless at
@@ -98,17 +107,17 @@ class OwnedAdmin(ActsAdmin, LargeTableAdmin):
     """
 
     form = OwnedForm
-    acts = (DELETE, RESTORE)
+    support_actions = (DELETE, RESTORE)
     list_filter = (OwnedStateFilter,)
     ordering = ("-revision", "id")  # newest change first, as in the index
-    narrowed_by = ("state", OF_DEVICE)
+    allowed_filters = ("state", OF_DEVICE)
     search_help_text = (
         "Search by the id of a row or its first digits. Without a device, at least 8 digits of the id are needed. "
         "In the list of one device, you can also search for a part of the name."
     )
-    name_search: str  # the lookup for a part of a name
-    mended: tuple[str, ...] = ()  # fields that support may correct
-    shown: tuple[str, ...] = ()  # read-only fields
+    name_lookup: str | None = None  # the lookup for a part of a name; None if rows are found by id only
+    correctable_fields: tuple[str, ...] = ()  # fields that support may correct
+    displayed_fields: tuple[str, ...] = ()  # read-only fields
 
     def get_queryset(self, request) -> QuerySet:
         """Return the rows of all devices that are not marked for erasure."""
@@ -146,11 +155,11 @@ class OwnedAdmin(ActsAdmin, LargeTableAdmin):
         if not term:
             return queryset, False
         found = has_prefix("id", term)
-        if of_device:
-            found |= Q(**{self.name_search: self.name_sought(term)})
+        if of_device and self.name_lookup:
+            found |= Q(**{self.name_lookup: self.name_key_of(term)})
         return queryset.filter(found), False
 
-    def name_sought(self, term: str) -> str:
+    def name_key_of(self, term: str) -> str:
         return term
 
     def of_device(self, device: Device) -> str:
@@ -175,12 +184,12 @@ class OwnedAdmin(ActsAdmin, LargeTableAdmin):
     def get_fieldsets(self, request, obj=None) -> list:
         form_fields = ("reason", "seen") if self.has_change_permission(request, obj) else ()
         return [
-            (None, {"fields": (*self.mended, *form_fields)}),
-            ("Stored values", {"fields": (*self.shown, *SYSTEM_FIELDS)}),
+            (None, {"fields": (*self.correctable_fields, *form_fields)}),
+            ("Stored values", {"fields": (*self.displayed_fields, *SYSTEM_FIELDS)}),
         ]
 
     def get_readonly_fields(self, request, obj=None) -> tuple[str, ...]:
-        return (*self.shown, *SYSTEM_FIELDS)
+        return (*self.displayed_fields, *SYSTEM_FIELDS)
 
     def has_change_permission(self, request, obj=None) -> bool:
         return (obj is None or DELETE.possible(obj)) and super().has_change_permission(request, obj)
@@ -210,7 +219,7 @@ class OwnedAdmin(ActsAdmin, LargeTableAdmin):
         self.reload(obj).change(**form.values())
 
     def construct_change_message(self, request, form, formsets, add=False) -> dict[str, str]:
-        names = ", ".join(form.fields[name].label.lower() for name in form.mended)
+        names = ", ".join(form.fields[name].label.lower() for name in form.corrected_fields)
         return {"act": f"Corrected {names}", "reason": form.cleaned_data["reason"]}
 
     def response_change(self, request, obj) -> HttpResponse:
@@ -225,7 +234,7 @@ class OwnedAdmin(ActsAdmin, LargeTableAdmin):
     def act_form(self, sent, row: DeviceOwned, **initial) -> forms.Form:
         return RowActForm(sent, initial={"seen": row.revision, **initial})
 
-    def perform(self, request, row: DeviceOwned, act: Act, sent: dict) -> None:
+    def perform(self, request, row: DeviceOwned, act: SupportAction, sent: dict) -> None:
         with change_set(row.device):
             row = self.reload(row)
             if row.revision != sent["seen"] or not act.possible(row):

@@ -12,7 +12,7 @@ from django.urls import reverse
 from devices.models import Device
 from food_entries.tests.factories import FoodEntryFactory
 from ownership.models import change_set
-from support.actions import ActsAdmin
+from support.actions import SupportActionAdmin
 from tests.harness.sync import revision
 
 STATES = ("live", "blocked")
@@ -54,8 +54,8 @@ def addresses() -> Iterator[str]:
             yield reverse(f"{page}_changelist") + f"?device__id__exact={getattr(row, 'device_id', '')}"
             pages = [reverse(f"{page}_{name}", args=[row.pk]) for name in ("change", "history", "delete")]
             yield from pages
-            if isinstance(model_admin, ActsAdmin):
-                yield from (pages[0].replace("/change/", f"/{act.name}/") for act in model_admin.acts)
+            if isinstance(model_admin, SupportActionAdmin):
+                yield from (pages[0].replace("/change/", f"/{act.name}/") for act in model_admin.support_actions)
         for lookup in ("", "?token_hash__startswith=$2b$", "?o=1.2.3", "?p=x", "?all=", "?e=1", "?q=%00"):
             yield reverse(f"{page}_changelist") + lookup
 

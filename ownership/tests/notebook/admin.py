@@ -7,13 +7,13 @@ from support.owned_admin import OwnedAdmin
 @admin.register(Note)
 class NoteAdmin(OwnedAdmin):
     list_display = ("title", "deleted_at")
-    name_search = "title__icontains"
-    mended = ("title",)
+    name_lookup = "title__icontains"
+    correctable_fields = ("title",)
 
 
 @admin.register(Line)
 class LineAdmin(OwnedAdmin):
     list_display = ("text", "deleted_at")
-    name_search = "text__icontains"
-    mended = ("text",)
-    shown = ("note",)
+    name_lookup = "text__icontains"
+    correctable_fields = ("text",)
+    displayed_fields = ("note",)
