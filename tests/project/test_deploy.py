@@ -655,7 +655,7 @@ class TestRestoringWithDocker:
 
         assert f'--volume "{bind["source"]}:/backups:ro"' in self.COMMANDS
 
-    @pytest.mark.parametrize("names", [["erasures.txt"], ["erasures-second one.txt", "erasures.txt"]], ids=str)
+    @pytest.mark.parametrize("names", [[], ["erasures.txt"], ["erasures-second one.txt", "erasures.txt"]], ids=str)
     def test_passes_every_ledger_to_after_restore(self, commands, tmp_path, names):
         for name in [*names, "erasures.txt.part"]:
             (tmp_path / name).touch()
