@@ -5,7 +5,7 @@ from ownership.tests.notebook.models import Line, Note
 from sync import registry
 from sync.registry import tables
 from tests.project import completeness
-from tests.project.completeness import lacking
+from tests.project.completeness import missing_parts
 
 DOCS = {
     Note: "a line for `notes` among the tables of sync in docs/api.md",
@@ -32,12 +32,12 @@ def forgotten(monkeypatch, settings, support_group):
 class TestNotebook:
     @pytest.mark.parametrize("model", [Note, Line])
     def test_lacks_only_a_line_in_the_docs(self, support_group, model):
-        assert lacking(model) == [DOCS[model]]
+        assert missing_parts(model) == [DOCS[model]]
 
 
 class TestIncompleteModel:
     def test_is_reported_with_all_that_is_missing(self, forgotten):
-        assert lacking(Note) == [
+        assert missing_parts(Note) == [
             "a table in notebook/sync_tables.py",
             "an OwnedAdmin in notebook/admin.py",
             "a route to a viewset of Note in notebook/urls.py, which countonme/urls.py lists",
@@ -47,9 +47,9 @@ class TestIncompleteModel:
         ]
 
     def test_is_reported_without_its_setting(self, forgotten):
-        assert "the setting MAX_LINES" in lacking(Line)
+        assert "the setting MAX_LINES" in missing_parts(Line)
 
     def test_is_reported_if_it_comes_before_a_model_that_it_refers_to(self, monkeypatch, support_group):
         monkeypatch.setattr(completeness, "owned_models", lambda: [Line, Note])
 
-        assert lacking(Line) == [DOCS[Line], "a place after Note, to which it refers"]
+        assert missing_parts(Line) == [DOCS[Line], "a place after Note, to which it refers"]
