@@ -56,10 +56,10 @@ ELSEWHERE = {
         "tests/support/test_reading.py::TestListingRows::test_of_a_device_is_recorded",
     ],
     "A line of the request log has the time, method, route, status, duration, size and request id.": [
-        "tests/service/test_logs.py::TestTheLineOfARequest::test_says_what_was_asked_by_whom_and_how_it_ended"
+        "tests/service/test_logs.py::TestARequestLine::test_has_the_route_the_status_and_the_device"
     ],
     "The log has no address, no id of a device or of a row, no query, no body and no name of a food.": [
-        "tests/service/test_logs.py::TestTheLog::test_holds_nothing_that_was_sent"
+        "tests/service/test_logs.py::TestTheLog::test_contains_no_sent_data"
     ],
     "PostgreSQL's log shows errors without values.": [
         "tests/project/test_deploy.py::TestTheLogOfPostgreSQL::test_has_no_values_on_a_bare_host",
@@ -72,10 +72,10 @@ ELSEWHERE = {
         "account/tests/test_ledger.py::TestALedger::test_is_for_its_owner_alone",
     ],
     "The nightly job removes backups that are older than `BACKUP_RETENTION` days.": [
-        "tests/project/test_deploy.py::TestBackup::test_removes_backups_that_are_older_than_the_retention_less_an_hour"
+        "tests/project/test_deploy.py::TestBackup::test_removes_backups_older_than_the_retention_minus_an_hour"
     ],
     "The backup job copies the ledger to the folder of the backups.": [
-        "tests/project/test_deploy.py::TestBackup::test_copies_what_is_added_to_the_ledger_before_it_ends"
+        "tests/project/test_deploy.py::TestBackup::test_copies_lines_that_are_added_to_the_ledger_during_the_backup"
     ],
     "A job that is killed goes on at its next run.": [
         "account/tests/test_erase.py::TestAKilledErasure::test_goes_on_at_the_next_run"
@@ -85,7 +85,7 @@ ELSEWHERE = {
         "account/tests/test_erase_me.py::TestReadingAReceipt::test_returns_410_a_year_after_the_erasure",
     ],
     "After that, the database, the log and new backups by `deploy/backup.sh` hold neither the device's id nor the name "
-    "of a food.": ["tests/project/test_deploy.py::TestBackupOfPostgreSQL::test_holds_nothing_of_an_erased_device"],
+    "of a food.": ["tests/project/test_deploy.py::TestBackupOfPostgreSQL::test_contains_no_data_of_an_erased_device"],
     "The device's id can't be registered again.": [
         "account/tests/test_erase_me.py::TestErasingADevice::test_keeps_the_devices_id_taken"
     ],
