@@ -17,7 +17,7 @@ from account import ledger
 from countonme.api.errors import InvalidToken
 from countonme.db.bulk import in_batches
 from countonme.db.vacuum import vacuum
-from devices.models import Device, Erasure, Gap, hash_of
+from devices.models import Device, Erasure, Gap, hash_device_id
 from ownership.models import owned_models
 from support.models import AuditEntry
 
@@ -155,14 +155,14 @@ def mark_from_ledger(entries: dict[str, ledger.Entry]) -> None:
 def devices_by_hash(wanted: dict) -> dict[str, uuid.UUID]:
     """Return the ids of the devices whose hash is in `wanted`, by hash."""
     ids = Device.objects.values_list("pk", flat=True).iterator()
-    return {device_hash: device_id for device_id in ids if (device_hash := hash_of(device_id)) in wanted}
+    return {device_hash: device_id for device_id in ids if (device_hash := hash_device_id(device_id)) in wanted}
 
 
 def adopt_marked_devices() -> None:
     """Create an erasure for each marked device without one. An earlier release deleted devices without erasures."""
     for device in Device.objects.exclude(deleted_at=None).filter(erasure=None):
         Erasure.objects.get_or_create(
-            device_hash=hash_of(device.pk),
+            device_hash=hash_device_id(device.pk),
             defaults={"pk": uuid.uuid4(), "device": device, "requested_at": device.deleted_at},
         )
 

@@ -11,7 +11,7 @@ from account import ledger
 from account.serializers import DeviceSerializer, ErasureQuery, ErasureSerializer
 from countonme.api.errors import Gone, NotFound
 from countonme.api.openapi import ErrorSerializer
-from countonme.api.renderers import Answer
+from countonme.api.renderers import JSONResponse
 from devices.models import Erasure
 
 RECEIPT_KEPT_FOR = timedelta(days=365)
@@ -25,9 +25,9 @@ class MeView(APIView):
     conflicts = ("delete",)
 
     @extend_schema(operation_id="me", summary="Read the device", responses={200: DeviceSerializer})
-    def get(self, request) -> Answer:
+    def get(self, request) -> JSONResponse:
         """Return the device that the token belongs to."""
-        return Answer(DeviceSerializer(request.user).data)
+        return JSONResponse(DeviceSerializer(request.user).data)
 
     @extend_schema(
         operation_id="delete_me",
@@ -62,7 +62,7 @@ class ErasureView(APIView):
             410: OpenApiResponse(ErrorSerializer, description="The receipt has expired, a year after the erasure."),
         },
     )
-    def get(self, request, pk: uuid.UUID | None) -> Answer:
+    def get(self, request, pk: uuid.UUID | None) -> JSONResponse:
         """Return when the erasure was requested, when it was completed, and when the last backup expires.
 
         No token is needed. The receipt can be read for a year after the erasure.
@@ -72,4 +72,4 @@ class ErasureView(APIView):
             raise NotFound("Erasure not found")
         if erasure.erased_at is not None and timezone.now() - erasure.erased_at > RECEIPT_KEPT_FOR:
             raise Gone("This receipt has expired.")
-        return Answer(ErasureSerializer(erasure).data)
+        return JSONResponse(ErasureSerializer(erasure).data)

@@ -159,7 +159,7 @@ def jobs(dataset: data.Data) -> dict[str, Callable]:
         "purge: devices with tombstones": lambda: devices_with_tombstones(now),
         "purge: a device": lambda: purge_device(with_tombstones, now),
         "after a restore": lambda: Restore.objects.record(timezone.now()),
-        "register after a restore": lambda: Device.objects.start(uuid4(), "x" * 60),
+        "register after a restore": lambda: Device.objects.create_registered(uuid4(), "x" * 60),
     }
 
 

@@ -130,7 +130,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- caches ---------------------------------------------------------------------------------------
 
-# With Redis the workers share the cache of checked tokens: devices/verdicts.py
+# With Redis the workers share the cache of checked tokens: devices/token_cache.py
 CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
 if CACHES["default"]["BACKEND"] == "django.core.cache.backends.redis.RedisCache":
     # If the cache is unavailable, that counts as a miss. The timeouts keep the delay short.

@@ -26,7 +26,7 @@ MAX_REMOVED = 100  # expired attempts per request. A request adds a few rows at 
 COUNTERS = {"revision", "purged_through", "row_counts", "new_rows", "new_rows_day"}
 
 
-def hash_of(device_id: UUID) -> str:
+def hash_device_id(device_id: UUID) -> str:
     """Return the SHA-256 of a device's id, as 64 hex digits. Nothing else remains of an erased device."""
     return hashlib.sha256(str(device_id).encode()).hexdigest()
 
@@ -52,13 +52,13 @@ class DeviceManager(models.Manager.from_queryset(DeviceQuerySet)):
         token, secret_hash = tokens.issue(device_id)
         try:
             with transaction.atomic():
-                self.start(device_id, secret_hash)
+                self.create_registered(device_id, secret_hash)
         except IntegrityError as error:
             raise Conflict("Device already registered") from error
         tokens.remember_valid(token, secret_hash)
         return token
 
-    def start(self, device_id: UUID, secret_hash: str) -> None:
+    def create_registered(self, device_id: UUID, secret_hash: str) -> None:
         """Insert a device. After a restore, its first revision is above all that may have been lost with the database.
 
         Raises Conflict if the id was erased. This is checked after the insert, because the `Erasure` is committed by
@@ -70,7 +70,7 @@ class DeviceManager(models.Manager.from_queryset(DeviceQuerySet)):
         else:
             self.create(pk=device_id, token_hash=secret_hash, revision=base)
             Gap.objects.create(device_id=device_id, after=0, before=base)
-        if Erasure.objects.filter(device_hash=hash_of(device_id)).exists():
+        if Erasure.objects.filter(device_hash=hash_device_id(device_id)).exists():
             raise Conflict("Device already registered")
 
     def next_revision(self, device_id: UUID) -> tuple[int, str, int, int] | None:
@@ -215,7 +215,7 @@ class Device(models.Model):
         now = timezone.now()
         if now - self.last_seen_at < SEEN_EVERY:
             return
-        with suppress(OperationalError), without_waiting(), transaction.atomic():
+        with suppress(OperationalError), no_lock_wait(), transaction.atomic():
             free = Device.objects.filter(pk=self.pk).select_for_update(skip_locked=True, no_key=True)
             if Device.objects.filter(pk=self.pk, pk__in=free.values("pk")).update(last_seen_at=now):
                 self.last_seen_at = now
@@ -236,7 +236,9 @@ class ErasureManager(models.Manager):
                 marked = among.filter(pk=device_id)
             if not marked.mark_for_erasure(now):
                 raise InvalidToken
-            return self.create(pk=erasure_id, device_hash=hash_of(device_id), device_id=device_id, requested_at=now)
+            return self.create(
+                pk=erasure_id, device_hash=hash_device_id(device_id), device_id=device_id, requested_at=now
+            )
 
 
 class Erasure(models.Model):
@@ -323,7 +325,7 @@ class Gap(models.Model):
 
 
 @contextmanager
-def without_waiting():
+def no_lock_wait():
     """Make SQLite fail at once instead of waiting for another writer. It has one lock for the whole database."""
     if connection.vendor != "sqlite":
         yield

@@ -13,7 +13,7 @@ from uuid import UUID
 import bcrypt
 from django.conf import settings
 
-from devices import verdicts
+from devices import token_cache
 
 # bcrypt accepts at most 72 bytes. A secret has 43 characters, and no other string reaches bcrypt.
 TOKEN = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.([A-Za-z0-9_-]{43})")
@@ -34,7 +34,7 @@ def parse(token: str) -> UUID | None:
 
 def is_remembered(token: str, secret_hash: str) -> bool:
     """Return whether the token was valid for this hash before."""
-    return verdicts.is_known(cache_key(token, secret_hash))
+    return token_cache.is_known(cache_key(token, secret_hash))
 
 
 def check(token: str, secret_hash: str) -> bool:
@@ -49,7 +49,7 @@ def check(token: str, secret_hash: str) -> bool:
 
 
 def remember_valid(token: str, secret_hash: str) -> None:
-    verdicts.remember(cache_key(token, secret_hash))
+    token_cache.remember(cache_key(token, secret_hash))
 
 
 def cache_key(token: str, secret_hash: str) -> str:

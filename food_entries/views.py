@@ -5,7 +5,7 @@ from rest_framework.decorators import action
 from countonme.api.errors import ValidationError
 from countonme.api.fields import sent_uuid
 from countonme.api.parsers import sent_data
-from countonme.api.renderers import Answer
+from countonme.api.renderers import JSONResponse
 from food_entries.models import FoodEntry, daily_sums
 from food_entries.serializers import (
     BY_PORTION,
@@ -61,13 +61,13 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
         examples=[*EXAMPLES, OpenApiExample("A batch", [BY_PORTION, BY_WEIGHT], request_only=True)],
         responses={200: ONE_OR_MANY, 201: ONE_OR_MANY},
     )
-    def create(self, request) -> Answer:
+    def create(self, request) -> JSONResponse:
         sent = sent_data(request)  # before the change set locks the device, since a body can arrive slowly
         batch = isinstance(sent, list)
         with change_set(self.device) as changes:
             rows = self.create_entries(sent if batch else [sent], batch)
         entries = [self.to_representation(row) for row in rows]
-        return Answer(entries if batch else entries[0], status=201 if changes.wrote else 200)
+        return JSONResponse(entries if batch else entries[0], status=201 if changes.wrote else 200)
 
     def create_entries(self, sent: list, batch: bool) -> list[FoodEntry]:
         """Return a row for each entry sent: the stored row if the entry is a retry, else a new one.
@@ -105,7 +105,7 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
         responses={200: DaySerializer(many=True)},
     )
     @action(detail=False)
-    def summary(self, request) -> Answer:
+    def summary(self, request) -> JSONResponse:
         query = self.validate_query(SummaryQuery)
         first, last = query["first"], query["last"]
-        return Answer(days(daily_sums.json_tuples(device=self.device.pk, first=first, last=last), first, last))
+        return JSONResponse(days(daily_sums.json_tuples(device=self.device.pk, first=first, last=last), first, last))

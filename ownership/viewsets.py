@@ -12,7 +12,7 @@ from rest_framework.viewsets import GenericViewSet
 from countonme.api.fields import sent_uuid
 from countonme.api.pagination import PageQuery, page
 from countonme.api.parsers import sent_data
-from countonme.api.renderers import Answer
+from countonme.api.renderers import JSONResponse
 from countonme.db.compiled import compiled_query
 from devices.models import Device
 from ownership.etags import ConditionalReads
@@ -103,34 +103,34 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
     def get_queryset(self) -> QuerySet:
         return self.rows_of(self.device)
 
-    def list(self, request, **kwargs) -> Answer:
+    def list(self, request, **kwargs) -> JSONResponse:
         query = self.validate_query()
         rows, headers = page(request, self.list_query.json, device=self.device.pk, **query)
-        return Answer(self.attach_related(rows), headers=headers)
+        return JSONResponse(self.attach_related(rows), headers=headers)
 
-    def retrieve(self, request, pk, **kwargs) -> Answer:
+    def retrieve(self, request, pk, **kwargs) -> JSONResponse:
         rows = self.row_query.json(device=self.device.pk, pk=pk)
         rows = rows and self.attach_related(rows)
         if not rows:
             raise not_found(self.model)
-        return Answer(rows[0])
+        return JSONResponse(rows[0])
 
-    def create(self, request, **kwargs) -> Answer:
+    def create(self, request, **kwargs) -> JSONResponse:
         data = sent_data(request)  # before the change set locks the device, because a body can arrive slowly
         with change_set(self.device):
             row = self.find_retry(data)
             if row is not None:
-                return Answer(self.to_representation(row))
+                return JSONResponse(self.to_representation(row))
             row = self.perform_create(**validate(self.serializer_class, data, view=self))
-            return Answer(self.to_representation(row), status=201)
+            return JSONResponse(self.to_representation(row), status=201)
 
-    def update(self, request, pk, **kwargs) -> Answer:
+    def update(self, request, pk, **kwargs) -> JSONResponse:
         """Change only the fields that are sent. `PUT` does the same as `PATCH`."""
         data = sent_data(request)
         with change_set(self.device):
             row = self.get_row(pk)
             self.perform_update(row, **validate(self.serializer_class, data, view=self, instance=row, partial=True))
-            return Answer(self.to_representation(row))
+            return JSONResponse(self.to_representation(row))
 
     def destroy(self, request, pk, **kwargs) -> Response:
         with change_set(self.device):

@@ -51,9 +51,9 @@ class Portions(SyncTable):
     def values_to_assign(self, row: Portion, values: Values, references: References) -> Values:
         return without(values, "is_default")
 
-    def settle(self, children: list[Portion], claims: list[Portion], **ids) -> Iterator[Settled]:
+    def settle(self, children: list[Portion], claims: list[Portion], **owner_ids) -> Iterator[Settled]:
         """Choose the default: the last one sent as default, else the current one, else the oldest, else a new one."""
         current = [portion for portion in children if portion.is_default]
-        chosen = next(iter([*claims[-1:], *current, *children]), None) or Portion.new_default(**ids)
+        chosen = next(iter([*claims[-1:], *current, *children]), None) or Portion.new_default(**owner_ids)
         for portion in children or [chosen]:
             yield portion, {"is_default": portion is chosen}

@@ -153,7 +153,7 @@ class SyncTable:
         """Return the keyword arguments for `row.assign()`."""
         return values
 
-    def settle(self, children: list[DeviceOwned], claims: list[DeviceOwned], **of) -> Iterator[Settled]:
+    def settle(self, children: list[DeviceOwned], claims: list[DeviceOwned], **owner_ids) -> Iterator[Settled]:
         """Yield live children of one live parent, with the values that they get, when all pushed rows are known.
 
         `children` are sorted by age, the oldest first. `claims` are the children that were pushed with an exclusive

@@ -8,7 +8,7 @@ from django.utils import timezone
 from account import ledger as ledgers
 from account.ledger import Entry
 from account.tests.rows import add_rows, rows_of
-from devices.models import Device, Erasure, Restore, hash_of
+from devices.models import Device, Erasure, Restore, hash_device_id
 
 
 def run(*options: str) -> str:
@@ -19,7 +19,7 @@ def run(*options: str) -> str:
 
 def listed(device) -> Entry:
     """Append the device to the ledger, as if it had been erased after the backup; return its entry."""
-    entry = Entry(timezone.now().replace(microsecond=0), uuid4(), hash_of(device.pk))
+    entry = Entry(timezone.now().replace(microsecond=0), uuid4(), hash_device_id(device.pk))
     ledgers.append([entry])
     return entry
 
@@ -42,7 +42,7 @@ class TestAfterARestore:
 
     def test_brings_the_receipts_back(self, anonymous, device):
         entry = listed(device)
-        elsewhere = Entry(entry.requested_at, uuid4(), hash_of(uuid4()))
+        elsewhere = Entry(entry.requested_at, uuid4(), hash_device_id(uuid4()))
         ledgers.append([elsewhere])
 
         run()
@@ -81,12 +81,12 @@ class TestAfterARestore:
     def test_reads_further_ledgers(self, device, other, tmp_path):
         listed(device)
         copy = tmp_path / "copy.txt"
-        copy.write_text(f"{Entry(timezone.now(), uuid4(), hash_of(other.pk))}\n")
+        copy.write_text(f"{Entry(timezone.now(), uuid4(), hash_device_id(other.pk))}\n")
 
         run("--ledger", str(copy))
 
         assert not Device.objects.exists()
-        assert {entry.device_hash for entry in ledgers.read()} == {hash_of(device.pk), hash_of(other.pk)}
+        assert {entry.device_hash for entry in ledgers.read()} == {hash_device_id(device.pk), hash_device_id(other.pk)}
 
     def test_is_safe_to_run_twice(self, device):
         listed(device)
@@ -119,7 +119,7 @@ class TestAfterARestore:
         self, device, django_assert_max_num_queries, ledger
     ):
         now = timezone.now()
-        ledgers.append([Entry(now, uuid4(), hash_of(uuid4())) for _ in range(1000)])
+        ledgers.append([Entry(now, uuid4(), hash_device_id(uuid4())) for _ in range(1000)])
 
         with django_assert_max_num_queries(30):
             run()

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from account import erasure as erasures
 from account.tests.rows import add_rows, rows_of
-from devices.models import Attempts, Device, Erasure, Gap, Restore, hash_of
+from devices.models import Attempts, Device, Erasure, Gap, Restore, hash_device_id
 from ownership.models import OwnedQuerySet, change_set, owned_models
 from products.models import Product
 from tests.harness.at_once import at_once
@@ -101,7 +101,7 @@ class TestErase:
         assert earliest <= kept.pop("erased_at") <= timezone.now()
         assert kept == {
             "id": receipt.pk,
-            "device_hash": hash_of(device.pk),
+            "device_hash": hash_device_id(device.pk),
             "device_id": None,
             "requested_at": receipt.requested_at,
         }
@@ -197,7 +197,7 @@ class TestErase:
                     assert place < models.index(field.related_model)
 
     def test_completes_an_erasure_that_has_no_device(self, db, erase):
-        Erasure.objects.create(pk=uuid4(), device_hash=hash_of(uuid4()), requested_at=timezone.now())
+        Erasure.objects.create(pk=uuid4(), device_hash=hash_device_id(uuid4()), requested_at=timezone.now())
 
         erase()
 
@@ -210,8 +210,8 @@ class TestErase:
         erase()
 
         assert rows_of(device) == []
-        assert Erasure.objects.get().device_hash == hash_of(device.pk)
-        assert hash_of(device.pk) in ledger.read_text()
+        assert Erasure.objects.get().device_hash == hash_device_id(device.pk)
+        assert hash_device_id(device.pk) in ledger.read_text()
 
     def test_erases_one_device_by_its_id(self, device, other, erase):
         add_rows(device)
@@ -320,8 +320,8 @@ class TestTheLedger:
 
         lines = ledger.read_text().splitlines()
         assert [line.split()[1:] for line in lines] == [
-            [str(first.pk), hash_of(device.pk)],
-            [str(second.pk), hash_of(other.pk)],
+            [str(first.pk), hash_device_id(device.pk)],
+            [str(second.pk), hash_device_id(other.pk)],
         ]
 
     def test_is_created_even_if_there_is_nothing_to_add(self, db, erase, ledger):
@@ -359,12 +359,12 @@ class TestIdleDevices:
         made["purged"] = Device.objects.create(pk=uuid4(), created_at=now - LONG_AGO, revision=9, purged_through=8)
         return made
 
-    def test_are_only_counted_without_commit(self, devices, erase, everything):
-        before = everything()
+    def test_are_only_counted_without_commit(self, devices, erase, all_rows):
+        before = all_rows()
 
         said = erase("--idle", "730d")
 
-        assert everything() == before
+        assert all_rows() == before
         assert said == (
             "1 devices have not been seen for 730 days. 1 others registered more than 730 days ago and never stored a "
             "row.\n"
@@ -432,14 +432,14 @@ class TestIdleDevices:
 
 
 class TestAProductThatIsRegisteredAgain:
-    def test_gets_a_free_id(self, api, stranger, erase):
+    def test_gets_a_free_id(self, api, other_api, erase):
         sent = {"id": str(uuid4()), "name": "Rye", "kcal_100g": 259}
         api.post("/v1/products", sent)
         api.delete("/v1/devices/me")
-        taken = stranger.post("/v1/products", sent)
+        taken = other_api.post("/v1/products", sent)
         erase()
 
-        response = stranger.post("/v1/products", sent)
+        response = other_api.post("/v1/products", sent)
 
         assert (taken.status_code, response.status_code) == (409, 201)
-        assert Product.objects.for_device(stranger.token.partition(".")[0]).count() == 1
+        assert Product.objects.for_device(other_api.token.partition(".")[0]).count() == 1

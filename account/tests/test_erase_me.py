@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from account.tests.rows import add_rows, rows_of
-from devices.models import Device, Erasure, hash_of
+from devices.models import Device, Erasure, hash_device_id
 from food_entries.tests.factories import FoodEntryFactory
 from ownership.models import change_set
 from products.models import Product
@@ -23,7 +23,7 @@ class TestErasingADevice:
         assert response.status_code == 204
         assert response.content == b""
         assert response["Location"] == f"/v1/erasures/{erasure.pk}"
-        assert (erasure.device_id, erasure.device_hash) == (device.pk, hash_of(device.pk))
+        assert (erasure.device_id, erasure.device_hash) == (device.pk, hash_device_id(device.pk))
         assert erasure.erased_at is None
 
     def test_takes_the_receipts_id_from_the_client(self, api):
@@ -57,18 +57,18 @@ class TestErasingADevice:
 
         assert [(row.pk, row.revision, row.deleted_at) for row in rows_of(device)] == before
 
-    def test_leaves_other_devices_alone(self, api, device, stranger, other):
+    def test_leaves_other_devices_alone(self, api, device, other_api, other):
         FoodEntryFactory(device=other)
 
         api.delete(ME)
 
         other.refresh_from_db()
         assert (other.deleted_at, other.revision) == (None, 3)
-        assert len(stranger.get("/v1/food-entries").json()) == 1
+        assert len(other_api.get("/v1/food-entries").json()) == 1
 
-    def test_returns_409_if_the_receipts_id_is_taken(self, api, stranger, device):
+    def test_returns_409_if_the_receipts_id_is_taken(self, api, other_api, device):
         erasure_id = uuid4()
-        stranger.delete(f"{ME}?erasure_id={erasure_id}")
+        other_api.delete(f"{ME}?erasure_id={erasure_id}")
 
         response = api.delete(f"{ME}?erasure_id={erasure_id}")
 
@@ -101,8 +101,8 @@ class TestErasingADevice:
         device.refresh_from_db()
         assert device.deleted_at is None
 
-    def test_costs_the_same_queries_however_many_rows(self, django_assert_num_queries, api, stranger):
-        for client, count in ((api, 1), (stranger, 5)):
+    def test_costs_the_same_queries_however_many_rows(self, django_assert_num_queries, api, other_api):
+        for client, count in ((api, 1), (other_api, 5)):
             device = Device.objects.get(pk=client.token.partition(".")[0])
             for _ in range(count):
                 FoodEntryFactory(device=device)
@@ -128,7 +128,10 @@ class TestErasingADevice:
         api.delete(ME)
 
         erasure = Erasure.objects.get()
-        assert ledger.read_text() == f"{erasure.requested_at:%Y-%m-%dT%H:%M:%SZ} {erasure.pk} {hash_of(device.pk)}\n"
+        assert (
+            ledger.read_text()
+            == f"{erasure.requested_at:%Y-%m-%dT%H:%M:%SZ} {erasure.pk} {hash_device_id(device.pk)}\n"
+        )
 
     def test_succeeds_if_the_ledger_can_not_be_written(self, api, settings, caplog):
         settings.ERASURE_LEDGER = "/nowhere/erasures.txt"
@@ -182,8 +185,8 @@ class TestReadingAReceipt:
         assert timezone.datetime.fromisoformat(body["erased_at"]) == erasure.erased_at
         assert expire_at == erasure.erased_at + timedelta(days=31)
 
-    def test_works_with_any_token(self, api, stranger, erasure):
-        for client in (api, stranger):
+    def test_works_with_any_token(self, api, other_api, erasure):
+        for client in (api, other_api):
             assert client.get(f"/v1/erasures/{erasure.pk}").status_code == 200
 
     @pytest.mark.parametrize("erasure_id", [uuid4(), "x", "0d9c3c5e3f2b4c419b0e6a3b6a6f2c11"])
@@ -194,7 +197,7 @@ class TestReadingAReceipt:
         assert response.json() == {"detail": "Erasure not found"}
 
     def test_returns_404_for_a_devices_id_or_its_hash(self, anonymous, device, erasure):
-        for guess in (device.pk, hash_of(device.pk)):
+        for guess in (device.pk, hash_device_id(device.pk)):
             assert anonymous.get(f"/v1/erasures/{guess}").status_code == 404
 
     @pytest.mark.parametrize(("age", "status"), [(364, 200), (366, 410)])

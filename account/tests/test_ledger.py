@@ -8,13 +8,13 @@ import pytest
 
 from account import ledger as ledgers
 from account.ledger import Entry, append, read
-from devices.models import hash_of
+from devices.models import hash_device_id
 
 AT = datetime(2026, 1, 5, 7, 30, 12, tzinfo=UTC)
 
 
 def entry() -> Entry:
-    return Entry(AT, uuid4(), hash_of(uuid4()))
+    return Entry(AT, uuid4(), hash_device_id(uuid4()))
 
 
 class TestALedger:

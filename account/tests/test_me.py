@@ -15,8 +15,8 @@ class TestReadingMe:
             assert body[name].endswith("Z")
             assert datetime.fromisoformat(body[name]) == getattr(device, name)
 
-    def test_shows_the_calling_device(self, api, stranger):
-        assert api.get(ME).json()["id"] != stranger.get(ME).json()["id"]
+    def test_shows_the_calling_device(self, api, other_api):
+        assert api.get(ME).json()["id"] != other_api.get(ME).json()["id"]
 
     def test_returns_401_without_a_token(self, anonymous):
         response = anonymous.get(ME)

@@ -22,8 +22,8 @@ from rest_framework.test import APIClient
 
 from account.tests.rows import add_rows, rows_of
 from countonme.observability.request_log import name_in_log
-from devices import verdicts
-from devices.models import Attempts, Device, Erasure, hash_of
+from devices import token_cache
+from devices.models import Attempts, Device, Erasure, hash_device_id
 from food_entries.models import FoodEntry
 from ownership.models import change_set, owned_models
 from products.models import Portion, Product
@@ -289,7 +289,7 @@ class TestTheDatabase:
 
         (kept,) = Erasure.objects.values()
 
-        assert kept.pop("device_hash") == hash_of(device.pk)
+        assert kept.pop("device_hash") == hash_device_id(device.pk)
         assert kept.pop("device_id") is None
         assert kept.keys() == {"id", "requested_at", "erased_at"}
 
@@ -365,8 +365,8 @@ class TestTheCache:
     @states("A shared cache holds keyed hashes of accepted tokens, for a day.")
     def test_holds_hashes(self, api, device, monkeypatch):
         calls = []
-        monkeypatch.setattr(verdicts.shared, "call", lambda *call: calls.append(call))
-        verdicts.here.clear()
+        monkeypatch.setattr(token_cache.shared_cache, "call", lambda *call: calls.append(call))
+        token_cache.local_cache.clear()
 
         assert api.get(ME).status_code == 200
 
@@ -404,8 +404,8 @@ class TestTheLedger:
         "The file that `ERASURE_LEDGER` names has a line for each erasure: the time, the receipt's id, and the SHA-256 "
         "of the device's id. Lines are never removed."
     )
-    def test_has_a_line_for_each_erasure(self, api, stranger, erase, ledger):
-        locations = [phone.delete(ME)["Location"] for phone in (api, stranger)]
+    def test_has_a_line_for_each_erasure(self, api, other_api, erase, ledger):
+        locations = [phone.delete(ME)["Location"] for phone in (api, other_api)]
         before = ledger.read_text()
         erase()
 

@@ -8,7 +8,7 @@ from django.utils.functional import Promise
 from rest_framework.renderers import BaseRenderer
 
 
-class Answer(HttpResponse):
+class JSONResponse(HttpResponse):
     """A JSON response that is rendered when it is created.
 
     DRF's Response is a TemplateResponse. It does work for HTML templates, and is rendered after the view has returned.

@@ -43,14 +43,14 @@ class TestAPush:
         ],
         ids=lambda body: repr(body[:24]),
     )
-    def test_gets_400_if_it_is_not_json(self, send, everything, body):
-        before = everything()
+    def test_gets_400_if_it_is_not_json(self, send, all_rows, body):
+        before = all_rows()
 
         response = send("POST", PUSH, body)
 
         assert response.status_code == 400
         assert response.json()["detail"].startswith("JSON parse error - ")
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize(
         "body",
@@ -71,15 +71,15 @@ class TestAPush:
         ],
         ids=lambda body: repr(body[:40]),
     )
-    def test_gets_422_if_its_structure_is_wrong(self, send, everything, body):
-        before = everything()
+    def test_gets_422_if_its_structure_is_wrong(self, send, all_rows, body):
+        before = all_rows()
 
         response = send("POST", PUSH, body)
 
         assert response.status_code == 422
         assert response.json()["detail"] == "Validation error"
         assert response.json()["errors"]
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize(
         "value",
@@ -105,8 +105,8 @@ class TestAPush:
 class TestABody:
     @pytest.mark.parametrize("path", [PUSH, "/v1/products", "/v1/auth/register", "/admin/login/"])
     @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "deflate", "br", "gzip, identity", "x"])
-    def test_gets_415_if_it_is_compressed_and_is_not_decompressed(self, send, everything, path, encoding):
-        before = everything()
+    def test_gets_415_if_it_is_compressed_and_is_not_decompressed(self, send, all_rows, path, encoding):
+        before = all_rows()
 
         response = send("POST", path, gzip.compress(bytes(10_000_000)), HTTP_CONTENT_ENCODING=encoding)
 
@@ -115,7 +115,7 @@ class TestABody:
             "detail": "Compressed bodies are not accepted. Send the body without a Content-Encoding."
         }
         assert response["Accept-Encoding"] == "identity"
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize("charset", ["latin-1", "utf-16", "x"])
     def test_is_read_as_utf_8_despite_its_charset(self, send, device, charset):
@@ -138,7 +138,7 @@ class TestABody:
 
 
 class TestAQuery:
-    NO_NUMBER = [
+    NOT_A_NUMBER = [
         "-1",
         "1e3",
         "1.0",
@@ -156,7 +156,7 @@ class TestAQuery:
         "３",
     ]
 
-    @pytest.mark.parametrize("value", [*NO_NUMBER, "9" * 30, "9" * 5000])
+    @pytest.mark.parametrize("value", [*NOT_A_NUMBER, "9" * 30, "9" * 5000])
     @pytest.mark.parametrize("name", ["/v1/sync?last_pulled_at", "/v1/products?offset", "/v1/products?limit"])
     def test_gets_422_if_a_number_is_invalid(self, send, name, value):
         response = send("GET", f"{name}={value}")
@@ -164,12 +164,12 @@ class TestAQuery:
         assert response.status_code == 422
         assert [error["loc"] for error in response.json()["errors"]] == [[name.partition("?")[2]]]
 
-    @pytest.mark.parametrize("value", [*NO_NUMBER, "9" * 5000])
-    def test_stores_no_push_if_the_cursor_is_invalid(self, send, everything, value):
-        before = everything()
+    @pytest.mark.parametrize("value", [*NOT_A_NUMBER, "9" * 5000])
+    def test_stores_no_push_if_the_cursor_is_invalid(self, send, all_rows, value):
+        before = all_rows()
 
         assert send("POST", f"/v1/sync?last_pulled_at={value}", ROW % b"1").status_code == 422
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize("value", ["{", "[" * 6000, "9" * 6000, "%22%5Cud83c%22", "%00"])
     def test_gets_422_if_the_migration_is_invalid(self, send, value):

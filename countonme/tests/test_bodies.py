@@ -24,11 +24,11 @@ def operations_with_a_body() -> list[tuple[str, str]]:
 
 
 class TestAMissingBody:
-    def test_gets_400_from_every_operation_with_a_body(self, api, everything):
+    def test_gets_400_from_every_operation_with_a_body(self, api, all_rows):
         product = api.post("/v1/products", {"name": "Rye bread", "kcal_100g": 259}).json()
         entry = api.post("/v1/food-entries", {"product_id": product["id"], "grams": 50, "date": "2026-01-05"}).json()
         ids = {"products": product["id"], "portions": product["portions"][0]["id"], "food-entries": entry["id"]}
-        operations, before = operations_with_a_body(), everything()
+        operations, before = operations_with_a_body(), all_rows()
         assert len(operations) >= 10
 
         for method, path in operations:
@@ -38,7 +38,7 @@ class TestAMissingBody:
 
             assert "{" not in path
             assert (response.status_code, response.json()) == (400, {"detail": "The body is missing."}), path
-        assert everything() == before
+        assert all_rows() == before
 
     def test_is_not_the_same_as_an_empty_object(self, api):
         assert api.post("/v1/sync", {}).status_code == 200
@@ -93,11 +93,11 @@ class TestAComplexBody:
         assert seconds(2_000_000) < 40 * seconds(100_000) + 0.5  # in quadratic time it would be 400 times
 
     @pytest.mark.parametrize("path", ["/v1/sync", "/v1/products"])
-    def test_gets_413_before_it_is_parsed(self, api, everything, path):
-        before = everything()
+    def test_gets_413_before_it_is_parsed(self, api, all_rows, path):
+        before = all_rows()
 
         response = api.post(path, b"[" + b"{}," * MAX_CONTAINERS + b"{}]", content_type="application/json")
 
         assert response.status_code == 413
         assert response.json()["detail"].startswith("The body has more than 120,000 objects and arrays")
-        assert everything() == before
+        assert all_rows() == before

@@ -71,7 +71,7 @@ class TestAResponse:
         assert response.status_code == status
         assert response["Access-Control-Allow-Origin"] == "*"
 
-    def test_under_v1_can_be_read_by_any_site_during_an_outage(self, api, database_away):
+    def test_under_v1_can_be_read_by_any_site_during_an_outage(self, api, unreachable_database):
         response = api.get("/v1/products", headers={"Origin": ORIGIN})
 
         assert response.status_code == 503

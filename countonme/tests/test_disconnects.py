@@ -51,13 +51,13 @@ class TestAWrite:
         ("path", "body"),
         [("/v1/products", {"name": "Rye bread", "kcal_100g": 259}), ("/v1/sync", {"products": {"deleted": ["x"]}})],
     )
-    def test_is_dropped_if_the_client_has_disconnected(self, api, ends, everything, path, body):
+    def test_is_dropped_if_the_client_has_disconnected(self, api, ends, all_rows, path, body):
         served = api.post(path, body, **{"gunicorn.socket": ends[0]})
-        before = everything()
+        before = all_rows()
         ends[1].close()
 
         dropped = api.post(path, body, **{"gunicorn.socket": ends[0]})
 
         assert served.status_code < 300
         assert (dropped.status_code, dropped.json()) == (400, {"detail": "The client has disconnected."})
-        assert everything() == before
+        assert all_rows() == before

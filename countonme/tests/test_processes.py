@@ -14,9 +14,9 @@ import pytest
 from django.db import connection
 
 from tests.harness.phone import NoResponse
-from tests.harness.processes import until
+from tests.harness.processes import wait_until
 from tests.harness.service import serve
-from tests.harness.sync import pulled
+from tests.harness.sync import pull_changes
 
 BREAD = {"name": "Rye bread", "kcal_100g": 259}
 
@@ -66,7 +66,7 @@ def products_body(count: int) -> dict:
 
 
 def count_rows(service) -> dict[str, int]:
-    changes = pulled(service.phone)["changes"]
+    changes = pull_changes(service.phone)["changes"]
     return {table: len(changes[table]["updated"]) for table in ("products", "portions")}
 
 
@@ -116,7 +116,7 @@ class TestAKill:
             with suppress(NoResponse):
                 future.result()
 
-        until(lambda: service.phone.get("/readyz").status_code == 200, "the service is not ready")
+        wait_until(lambda: service.phone.get("/readyz").status_code == 200, "the service is not ready")
         assert count_rows(service) in ({"products": 0, "portions": 0}, {"products": 3_000, "portions": 3_000})
         assert service.phone.post("/v1/sync?last_pulled_at=1", body).status_code == 200
         assert count_rows(service) == {"products": 3_000, "portions": 3_000}
@@ -129,14 +129,14 @@ class TestAKill:
         with psycopg.connect(live_url) as other, ThreadPoolExecutor(1) as pool:
             other.execute("LOCK TABLE food_entries IN EXCLUSIVE MODE")
             future = pool.submit(service.phone.post, "/v1/sync?last_pulled_at=1", body)
-            until(lambda: waits_to_insert_entries(live_url), "nothing waits")
+            wait_until(lambda: waits_to_insert_entries(live_url), "nothing waits")
             for worker in service.workers():
                 os.kill(worker, signal.SIGKILL)
             with pytest.raises(NoResponse):
                 future.result()
 
-        until(lambda: service.phone.get("/readyz").status_code == 200, "the service is not ready")
-        until(lambda: not waits_to_insert_entries(live_url), "the statement still waits")
+        wait_until(lambda: service.phone.get("/readyz").status_code == 200, "the service is not ready")
+        wait_until(lambda: not waits_to_insert_entries(live_url), "the statement still waits")
         assert count_rows(service) == {"products": 0, "portions": 0}
         assert service.phone.post("/v1/sync?last_pulled_at=1", body).status_code == 200
 

@@ -74,7 +74,7 @@ class TestARequestId:
         assert response.status_code == 200
         assert response["X-Request-ID"] == "kept"
 
-    def test_is_on_every_log_line_of_its_request_and_no_other(self, api, database_away, log):
+    def test_is_on_every_log_line_of_its_request_and_no_other(self, api, unreachable_database, log):
         api.get("/v1/products", headers={"X-Request-ID": "first"})
         logging.getLogger("countonme").warning("between")
         api.get("/v1/products", headers={"X-Request-ID": "second"})

@@ -45,7 +45,7 @@ class TestHealthz:
         assert response.status_code == 200
         assert response.json() == {"status": "ok"}
 
-    def test_works_during_an_outage_of_the_database(self, anonymous, database_away):
+    def test_works_during_an_outage_of_the_database(self, anonymous, unreachable_database):
         response = anonymous.get("/healthz")
 
         assert response.status_code == 200
@@ -91,7 +91,7 @@ class TestReadyz:
         assert anonymous.get("/readyz").json() == {"status": "ok"}
 
     @pytest.mark.parametrize("migrated", [False, True])
-    def test_reports_an_outage_of_the_database(self, anonymous, database_away, monkeypatch, migrated):
+    def test_reports_an_outage_of_the_database(self, anonymous, unreachable_database, monkeypatch, migrated):
         monkeypatch.setattr(ReadyView, "migrated", migrated)
 
         response = anonymous.get("/readyz")

@@ -72,10 +72,10 @@ class TestLastSeenAt:
 
         assert not seen_again(device)
 
-    def test_is_written_for_the_calling_device_only(self, api, device, stranger):
+    def test_is_written_for_the_calling_device_only(self, api, device, other_api):
         away(device, hours=1)
 
-        stranger.get(ME)
+        other_api.get(ME)
 
         assert not seen_again(device)
 

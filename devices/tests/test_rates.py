@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from devices import rates, verdicts
+from devices import rates, token_cache
 from devices.models import Attempts
 
 ME = "/v1/devices/me"
@@ -67,21 +67,21 @@ class TestRequestsOfOneDevice:
     @pytest.mark.parametrize(
         ("method", "path"), [("POST", "/v1/products"), ("GET", "/v1/sync"), ("POST", "/v1/sync"), ("DELETE", ME)]
     )
-    def test_over_the_rate_change_nothing(self, api, moment, everything, method, path):
+    def test_over_the_rate_change_nothing(self, api, moment, all_rows, method, path):
         for _ in range(5):
             api.get(ME)
-        before = everything()
+        before = all_rows()
 
         response = api.generic(method, path, b'{"name": "Rye", "kcal_100g": 1}', content_type="application/json")
 
         assert response.status_code == 429
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_do_not_count_for_other_devices(self, api, stranger, moment):
+    def test_do_not_count_for_other_devices(self, api, other_api, moment):
         for _ in range(6):
             api.get(ME)
 
-        assert stranger.get(ME).status_code == 200
+        assert other_api.get(ME).status_code == 200
 
     def test_with_a_wrong_secret_do_not_count(self, api, anonymous, device, moment):
         for _ in range(10):
@@ -93,7 +93,7 @@ class TestRequestsOfOneDevice:
     def test_count_whether_or_not_the_token_is_remembered(self, api, moment):
         statuses = []
         for _ in range(6):
-            verdicts.here.clear()
+            token_cache.local_cache.clear()
             statuses.append(api.get(ME).status_code)
 
         assert statuses == [200] * 5 + [429]

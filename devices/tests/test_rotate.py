@@ -76,10 +76,10 @@ class TestRotate:
         device.refresh_from_db()
         assert (device.token_hash, device.next_token_hash) == (before, None)
 
-    def test_does_not_affect_other_devices(self, old, rotate, status, stranger):
+    def test_does_not_affect_other_devices(self, old, rotate, status, other_api):
         status(rotate(old))
 
-        assert stranger.get("/v1/devices/me").status_code == 200
+        assert other_api.get("/v1/devices/me").status_code == 200
 
 
 class TestTheOldToken:

@@ -7,7 +7,7 @@ import bcrypt
 import pytest
 from django.test import Client
 
-from devices import verdicts
+from devices import token_cache
 from devices.models import Attempts, Device, Erasure
 from devices.throttling import Tier
 
@@ -177,7 +177,7 @@ class TestFailedChecks:
         for _ in range(20):
             guess()
         bcrypt_runs.clear()
-        verdicts.here.clear()
+        token_cache.local_cache.clear()
 
         assert [ask(api.token).status_code for _ in range(2)] == [200, 200]
         assert len(bcrypt_runs) == 1
@@ -189,12 +189,12 @@ class TestFailedChecks:
 
         assert ask(rotated).status_code == 200
 
-    def test_do_not_affect_other_devices(self, guess, ask, stranger, other, clock):
+    def test_do_not_affect_other_devices(self, guess, ask, other_api, other, clock):
         for _ in range(20):
             guess()
-        verdicts.here.clear()
+        token_cache.local_cache.clear()
 
-        assert ask(stranger.token).status_code == 200
+        assert ask(other_api.token).status_code == 200
         assert ask(f"{other.pk}.{token_urlsafe(32)}").status_code == 401
 
     def test_do_not_count_valid_tokens(self, ask, api, clock):
@@ -202,7 +202,7 @@ class TestFailedChecks:
         Attempts.objects.all().delete()
 
         for _ in range(11):
-            verdicts.here.clear()
+            token_cache.local_cache.clear()
             assert ask(api.token).status_code == 200
         assert not Attempts.objects.exists()
 
@@ -217,7 +217,7 @@ class TestFailedChecks:
         assert register().status_code == 200
 
     def test_are_counted_if_the_cache_is_unavailable(self, guess, settings, clock, monkeypatch):
-        monkeypatch.setattr(verdicts, "shared", verdicts.SharedCache())
+        monkeypatch.setattr(token_cache, "shared_cache", token_cache.SharedCache())
         redis = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1"}
         settings.CACHES = settings.CACHES | {"default": redis}
 
@@ -226,12 +226,12 @@ class TestFailedChecks:
 
 class TestTokensOfUnknownDevices:
     @pytest.fixture(params=["unknown", "deleted"])
-    def absent(self, request, stranger, other):
+    def absent(self, request, other_api, other):
         """Return a function that returns a token of an unknown or deleted device."""
         if request.param == "unknown":
             return lambda: f"{uuid4()}.{token_urlsafe(32)}"
         Erasure.objects.request(other.pk, uuid4())
-        return lambda: stranger.token
+        return lambda: other_api.token
 
     def test_are_refused_with_one_read_and_without_bcrypt(
         self, ask, absent, clock, bcrypt_runs, django_assert_num_queries
@@ -248,26 +248,26 @@ class TestTokensOfUnknownDevices:
     def test_lock_out_no_device(self, ask, absent, api, device, clock):
         for _ in range(100):
             ask(absent())
-        verdicts.here.clear()
+        token_cache.local_cache.clear()
 
         assert ask(api.token).status_code == 200
         assert ask(f"{device.pk}.{token_urlsafe(32)}").status_code == 401
 
 
 class TestABlockedDevice:
-    def test_locks_out_no_device_by_polling(self, ask, api, device, stranger, clock):
+    def test_locks_out_no_device_by_polling(self, ask, api, device, other_api, clock):
         device.block()
 
         assert {ask(api.token).status_code for _ in range(100)} == {403}
-        verdicts.here.clear()
-        assert ask(stranger.token).status_code == 200
+        token_cache.local_cache.clear()
+        assert ask(other_api.token).status_code == 200
         assert not Attempts.objects.exists()
 
     def test_counts_its_wrong_secrets(self, guess, ask, api, device, clock):
         device.block()
 
         assert [guess().status_code for _ in range(11)] == [401] * 10 + [429]
-        verdicts.here.clear()
+        token_cache.local_cache.clear()
         assert ask(api.token).status_code == 403
 
 
@@ -306,11 +306,11 @@ class TestRotations:
 
         assert api.post("/v1/auth/rotate", REMOTE_ADDR="192.0.2.99").status_code == 429
 
-    def test_of_another_device_pass(self, api, stranger):
+    def test_of_another_device_pass(self, api, other_api):
         for _ in range(11):
             api.post("/v1/auth/rotate")
 
-        assert stranger.post("/v1/auth/rotate").status_code == 200
+        assert other_api.post("/v1/auth/rotate").status_code == 200
 
     def test_pass_when_the_hour_is_over(self, api, clock):
         for _ in range(11):
@@ -354,7 +354,7 @@ class TestIPv6Networks:
     def test_limit_failed_checks(self, guess, ask, api):
         assert [guess(self.address(n)).status_code for n in range(11)] == [401] * 10 + [429]
         assert guess(self.address(256)).status_code == 401
-        verdicts.here.clear()
+        token_cache.local_cache.clear()
         assert ask(api.token, self.address(10)).status_code == 200
 
     def test_limit_sign_in(self, db):

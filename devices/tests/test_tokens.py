@@ -10,7 +10,7 @@ import pytest
 from django.core.cache import caches
 from django.utils import timezone
 
-from devices import tokens, verdicts
+from devices import token_cache, tokens
 from devices.models import Device, Erasure
 from tests.harness.client import DeviceClient
 
@@ -20,7 +20,7 @@ SECRET = "A" * 43
 
 def forget() -> None:
     """Clear the local cache, as if the worker had just started."""
-    verdicts.here.clear()
+    token_cache.local_cache.clear()
 
 
 def wrong(token: str) -> str:
@@ -118,8 +118,8 @@ class TestAnInvalidToken:
     def test_has_a_wrong_secret(self, refused, unknown, api):
         assert refused(f"Bearer {wrong(api.token)}") == unknown
 
-    def test_has_the_secret_of_another_device(self, refused, unknown, api, stranger):
-        mixed = f"{stranger.token.partition('.')[0]}.{api.token.partition('.')[2]}"
+    def test_has_the_secret_of_another_device(self, refused, unknown, api, other_api):
+        mixed = f"{other_api.token.partition('.')[0]}.{api.token.partition('.')[2]}"
 
         assert refused(f"Bearer {mixed}") == unknown
 
@@ -223,7 +223,7 @@ class TestTheLocalCache:
 
         assert [anonymous.get(ME, headers=header).status_code for _ in range(3)] == [401] * 3
         assert len(bcrypt_runs) == 3
-        assert not verdicts.here.expires_at
+        assert not token_cache.local_cache.expires_at
 
     def test_is_not_used_after_the_hash_changed(self, api, device, bcrypt_runs):
         api.get(ME)
@@ -249,7 +249,7 @@ class TestTheLocalCache:
     def test_contains_no_token(self, api):
         api.get(ME)
 
-        (key,) = verdicts.here.expires_at
+        (key,) = token_cache.local_cache.expires_at
         device_id, _, secret = api.token.partition(".")
         assert secret not in key
         assert device_id not in key
@@ -258,27 +258,27 @@ class TestTheLocalCache:
         api.get(ME)
         day = timedelta(days=1).total_seconds()
 
-        monkeypatch.setattr(verdicts, "monotonic", lambda: monotonic() + day - 60)
+        monkeypatch.setattr(token_cache, "monotonic", lambda: monotonic() + day - 60)
         api.get(ME)
         assert len(bcrypt_runs) == 1
 
-        monkeypatch.setattr(verdicts, "monotonic", lambda: monotonic() + day)
+        monkeypatch.setattr(token_cache, "monotonic", lambda: monotonic() + day)
         api.get(ME)
         assert len(bcrypt_runs) == 2
 
-    def test_evicts_the_least_recently_used_token(self, api, stranger, bcrypt_runs, monkeypatch):
-        monkeypatch.setattr(verdicts, "MAX_VERDICTS", 2)
+    def test_evicts_the_least_recently_used_token(self, api, other_api, bcrypt_runs, monkeypatch):
+        monkeypatch.setattr(token_cache, "MAX_TOKENS", 2)
         third = DeviceClient(Device.objects.register(uuid4()))
         forget()
 
-        for phone in (api, stranger, api, third):
+        for phone in (api, other_api, api, third):
             phone.get(ME)
         assert len(bcrypt_runs) == 3
         api.get(ME)
         assert len(bcrypt_runs) == 3
-        stranger.get(ME)
+        other_api.get(ME)
         assert len(bcrypt_runs) == 4
-        assert len(verdicts.here.expires_at) == 2
+        assert len(token_cache.local_cache.expires_at) == 2
 
 
 class TestTheSharedCache:
@@ -290,14 +290,14 @@ class TestTheSharedCache:
 
     def test_saves_bcrypt_runs_in_other_workers(self, api, bcrypt_runs):
         api.get(ME)
-        verdicts.here.clear()  # as in a worker that has not seen the token
+        token_cache.local_cache.clear()  # as in a worker that has not seen the token
 
         assert [api.get(ME).status_code for _ in range(2)] == [200] * 2
         assert len(bcrypt_runs) == 1
 
     def test_is_not_read_for_a_token_in_the_local_cache(self, api, bcrypt_runs):
         api.get(ME)
-        verdicts.here.clear()
+        token_cache.local_cache.clear()
         api.get(ME)
         caches["default"].clear()
 
@@ -312,7 +312,7 @@ class TestTheSharedCache:
     def test_is_not_used_after_the_hash_changed(self, api, device, bcrypt_runs):
         api.get(ME)
         Device.objects.filter(pk=device.pk).update(token_hash=tokens.issue(device.pk)[1])
-        verdicts.here.clear()
+        token_cache.local_cache.clear()
 
         assert api.get(ME).status_code == 401
         assert len(bcrypt_runs) == 2
@@ -328,7 +328,7 @@ def redis_at(port: int) -> dict:
 class TestACacheThatIsUnavailable:
     @pytest.fixture(autouse=True)
     def _away(self, api, settings, monkeypatch):
-        monkeypatch.setattr(verdicts, "shared", verdicts.SharedCache())
+        monkeypatch.setattr(token_cache, "shared_cache", token_cache.SharedCache())
         settings.CACHES = settings.CACHES | {"default": redis_at(1)}
         forget()
 
@@ -358,9 +358,9 @@ class TestACacheThatIsUnavailable:
 
 class TestACacheThatHangs:
     @pytest.fixture
-    def cache_connections(self, api, stranger, settings, monkeypatch):
+    def cache_connections(self, api, other_api, settings, monkeypatch):
         """The connections to a Redis server that accepts them and never responds."""
-        monkeypatch.setattr(verdicts, "shared", verdicts.SharedCache())
+        monkeypatch.setattr(token_cache, "shared_cache", token_cache.SharedCache())
         connections = []
 
         def listen():
@@ -380,12 +380,12 @@ class TestACacheThatHangs:
         for connection in connections:
             connection.close()
 
-    def test_is_not_called_for_a_second(self, api, stranger, cache_connections, monkeypatch):
-        assert [phone.get(ME).status_code for phone in (api, stranger)] == [200, 200]
+    def test_is_not_called_for_a_second(self, api, other_api, cache_connections, monkeypatch):
+        assert [phone.get(ME).status_code for phone in (api, other_api)] == [200, 200]
         before = len(cache_connections)
 
-        monkeypatch.setattr(verdicts, "monotonic", lambda: monotonic() + verdicts.PAUSE)
-        verdicts.here.clear()
-        assert [phone.get(ME).status_code for phone in (api, stranger)] == [200, 200]
+        monkeypatch.setattr(token_cache, "monotonic", lambda: monotonic() + token_cache.PAUSE)
+        token_cache.local_cache.clear()
+        assert [phone.get(ME).status_code for phone in (api, other_api)] == [200, 200]
 
         assert (before, len(cache_connections)) == (1, 2)

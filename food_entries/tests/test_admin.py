@@ -11,7 +11,7 @@ from food_entries.tests.factories import FoodEntryFactory
 from ownership.models import change_set
 from products.tests.factories import PortionFactory, ProductFactory
 from support.tests import entries
-from tests.harness.sync import pulled
+from tests.harness.sync import pull_changes
 
 
 @pytest.fixture
@@ -43,16 +43,16 @@ def delete(row) -> None:
 
 class TestAnEntry:
     def test_is_deleted_and_restored_on_the_phone(self, support, api, entry):
-        before = pulled(api)["timestamp"]
+        before = pull_changes(api)["timestamp"]
         support.post(page(entry, "soft-delete"), sent(entry))
-        between = pulled(api, before)
+        between = pull_changes(api, before)
         support.post(page(entry, "restore"), sent(entry))
-        after = pulled(api, between["timestamp"])
+        after = pull_changes(api, between["timestamp"])
 
         assert between["changes"]["food_entries"]["deleted"] == [str(entry.pk)]
         assert [row["id"] for row in after["changes"]["food_entries"]["updated"]] == [str(entry.pk)]
         assert after["changes"]["food_entries"]["deleted"] == []
-        assert entries.said() == ["Deleted. A typo.", "Restored. A typo."]
+        assert entries.recorded_changes() == ["Deleted. A typo.", "Restored. A typo."]
 
     def test_is_restored_even_if_its_product_and_portion_stay_deleted(self, support, api, entry_by_portion):
         delete(entry_by_portion)
@@ -65,13 +65,13 @@ class TestAnEntry:
         assert (stored["portion_id"], stored["grams"]) == (str(entry_by_portion.portion_id), 80)
 
     def test_can_be_corrected(self, support, api, entry):
-        cursor = pulled(api)["timestamp"]
+        cursor = pull_changes(api)["timestamp"]
 
         support.post(page(entry), sent(entry, date="2026-01-06", meal_type="lunch"))
 
-        (row,) = pulled(api, cursor)["changes"]["food_entries"]["updated"]
+        (row,) = pull_changes(api, cursor)["changes"]["food_entries"]["updated"]
         assert (row["date"], row["meal_type"], row["grams"], row["kcal"]) == ("2026-01-06", "lunch", 200, 500)
-        assert entries.said() == ["Corrected date, meal. A typo."]
+        assert entries.recorded_changes() == ["Corrected date, meal. A typo."]
 
     def test_gets_new_totals_with_new_grams(self, support, entry):
         support.post(page(entry), sent(entry, grams="50"))
@@ -110,14 +110,14 @@ class TestAnEntry:
         ],
         ids=str,
     )
-    def test_is_validated(self, support, entry_by_portion, everything, changed, error):
-        before = everything()
+    def test_is_validated(self, support, entry_by_portion, all_rows, changed, error):
+        before = all_rows()
 
         response = support.post(page(entry_by_portion), sent(entry_by_portion, **changed))
 
         assert response.status_code == 200
         assert error in unescape(response.content.decode())
-        assert everything() == before
+        assert all_rows() == before
 
     def test_has_no_quantity_without_a_portion(self, support, entry):
         response = support.post(page(entry), sent(entry, quantity="2"))

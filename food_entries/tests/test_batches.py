@@ -72,21 +72,21 @@ class TestABatch:
         assert response.status_code == 201
         assert response.json() == api.get(ENTRIES).json()
 
-    def test_can_be_empty(self, api, bite, everything):
-        before = everything()
+    def test_can_be_empty(self, api, bite, all_rows):
+        before = all_rows()
 
         response = api.post(ENTRIES, [])
 
         assert response.status_code == 200
         assert response.json() == []
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize("are_new", [True, False], ids=["new", "stored"])
-    def test_can_not_have_101_entries(self, api, bite, everything, are_new):
+    def test_can_not_have_101_entries(self, api, bite, all_rows, are_new):
         sent = with_ids(*[bite] * 101)
         if not are_new:
             assert [api.post(ENTRIES, part).status_code for part in (sent[:100], sent[100:])] == [201, 201]
-        before = everything()
+        before = all_rows()
 
         response = api.post(ENTRIES, sent)
 
@@ -95,7 +95,7 @@ class TestABatch:
             "detail": "Validation error",
             "errors": [{"loc": [], "msg": "At most 100 entries are allowed in one request.", "type": "max_length"}],
         }
-        assert everything() == before
+        assert all_rows() == before
 
     def test_takes_few_queries_for_any_number_of_entries(self, api, device, django_assert_num_queries):
         portions = [PortionFactory(product=ProductFactory(device=device)) for _ in range(100)]
@@ -123,10 +123,10 @@ class TestABatch:
 
 class TestARefusedBatch:
     @pytest.mark.parametrize("position", [0, 1, 2])
-    def test_stores_nothing(self, api, bite, everything, position):
+    def test_stores_nothing(self, api, bite, all_rows, position):
         sent = with_ids(bite, bite, bite)
         sent[position]["grams"] = 0
-        before = everything()
+        before = all_rows()
 
         response = api.post(ENTRIES, sent)
 
@@ -134,10 +134,10 @@ class TestARefusedBatch:
         assert response.json() == refusal(
             (position, "grams", "Ensure this value is greater than or equal to 0.01.", "min_value")
         )
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_lists_all_errors(self, api, rye, bite, everything):
-        before = everything()
+    def test_lists_all_errors(self, api, rye, bite, all_rows):
+        before = all_rows()
 
         response = api.post(
             ENTRIES,
@@ -160,12 +160,12 @@ class TestARefusedBatch:
             (4, "id", "Must be a valid UUID.", "invalid"),
             (5, "grams", "Not allowed together with `portion_id`; send `quantity`.", "with_portion"),
         )
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_gets_the_same_error_for_any_product_not_of_the_caller(self, api, device, other, bite, everything):
+    def test_gets_the_same_error_for_any_product_not_of_the_caller(self, api, device, other, bite, all_rows):
         theirs, gone = ProductFactory(device=other), ProductFactory(device=device)
         api.delete(f"/v1/products/{gone.pk}")
-        before = everything()
+        before = all_rows()
 
         responses = [
             api.post(ENTRIES, [bite, {**bite, "product_id": str(row_id)}]) for row_id in (theirs.pk, gone.pk, uuid4())
@@ -174,33 +174,33 @@ class TestARefusedBatch:
         assert {response.status_code for response in responses} == {422}
         assert len({response.content for response in responses}) == 1
         assert responses[0].json() == refusal((1, *NO_PRODUCT))
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize("whose", ["mine, deleted", "theirs", "theirs, deleted"])
-    def test_returns_409_if_an_id_is_taken(self, api, stranger, device, other, bite, everything, whose):
+    def test_returns_409_if_an_id_is_taken(self, api, other_api, device, other, bite, all_rows, whose):
         taken = FoodEntryFactory(device=other if "theirs" in whose else device)
         if "deleted" in whose:
-            (stranger if "theirs" in whose else api).delete(f"{ENTRIES}/{taken.pk}")
-        before = everything()
+            (other_api if "theirs" in whose else api).delete(f"{ENTRIES}/{taken.pk}")
+        before = all_rows()
 
         response = api.post(ENTRIES, [bite, {**bite, "id": str(taken.pk)}, bite])
 
         assert response.status_code == 409
         assert response.json() == ID_TAKEN
-        assert everything() == before
+        assert all_rows() == before
 
 
 class TestRetryBatch:
-    def test_returns_the_stored_entries(self, api, bite, everything):
+    def test_returns_the_stored_entries(self, api, bite, all_rows):
         sent = with_ids(bite, {**bite, "grams": 100})
         first = api.post(ENTRIES, sent)
-        before = everything()
+        before = all_rows()
 
         response = api.post(ENTRIES, sent)
 
         assert response.status_code == 200
         assert response.json() == first.json()
-        assert everything() == before
+        assert all_rows() == before
 
     def test_returns_the_stored_entries_in_the_order_of_the_retry(self, api, bite):
         sent = with_ids(bite, {**bite, "grams": 100}, {**bite, "date": "2026-01-07"})
@@ -211,11 +211,11 @@ class TestRetryBatch:
         assert response.status_code == 200
         assert response.json() == first.json()[::-1]
 
-    def test_returns_the_stored_entries_whatever_else_is_sent(self, api, rye, bite, everything):
+    def test_returns_the_stored_entries_whatever_else_is_sent(self, api, rye, bite, all_rows):
         sent = with_ids(bite, bite, bite)
         first = api.post(ENTRIES, sent)
         api.delete(f"/v1/products/{rye.pk}")
-        before = everything()
+        before = all_rows()
 
         response = api.post(
             ENTRIES,
@@ -228,7 +228,7 @@ class TestRetryBatch:
 
         assert response.status_code == 200
         assert response.json() == first.json()
-        assert everything() == before
+        assert all_rows() == before
 
     def test_stores_only_the_new_entries(self, api, device, bite, oats):
         sent = with_ids(*[bite] * 5)
@@ -249,16 +249,16 @@ class TestRetryBatch:
         assert device.revision == revision + 1
         assert device.food_entries.filter(revision=device.revision).count() == 3
 
-    def test_stores_nothing_if_a_new_entry_is_invalid(self, api, bite, everything):
+    def test_stores_nothing_if_a_new_entry_is_invalid(self, api, bite, all_rows):
         stored, new, bad = with_ids(bite, bite, {**bite, "grams": 0})
         api.post(ENTRIES, stored)
-        before = everything()
+        before = all_rows()
 
         response = api.post(ENTRIES, [stored, new, bad])
 
         assert response.status_code == 422
         assert [error["loc"] for error in response.json()["errors"]] == [[2, "grams"]]
-        assert everything() == before
+        assert all_rows() == before
 
 
 class TestADuplicateIdInABatch:
@@ -277,12 +277,12 @@ class TestADuplicateIdInABatch:
         assert device.food_entries.count() == 2
         assert FoodEntry.objects.for_device(device).get(pk=entry["id"]).grams == Decimal(71)
 
-    def test_is_refused_if_its_first_entry_is_invalid(self, api, bite, everything):
+    def test_is_refused_if_its_first_entry_is_invalid(self, api, bite, all_rows):
         (entry,) = with_ids(bite)
-        before = everything()
+        before = all_rows()
 
         response = api.post(ENTRIES, [{**entry, "grams": 0}, entry])
 
         assert response.status_code == 422
         assert [error["loc"] for error in response.json()["errors"]] == [[0, "grams"]]
-        assert everything() == before
+        assert all_rows() == before

@@ -4,10 +4,10 @@ import pytest
 
 from tests.harness.bounds import (
     EMPTY_LIST,
-    NO_NUMBER,
-    NO_OBJECTS,
-    NO_UUID,
-    NO_UUIDS,
+    INVALID_UUIDS,
+    NOT_A_NUMBER,
+    NOT_A_UUID,
+    NOT_OBJECTS,
     NULL,
     REQUIRED,
     above,
@@ -42,18 +42,18 @@ NO_DAYS = [
     *['"２０２６-０１-０５"', '"٢٠٢٦-٠١-٠٥"', '"2026‐01‐05"', "0", "true", '["2026-01-05"]', "{}"],
 ]
 GRAMS_REFUSED = [
-    *[("grams", value, NO_NUMBER) for value in [*NO_NUMBERS, "9" * 5000]],
+    *[("grams", value, NOT_A_NUMBER) for value in [*NO_NUMBERS, "9" * 5000]],
     *[("grams", value, TOO_LITTLE) for value in ("0", "-0.0", "0.004", "0.0049999", "-0.001", "-71", "1e-400")],
     *[("grams", value, TOO_MANY_GRAMS) for value in ("100000.005", "100001", "1e30", "1" + "0" * 4000)],
 ]
 QUANTITY_REFUSED = [
-    *[("quantity", value, NO_NUMBER) for value in NO_NUMBERS],
+    *[("quantity", value, NOT_A_NUMBER) for value in NO_NUMBERS],
     *[("quantity", value, TOO_LITTLE) for value in ("0", "0.004", "-1", "1e-400")],
     *[("quantity", value, TOO_MANY) for value in ("1000.005", "1001", "1e30", "1" + "0" * 4000)],
 ]
 REFUSED = [
     ("product_id", "null", NULL),
-    *[(field, value, NO_UUID) for field in ("product_id", "portion_id") for value in NO_UUIDS],
+    *[(field, value, NOT_A_UUID) for field in ("product_id", "portion_id") for value in INVALID_UUIDS],
     ("date", "null", NULL),
     *[("date", value, NO_DAY) for value in NO_DAYS],
     ("meal_type", "null", NULL),
@@ -62,7 +62,7 @@ REFUSED = [
         for value in ('""', '"brunch"', '"Lunch"', '" lunch"', "1", "true", "[]", '["lunch"]', "{}", r'"\ud83c"')
     ],
 ]
-IDS_REFUSED = [("id", "null", NULL), *[("id", value, NO_UUID) for value in NO_UUIDS]]
+IDS_REFUSED = [("id", "null", NULL), *[("id", value, NOT_A_UUID) for value in INVALID_UUIDS]]
 
 GRAMS_ACCEPTED = [
     ("grams", "0.005", 0.01),
@@ -107,24 +107,24 @@ def body_by_portion(rye, rye_slice) -> dict[str, str]:
 
 class TestCreateEntry:
     @table(GRAMS_REFUSED + REFUSED + IDS_REFUSED)
-    def test_refuses(self, api, body_by_weight, everything, field, value, expected):
-        before = everything()
+    def test_refuses(self, api, body_by_weight, all_rows, field, value, expected):
+        before = all_rows()
 
         response = send(api, "POST", ENTRIES, body_by_weight | {field: value})
 
         assert response.status_code == 422
         assert response.json() == refusal((field, *expected))
-        assert everything() == before
+        assert all_rows() == before
 
     @table(QUANTITY_REFUSED)
-    def test_refuses_a_quantity(self, api, body_by_portion, everything, field, value, expected):
-        before = everything()
+    def test_refuses_a_quantity(self, api, body_by_portion, all_rows, field, value, expected):
+        before = all_rows()
 
         response = send(api, "POST", ENTRIES, body_by_portion | {field: value})
 
         assert response.status_code == 422
         assert response.json() == refusal((field, *expected))
-        assert everything() == before
+        assert all_rows() == before
 
     @table(GRAMS_ACCEPTED + ACCEPTED)
     def test_accepts(self, api, device, body_by_weight, field, value, expected):
@@ -145,41 +145,41 @@ class TestCreateEntry:
         assert api.get(f"{ENTRIES}/{device.food_entries.get().pk}").json() == response.json()
 
     @pytest.mark.parametrize("missing", ["product_id", "date"])
-    def test_requires(self, api, body_by_weight, everything, missing):
-        before = everything()
+    def test_requires(self, api, body_by_weight, all_rows, missing):
+        before = all_rows()
 
         response = send(api, "POST", ENTRIES, {k: v for k, v in body_by_weight.items() if k != missing})
 
         assert response.status_code == 422
         assert response.json() == refusal((missing, *REQUIRED))
-        assert everything() == before
+        assert all_rows() == before
 
-    @pytest.mark.parametrize(("body", "error"), NO_OBJECTS)
-    def test_refuses_a_body_that_is_not_an_object(self, api, device, everything, body, error):
-        before = everything()
+    @pytest.mark.parametrize(("body", "error"), NOT_OBJECTS)
+    def test_refuses_a_body_that_is_not_an_object(self, api, device, all_rows, body, error):
+        before = all_rows()
 
         response = send(api, "POST", ENTRIES, body)
 
         assert response.status_code == 422
         assert response.json() == refusal(error)
-        assert everything() == before
+        assert all_rows() == before
 
-    @pytest.mark.parametrize(("body", "error"), [*NO_OBJECTS, EMPTY_LIST])
-    def test_refuses_an_item_that_is_not_an_object(self, api, body_by_weight, everything, body, error):
+    @pytest.mark.parametrize(("body", "error"), [*NOT_OBJECTS, EMPTY_LIST])
+    def test_refuses_an_item_that_is_not_an_object(self, api, body_by_weight, all_rows, body, error):
         whole = "{" + ", ".join(f'"{name}": {value}' for name, value in body_by_weight.items()) + "}"
-        before = everything()
+        before = all_rows()
 
         response = send(api, "POST", ENTRIES, f"[{whole}, {body}, {whole}]")
 
         assert response.status_code == 422
         assert response.json() == refusal((1, *error))
-        assert everything() == before
+        assert all_rows() == before
 
 
 class TestUpdateEntry:
     @table(one_of_each_kind(GRAMS_REFUSED + REFUSED))
-    def test_refuses(self, api, by_weight, everything, field, value, expected):
-        before = everything()
+    def test_refuses(self, api, by_weight, all_rows, field, value, expected):
+        before = all_rows()
 
         response = send(
             api, "PATCH", f"{ENTRIES}/{by_weight.pk}", {"grams": "1", "meal_type": '"dinner"', field: value}
@@ -187,17 +187,17 @@ class TestUpdateEntry:
 
         assert response.status_code == 422
         assert response.json() == refusal((field, *expected))
-        assert everything() == before
+        assert all_rows() == before
 
     @table(one_of_each_kind(QUANTITY_REFUSED))
-    def test_refuses_a_quantity(self, api, by_portion, everything, field, value, expected):
-        before = everything()
+    def test_refuses_a_quantity(self, api, by_portion, all_rows, field, value, expected):
+        before = all_rows()
 
         response = send(api, "PATCH", f"{ENTRIES}/{by_portion.pk}", {"meal_type": '"dinner"', field: value})
 
         assert response.status_code == 422
         assert response.json() == refusal((field, *expected))
-        assert everything() == before
+        assert all_rows() == before
 
     @table(GRAMS_ACCEPTED + ACCEPTED)
     def test_accepts(self, api, by_weight, field, value, expected):
@@ -218,14 +218,14 @@ class TestUpdateEntry:
         assert api.get(f"{ENTRIES}/{by_portion.pk}").json() == response.json()
 
     @pytest.mark.parametrize("body", ["null", "[]", '"Rye"', "7", "true"])
-    def test_refuses_a_body_that_is_not_an_object(self, api, by_weight, everything, body):
-        before = everything()
+    def test_refuses_a_body_that_is_not_an_object(self, api, by_weight, all_rows, body):
+        before = all_rows()
 
         response = send(api, "PUT", f"{ENTRIES}/{by_weight.pk}", body)
 
         assert response.status_code == 422
         assert [error["loc"] for error in response.json()["errors"]] == [[]]
-        assert everything() == before
+        assert all_rows() == before
 
 
 class TestAQuery:

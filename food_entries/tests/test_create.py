@@ -305,87 +305,87 @@ class TestRetryCreateEntry:
         ids=["the same", "other values", "bad values", "unknown rows", "null", "nothing"],
     )
     @pytest.mark.parametrize("chosen", [ID, ID.upper()])
-    def test_returns_the_stored_row_whatever_else_is_sent(self, api, rye, everything, chosen, body):
+    def test_returns_the_stored_row_whatever_else_is_sent(self, api, rye, all_rows, chosen, body):
         product = {"product_id": str(rye.pk)}
         first = api.post(ENTRIES, {"id": ID, **product, "grams": 71, "date": DAY})
-        before = everything()
+        before = all_rows()
 
         response = api.post(ENTRIES, {"id": chosen, **product, **body})
 
         assert response.status_code == 200
         assert response.json() == first.json()
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize("gone", ["products", "portions"])
-    def test_returns_the_stored_row_if_its_product_or_portion_is_deleted(self, api, rye, rye_slice, everything, gone):
+    def test_returns_the_stored_row_if_its_product_or_portion_is_deleted(self, api, rye, rye_slice, all_rows, gone):
         sent = {"id": ID, "product_id": str(rye.pk), "portion_id": str(rye_slice.pk), "quantity": 2, "date": DAY}
         first = api.post(ENTRIES, sent)
         api.delete(f"/v1/{gone}/{rye.pk if gone == 'products' else rye_slice.pk}")
-        before = everything()
+        before = all_rows()
 
         response = api.post(ENTRIES, sent)
 
         assert response.status_code == 200
         assert response.json() == first.json()
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_returns_the_current_state_of_the_row(self, api, rye, everything):
+    def test_returns_the_current_state_of_the_row(self, api, rye, all_rows):
         sent = {"id": ID, "product_id": str(rye.pk), "grams": 71, "date": DAY}
         api.post(ENTRIES, sent)
         changed = api.patch(f"{ENTRIES}/{ID}", {"grams": 100})
-        before = everything()
+        before = all_rows()
 
         response = api.post(ENTRIES, sent)
 
         assert response.status_code == 200
         assert response.json() == changed.json()
         assert response.json()["grams"] == 100.0
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_returns_409_if_the_row_is_deleted(self, api, rye, everything):
+    def test_returns_409_if_the_row_is_deleted(self, api, rye, all_rows):
         sent = {"id": ID, "product_id": str(rye.pk), "grams": 71, "date": DAY}
         api.post(ENTRIES, sent)
         api.delete(f"{ENTRIES}/{ID}")
-        before = everything()
+        before = all_rows()
 
         response = api.post(ENTRIES, sent)
 
         assert response.status_code == 409
         assert response.json() == ID_TAKEN
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize("is_deleted", [False, True], ids=["live", "deleted"])
-    def test_returns_409_if_the_row_belongs_to_another_device(self, api, stranger, other, rye, everything, is_deleted):
+    def test_returns_409_if_the_row_belongs_to_another_device(self, api, other_api, other, rye, all_rows, is_deleted):
         FoodEntryFactory(id=ID, device=other)
         if is_deleted:
-            stranger.delete(f"{ENTRIES}/{ID}")
-        before = everything()
+            other_api.delete(f"{ENTRIES}/{ID}")
+        before = all_rows()
 
         response = api.post(ENTRIES, {"id": ID.upper(), "product_id": str(rye.pk), "grams": 71, "date": DAY})
 
         assert response.status_code == 409
         assert response.json() == ID_TAKEN
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_returns_422_for_bad_values_even_if_the_id_is_taken(self, api, other, rye, everything):
+    def test_returns_422_for_bad_values_even_if_the_id_is_taken(self, api, other, rye, all_rows):
         FoodEntryFactory(id=ID, device=other)
-        before = everything()
+        before = all_rows()
 
         response = api.post(ENTRIES, {"id": ID, "product_id": str(rye.pk), "grams": 0, "date": DAY})
 
         assert response.status_code == 422
         assert [error["loc"] for error in response.json()["errors"]] == [["grams"]]
-        assert everything() == before
+        assert all_rows() == before
 
 
 class TestReferences:
     """Ids that are not live rows of the caller get the same error, whatever they are."""
 
-    def test_to_any_product_not_of_the_caller_get_the_same_error(self, api, device, other, rye, everything):
+    def test_to_any_product_not_of_the_caller_get_the_same_error(self, api, device, other, rye, all_rows):
         theirs, gone = ProductFactory(device=other), ProductFactory(device=device)
         api.delete(f"/v1/products/{gone.pk}")
         a_portion = rye.portions.get()
-        before = everything()
+        before = all_rows()
 
         responses = [
             api.post(ENTRIES, {"product_id": str(row_id), "grams": 71, "date": DAY})
@@ -395,10 +395,10 @@ class TestReferences:
         assert {response.status_code for response in responses} == {422}
         assert len({response.content for response in responses}) == 1
         assert responses[0].json() == refusal(NO_PRODUCT)
-        assert everything() == before
+        assert all_rows() == before
 
     def test_to_any_portion_not_of_the_product_get_the_same_error(
-        self, api, device, other, rye, rye_slice, oats_cup, everything
+        self, api, device, other, rye, rye_slice, oats_cup, all_rows
     ):
         theirs = PortionFactory(product=ProductFactory(device=other))
         gone = PortionFactory(product=rye)
@@ -406,7 +406,7 @@ class TestReferences:
         with_it = gone_with_its_product.portions.get()
         api.delete(f"/v1/portions/{gone.pk}")
         api.delete(f"/v1/products/{gone_with_its_product.pk}")
-        before = everything()
+        before = all_rows()
 
         responses = [
             api.post(ENTRIES, {"product_id": str(rye.pk), "portion_id": str(row_id), "quantity": 2, "date": DAY})
@@ -416,16 +416,16 @@ class TestReferences:
         assert {response.status_code for response in responses} == {422}
         assert len({response.content for response in responses}) == 1
         assert responses[0].json() == refusal(NO_PORTION)
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_are_both_reported_if_both_are_unknown(self, api, everything):
-        before = everything()
+    def test_are_both_reported_if_both_are_unknown(self, api, all_rows):
+        before = all_rows()
 
         response = api.post(ENTRIES, {"product_id": str(uuid4()), "portion_id": str(uuid4()), "date": DAY})
 
         assert response.status_code == 422
         assert response.json() == refusal(NO_PRODUCT, NO_PORTION)
-        assert everything() == before
+        assert all_rows() == before
 
 
 class TestAnAmount:
@@ -460,24 +460,24 @@ class TestAnAmount:
             "all three",
         ],
     )
-    def test_is_refused(self, api, rye, rye_slice, everything, amount, error):
+    def test_is_refused(self, api, rye, rye_slice, all_rows, amount, error):
         if amount.get("portion_id"):
             amount = amount | {"portion_id": str(rye_slice.pk)}
-        before = everything()
+        before = all_rows()
 
         response = api.post(ENTRIES, {"product_id": str(rye.pk), "date": DAY, **amount})
 
         assert response.status_code == 422
         assert response.json() == refusal(error)
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize(
         ("weight", "quantity"),
         [("10000.00", 10.01), ("100.01", 1000), ("0.01", 0.49), ("0.02", 0.24), ("10000.00", 1000)],
     )
-    def test_is_refused_if_the_total_weight_is_out_of_bounds(self, api, rye, everything, weight, quantity):
+    def test_is_refused_if_the_total_weight_is_out_of_bounds(self, api, rye, all_rows, weight, quantity):
         portion = PortionFactory(product=rye, grams=Decimal(weight))
-        before = everything()
+        before = all_rows()
 
         response = api.post(
             ENTRIES, {"product_id": str(rye.pk), "portion_id": str(portion.pk), "quantity": quantity, "date": DAY}
@@ -487,10 +487,10 @@ class TestAnAmount:
         assert response.json() == refusal(
             ("quantity", "The total weight must be between 0.01 and 100000 g.", "grams_out_of_bounds")
         )
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_lists_all_errors(self, api, everything):
-        before = everything()
+    def test_lists_all_errors(self, api, all_rows):
+        before = all_rows()
 
         response = api.post(
             ENTRIES, {"product_id": "rye", "quantity": 0, "grams": 0, "date": "today", "meal_type": "brunch"}
@@ -504,4 +504,4 @@ class TestAnAmount:
             ["product_id"],
             ["quantity"],
         ]
-        assert everything() == before
+        assert all_rows() == before

@@ -56,30 +56,30 @@ NOT_NULL = (
 
 class TestTheDatabase:
     @pytest.mark.parametrize(("field", "value", "constraint"), OUT_OF_BOUNDS)
-    def test_refuses_a_value_out_of_bounds(self, device, by_portion, everything, field, value, constraint):
-        before = everything()
+    def test_refuses_a_value_out_of_bounds(self, device, by_portion, all_rows, field, value, constraint):
+        before = all_rows()
 
         with pytest.raises((IntegrityError, DataError), match=constraint), transaction.atomic(), change_set(device):
             device.food_entries.update(**{field: value})
 
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize("field", NOT_NULL)
-    def test_refuses_null(self, device, by_portion, everything, field):
-        before = everything()
+    def test_refuses_null(self, device, by_portion, all_rows, field):
+        before = all_rows()
 
         with pytest.raises(IntegrityError, match=r"(?i)not.null"), transaction.atomic(), change_set(device):
             device.food_entries.update(**{field: None})
 
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_refuses_a_duplicate_id(self, by_weight, everything):
-        before = everything()
+    def test_refuses_a_duplicate_id(self, by_weight, all_rows):
+        before = all_rows()
 
         with pytest.raises(IntegrityError, match=r"_pkey|UNIQUE constraint failed: \w+\.id"), transaction.atomic():
             FoodEntryFactory(id=by_weight.pk, product=by_weight.product)
 
-        assert everything() == before
+        assert all_rows() == before
 
     def test_refuses_the_id_of_another_devices_row(self, rye, other):
         taken = FoodEntryFactory(device=other)
@@ -90,8 +90,8 @@ class TestTheDatabase:
         taken.refresh_from_db()
         assert taken.device_id == other.pk
 
-    def test_refuses_to_delete_a_portion_that_has_entries(self, by_portion, everything):
-        before = everything()
+    def test_refuses_to_delete_a_portion_that_has_entries(self, by_portion, all_rows):
+        before = all_rows()
         row_id = FoodEntry._meta.get_field("portion").get_db_prep_value(by_portion.portion_id, connection)
 
         with pytest.raises(IntegrityError, match="portion"), transaction.atomic():
@@ -99,14 +99,14 @@ class TestTheDatabase:
                 cursor.execute("DELETE FROM portions WHERE id = %s", [row_id])
             connection.check_constraints()
 
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize(
         "day",
         ["infinity", *[pytest.param(day, marks=pytest.mark.postgres) for day in ("0001-01-01 BC", "10000-01-01")]],
     )
-    def test_refuses_a_day_that_python_can_not_represent(self, device, by_weight, everything, day):
-        before = everything()
+    def test_refuses_a_day_that_python_can_not_represent(self, device, by_weight, all_rows, day):
+        before = all_rows()
 
         with (
             pytest.raises(IntegrityError, match="foodentry_date_within_bounds"),
@@ -115,7 +115,7 @@ class TestTheDatabase:
         ):
             cursor.execute("UPDATE food_entries SET date = %s", [day])
 
-        assert everything() == before
+        assert all_rows() == before
 
     def test_accepts_the_bounds_themselves(self, device, by_portion):
         per_100g = {"kcal_100g": (0, 1000), "protein_100g": (0, 100), "carbs_100g": (0, 100), "fat_100g": (0, 100)}
@@ -155,8 +155,8 @@ class TestEveryConstraint:
 
 
 class TestAWrite:
-    def test_is_refused_outside_a_change_set(self, device, by_weight, everything):
-        before = everything()
+    def test_is_refused_outside_a_change_set(self, device, by_weight, all_rows):
+        before = all_rows()
 
         for write in (
             lambda: by_weight.change(grams=Decimal(1)),
@@ -169,4 +169,4 @@ class TestAWrite:
             with pytest.raises(RuntimeError):
                 write()
 
-        assert everything() == before
+        assert all_rows() == before

@@ -240,7 +240,7 @@ class TestConditionalReads:
         assert second["ETag"] != first["ETag"]
         assert second.json() != first.json()
 
-    def test_return_304_after_requests_that_changed_nothing(self, api, stranger, by_weight, path):
+    def test_return_304_after_requests_that_changed_nothing(self, api, other_api, by_weight, path):
         path = path.format(id=by_weight.pk)
         first = api.get(path)
         row = api.get(f"{ENTRIES}/{by_weight.pk}").json()
@@ -248,16 +248,16 @@ class TestConditionalReads:
         api.post(ENTRIES, row)
         api.post(ENTRIES, [])
         api.patch(f"{ENTRIES}/{by_weight.pk}", {"grams": 0})
-        stranger.post("/v1/products", {"name": "Rye", "kcal_100g": 259})
+        other_api.post("/v1/products", {"name": "Rye", "kcal_100g": 259})
 
         second = api.get(path, headers={"If-None-Match": first["ETag"]})
 
         assert second.status_code == 304
 
-    def test_have_another_etag_for_another_device(self, api, stranger, by_weight, path):
+    def test_have_another_etag_for_another_device(self, api, other_api, by_weight, path):
         first = api.get(path.format(id=by_weight.pk))
 
-        second = stranger.get(path.format(id=by_weight.pk), headers={"If-None-Match": first["ETag"]})
+        second = other_api.get(path.format(id=by_weight.pk), headers={"If-None-Match": first["ETag"]})
 
         assert second.status_code in (200, 404)
         assert second.get("ETag") != first["ETag"]

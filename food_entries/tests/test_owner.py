@@ -68,8 +68,8 @@ def rows(device, other) -> dict:
 
 class TestTheDatabase:
     @pytest.mark.parametrize(("sql", "constraint"), REFERENCES.values(), ids=REFERENCES.keys())
-    def test_refuses_references_between_devices(self, rows, everything, sql, constraint):
-        before = everything()
+    def test_refuses_references_between_devices(self, rows, all_rows, sql, constraint):
+        before = all_rows()
 
         with (
             pytest.raises(IntegrityError, match=f"violates foreign key constraint .*{constraint}"),
@@ -78,7 +78,7 @@ class TestTheDatabase:
         ):
             cursor.execute(sql, rows)
 
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize("sql", [PORTION.format(**MINE), ENTRY.format(**MINE), ENTRY.format(**THEIRS)])
     def test_accepts_references_within_one_device(self, rows, sql):

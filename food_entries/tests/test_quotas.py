@@ -56,13 +56,13 @@ class TestTheCounters:
 
 
 class TestAQuota:
-    def test_refuses_a_batch_that_fits_only_partly(self, api, settings, bite, everything):
+    def test_refuses_a_batch_that_fits_only_partly(self, api, settings, bite, all_rows):
         settings.MAX_FOOD_ENTRIES = 2
         assert api.post("/v1/food-entries", [bite]).status_code == 201
-        before = everything()
+        before = all_rows()
 
         assert api.post("/v1/food-entries", [bite, bite]).status_code == 507
-        assert everything() == before
+        assert all_rows() == before
         assert api.post("/v1/food-entries", bite).status_code == 201
         assert api.post("/v1/food-entries", bite).status_code == 507
 

@@ -58,13 +58,13 @@ class TestCreatesWithOneId:
         assert FoodEntry.all_objects.for_device(device).count() == 20
         assert revision() == before + 1
 
-    def test_of_two_devices_store_one_entry(self, api, device, stranger, other, rye):
+    def test_of_two_devices_store_one_entry(self, api, device, other_api, other, rye):
         mine = {"id": ID, "product_id": str(rye.pk), "grams": 71, "date": "2026-01-05"}
         theirs = mine | {"product_id": str(ProductFactory(device=other).pk)}
 
         responses = at_once(
             *(call(api, "POST", ENTRIES, mine) for _ in range(3)),
-            *(call(stranger, "POST", ENTRIES, theirs) for _ in range(3)),
+            *(call(other_api, "POST", ENTRIES, theirs) for _ in range(3)),
         )
 
         assert statuses(responses) == {201: 1, 200: 2, 409: 3}
@@ -72,7 +72,7 @@ class TestCreatesWithOneId:
 
 
 class TestBatchesOfTwoDevicesWithTheSameIds:
-    def test_do_not_deadlock_in_any_order(self, api, device, stranger, other, rye):
+    def test_do_not_deadlock_in_any_order(self, api, device, other_api, other, rye):
         theirs = ProductFactory(device=other)
         for _ in range(10):
             ids = [str(uuid4()) for _ in range(100)]
@@ -80,7 +80,7 @@ class TestBatchesOfTwoDevicesWithTheSameIds:
             forwards = [{"id": one, "product_id": str(rye.pk), **eaten} for one in ids]
             backwards = [{"id": one, "product_id": str(theirs.pk), **eaten} for one in reversed(ids)]
 
-            responses = at_once(call(api, "POST", ENTRIES, forwards), call(stranger, "POST", ENTRIES, backwards))
+            responses = at_once(call(api, "POST", ENTRIES, forwards), call(other_api, "POST", ENTRIES, backwards))
 
             assert statuses(responses) == {201: 1, 409: 1}
             stored = next(response.json() for response in responses if response.status_code == 201)

@@ -9,7 +9,7 @@ from food_entries.tests.factories import FoodEntryFactory
 
 ENTRIES = "/v1/food-entries"
 SUMMARY = f"{ENTRIES}/summary?from=2026-01-01&to=2026-01-31"
-NO_UUIDS = ("rye", "7", "c2a4e8f05d1b4a7e9c3f8b6d0e2f4a19", "%00", "é", "null", "summary%20")
+INVALID_UUIDS = ("rye", "7", "c2a4e8f05d1b4a7e9c3f8b6d0e2f4a19", "%00", "é", "null", "summary%20")
 
 ENTRY_REQUESTS = [
     ("GET", ENTRIES + "/{id}", None),
@@ -46,19 +46,19 @@ def without_request_id(response) -> tuple:
 
 class TestAnEntryThatIsNotTheCallers:
     @calls(ENTRY_REQUESTS)
-    def test_looks_like_one_that_does_not_exist(self, api, device, other, everything, method, path, body):
+    def test_looks_like_one_that_does_not_exist(self, api, device, other, all_rows, method, path, body):
         theirs, gone = FoodEntryFactory(device=other), FoodEntryFactory(device=device)
         api.delete(f"{ENTRIES}/{gone.pk}")
-        before = everything()
+        before = all_rows()
 
         responses = {
             without_request_id(call(api, method, path.format(id=row_id), body))
-            for row_id in (theirs.pk, gone.pk, gone.product_id, uuid4(), *NO_UUIDS)
+            for row_id in (theirs.pk, gone.pk, gone.product_id, uuid4(), *INVALID_UUIDS)
         }
 
         ((status, _, content),) = responses
         assert (status, content) == (404, b'{"detail":"Food entry not found"}')
-        assert everything() == before
+        assert all_rows() == before
 
     def test_is_in_no_list_and_no_summary(self, api, device, other):
         mine = FoodEntryFactory(device=device)
@@ -75,15 +75,15 @@ class TestAnEntryThatIsNotTheCallers:
 
 class TestARequestWithoutAToken:
     @calls(ENTRY_REQUESTS + LIST_REQUESTS)
-    def test_is_refused(self, anonymous, by_weight, everything, method, path, body):
-        before = everything()
+    def test_is_refused(self, anonymous, by_weight, all_rows, method, path, body):
+        before = all_rows()
 
         response = call(anonymous, method, path.format(id=by_weight.pk), body)
 
         assert response.status_code == 401
         assert response.content == b'{"detail":"Authentication credentials were not provided."}'
         assert response["WWW-Authenticate"] == "Bearer"
-        assert everything() == before
+        assert all_rows() == before
 
 
 class TestDeleteEntry:
@@ -101,15 +101,15 @@ class TestDeleteEntry:
         assert gone.deleted_at is not None
         assert gone.revision == device.revision == revision + 1
 
-    def test_returns_404_the_second_time(self, api, by_weight, everything):
+    def test_returns_404_the_second_time(self, api, by_weight, all_rows):
         api.delete(f"{ENTRIES}/{by_weight.pk}")
-        before = everything()
+        before = all_rows()
 
         response = api.delete(f"{ENTRIES}/{by_weight.pk}")
 
         assert response.status_code == 404
         assert response.json() == {"detail": "Food entry not found"}
-        assert everything() == before
+        assert all_rows() == before
 
     def test_works_after_the_product_was_deleted(self, api, device, rye, by_weight):
         api.delete(f"/v1/products/{rye.pk}")

@@ -173,13 +173,13 @@ class TestTheDaysOfASummary:
         assert "ETag" not in response
 
     @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
-    def test_are_read_only(self, api, by_weight, everything, method):
-        before = everything()
+    def test_are_read_only(self, api, by_weight, all_rows, method):
+        before = all_rows()
 
         response = getattr(api, method)(f"{SUMMARY}?from=2026-01-05&to=2026-01-05")
 
         assert response.status_code == 405
-        assert everything() == before
+        assert all_rows() == before
 
 
 class TestTheSums:

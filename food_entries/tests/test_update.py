@@ -238,14 +238,14 @@ class TestUpdateEntry:
     @pytest.mark.parametrize(
         ("entry", "sent", "error"), [row[1:] for row in REFUSALS], ids=labels(REFUSALS), indirect=["entry"]
     )
-    def test_is_refused(self, api, ids, entry, everything, sent, error, as_read):
-        read, before = api.get(entry).json(), everything()
+    def test_is_refused(self, api, ids, entry, all_rows, sent, error, as_read):
+        read, before = api.get(entry).json(), all_rows()
 
         response = api.patch(entry, (read if as_read else {}) | with_ids(sent, ids))
 
         assert response.status_code == 422
         assert response.json() == refusal(error)
-        assert everything() == before
+        assert all_rows() == before
 
     def test_ignores_the_id_and_read_only_fields(self, api, by_weight, by_portion):
         before = api.get(f"{ENTRIES}/{by_weight.pk}").json()
@@ -283,7 +283,7 @@ class TestUnchangedValues:
 
     @pytest.mark.parametrize("meanwhile", ["nothing", "edited", "portion deleted", "product deleted"])
     @pytest.mark.parametrize("entry", ["by_portion", "by_weight"], indirect=True)
-    def test_are_not_written_if_the_whole_row_is_sent_back(self, api, ids, entry, everything, meanwhile):
+    def test_are_not_written_if_the_whole_row_is_sent_back(self, api, ids, entry, all_rows, meanwhile):
         read = api.get(entry).json()
         if meanwhile == "edited":
             api.patch(f"/v1/products/{ids['rye']}", {"name": "Wheat", "kcal_100g": 1})
@@ -292,12 +292,12 @@ class TestUnchangedValues:
             api.delete(f"/v1/portions/{ids['rye_slice']}")
         elif meanwhile == "product deleted":
             api.delete(f"/v1/products/{ids['rye']}")
-        before = everything()
+        before = all_rows()
 
         responses = [api.put(entry, read), api.patch(entry, read)]
 
         assert [(response.status_code, response.json()) for response in responses] == [(200, read)] * 2
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize(
         ("entry", "sent"),
@@ -322,24 +322,24 @@ class TestUnchangedValues:
         ],
         indirect=["entry"],
     )
-    def test_are_not_written_if_only_some_are_sent(self, api, ids, entry, everything, sent):
+    def test_are_not_written_if_only_some_are_sent(self, api, ids, entry, all_rows, sent):
         api.patch(f"/v1/products/{ids['rye']}", {"name": "Wheat", "kcal_100g": 1})
-        read, before = api.get(entry).json(), everything()
+        read, before = api.get(entry).json(), all_rows()
 
         response = api.patch(entry, with_ids(sent, ids))
 
         assert response.status_code == 200
         assert response.json() == read
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize("entry", ["by_portion"], indirect=True)
-    def test_are_recognized_by_an_id_in_upper_case(self, api, ids, entry, everything):
-        before = everything()
+    def test_are_recognized_by_an_id_in_upper_case(self, api, ids, entry, all_rows):
+        before = all_rows()
 
         response = api.patch(entry, {"product_id": ids["rye"].upper(), "portion_id": ids["rye_slice"].upper()})
 
         assert response.status_code == 200
-        assert everything() == before
+        assert all_rows() == before
 
 
 class TestAQuantity:
@@ -378,15 +378,15 @@ class TestAQuantity:
         assert response.json()["quantity"] == new
 
     @pytest.mark.parametrize(("old", "new"), [("0.01", 10.01), ("1000.00", 0.04)])
-    def test_is_refused_if_the_total_weight_is_out_of_bounds(self, api, rye, rye_slice, everything, old, new):
+    def test_is_refused_if_the_total_weight_is_out_of_bounds(self, api, rye, rye_slice, all_rows, old, new):
         entry = FoodEntryFactory(product=rye, portion=rye_slice, quantity=Decimal(old), grams=Decimal(100))
-        before = everything()
+        before = all_rows()
 
         response = api.patch(f"{ENTRIES}/{entry.pk}", {"quantity": new, "meal_type": "dinner"})
 
         assert response.status_code == 422
         assert response.json() == refusal(OUT_OF_BOUNDS)
-        assert everything() == before
+        assert all_rows() == before
 
 
 class TestANewProduct:
@@ -420,12 +420,10 @@ class TestANewProduct:
         assert response.status_code == 200
         assert [response.json()[name] for name in ("kcal", "protein", "carbs", "fat")] == [370.0, 13.5, None, 7.0]
 
-    def test_gets_the_same_error_unless_it_is_a_live_one_of_the_caller(
-        self, api, device, other, by_portion, everything
-    ):
+    def test_gets_the_same_error_unless_it_is_a_live_one_of_the_caller(self, api, device, other, by_portion, all_rows):
         theirs, gone = ProductFactory(device=other), ProductFactory(device=device)
         api.delete(f"/v1/products/{gone.pk}")
-        before = everything()
+        before = all_rows()
 
         responses = [
             api.patch(f"{ENTRIES}/{by_portion.pk}", {"product_id": str(row_id), "meal_type": "dinner"})
@@ -435,7 +433,7 @@ class TestANewProduct:
         assert {response.status_code for response in responses} == {422}
         assert len({response.content for response in responses}) == 1
         assert responses[0].json() == refusal(NO_PRODUCT)
-        assert everything() == before
+        assert all_rows() == before
 
 
 class TestANewPortion:
@@ -458,11 +456,11 @@ class TestANewPortion:
         assert response.json()["grams"] == 100.0
 
     def test_gets_the_same_error_unless_it_is_a_live_one_of_the_product(
-        self, api, device, other, rye, oats_cup, by_portion, everything
+        self, api, device, other, rye, oats_cup, by_portion, all_rows
     ):
         theirs, gone = PortionFactory(product=ProductFactory(device=other)), PortionFactory(product=rye)
         api.delete(f"/v1/portions/{gone.pk}")
-        before = everything()
+        before = all_rows()
 
         responses = [
             api.patch(f"{ENTRIES}/{by_portion.pk}", {"portion_id": str(row_id), "meal_type": "dinner"})
@@ -472,16 +470,16 @@ class TestANewPortion:
         assert {response.status_code for response in responses} == {422}
         assert len({response.content for response in responses}) == 1
         assert responses[0].json() == refusal(NO_PORTION)
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize("entry", ["by_portion", "by_weight"], indirect=True)
-    def test_is_refused_if_its_product_was_deleted(self, api, device, ids, entry, everything):
+    def test_is_refused_if_its_product_was_deleted(self, api, device, ids, entry, all_rows):
         api.delete(f"/v1/products/{ids['rye']}")
         assert not Portion.objects.for_device(device).filter(product=ids["rye"]).exists()
-        before = everything()
+        before = all_rows()
 
         response = api.patch(entry, {"portion_id": ids["rye_loaf"]})
 
         assert response.status_code == 422
         assert response.json() == refusal(NO_PORTION)
-        assert everything() == before
+        assert all_rows() == before

@@ -13,7 +13,7 @@ from products.tests.factories import PortionFactory, ProductFactory
 from support.models import AuditEntry
 from support.tests import entries
 from tests.harness.at_once import at_once
-from tests.harness.sync import NOTHING, portion, pulled, pushed
+from tests.harness.sync import NOTHING, portion, pull_changes, push_ok
 
 
 @pytest.fixture
@@ -58,13 +58,13 @@ def live_portions(product) -> set[str]:
 class TestARestoredProduct:
     def test_comes_back_to_the_phone_with_its_portions(self, support, api, product, slice_):
         soft_delete(product)
-        cursor = pulled(api)["timestamp"]
+        cursor = pull_changes(api)["timestamp"]
 
         response = act(support, product, "restore")
 
         assert response.redirect_chain == [(page(product), 302)]
         assert "Restored." in text_of(response)
-        changes = pulled(api, cursor)["changes"]
+        changes = pull_changes(api, cursor)["changes"]
         assert [row["name"] for row in changes["products"]["updated"]] == ["Rye bread"]
         assert {row["name"]: row["is_default"] for row in changes["portions"]["updated"]} == {
             "100g": True,
@@ -84,7 +84,7 @@ class TestARestoredProduct:
         device.refresh_from_db()
         rows = [Product.objects.get(pk=product.pk), *Portion.objects.filter(product=product)]
         assert {row.revision for row in rows} == {device.revision} == {before + 1}
-        assert entries.said() == ["Restored. She asked for it."]
+        assert entries.recorded_changes() == ["Restored. She asked for it."]
         entry = AuditEntry.objects.latest("pk")
         assert (entry.user_name, entry.kind, entry.object_id) == ("ada", "products.product", str(product.pk))
 
@@ -110,9 +110,9 @@ class TestARestoredProduct:
         assert live_portions(product) == {"100g"}
 
     def test_includes_portions_deleted_by_the_same_push(self, support, api, product, slice_):
-        cursor = pulled(api)["timestamp"]
+        cursor = pull_changes(api)["timestamp"]
         ids = [str(each.pk) for each in product.portions.all()]
-        pushed(api, cursor, products={"deleted": [str(product.pk)]}, portions={"deleted": ids})
+        push_ok(api, cursor, products={"deleted": [str(product.pk)]}, portions={"deleted": ids})
 
         act(support, product, "restore")
 
@@ -121,8 +121,8 @@ class TestARestoredProduct:
 
     def test_includes_portions_if_its_tombstone_was_pushed_again(self, support, api, product, slice_):
         soft_delete(product)
-        cursor = pulled(api)["timestamp"]
-        pushed(api, cursor, products={"updated": [{"id": str(product.pk), "name": "Again", "kcal_100g": 1}]})
+        cursor = pull_changes(api)["timestamp"]
+        push_ok(api, cursor, products={"updated": [{"id": str(product.pk), "name": "Again", "kcal_100g": 1}]})
         product.refresh_from_db()
         slice_.refresh_from_db()
         assert product.revision != slice_.revision
@@ -133,7 +133,9 @@ class TestARestoredProduct:
 
     def test_includes_portions_that_were_pushed_after_its_deletion(self, support, api, product):
         soft_delete(product)
-        pushed(api, pulled(api)["timestamp"], portions={"created": [portion({"id": str(product.pk)}, name="Crust")]})
+        push_ok(
+            api, pull_changes(api)["timestamp"], portions={"created": [portion({"id": str(product.pk)}, name="Crust")]}
+        )
         assert live_portions(product) == set()
 
         act(support, product, "restore")
@@ -155,18 +157,18 @@ class TestARestoredProduct:
         assert live_portions(product) == {"Slice", "Crust"}
         assert [each.name for each in default_portions(product)] == ["Slice"]
 
-    def test_is_rejected_if_its_barcode_is_taken(self, support, device, product, everything):
+    def test_is_rejected_if_its_barcode_is_taken(self, support, device, product, all_rows):
         soft_delete(product)
         ProductFactory(device=device, barcode=product.barcode)
-        before = everything()
+        before = all_rows()
 
         response = act(support, product, "restore")
 
         assert response.status_code == 200
         assert "Another product has this barcode. Nothing was changed." in text_of(response)
         assert "She asked for it." in text_of(response)
-        assert everything() == before
-        assert entries.said() == []
+        assert all_rows() == before
+        assert entries.recorded_changes() == []
 
     def test_may_have_a_barcode_that_another_device_has(self, support, other, product):
         soft_delete(product)
@@ -176,7 +178,7 @@ class TestARestoredProduct:
 
     @pytest.mark.parametrize("deleted_before", [True, False])
     def test_is_rejected_if_the_product_changed_after_the_page_was_opened(
-        self, support, api, product, everything, deleted_before
+        self, support, api, product, all_rows, deleted_before
     ):
         """The page then shows the current state, and the action has to be confirmed again."""
         name = "restore" if deleted_before else "soft-delete"
@@ -184,15 +186,17 @@ class TestARestoredProduct:
             soft_delete(product)
         seen = Product.all_objects.get(pk=product.pk).revision
         if deleted_before:
-            pushed(api, pulled(api)["timestamp"], products={"updated": [{"id": str(product.pk), "name": "Again"}]})
+            push_ok(
+                api, pull_changes(api)["timestamp"], products={"updated": [{"id": str(product.pk), "name": "Again"}]}
+            )
         else:
             api.patch(f"/v1/products/{product.pk}", {"name": "Other"})
-        before = everything()
+        before = all_rows()
 
         response = act(support, product, name, seen=seen)
 
         assert "The row has changed since you opened it. This page shows its current state." in text_of(response)
-        assert everything() == before
+        assert all_rows() == before
         assert f'name="seen" value="{seen}"' not in text_of(response)
 
     def test_does_not_exist_after_a_purge(self, support, device, product):
@@ -206,16 +210,16 @@ class TestARestoredProduct:
         assert response.redirect_chain == [("/admin/", 302)]
         assert "This product doesn't exist." in text_of(response)
 
-    def test_is_restored_once(self, support, product, everything):
+    def test_is_restored_once(self, support, product, all_rows):
         soft_delete(product)
         act(support, product, "restore")
-        before = everything()
+        before = all_rows()
 
         again = act(support, product, "restore")
 
         assert "Nothing was changed." in text_of(again)
-        assert everything() == before
-        assert len(entries.said()) == 1
+        assert all_rows() == before
+        assert len(entries.recorded_changes()) == 1
 
 
 class TestAProductsPage:
@@ -247,23 +251,23 @@ class TestAProductsPage:
 
 class TestADeletedProduct:
     def test_is_deleted_on_the_phone_with_its_portions(self, support, api, product, slice_):
-        cursor = pulled(api)["timestamp"]
+        cursor = pull_changes(api)["timestamp"]
 
         act(support, product, "soft-delete")
 
-        changes = pulled(api, cursor)["changes"]
+        changes = pull_changes(api, cursor)["changes"]
         assert changes["products"]["deleted"] == [str(product.pk)]
         assert set(changes["portions"]["deleted"]) == {
             str(each.pk) for each in Portion.all_objects.filter(product=product)
         }
-        assert entries.said() == ["Deleted. She asked for it."]
+        assert entries.recorded_changes() == ["Deleted. She asked for it."]
 
-    def test_is_not_deleted_again(self, support, product, everything):
+    def test_is_not_deleted_again(self, support, product, all_rows):
         soft_delete(product)
-        before = everything()
+        before = all_rows()
 
         assert "Nothing was changed." in text_of(act(support, product, "soft-delete"))
-        assert everything() == before
+        assert all_rows() == before
 
     def test_can_not_be_permanently_deleted(self, support, product):
         assert support.post(page(product, "delete"), {"post": "yes"}).status_code == 403
@@ -274,17 +278,17 @@ class TestARestoredPortion:
     def test_is_not_the_default(self, support, api, product, slice_):
         first = product.portions.get(is_default=True)
         soft_delete(first)
-        cursor = pulled(api)["timestamp"]
+        cursor = pull_changes(api)["timestamp"]
 
         act(support, first, "restore")
 
-        changes = pulled(api, cursor)["changes"]["portions"]["updated"]
+        changes = pull_changes(api, cursor)["changes"]["portions"]["updated"]
         assert [(row["name"], row["is_default"]) for row in changes] == [("100g", False)]
         assert default_portions(product) == [slice_]
 
     def test_is_not_the_default_even_if_its_tombstone_is(self, support, api, product, slice_):
         first = product.portions.get(is_default=True)
-        pushed(api, pulled(api)["timestamp"], portions={"deleted": [str(first.pk)]})
+        push_ok(api, pull_changes(api)["timestamp"], portions={"deleted": [str(first.pk)]})
         first.refresh_from_db()
         assert first.is_default
 
@@ -293,22 +297,22 @@ class TestARestoredPortion:
         assert default_portions(product) == [slice_]
         assert live_portions(product) == {"100g", "Slice"}
 
-    def test_needs_a_live_product(self, support, product, slice_, everything):
+    def test_needs_a_live_product(self, support, product, slice_, all_rows):
         soft_delete(slice_, product)
-        before = everything()
+        before = all_rows()
 
         response = act(support, slice_, "restore")
 
         assert "Its product is deleted. Restore the product first." in text_of(response)
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_can_not_be_the_only_one_because_that_is_never_deleted(self, support, product, everything):
-        before = everything()
+    def test_can_not_be_the_only_one_because_that_is_never_deleted(self, support, product, all_rows):
+        before = all_rows()
 
         response = act(support, product.portions.get(), "soft-delete")
 
         assert "The only portion of a product can't be deleted. Nothing was changed." in text_of(response)
-        assert everything() == before
+        assert all_rows() == before
 
 
 @pytest.mark.postgres
@@ -343,7 +347,7 @@ class TestConcurrentWrites:
 
     def test_restore_and_push_lose_no_write(self, support, api, product, slice_):
         soft_delete(product)
-        cursor = pulled(api)["timestamp"]
+        cursor = pull_changes(api)["timestamp"]
         theirs = {"id": str(product.pk), "name": "Theirs", "kcal_100g": 1}
 
         restored, push = at_once(
@@ -351,7 +355,7 @@ class TestConcurrentWrites:
             partial(api.post, f"/v1/sync?last_pulled_at={cursor}", {"products": {"updated": [theirs]}}),
         )
 
-        changes = pulled(api, cursor)["changes"]["products"]
+        changes = pull_changes(api, cursor)["changes"]["products"]
         if restored.redirect_chain:  # the restore came first, so the push is rejected
             assert push.status_code == 409
             assert [row["name"] for row in changes["updated"]] == ["Rye bread"]

@@ -9,13 +9,13 @@ from products.tests.factories import PortionFactory, ProductFactory
 from tests.harness.bounds import (
     BLANK,
     EMPTY_LIST,
-    NO_BOOLEAN,
-    NO_INTEGER,
-    NO_NUMBER,
-    NO_OBJECTS,
-    NO_TEXT,
-    NO_UUID,
-    NO_UUIDS,
+    INVALID_UUIDS,
+    NOT_A_BOOLEAN,
+    NOT_A_NUMBER,
+    NOT_A_STRING,
+    NOT_A_UUID,
+    NOT_AN_INTEGER,
+    NOT_OBJECTS,
     NULL,
     REQUIRED,
     above,
@@ -36,11 +36,11 @@ FAMILY = "👨‍👩‍👧‍👦"
 
 NAMES_REFUSED = [
     ("name", "null", [NULL]),
-    ("name", "7", [NO_TEXT]),
-    ("name", "7.5", [NO_TEXT]),
-    ("name", "true", [NO_TEXT]),
-    ("name", '["Rye"]', [NO_TEXT]),
-    ("name", '{"en": "Rye"}', [NO_TEXT]),
+    ("name", "7", [NOT_A_STRING]),
+    ("name", "7.5", [NOT_A_STRING]),
+    ("name", "true", [NOT_A_STRING]),
+    ("name", '["Rye"]', [NOT_A_STRING]),
+    ("name", '{"en": "Rye"}', [NOT_A_STRING]),
     ("name", '""', [BLANK]),
     ("name", r'" \t\n\u00a0\u3000"', [BLANK]),
     ("name", json.dumps("x" * 101), [TOO_LONG]),
@@ -76,13 +76,13 @@ NUTRIENTS = ("protein_100g", "carbs_100g", "fat_100g")
 PRODUCT_REFUSED = [
     *NAMES_REFUSED,
     ("kcal_100g", "null", [NULL]),
-    ("kcal_100g", '"250"', [NO_INTEGER]),
-    ("kcal_100g", "true", [NO_INTEGER]),
-    ("kcal_100g", "[250]", [NO_INTEGER]),
-    ("kcal_100g", "{}", [NO_INTEGER]),
-    ("kcal_100g", "250.5", [NO_INTEGER]),
-    ("kcal_100g", "1e400", [NO_INTEGER]),
-    ("kcal_100g", "1" + "0" * 5000, [NO_INTEGER]),
+    ("kcal_100g", '"250"', [NOT_AN_INTEGER]),
+    ("kcal_100g", "true", [NOT_AN_INTEGER]),
+    ("kcal_100g", "[250]", [NOT_AN_INTEGER]),
+    ("kcal_100g", "{}", [NOT_AN_INTEGER]),
+    ("kcal_100g", "250.5", [NOT_AN_INTEGER]),
+    ("kcal_100g", "1e400", [NOT_AN_INTEGER]),
+    ("kcal_100g", "1" + "0" * 5000, [NOT_AN_INTEGER]),
     ("kcal_100g", "-1", [below(0)]),
     ("kcal_100g", "1001", [above(1000)]),
     ("kcal_100g", "9223372036854775808", [above(1000)]),
@@ -90,12 +90,12 @@ PRODUCT_REFUSED = [
         (nutrient, value, errors)
         for nutrient in NUTRIENTS
         for value, errors in [
-            ('"10.5"', [NO_NUMBER]),
-            ('""', [NO_NUMBER]),
-            ("false", [NO_NUMBER]),
-            ("[1]", [NO_NUMBER]),
-            ("{}", [NO_NUMBER]),
-            ("1e400", [NO_NUMBER]),
+            ('"10.5"', [NOT_A_NUMBER]),
+            ('""', [NOT_A_NUMBER]),
+            ("false", [NOT_A_NUMBER]),
+            ("[1]", [NOT_A_NUMBER]),
+            ("{}", [NOT_A_NUMBER]),
+            ("1e400", [NOT_A_NUMBER]),
             ("-1", [below(0)]),
             ("-0.005", [below(0)]),
             ("100.005", [above(100)]),
@@ -104,9 +104,9 @@ PRODUCT_REFUSED = [
             ("1" + "0" * 4000, [above(100)]),
         ]
     ],
-    ("barcode", "4006381333931", [NO_TEXT]),
-    ("barcode", "true", [NO_TEXT]),
-    ("barcode", '["4006381333931"]', [NO_TEXT]),
+    ("barcode", "4006381333931", [NOT_A_STRING]),
+    ("barcode", "true", [NOT_A_STRING]),
+    ("barcode", '["4006381333931"]', [NOT_A_STRING]),
     ("barcode", '""', [BLANK]),
     ("barcode", '"  "', [BLANK]),
     ("barcode", '"4006381333932"', [WRONG_CHECK_DIGIT]),
@@ -160,11 +160,11 @@ PRODUCT_ACCEPTED = [
 PORTION_REFUSED = [
     *NAMES_REFUSED,
     ("grams", "null", [NULL]),
-    ("grams", '"40"', [NO_NUMBER]),
-    ("grams", "true", [NO_NUMBER]),
-    ("grams", "[40]", [NO_NUMBER]),
-    ("grams", "{}", [NO_NUMBER]),
-    ("grams", "1e400", [NO_NUMBER]),
+    ("grams", '"40"', [NOT_A_NUMBER]),
+    ("grams", "true", [NOT_A_NUMBER]),
+    ("grams", "[40]", [NOT_A_NUMBER]),
+    ("grams", "{}", [NOT_A_NUMBER]),
+    ("grams", "1e400", [NOT_A_NUMBER]),
     ("grams", "0", [below("0.01")]),
     ("grams", "0.004", [below("0.01")]),
     ("grams", "-0.001", [below("0.01")]),
@@ -174,11 +174,11 @@ PORTION_REFUSED = [
     ("grams", "1e30", [above(10000)]),
     ("grams", "1" + "0" * 4000, [above(10000)]),
     ("is_default", "null", [NULL]),
-    ("is_default", "1", [NO_BOOLEAN]),
-    ("is_default", "0", [NO_BOOLEAN]),
-    ("is_default", '"true"', [NO_BOOLEAN]),
-    ("is_default", "[true]", [NO_BOOLEAN]),
-    ("is_default", "{}", [NO_BOOLEAN]),
+    ("is_default", "1", [NOT_A_BOOLEAN]),
+    ("is_default", "0", [NOT_A_BOOLEAN]),
+    ("is_default", '"true"', [NOT_A_BOOLEAN]),
+    ("is_default", "[true]", [NOT_A_BOOLEAN]),
+    ("is_default", "{}", [NOT_A_BOOLEAN]),
 ]
 PORTION_ACCEPTED = [
     *NAMES_ACCEPTED,
@@ -193,7 +193,7 @@ PORTION_ACCEPTED = [
     ("is_default", "false", False),
 ]
 
-IDS_REFUSED = [("id", "null", [NULL]), *[("id", value, [NO_UUID]) for value in NO_UUIDS]]
+IDS_REFUSED = [("id", "null", [NULL]), *[("id", value, [NOT_A_UUID]) for value in INVALID_UUIDS]]
 
 PRODUCT = {"name": '"Rye"', "kcal_100g": "250"}
 PORTION = {"name": '"Slice"', "grams": "40"}
@@ -206,14 +206,14 @@ def is_the_same(value, expected) -> bool:
 
 class TestCreateProduct:
     @table(PRODUCT_REFUSED + IDS_REFUSED)
-    def test_refuses(self, api, everything, field, value, expected):
-        before = everything()
+    def test_refuses(self, api, all_rows, field, value, expected):
+        before = all_rows()
 
         response = send(api, "POST", "/v1/products", PRODUCT | {field: value})
 
         assert response.status_code == 422
         assert response.json() == refusal(*[(field, *error) for error in expected])
-        assert everything() == before
+        assert all_rows() == before
 
     @table(PRODUCT_ACCEPTED)
     def test_accepts(self, api, device, field, value, expected):
@@ -224,27 +224,27 @@ class TestCreateProduct:
         assert api.get(f"/v1/products/{device.products.get().pk}").json() == response.json()
 
     @pytest.mark.parametrize("missing", PRODUCT)
-    def test_requires(self, api, everything, missing):
-        before = everything()
+    def test_requires(self, api, all_rows, missing):
+        before = all_rows()
 
         response = send(api, "POST", "/v1/products", {k: v for k, v in PRODUCT.items() if k != missing})
 
         assert response.status_code == 422
         assert response.json() == refusal((missing, *REQUIRED))
-        assert everything() == before
+        assert all_rows() == before
 
-    @pytest.mark.parametrize(("body", "error"), [*NO_OBJECTS, EMPTY_LIST])
-    def test_refuses_a_body_that_is_not_an_object(self, api, everything, body, error):
-        before = everything()
+    @pytest.mark.parametrize(("body", "error"), [*NOT_OBJECTS, EMPTY_LIST])
+    def test_refuses_a_body_that_is_not_an_object(self, api, all_rows, body, error):
+        before = all_rows()
 
         response = send(api, "POST", "/v1/products", body)
 
         assert response.status_code == 422
         assert response.json() == refusal(error)
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_lists_all_errors(self, api, everything):
-        before = everything()
+    def test_lists_all_errors(self, api, all_rows):
+        before = all_rows()
 
         response = api.post("/v1/products", {"name": " ", "kcal_100g": 1001, "fat_100g": -1, "barcode": "1"})
 
@@ -258,7 +258,7 @@ class TestCreateProduct:
                 ("barcode", NO_GTIN),
             ]
         ]
-        assert everything() == before
+        assert all_rows() == before
 
     def test_does_not_validate_the_sum_of_the_macronutrients(self, api):
         response = api.post(
@@ -270,15 +270,15 @@ class TestCreateProduct:
 
 class TestUpdateProduct:
     @table(PRODUCT_REFUSED)
-    def test_refuses(self, api, device, everything, field, value, expected):
+    def test_refuses(self, api, device, all_rows, field, value, expected):
         product = ProductFactory(device=device)
-        before = everything()
+        before = all_rows()
 
         response = send(api, "PATCH", f"/v1/products/{product.pk}", {"name": '"Other"'} | {field: value})
 
         assert response.status_code == 422
         assert response.json() == refusal(*[(field, *error) for error in expected])
-        assert everything() == before
+        assert all_rows() == before
 
     @table(PRODUCT_ACCEPTED)
     def test_accepts(self, api, device, field, value, expected):
@@ -290,29 +290,29 @@ class TestUpdateProduct:
         assert is_the_same(response.json()[field], expected)
         assert api.get(f"/v1/products/{product.pk}").json() == response.json()
 
-    @pytest.mark.parametrize(("body", "error"), [*NO_OBJECTS, EMPTY_LIST])
-    def test_refuses_a_body_that_is_not_an_object(self, api, device, everything, body, error):
+    @pytest.mark.parametrize(("body", "error"), [*NOT_OBJECTS, EMPTY_LIST])
+    def test_refuses_a_body_that_is_not_an_object(self, api, device, all_rows, body, error):
         product = ProductFactory(device=device)
-        before = everything()
+        before = all_rows()
 
         response = send(api, "PATCH", f"/v1/products/{product.pk}", body)
 
         assert response.status_code == 422
         assert response.json()["errors"] == [{"loc": [], "msg": error[0], "type": error[1]}]
-        assert everything() == before
+        assert all_rows() == before
 
 
 class TestCreatePortion:
     @table(PORTION_REFUSED + IDS_REFUSED)
-    def test_refuses(self, api, device, everything, field, value, expected):
+    def test_refuses(self, api, device, all_rows, field, value, expected):
         product = ProductFactory(device=device)
-        before = everything()
+        before = all_rows()
 
         response = send(api, "POST", f"/v1/products/{product.pk}/portions", PORTION | {field: value})
 
         assert response.status_code == 422
         assert response.json() == refusal(*[(field, *error) for error in expected])
-        assert everything() == before
+        assert all_rows() == before
 
     @table(PORTION_ACCEPTED)
     def test_accepts(self, api, device, field, value, expected):
@@ -325,9 +325,9 @@ class TestCreatePortion:
         assert api.get(f"/v1/portions/{response.json()['id']}").json() == response.json()
 
     @pytest.mark.parametrize("missing", PORTION)
-    def test_requires(self, api, device, everything, missing):
+    def test_requires(self, api, device, all_rows, missing):
         product = ProductFactory(device=device)
-        before = everything()
+        before = all_rows()
 
         response = send(
             api, "POST", f"/v1/products/{product.pk}/portions", {k: v for k, v in PORTION.items() if k != missing}
@@ -335,31 +335,31 @@ class TestCreatePortion:
 
         assert response.status_code == 422
         assert response.json() == refusal((missing, *REQUIRED))
-        assert everything() == before
+        assert all_rows() == before
 
-    @pytest.mark.parametrize(("body", "error"), [*NO_OBJECTS, EMPTY_LIST])
-    def test_refuses_a_body_that_is_not_an_object(self, api, device, everything, body, error):
+    @pytest.mark.parametrize(("body", "error"), [*NOT_OBJECTS, EMPTY_LIST])
+    def test_refuses_a_body_that_is_not_an_object(self, api, device, all_rows, body, error):
         product = ProductFactory(device=device)
-        before = everything()
+        before = all_rows()
 
         response = send(api, "POST", f"/v1/products/{product.pk}/portions", body)
 
         assert response.status_code == 422
         assert response.json()["errors"] == [{"loc": [], "msg": error[0], "type": error[1]}]
-        assert everything() == before
+        assert all_rows() == before
 
 
 class TestUpdatePortion:
     @table(PORTION_REFUSED)
-    def test_refuses(self, api, device, everything, field, value, expected):
+    def test_refuses(self, api, device, all_rows, field, value, expected):
         portion = PortionFactory(product=ProductFactory(device=device))
-        before = everything()
+        before = all_rows()
 
         response = send(api, "PATCH", f"/v1/portions/{portion.pk}", {"name": '"Other"'} | {field: value})
 
         assert response.status_code == 422
         assert response.json() == refusal(*[(field, *error) for error in expected])
-        assert everything() == before
+        assert all_rows() == before
 
     @table(PORTION_ACCEPTED)
     def test_accepts(self, api, device, field, value, expected):

@@ -59,65 +59,65 @@ def labels(rows):
 
 class TestTheDatabase:
     @pytest.mark.parametrize(("model", "field", "value", "constraint"), OUT_OF_BOUNDS, ids=labels(OUT_OF_BOUNDS))
-    def test_refuses_a_value_out_of_bounds(self, device, everything, model, field, value, constraint):
+    def test_refuses_a_value_out_of_bounds(self, device, all_rows, model, field, value, constraint):
         PortionFactory(product=ProductFactory(device=device))
-        before = everything()
+        before = all_rows()
 
         with pytest.raises((IntegrityError, DataError), match=constraint), transaction.atomic(), change_set(device):
             model.objects.for_device(device).update(**{field: value})
 
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize(("model", "field"), NOT_NULL, ids=labels(NOT_NULL))
-    def test_refuses_null(self, device, everything, model, field):
+    def test_refuses_null(self, device, all_rows, model, field):
         PortionFactory(product=ProductFactory(device=device))
-        before = everything()
+        before = all_rows()
 
         with pytest.raises(IntegrityError, match=r"(?i)not.null"), transaction.atomic(), change_set(device):
             model.objects.for_device(device).update(**{field: None})
 
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_refuses_a_barcode_on_two_live_products_of_a_device(self, device, everything):
+    def test_refuses_a_barcode_on_two_live_products_of_a_device(self, device, all_rows):
         ProductFactory(device=device, barcode="96385074"), ProductFactory(device=device)
-        before = everything()
+        before = all_rows()
 
         with pytest.raises(IntegrityError, match=UNIQUE_BARCODE), transaction.atomic(), change_set(device):
             device.products.filter(barcode=None).update(barcode="96385074")
 
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_refuses_to_restore_a_product_whose_barcode_is_taken(self, device, everything):
+    def test_refuses_to_restore_a_product_whose_barcode_is_taken(self, device, all_rows):
         gone = ProductFactory(device=device, barcode="96385074")
         with change_set(device):
             gone.soft_delete()
         ProductFactory(device=device, barcode="96385074")
-        before = everything()
+        before = all_rows()
 
         with pytest.raises(IntegrityError, match=UNIQUE_BARCODE), transaction.atomic(), change_set(device):
             Product.all_objects.for_device(device).update(deleted_at=None)
 
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_refuses_two_default_portions_of_a_live_product(self, device, everything):
+    def test_refuses_two_default_portions_of_a_live_product(self, device, all_rows):
         PortionFactory(product=ProductFactory(device=device))
-        before = everything()
+        before = all_rows()
 
         with pytest.raises(IntegrityError, match=ONE_DEFAULT), transaction.atomic(), change_set(device):
             device.portions.update(is_default=True)
 
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize("factory", [ProductFactory, PortionFactory])
-    def test_refuses_a_duplicate_id(self, device, everything, factory):
+    def test_refuses_a_duplicate_id(self, device, all_rows, factory):
         kwargs = {"device": device} if factory is ProductFactory else {"product": ProductFactory(device=device)}
         row = factory(**kwargs)
-        before = everything()
+        before = all_rows()
 
         with pytest.raises(IntegrityError, match=r"_pkey|UNIQUE constraint failed: \w+\.id"), transaction.atomic():
             factory(id=row.pk, **kwargs)
 
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize("factory", [ProductFactory, PortionFactory])
     def test_refuses_the_id_of_another_devices_row(self, device, other, factory):
@@ -148,7 +148,7 @@ class TestTheDatabase:
 class TestAnIdThatIsTaken:
     @pytest.mark.postgres
     @pytest.mark.parametrize("table", ["products", "portions"])
-    def test_returns_409_whichever_index_reports_it(self, api, device, everything, table):
+    def test_returns_409_whichever_index_reports_it(self, api, device, all_rows, table):
         """PostgreSQL checks the oldest index first. After a restore or a rebuild, it can be another one."""
         with connection.cursor() as cursor:
             cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {table}_pkey CASCADE")
@@ -157,13 +157,13 @@ class TestAnIdThatIsTaken:
         gone = ProductFactory(device=device) if table == "products" else PortionFactory(product=product)
         path = "/v1/products" if table == "products" else f"/v1/products/{product.pk}/portions"
         api.delete(f"/v1/{table}/{gone.pk}")
-        before = everything()
+        before = all_rows()
 
         response = api.post(path, {"id": str(gone.pk), "name": "Again", "kcal_100g": 1, "grams": 1})
 
         assert response.status_code == 409
         assert response.json() == {"detail": "This id is taken"}
-        assert everything() == before
+        assert all_rows() == before
 
 
 class TestEveryConstraint:

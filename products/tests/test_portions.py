@@ -112,19 +112,19 @@ class TestCreatePortion:
     @pytest.mark.parametrize("body", [{"name": "Slice", "grams": 40}, {"name": ""}, {}], ids=["good", "bad", "empty"])
     @pytest.mark.parametrize("whose", ["deleted", "another device's", "nobody's"])
     def test_returns_404_without_a_live_product_of_the_caller(
-        self, api, device, stranger, other, everything, whose, body
+        self, api, device, other_api, other, all_rows, whose, body
     ):
         product_id = uuid4() if whose == "nobody's" else ProductFactory(device=other).pk
         if whose == "deleted":
             product_id = ProductFactory(device=device).pk
             api.delete(f"/v1/products/{product_id}")
-        before = everything()
+        before = all_rows()
 
         response = api.post(f"/v1/products/{product_id}/portions", body)
 
         assert response.status_code == 404
         assert response.json() == PRODUCT_NOT_FOUND
-        assert everything() == before
+        assert all_rows() == before
 
 
 class TestRetryCreatePortion:
@@ -134,41 +134,41 @@ class TestRetryCreatePortion:
         ids=["the same", "other values", "bad values", "nothing"],
     )
     @pytest.mark.parametrize("chosen", [ID, ID.upper()])
-    def test_returns_the_stored_row_whatever_else_is_sent(self, api, product, everything, chosen, body):
+    def test_returns_the_stored_row_whatever_else_is_sent(self, api, product, all_rows, chosen, body):
         first = api.post(f"/v1/products/{product.pk}/portions", {"id": ID, "name": "Slice", "grams": 40})
-        before = everything()
+        before = all_rows()
 
         response = api.post(f"/v1/products/{product.pk}/portions", {"id": chosen, **body})
 
         assert response.status_code == 200
         assert response.json() == first.json()
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_returns_the_stored_row_even_if_it_belongs_to_another_product(self, api, device, product, everything):
+    def test_returns_the_stored_row_even_if_it_belongs_to_another_product(self, api, device, product, all_rows):
         stored = PortionFactory(id=ID, product=ProductFactory(device=device), name="Slice")
-        before = everything()
+        before = all_rows()
 
         response = api.post(f"/v1/products/{product.pk}/portions", {"id": ID, "name": "Slice", "grams": 40})
 
         assert response.status_code == 200
         assert response.json()["product_id"] == str(stored.product_id)
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_returns_409_if_the_row_is_deleted(self, api, product, everything):
+    def test_returns_409_if_the_row_is_deleted(self, api, product, all_rows):
         PortionFactory(id=ID, product=product)
         api.delete(f"/v1/portions/{ID}")
-        before = everything()
+        before = all_rows()
 
         response = api.post(f"/v1/products/{product.pk}/portions", {"id": ID, "name": "Slice", "grams": 40})
 
         assert response.status_code == 409
         assert response.json() == ID_TAKEN
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize("is_default", [False, True])
-    def test_returns_409_if_the_row_belongs_to_another_device(self, api, other, product, everything, is_default):
+    def test_returns_409_if_the_row_belongs_to_another_device(self, api, other, product, all_rows, is_default):
         PortionFactory(id=ID, product=ProductFactory(device=other))
-        before = everything()
+        before = all_rows()
 
         response = api.post(
             f"/v1/products/{product.pk}/portions", {"id": ID, "name": "Slice", "grams": 40, "is_default": is_default}
@@ -176,7 +176,7 @@ class TestRetryCreatePortion:
 
         assert response.status_code == 409
         assert response.json() == ID_TAKEN
-        assert everything() == before
+        assert all_rows() == before
 
 
 @pytest.mark.parametrize("method", ["put", "patch"])
@@ -212,17 +212,15 @@ class TestUpdatePortion:
         assert portion.updated_at is not None
 
     @pytest.mark.parametrize("other_values", [{}, {"name": "Other", "grams": 1}], ids=["alone", "with other values"])
-    def test_refuses_to_leave_a_product_without_a_default(
-        self, api, product, of_100g, everything, method, other_values
-    ):
+    def test_refuses_to_leave_a_product_without_a_default(self, api, product, of_100g, all_rows, method, other_values):
         PortionFactory(product=product)
-        before = everything()
+        before = all_rows()
 
         response = getattr(api, method)(f"/v1/portions/{of_100g.pk}", {"is_default": False, **other_values})
 
         assert response.status_code == 409
         assert response.json() == NEEDS_DEFAULT
-        assert everything() == before
+        assert all_rows() == before
 
     def test_ignores_the_ids_in_the_body(self, api, device, product, of_100g, method):
         elsewhere = ProductFactory(device=device)
@@ -248,25 +246,25 @@ class TestUpdatePortion:
         ],
         ids=["nothing", "trimmed", "rounded", "no default", "unknown"],
     )
-    def test_does_not_write_equal_values(self, api, product, everything, method, sent):
+    def test_does_not_write_equal_values(self, api, product, all_rows, method, sent):
         portion = PortionFactory(product=product, name="Slice")
-        shown, before = api.get(f"/v1/portions/{portion.pk}").json(), everything()
+        shown, before = api.get(f"/v1/portions/{portion.pk}").json(), all_rows()
 
         response = getattr(api, method)(f"/v1/portions/{portion.pk}", sent)
 
         assert response.status_code == 200
         assert response.json() == shown
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_does_not_write_a_default_that_is_sent_back_unchanged(self, api, product, of_100g, everything, method):
+    def test_does_not_write_a_default_that_is_sent_back_unchanged(self, api, product, of_100g, all_rows, method):
         PortionFactory(product=product)
-        shown, before = api.get(f"/v1/portions/{of_100g.pk}").json(), everything()
+        shown, before = api.get(f"/v1/portions/{of_100g.pk}").json(), all_rows()
 
         response = getattr(api, method)(f"/v1/portions/{of_100g.pk}", shown)
 
         assert response.status_code == 200
         assert response.json() == shown
-        assert everything() == before
+        assert all_rows() == before
 
 
 class TestDeletePortion:
@@ -283,37 +281,37 @@ class TestDeletePortion:
         assert portion.deleted_at is not None
         assert portion.revision == device.revision
 
-    def test_returns_404_the_second_time(self, api, product, everything):
+    def test_returns_404_the_second_time(self, api, product, all_rows):
         portion = PortionFactory(product=product)
         api.delete(f"/v1/portions/{portion.pk}")
-        before = everything()
+        before = all_rows()
 
         response = api.delete(f"/v1/portions/{portion.pk}")
 
         assert response.status_code == 404
         assert response.json() == NOT_FOUND
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_refuses_the_only_one(self, api, product, of_100g, everything):
-        before = everything()
+    def test_refuses_the_only_one(self, api, product, of_100g, all_rows):
+        before = all_rows()
 
         response = api.delete(f"/v1/portions/{of_100g.pk}")
 
         assert response.status_code == 409
         assert response.json() == NEEDS_PORTION
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_refuses_the_only_live_one(self, api, device, product, of_100g, everything):
+    def test_refuses_the_only_live_one(self, api, device, product, of_100g, all_rows):
         PortionFactory(product=ProductFactory(device=device))
         portion = PortionFactory(product=product)
         assert api.delete(f"/v1/portions/{of_100g.pk}").status_code == 204
-        before = everything()
+        before = all_rows()
 
         response = api.delete(f"/v1/portions/{portion.pk}")
 
         assert response.status_code == 409
         assert response.json() == NEEDS_PORTION
-        assert everything() == before
+        assert all_rows() == before
 
     def test_makes_the_oldest_remaining_portion_the_default(self, api, device, product, of_100g):
         gone, oldest, youngest = (PortionFactory(product=product, name=name) for name in ("Crumb", "Slice", "Half"))

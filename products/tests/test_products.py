@@ -132,23 +132,23 @@ class TestRetryCreateProduct:
         ids=["the same", "other values", "a barcode that is taken", "bad values", "nothing"],
     )
     @pytest.mark.parametrize("chosen", [ID, ID.upper()])
-    def test_returns_the_stored_row_whatever_else_is_sent(self, api, device, everything, chosen, body):
+    def test_returns_the_stored_row_whatever_else_is_sent(self, api, device, all_rows, chosen, body):
         ProductFactory(device=device, barcode=OTHER_EAN)
         first = api.post("/v1/products", {"id": ID, "name": "Rye", "kcal_100g": 250})
-        before = everything()
+        before = all_rows()
 
         response = api.post("/v1/products", {"id": chosen, **body})
 
         assert response.status_code == 200
         assert response.json() == first.json()
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_returns_the_current_state_of_the_row(self, api, device, everything):
+    def test_returns_the_current_state_of_the_row(self, api, device, all_rows):
         sent = {"id": ID, "name": "Rye", "kcal_100g": 250}
         api.post("/v1/products", sent)
         changed = api.patch(f"/v1/products/{ID}", {"name": "Wheat"})
         PortionFactory(product=device.products.get(), name="Slice")
-        before = everything()
+        before = all_rows()
 
         response = api.post("/v1/products", sent)
 
@@ -156,31 +156,31 @@ class TestRetryCreateProduct:
         assert response.json()["name"] == "Wheat"
         assert response.json()["updated_at"] == changed.json()["updated_at"]
         assert [portion["name"] for portion in response.json()["portions"]] == ["100g", "Slice"]
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_returns_409_if_the_row_is_deleted(self, api, device, everything):
+    def test_returns_409_if_the_row_is_deleted(self, api, device, all_rows):
         ProductFactory(id=ID, device=device)
         api.delete(f"/v1/products/{ID}")
-        before = everything()
+        before = all_rows()
 
         response = api.post("/v1/products", {"id": ID, "name": "Again", "kcal_100g": 1})
 
         assert response.status_code == 409
         assert response.json() == ID_TAKEN
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize("is_deleted", [False, True], ids=["live", "deleted"])
-    def test_returns_409_if_the_row_belongs_to_another_device(self, api, stranger, other, everything, is_deleted):
+    def test_returns_409_if_the_row_belongs_to_another_device(self, api, other_api, other, all_rows, is_deleted):
         ProductFactory(id=ID, device=other)
         if is_deleted:
-            stranger.delete(f"/v1/products/{ID}")
-        before = everything()
+            other_api.delete(f"/v1/products/{ID}")
+        before = all_rows()
 
         response = api.post("/v1/products", {"id": ID.upper(), "name": "Mine", "kcal_100g": 1})
 
         assert response.status_code == 409
         assert response.json() == ID_TAKEN
-        assert everything() == before
+        assert all_rows() == before
 
 
 class TestReadProduct:
@@ -273,26 +273,26 @@ class TestUpdateProduct:
         ],
         ids=["nothing", "the name", "trimmed", "rounded", "the barcode", "read-only times", "unknown"],
     )
-    def test_does_not_write_equal_values(self, api, device, everything, method, sent):
+    def test_does_not_write_equal_values(self, api, device, all_rows, method, sent):
         product = ProductFactory(device=device, name="Rye", barcode=EAN)
-        shown, before = api.get(f"/v1/products/{product.pk}").json(), everything()
+        shown, before = api.get(f"/v1/products/{product.pk}").json(), all_rows()
 
         response = getattr(api, method)(f"/v1/products/{product.pk}", sent)
 
         assert response.status_code == 200
         assert response.json() == shown
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_does_not_write_a_row_that_is_sent_back_unchanged(self, api, device, everything, method):
+    def test_does_not_write_a_row_that_is_sent_back_unchanged(self, api, device, all_rows, method):
         product = ProductFactory(device=device, barcode=EAN)
         api.patch(f"/v1/products/{product.pk}", {"fat_100g": 0.1})
-        shown, before = api.get(f"/v1/products/{product.pk}").json(), everything()
+        shown, before = api.get(f"/v1/products/{product.pk}").json(), all_rows()
 
         response = getattr(api, method)(f"/v1/products/{product.pk}", shown)
 
         assert response.status_code == 200
         assert response.json() == shown
-        assert everything() == before
+        assert all_rows() == before
 
 
 class TestDeleteProduct:
@@ -314,16 +314,16 @@ class TestDeleteProduct:
         assert len(gone) == 3
         assert all(row.deleted_at and row.revision == device.revision for row in gone)
 
-    def test_returns_404_the_second_time(self, api, device, everything):
+    def test_returns_404_the_second_time(self, api, device, all_rows):
         product = ProductFactory(device=device)
         api.delete(f"/v1/products/{product.pk}")
-        before = everything()
+        before = all_rows()
 
         response = api.delete(f"/v1/products/{product.pk}")
 
         assert response.status_code == 404
         assert response.json() == NOT_FOUND
-        assert everything() == before
+        assert all_rows() == before
 
 
 class TestListProducts:
@@ -481,27 +481,27 @@ class TestABarcode:
         assert names(api.get(f"/v1/products?barcode={EAN}&search=ry")) == ["Rye"]
         assert names(api.get(f"/v1/products?barcode={EAN}&search=wheat")) == []
 
-    def test_is_unique_among_the_live_products_of_a_device(self, api, device, everything):
+    def test_is_unique_among_the_live_products_of_a_device(self, api, device, all_rows):
         ProductFactory(device=device, barcode=EAN)
-        before = everything()
+        before = all_rows()
 
         response = api.post("/v1/products", {"name": "Again", "kcal_100g": 1, "barcode": EAN})
 
         assert response.status_code == 409
         assert response.json() == BARCODE_TAKEN
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize("method", ["put", "patch"])
-    def test_can_not_be_set_on_a_second_product(self, api, device, everything, method):
+    def test_can_not_be_set_on_a_second_product(self, api, device, all_rows, method):
         ProductFactory(device=device, barcode=EAN)
         product = ProductFactory(device=device, barcode=OTHER_EAN)
-        before = everything()
+        before = all_rows()
 
         response = getattr(api, method)(f"/v1/products/{product.pk}", {"name": "Other", "barcode": EAN})
 
         assert response.status_code == 409
         assert response.json() == BARCODE_TAKEN
-        assert everything() == before
+        assert all_rows() == before
 
     def test_is_free_again_when_its_product_is_deleted(self, api, device):
         gone = ProductFactory(device=device, barcode=EAN)
@@ -549,9 +549,9 @@ class TestABarcode:
 
 
 class TestAnotherDevicesProduct:
-    def test_is_not_found(self, api, other, everything):
+    def test_is_not_found(self, api, other, all_rows):
         theirs = ProductFactory(device=other)
-        before = everything()
+        before = all_rows()
 
         responses = [
             api.get(f"/v1/products/{theirs.pk}"),
@@ -561,7 +561,7 @@ class TestAnotherDevicesProduct:
         ]
 
         assert [(response.status_code, response.json()) for response in responses] == [(404, NOT_FOUND)] * 4
-        assert everything() == before
+        assert all_rows() == before
 
 
 class TestConditionalReads:

@@ -15,16 +15,16 @@ def bread(api) -> dict:
 
 class TestAQuota:
     @pytest.mark.parametrize(("setting", "words"), [("MAX_PRODUCTS", "2 products"), ("MAX_PORTIONS", "2 portions")])
-    def test_refuses_another_product_or_its_portion(self, api, settings, bread, everything, setting, words):
+    def test_refuses_another_product_or_its_portion(self, api, settings, bread, all_rows, setting, words):
         api.post("/v1/products", BREAD)
         setattr(settings, setting, 2)
-        before = everything()
+        before = all_rows()
 
         response = api.post("/v1/products", BREAD)
 
         assert response.status_code == 507
         assert response.json() == {"detail": f"A device can have {words}. Deleted ones count until they are purged."}
-        assert everything() == before
+        assert all_rows() == before
 
     def test_refuses_another_portion(self, api, settings, bread):
         settings.MAX_PORTIONS = 2
@@ -68,11 +68,11 @@ class TestTheDailyBudget:
         assert statuses == [201, 201, 201, 429]
         assert counters(device) == counted(device)
 
-    def test_refuses_a_request_that_fits_only_partly(self, api, device, everything):
+    def test_refuses_a_request_that_fits_only_partly(self, api, device, all_rows):
         for _ in range(3):
             assert api.post("/v1/products", BREAD).status_code == 201
         Device.objects.filter(pk=device.pk).update(new_rows=5)
-        before = everything()
+        before = all_rows()
 
         assert api.post("/v1/products", BREAD).status_code == 429
-        assert everything() == before
+        assert all_rows() == before

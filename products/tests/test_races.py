@@ -44,12 +44,12 @@ class TestCreatesWithOneId:
         assert Portion.all_objects.for_device(device).count() == 2
         assert defaults(product) == 1
 
-    def test_of_two_devices_store_one_product(self, api, device, stranger, other):
+    def test_of_two_devices_store_one_product(self, api, device, other_api, other):
         body = {"id": ID, "name": "Rye", "kcal_100g": 250}
 
         responses = at_once(
             *(call(api, "POST", "/v1/products", body) for _ in range(4)),
-            *(call(stranger, "POST", "/v1/products", body) for _ in range(4)),
+            *(call(other_api, "POST", "/v1/products", body) for _ in range(4)),
         )
 
         assert statuses(responses) == {201: 1, 200: 3, 409: 4}

@@ -29,7 +29,7 @@ PORTION_REQUESTS = [
     ("PATCH", "/v1/portions/{id}", {"grams": 0}),
     ("DELETE", "/v1/portions/{id}", None),
 ]
-NO_UUIDS = ("rye", "7", "7f1c2f6e61a54a6a9d550a3f0c5f8e10", "%00", "é", "null")
+INVALID_UUIDS = ("rye", "7", "7f1c2f6e61a54a6a9d550a3f0c5f8e10", "%00", "é", "null")
 
 
 def calls(rows):
@@ -50,49 +50,49 @@ def without_request_id(response) -> tuple:
 
 class TestARowThatIsNotTheCallers:
     @calls(PRODUCT_REQUESTS)
-    def test_looks_like_a_product_that_does_not_exist(self, api, device, other, everything, method, path, body):
+    def test_looks_like_a_product_that_does_not_exist(self, api, device, other, all_rows, method, path, body):
         theirs, gone = ProductFactory(device=other), ProductFactory(device=device)
         api.delete(f"/v1/products/{gone.pk}")
-        before = everything()
+        before = all_rows()
 
         responses = {
             without_request_id(call(api, method, path.format(id=row_id), body))
-            for row_id in (theirs.pk, gone.pk, uuid4(), *NO_UUIDS)
+            for row_id in (theirs.pk, gone.pk, uuid4(), *INVALID_UUIDS)
         }
 
         ((status, _, content),) = responses
         assert (status, content) == (404, b'{"detail":"Product not found"}')
-        assert everything() == before
+        assert all_rows() == before
 
     @calls(PORTION_REQUESTS)
-    def test_looks_like_a_portion_that_does_not_exist(self, api, device, other, everything, method, path, body):
+    def test_looks_like_a_portion_that_does_not_exist(self, api, device, other, all_rows, method, path, body):
         theirs, gone = PortionFactory(product=ProductFactory(device=other)), ProductFactory(device=device)
         gone_with_its_product = PortionFactory(product=gone)
         gone_alone = PortionFactory(product=ProductFactory(device=device))
         api.delete(f"/v1/products/{gone.pk}")
         api.delete(f"/v1/portions/{gone_alone.pk}")
-        before = everything()
+        before = all_rows()
 
         responses = {
             without_request_id(call(api, method, path.format(id=row_id), body))
-            for row_id in (theirs.pk, gone_with_its_product.pk, gone_alone.pk, uuid4(), *NO_UUIDS)
+            for row_id in (theirs.pk, gone_with_its_product.pk, gone_alone.pk, uuid4(), *INVALID_UUIDS)
         }
 
         ((status, _, content),) = responses
         assert (status, content) == (404, b'{"detail":"Portion not found"}')
-        assert everything() == before
+        assert all_rows() == before
 
 
 class TestARequestWithoutAToken:
     @calls(LIST_REQUESTS + PRODUCT_REQUESTS + PORTION_REQUESTS)
-    def test_is_refused(self, anonymous, device, everything, method, path, body):
+    def test_is_refused(self, anonymous, device, all_rows, method, path, body):
         product = ProductFactory(device=device)
         row = product.portions.get() if "/portions/{id}" in path else product
-        before = everything()
+        before = all_rows()
 
         response = call(anonymous, method, path.format(id=row.pk), body)
 
         assert response.status_code == 401
         assert response.content == b'{"detail":"Authentication credentials were not provided."}'
         assert response["WWW-Authenticate"] == "Bearer"
-        assert everything() == before
+        assert all_rows() == before

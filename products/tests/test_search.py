@@ -244,7 +244,7 @@ def compiled(expression) -> tuple[str, list]:
     return compiler.compile(expression.resolve_expression(compiler.query))
 
 
-@pytest.mark.usefixtures("unverified")
+@pytest.mark.usefixtures("unverified_queries")
 class TestTheWorstSearch:
     """Search texts that are slow to compare, in 10,000 names with the longest keys."""
 

@@ -159,19 +159,19 @@ class TestPushAndPull:
             assert api.get("/v1/products").status_code == 200
             assert api.post("/v1/products", {"name": "Rye bread", "kcal_100g": 259}).status_code == 201
 
-    def test_take_a_place_if_a_push_reads_many_rows(self, api, turns, inside, monkeypatch, everything):
+    def test_take_a_place_if_a_push_reads_many_rows(self, api, turns, inside, monkeypatch, all_rows):
         monkeypatch.setattr("sync.push.LARGE", 5)
         of = product()
         rows = [portion(of) for _ in range(6)]
         assert api.post("/v1/sync", {"products": {"created": [of]}, "portions": {"created": rows}}).status_code == 200
         inside(turns, ONE).become_large()
         inside(turns, OTHER).become_large()
-        before = everything()
+        before = all_rows()
 
         refused = api.post("/v1/sync?last_pulled_at=2", {"portions": {"updated": [rows[1] | {"is_default": True}]}})
 
         assert (refused.status_code, refused["Retry-After"]) == (429, "1")
-        assert everything() == before
+        assert all_rows() == before
 
     def test_take_a_place_if_the_body_is_large(self, api, turns, inside):
         inside(turns, ONE).become_large()

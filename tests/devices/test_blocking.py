@@ -6,12 +6,12 @@ import pytest
 from django.utils import timezone
 
 from countonme.api.errors import Conflict, DeviceBlocked, InvalidToken
-from devices import tokens, verdicts
+from devices import token_cache, tokens
 from devices.models import Device, Erasure
 from ownership.models import change_set
 from products.tests.factories import ProductFactory
 from tests.harness.at_once import at_once, call
-from tests.harness.sync import product, pulled, push, pushed
+from tests.harness.sync import product, pull_changes, push, push_ok
 
 REQUESTS = [
     ("GET", "/v1/devices/me"),
@@ -47,20 +47,20 @@ def wrong(device) -> str:
 class TestABlockedDevice:
     @pytest.mark.parametrize("remembered", [True, False])
     @pytest.mark.parametrize(("method", "path"), REQUESTS)
-    def test_is_refused_with_403(self, anonymous, api, device, everything, method, path, remembered):
+    def test_is_refused_with_403(self, anonymous, api, device, all_rows, method, path, remembered):
         ProductFactory(device=device, name="Rye")
         answered(anonymous, api.token, "GET", "/v1/devices/me")
         if not remembered:
-            verdicts.here.clear()
+            token_cache.local_cache.clear()
         device.block()
-        before = everything()
+        before = all_rows()
 
         status, body, headers = answered(anonymous, api.token, method, path)
 
         assert (status, body) == BLOCKED
         assert "WWW-Authenticate" not in headers
         assert "ETag" not in headers
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize(("method", "path"), REQUESTS)
     def test_is_refused_with_401_if_the_secret_is_wrong(self, anonymous, device, method, path):
@@ -143,15 +143,15 @@ class TestABlockedDevice:
 
     def test_keeps_its_rows_and_can_sync_after_it_is_unblocked(self, api, device):
         row = product()
-        pushed(api, products={"created": [row]})
-        cursor = pulled(api)["timestamp"]
+        push_ok(api, products={"created": [row]})
+        cursor = pull_changes(api)["timestamp"]
         device.block()
         assert push(api, cursor, products={"updated": [row | {"name": "Other"}]}).status_code == 403
 
         device.unblock()
 
-        pushed(api, cursor, products={"updated": [row | {"name": "Other"}]})
-        assert pulled(api, cursor)["changes"]["products"]["updated"][0]["name"] == "Other"
+        push_ok(api, cursor, products={"updated": [row | {"name": "Other"}]})
+        assert pull_changes(api, cursor)["changes"]["products"]["updated"][0]["name"] == "Other"
 
     def test_can_have_its_rows_corrected(self, device):
         row = ProductFactory(device=device)

@@ -6,13 +6,13 @@ import pytest
 REQUIRED = ("This field is required.", "required")
 NULL = ("This field may not be null.", "null")
 BLANK = ("This field may not be blank.", "blank")
-NO_TEXT = ("Not a valid string.", "invalid")
-NO_NUMBER = ("A valid number is required.", "invalid")
-NO_INTEGER = ("A valid integer is required.", "invalid")
-NO_BOOLEAN = ("Must be a valid boolean.", "invalid")
-NO_UUID = ("Must be a valid UUID.", "invalid")
+NOT_A_STRING = ("Not a valid string.", "invalid")
+NOT_A_NUMBER = ("A valid number is required.", "invalid")
+NOT_AN_INTEGER = ("A valid integer is required.", "invalid")
+NOT_A_BOOLEAN = ("Must be a valid boolean.", "invalid")
+NOT_A_UUID = ("Must be a valid UUID.", "invalid")
 
-NO_UUIDS = [
+INVALID_UUIDS = [
     *["7", "true", "[]", "{}", '""', '"rye"', '"7f1c2f6e61a54a6a9d550a3f0c5f8e10"'],
     *['"{7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10}"', '"urn:uuid:7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10"'],
     *[r'"7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10\u0000"', r'"\ud83c"', '"7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e1g"'],
@@ -27,12 +27,17 @@ def above(limit) -> tuple:
     return f"Ensure this value is less than or equal to {limit}.", "max_value"
 
 
-def no_object(kind: str) -> tuple:
+def not_an_object(kind: str) -> tuple:
     return f"Invalid data. Expected a dictionary, but got {kind}.", "invalid"
 
 
-EMPTY_LIST = ("[]", no_object("list"))
-NO_OBJECTS = [("null", NULL), ('"Rye"', no_object("str")), ("7", no_object("int")), ("true", no_object("bool"))]
+EMPTY_LIST = ("[]", not_an_object("list"))
+NOT_OBJECTS = [
+    ("null", NULL),
+    ('"Rye"', not_an_object("str")),
+    ("7", not_an_object("int")),
+    ("true", not_an_object("bool")),
+]
 
 
 def table(rows):

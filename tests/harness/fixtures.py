@@ -19,7 +19,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from countonme.observability.log_format import JSONFormatter
-from devices import throttling, verdicts
+from devices import throttling, token_cache
 from devices.models import Device
 from ownership.models import owned_models
 from support.group import grant, permission_names
@@ -40,13 +40,13 @@ def _as_new(settings, ledger):
     settings.ERASURE_LEDGER = str(ledger)
     ledger.unlink(missing_ok=True)
     settings.WHITENOISE_AUTOREFRESH = True  # otherwise each new client reads every static file
-    verdicts.here.clear()
+    token_cache.local_cache.clear()
     for cache in caches.all(initialized_only=True):
         cache.clear()
 
 
 @pytest.fixture
-def unverified():
+def unverified_queries():
     """Don't compare compiled queries with the ORM, for a test that measures time or memory."""
     with verification.disable():
         yield
@@ -69,15 +69,15 @@ def device(api) -> Device:
 
 
 @pytest.fixture
-def stranger(db) -> DeviceClient:
+def other_api(db) -> DeviceClient:
     """Another device's client."""
     return DeviceClient(Device.objects.register(uuid4()))
 
 
 @pytest.fixture
-def other(stranger) -> Device:
-    """The device of `stranger`."""
-    return Device.objects.get(pk=stranger.token.partition(".")[0])
+def other(other_api) -> Device:
+    """The device of `other_api`."""
+    return Device.objects.get(pk=other_api.token.partition(".")[0])
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def support(support_group) -> Client:
 
 
 @pytest.fixture
-def everything(db) -> Callable[[], list]:
+def all_rows(db) -> Callable[[], list]:
     """Return a function that reads all stored rows, tombstones included, to check that a request changed nothing."""
 
     def read() -> list:
@@ -119,7 +119,7 @@ def live_url(django_db_setup, tmp_path_factory):
 
 
 @pytest.fixture
-def database_away(db):
+def unreachable_database(db):
     """Connect the service to a database that doesn't exist: a closed port, or a file in a missing folder."""
     here = connections["default"]
     away = connections.create_connection("default")

@@ -7,7 +7,7 @@ other columns get the server's values.
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from tests.harness.sync import NOTHING, pulled, push
+from tests.harness.sync import NOTHING, pull_changes, push
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Install:
         return False
 
     def pull(self) -> None:
-        content = pulled(self.api, self.cursor)
+        content = pull_changes(self.api, self.cursor)
         for table, changes in content["changes"].items():
             assert changes["created"] == []
             if content.get("experimentalStrategy") == "replacement":

@@ -56,7 +56,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def until(true: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
+def wait_until(true: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
     """Wait until a condition is true. A connection error counts as false. Raise TimeoutError after `patience` seconds.
 
     `what` is the message of the TimeoutError.
@@ -94,7 +94,7 @@ class Process:
                 command, cwd=self.folder, env=environment, stdout=log, stderr=log, start_new_session=True
             )
         with suppress(TimeoutError):
-            until(lambda: self.has_ended() or self.is_ready(), self.name)
+            wait_until(lambda: self.has_ended() or self.is_ready(), self.name)
             if not self.has_ended():
                 return
         raise SystemExit(f"{self.name} did not start:\n{self.log.read_text()}")

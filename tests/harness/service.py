@@ -13,7 +13,7 @@ from countonme.serving.sizing import threads_for, workers_for
 from tests.harness.databases import create_databases, url_of
 from tests.harness.machine import workers_of
 from tests.harness.phone import Phone
-from tests.harness.processes import until
+from tests.harness.processes import wait_until
 from tests.harness.servers import Server, migrate, our_server, run_servers
 
 
@@ -28,7 +28,7 @@ class Service:
 
     def wait_for_others(self, than: set[int]) -> None:
         """Wait until all of these workers have been replaced."""
-        until(lambda: len(now := self.workers()) == len(than) and not now & than, "the workers were not replaced")
+        wait_until(lambda: len(now := self.workers()) == len(than) and not now & than, "the workers were not replaced")
         time.sleep(1)  # a worker process exists before it accepts requests
 
     def lines(self) -> list[dict]:

@@ -7,7 +7,7 @@ NOTHING = {"created": [], "updated": [], "deleted": []}
 ALL_STORED = {"experimentalRejectedIds": {}, "rejected": []}
 
 
-def pulled(api, since=None, **query) -> dict:
+def pull_changes(api, since=None, **query) -> dict:
     response = api.get("/v1/sync", query | ({} if since is None else {"last_pulled_at": since}))
     is_large = getattr(response, "streaming", False)  # only responses to a test client have this
     content = response.getvalue() if is_large else response.content
@@ -20,19 +20,19 @@ def push(api, since=None, **tables):
     return api.post(f"/v1/sync{query}", tables)
 
 
-def pushed(api, since=None, **tables) -> dict:
+def push_ok(api, since=None, **tables) -> dict:
     response = push(api, since, **tables)
     assert response.status_code == 200, response.content
     return response.json()
 
 
 def revision(api) -> int:
-    return pulled(api)["timestamp"]
+    return pull_changes(api)["timestamp"]
 
 
-def live(api, table: str) -> dict[str, dict]:
+def live_rows(api, table: str) -> dict[str, dict]:
     """Return the table's live rows by id, as a first sync returns them."""
-    return {row["id"]: row for row in pulled(api)["changes"][table]["updated"]}
+    return {row["id"]: row for row in pull_changes(api)["changes"][table]["updated"]}
 
 
 def product(**values) -> dict:

@@ -29,10 +29,10 @@ from django.conf import settings
 from django.core.management import get_commands
 
 from countonme.observability import metrics
-from devices.models import hash_of
+from devices.models import hash_device_id
 from tests.harness.databases import create_databases, url_of
 from tests.harness.our_apps import our_apps, sources
-from tests.harness.processes import PLACES, folder_of_owner, free_port, postgres, until
+from tests.harness.processes import PLACES, folder_of_owner, free_port, postgres, wait_until
 from tests.harness.servers import manage
 from tests.harness.service import serve, server_of_tests
 from tests.harness.sync import entry, portion, product
@@ -354,7 +354,7 @@ class TestBackupOfPostgreSQL:
 
             assert traces(back_up(second)) == []
             copy = (second / "erasures.txt").read_text()
-            assert hash_of(UUID(device_id)) in copy
+            assert hash_device_id(UUID(device_id)) in copy
         log = (tmp_path / "log").read_text()
         assert '"route":"/v1/devices/me","status":204' in log
         assert traces(log) == []
@@ -538,7 +538,7 @@ class TestNightly:
 
     def test_stops_immediately_while_it_waits(self, started, tmp_path):
         process, _ = started("01:00:00", "02:00", "true", lines=4)
-        until(lambda: len((tmp_path / "slept").read_text().split()) == 2, "it does not wait")
+        wait_until(lambda: len((tmp_path / "slept").read_text().split()) == 2, "it does not wait")
         began = time.monotonic()
 
         process.send_signal(signal.SIGTERM)
@@ -548,14 +548,14 @@ class TestNightly:
 
     def test_stops_immediately_with_its_running_command(self, started, tmp_path):
         process, _ = started("01:00:00", "02:00", f"sh -c 'echo $$ > pid; exec {SLEEP} 1000'", "touch second", lines=2)
-        until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the command does not start")
+        wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the command does not start")
         began = time.monotonic()
 
         process.send_signal(signal.SIGTERM)
 
         assert process.wait(10) == 143
         assert time.monotonic() - began < 1
-        until(lambda: not is_running(int((tmp_path / "pid").read_text())), "the command is still running", 5)
+        wait_until(lambda: not is_running(int((tmp_path / "pid").read_text())), "the command is still running", 5)
         assert not (tmp_path / "second").exists()
 
 
@@ -980,7 +980,7 @@ class TestNginx:
             file = self.write_configuration(tmp_path, upstream=f"127.0.0.1:{service.server.port}", listen=listen)
             nginx = subprocess.Popen([NGINX, "-c", str(file)], cwd=tmp_path, stderr=subprocess.DEVNULL)
             try:
-                until(lambda: call("/healthz")[0] == 200, "nginx does not respond")
+                wait_until(lambda: call("/healthz")[0] == 200, "nginx does not respond")
 
                 assert call("/v1/products?search=dumplings")[0] == 401  # not redirected: it is HTTPS already
                 assert call("/metrics")[0] == 404
@@ -1010,7 +1010,7 @@ class TestNginx:
 
         nginx = subprocess.Popen([NGINX, "-c", str(file)], cwd=tmp_path, stderr=subprocess.DEVNULL)
         try:
-            until(lambda: status(plain) == 301, "nginx does not respond")
+            wait_until(lambda: status(plain) == 301, "nginx does not respond")
             assert status(port) == 502  # the level of its message is "error"
             shutil.rmtree(tmp_path / "client_body")
             assert status(port, b"x" * 1_000_000) == 500  # "crit": the body can't be written

@@ -96,7 +96,7 @@ class TestApps:
             ("countonme/migrations/0001_support_group.py", "from support.group import GROUP"),
             ("food_entries/models.py", "from products.models import Product"),
             ("food_entries/tests/test_admin.py", "from products.tests.factories import ProductFactory"),
-            ("food_entries/tests/test_admin.py", "from tests.harness.sync import pulled"),
+            ("food_entries/tests/test_admin.py", "from tests.harness.sync import pull_changes"),
             ("ownership/tests/notebook/models.py", "from ownership.models import DeviceOwned"),
             ("ownership/tests/notebook/tests/test_api.py", "from ownership.tests.notebook.models import Note"),
             ("ownership/tests/notebook/tests/test_support.py", "from support.tests import entries"),

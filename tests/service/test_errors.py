@@ -187,21 +187,21 @@ class TestAnOutageOfTheDatabase:
             ("POST", "/v1/auth/rotate"),
         ],
     )
-    def test_gets_503_in_the_api(self, api, database_away, method, path):
+    def test_gets_503_in_the_api(self, api, unreachable_database, method, path):
         response = api.generic(method, path)
 
         assert response.status_code == 503
         assert response.json() == {"detail": "Service unavailable"}
         assert response["Retry-After"] == "5"
 
-    def test_gets_503_at_registration(self, anonymous, database_away):
+    def test_gets_503_at_registration(self, anonymous, unreachable_database):
         response = anonymous.post("/v1/auth/register", {"device_id": uuid4()})
 
         assert response.status_code == 503
         assert response.json() == {"detail": "Service unavailable"}
         assert response["Retry-After"] == "5"
 
-    def test_gets_503_outside_of_the_api(self, client, database_away):
+    def test_gets_503_outside_of_the_api(self, client, unreachable_database):
         client.cookies["sessionid"] = "a" * 32
 
         response = client.get("/admin/")
@@ -210,7 +210,7 @@ class TestAnOutageOfTheDatabase:
         assert response.json() == {"detail": "Service unavailable"}
         assert response["Retry-After"] == "5"
 
-    def test_is_logged_with_its_traceback_and_the_request(self, api, database_away, log):
+    def test_is_logged_with_its_traceback_and_the_request(self, api, unreachable_database, log):
         api.get("/v1/products", headers={"X-Request-ID": "in-the-dark"})
 
         lines = log.getvalue()
@@ -229,7 +229,7 @@ class TestAnOutageOfTheDatabase:
         assert response["Retry-After"] == "5"
         assert b"secret" not in response.content
 
-    def test_does_not_change_errors_that_need_no_database(self, anonymous, database_away):
+    def test_does_not_change_errors_that_need_no_database(self, anonymous, unreachable_database):
         assert anonymous.get("/v1/products").status_code == 401
         assert anonymous.get("/v1/nothing").status_code == 404
 

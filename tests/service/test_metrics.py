@@ -17,9 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from countonme.observability import metrics
 from countonme.observability.worker_slots import WorkerSlot
-from devices import verdicts
+from devices import token_cache
 from tests.harness.service import serve
-from tests.harness.sync import product, pulled, push, pushed
+from tests.harness.sync import product, pull_changes, push, push_ok
 
 TOKEN = "a-token-of-the-operator"
 ROOT = Path(django_settings.BASE_DIR)
@@ -97,7 +97,7 @@ class TestTheEndpoint:
 
         assert response.status_code == 200
 
-    def test_works_during_an_outage_of_the_database(self, api, read_metric, database_away):
+    def test_works_during_an_outage_of_the_database(self, api, read_metric, unreachable_database):
         assert api.get("/v1/products").status_code == 503
 
         assert read_metric(**requests("/v1/products", 503)) == 1
@@ -184,7 +184,7 @@ class TestTokens:
     def test_are_counted_by_outcome(self, api, device, anonymous, read_metric, settings):
         settings.AUTH_FAILURE_RATE = "1/min"
         secret = api.token.rpartition(".")[2]
-        verdicts.here.clear()
+        token_cache.local_cache.clear()
         for _ in range(3):
             api.get("/v1/products")
         wrong = f"{device.pk}.{'A' * 43}"
@@ -212,7 +212,7 @@ class TestTokens:
 class TestSync:
     def test_is_counted_by_rows_and_bytes(self, api, read_metric):
         rows = [product(), product()]
-        pushed(api, products={"created": rows, "deleted": [str(uuid4())]})
+        push_ok(api, products={"created": rows, "deleted": [str(uuid4())]})
         response = api.get("/v1/sync")
 
         assert read_metric("countonme_sync_rows_sum", call="push") == 3
@@ -222,7 +222,7 @@ class TestSync:
 
     def test_counts_the_rows_in_conflict(self, api, read_metric):
         row = product()
-        pushed(api, products={"created": [row]})
+        push_ok(api, products={"created": [row]})
 
         assert push(api, 1, products={"updated": [{**row, "name": "Bread"}]}).status_code == 409
 
@@ -230,9 +230,9 @@ class TestSync:
         assert read_metric("countonme_sync_rows_count", call="push") == 1
 
     def test_works_if_metrics_are_turned_off(self, api):
-        pushed(api, products={"created": [product()]})
+        push_ok(api, products={"created": [product()]})
 
-        assert len(pulled(api)["changes"]["products"]["updated"]) == 1
+        assert len(pull_changes(api)["changes"]["products"]["updated"]) == 1
         assert metrics.instruments is None
 
 

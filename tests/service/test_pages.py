@@ -81,10 +81,10 @@ class TestAList:
         assert parse_qs(urlsplit(address).query) == {"search": ["brûlée &"], "limit": ["2"], "offset": ["2"]}
         assert len(api.get(address).json()) == 1
 
-    def test_shows_another_device_nothing(self, stranger, device):
+    def test_shows_another_device_nothing(self, other_api, device):
         make(device, 3)
 
-        assert pages(stranger, "/v1/products?limit=1") == [[]]
+        assert pages(other_api, "/v1/products?limit=1") == [[]]
 
     @pytest.mark.parametrize(
         ("name", "value", "code"),

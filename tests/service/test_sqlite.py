@@ -13,8 +13,8 @@ from django.db import IntegrityError, OperationalError, connection, connections,
 
 from countonme.db.sqlite import base, write_queue
 from countonme.db.sqlite.write_queue import WriteQueue
-from devices.models import without_waiting
-from tests.harness.processes import until
+from devices.models import no_lock_wait
+from tests.harness.processes import wait_until
 
 INSERT = "INSERT INTO numbers VALUES (%s)"
 
@@ -66,7 +66,7 @@ class TestTheQueue:
         for number in range(10):
             threads.append(Thread(target=write, args=[number]))
             threads[-1].start()
-            until(lambda: len(queue.waiting) == len(threads), "the thread doesn't wait")
+            wait_until(lambda: len(queue.waiting) == len(threads), "the thread doesn't wait")
         queue.release(first)
         for thread in threads:
             thread.join(10)
@@ -79,7 +79,7 @@ class TestTheQueue:
         assert queue.acquire(first, 5)
 
         with in_background(queue.acquire, second, 5):
-            until(lambda: queue.waiting, "the thread doesn't wait")
+            wait_until(lambda: queue.waiting, "the thread doesn't wait")
             queue.release(first)
 
             assert not queue.acquire(first, 0)
@@ -103,10 +103,10 @@ class TestTheQueue:
         assert queue.acquire(first, 5)
 
         with in_background(queue.acquire, connect(), 0.3):
-            until(lambda: queue.waiting, "the thread doesn't wait")
+            wait_until(lambda: queue.waiting, "the thread doesn't wait")
             with in_background(queue.acquire, patient, 5):
-                until(lambda: len(queue.waiting) == 2, "the thread doesn't wait")
-                until(lambda: len(queue.waiting) == 1, "the thread doesn't give up")
+                wait_until(lambda: len(queue.waiting) == 2, "the thread doesn't wait")
+                wait_until(lambda: len(queue.waiting) == 1, "the thread doesn't give up")
                 queue.release(first)
 
         assert queue.owner.connection is patient
@@ -153,10 +153,10 @@ class TestTheQueue:
             end.wait(10)
 
         with in_background(hold):
-            until(lambda: queue.owner, "the thread has no turn")
+            wait_until(lambda: queue.owner, "the thread has no turn")
             with ThreadPoolExecutor(1) as pool:
                 waits = pool.submit(queue.acquire, connect(), 5)
-                until(lambda: queue.waiting, "the thread doesn't wait")
+                wait_until(lambda: queue.waiting, "the thread doesn't wait")
                 end.set()
 
                 assert waits.result(5)
@@ -355,7 +355,7 @@ class TestTheBackend:
         with (
             self.turn_of_another_thread(connect),
             pytest.raises(OperationalError, match="locked"),
-            without_waiting(),
+            no_lock_wait(),
             transaction.atomic(),
         ):
             pass

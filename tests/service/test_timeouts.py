@@ -21,7 +21,7 @@ from countonme.db.postgresql import base, extended_timeout, ping_if_limited, set
 from devices.models import Device
 from tests.harness.databases import url_of
 from tests.harness.phone import NoResponse, Phone, Response
-from tests.harness.processes import ROOT, until
+from tests.harness.processes import ROOT, wait_until
 from tests.harness.relay import Relay
 from tests.harness.service import serve, server_of_tests
 
@@ -287,13 +287,13 @@ class TestASlowStatement:
         body = {"products": {"created": [{"id": str(uuid4()), **self.SLOW}]}}
         with ThreadPoolExecutor(1) as pool:
             pushed = pool.submit(one.phone.post, "/v1/sync?last_pulled_at=1", body)
-            until(lambda: is_running(slow_url), "it does not run", patience=SOON)
+            wait_until(lambda: is_running(slow_url), "it does not run", patience=SOON)
             time.sleep(1)  # until it has been running for a while
             for worker in one.workers():
                 os.kill(worker, signal.SIGKILL)
             assert isinstance(pushed.exception(), NoResponse)
 
-        until(lambda: not is_running(slow_url), "it still runs", patience=SOON)
+        wait_until(lambda: not is_running(slow_url), "it still runs", patience=SOON)
 
 
 def backends(url: str) -> dict[int, str]:

@@ -17,7 +17,7 @@ from food_entries.tests.factories import FoodEntryFactory
 from ownership.models import change_set
 from products.tests.factories import PortionFactory, ProductFactory
 from support.tests import entries
-from tests.harness.sync import pulled
+from tests.harness.sync import pull_changes
 
 FLAGS = (
     "--headless",
@@ -111,7 +111,7 @@ class TestSupport:
     def test_finds_a_device_and_restores_a_row(self, logged_in, api, device, bread):
         with change_set(device):
             bread.soft_delete()
-        cursor = pulled(api)["timestamp"]
+        cursor = pull_changes(api)["timestamp"]
 
         logged_in.click("a[href='/admin/devices/device/']")
         logged_in.fill(q=device.pk.hex[:10])
@@ -124,10 +124,10 @@ class TestSupport:
         logged_in.do("restore", "Deleted by mistake.")
 
         assert "Restored." in logged_in.said
-        changes = pulled(api, cursor)["changes"]
+        changes = pull_changes(api, cursor)["changes"]
         assert [row["name"] for row in changes["products"]["updated"]] == ["Rye bread"]
         assert {row["name"] for row in changes["portions"]["updated"]} == {"100g", "Slice"}
-        assert entries.said() == ["Restored. Deleted by mistake."]
+        assert entries.recorded_changes() == ["Restored. Deleted by mistake."]
         assert logged_in.browser_errors() == []
 
     def test_blocks_and_unblocks_a_phone_and_gives_it_a_new_token(self, logged_in, api, device):

@@ -206,9 +206,9 @@ class TestDevices:
 
 class TestRows:
     @pytest.mark.parametrize("kind", ["products/product", "products/portion", "food_entries/foodentry"])
-    def test_of_a_device_are_listed_deleted_ones_included(self, support, device, stranger, kind):
+    def test_of_a_device_are_listed_deleted_ones_included(self, support, device, other_api, kind):
         entry = FoodEntryFactory(device=device)
-        theirs = FoodEntryFactory(device=Device.objects.get(pk=stranger.token.partition(".")[0]))
+        theirs = FoodEntryFactory(device=Device.objects.get(pk=other_api.token.partition(".")[0]))
         rows = {"product": entry.product, "portion": entry.product.portions.get(), "foodentry": entry}
         with change_set(device):
             entry.soft_delete()
@@ -308,7 +308,7 @@ class TestRows:
         product.refresh_from_db()
         assert "there is nothing to save" in page
         assert (device.revision, product.updated_at) == (2, None)
-        assert entries.said() == []
+        assert entries.recorded_changes() == []
 
     def test_are_corrected_with_a_reason_for_the_audit_log(self, support, product):
         address = f"/admin/products/product/{product.pk}/change/"
@@ -316,7 +316,7 @@ class TestRows:
         stored = support.post(address, form_of(product, name="Rye", kcal_100g=1, reason="A typo."))
 
         assert (refused.status_code, stored.status_code) == (200, 302)
-        assert entries.said() == ["Corrected name, energy. A typo."]
+        assert entries.recorded_changes() == ["Corrected name, energy. A typo."]
         entry = AuditEntry.objects.latest("pk")
         assert (entry.user_name, entry.object_id, entry.device_id) == ("ada", str(product.pk), product.device_id)
 
@@ -364,7 +364,7 @@ class TestRows:
         assert f'name="seen" value="{product.revision}"' in page
         assert 'name="kcal_100g" value="240"' in page
         assert (product.name, product.kcal_100g) == ("Rye bread", 240)
-        assert entries.said() == []
+        assert entries.recorded_changes() == []
 
     @pytest.mark.parametrize("seen", ["", "x", "1", "3", None])
     def test_are_not_changed_by_a_form_with_another_revision(self, support, product, seen):

@@ -295,8 +295,8 @@ class TestAMarkedDevice:
 
     @pytest.mark.parametrize("method", ["get", "post"])
     @pytest.mark.parametrize("act", ["change", "history", "block", "unblock", "new-token"])
-    def test_has_no_page(self, support, device, everything, act, method):
-        before = everything()
+    def test_has_no_page(self, support, device, all_rows, act, method):
+        before = all_rows()
 
         response = getattr(support, method)(address(device, act), {"reason": "x"}, follow=True)
 
@@ -305,7 +305,7 @@ class TestAMarkedDevice:
         else:
             assert response.redirect_chain == [("/admin/", 302)]
             assert says_it_does_not_exist(response)
-        assert everything() == before
+        assert all_rows() == before
         assert recorded() == []
 
     @pytest.mark.parametrize("query", ["device", "id", "both"])
@@ -324,8 +324,8 @@ class TestAMarkedDevice:
     @pytest.mark.parametrize("method", ["get", "post"])
     @pytest.mark.parametrize("act", ["change", "history", "soft-delete", "restore"])
     @pytest.mark.parametrize("kind", KINDS)
-    def test_has_no_row_with_a_page(self, support, rows, everything, kind, act, method):
-        row, before = rows[kind], everything()
+    def test_has_no_row_with_a_page(self, support, rows, all_rows, kind, act, method):
+        row, before = rows[kind], all_rows()
 
         sent = {"reason": "x", "seen": row.revision, "name": "Soup"}
         response = getattr(support, method)(address(row, act), sent, follow=True)
@@ -333,7 +333,7 @@ class TestAMarkedDevice:
         assert response.redirect_chain == [("/admin/", 302)]
         assert says_it_does_not_exist(response)
         assert "Chicken soup" not in response.content.decode()
-        assert everything() == before
+        assert all_rows() == before
         assert recorded() == []
 
 
@@ -356,15 +356,15 @@ class TestADeviceThatIsMarkedDuringAnAction:
 
     @pytest.mark.parametrize("act", ["change", "soft-delete"])
     @pytest.mark.parametrize("kind", KINDS)
-    def test_changes_no_row(self, support, rows, everything, marks, kind, act):
-        row, before = rows[kind], everything()
+    def test_changes_no_row(self, support, rows, all_rows, marks, kind, act):
+        row, before = rows[kind], all_rows()
 
         sent = {"reason": "x", "seen": row.revision, "name": "Soup"}
         response = support.post(address(row, act), sent, follow=True)
 
         assert response.redirect_chain == [("/admin/", 302)]
         assert says_it_does_not_exist(response)
-        assert everything() == before
+        assert all_rows() == before
         assert recorded() == []
 
     @pytest.mark.parametrize("name", ["block", "new-token"])

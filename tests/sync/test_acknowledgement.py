@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from sync.push import payload
-from tests.harness.sync import ALL_STORED, entry, errors_of, live, portion, product, push, pushed, revision
+from tests.harness.sync import ALL_STORED, entry, errors_of, live_rows, portion, product, push, push_ok, revision
 
 UNKNOWN = [("unknown_table",)]
 QUOTA = [("quota",)]
@@ -15,7 +15,7 @@ QUOTA = [("quota",)]
 @pytest.fixture
 def rye(api) -> dict:
     row = product()
-    pushed(api, products={"created": [row]})
+    push_ok(api, products={"created": [row]})
     return row
 
 
@@ -24,7 +24,7 @@ class TestDeletion:
     @pytest.mark.parametrize("table", ["products", "portions", "food_entries"])
     def test_deletes_the_row_in_any_letter_case(self, api, rye, table, spelled):
         rows = {"products": rye, "portions": portion(rye), "food_entries": entry(rye)}
-        pushed(
+        push_ok(
             api,
             revision(api),
             portions={"created": [rows["portions"]]},
@@ -32,16 +32,16 @@ class TestDeletion:
         )
         row_id = rows[table]["id"]
 
-        answer = pushed(api, revision(api), **{table: {"deleted": [spelled(row_id)]}})
+        answer = push_ok(api, revision(api), **{table: {"deleted": [spelled(row_id)]}})
 
         assert answer == ALL_STORED
-        assert row_id not in live(api, table)
+        assert row_id not in live_rows(api, table)
 
     def test_wins_over_an_update_with_the_id_in_another_letter_case(self, api, rye):
-        answer = pushed(api, revision(api), products={"updated": [rye], "deleted": [rye["id"].upper()]})
+        answer = push_ok(api, revision(api), products={"updated": [rye], "deleted": [rye["id"].upper()]})
 
         assert answer == ALL_STORED
-        assert live(api, "products") == {}
+        assert live_rows(api, "products") == {}
 
 
 class TestUnknownTable:
@@ -52,15 +52,15 @@ class TestUnknownTable:
             "deleted": ["3", "no UUID"],
         }
 
-        answer = pushed(api, revision(api), weights=weights, products={"updated": [rye | {"kcal_100g": 3}]})
+        answer = push_ok(api, revision(api), weights=weights, products={"updated": [rye | {"kcal_100g": 3}]})
 
         assert answer["experimentalRejectedIds"] == {"weights": ["1", "2", "3", "no UUID"]}
         assert errors_of(answer) == [("weights", row_id, UNKNOWN) for row_id in ("1", "2", "3", "no UUID")]
-        assert live(api, "products")[rye["id"]]["kcal_100g"] == 3
+        assert live_rows(api, "products")[rye["id"]]["kcal_100g"] == 3
 
     @pytest.mark.parametrize("lists", [{}, {"created": []}, {"created": [], "updated": [], "deleted": []}])
     def test_can_be_empty(self, api, lists):
-        assert pushed(api, 1, foodEntries=lists) == ALL_STORED
+        assert push_ok(api, 1, foodEntries=lists) == ALL_STORED
 
     @pytest.mark.parametrize(
         ("body", "loc"),
@@ -81,14 +81,14 @@ class TestUnknownTable:
         ],
         ids=json.dumps,
     )
-    def test_returns_422_if_the_structure_is_wrong(self, api, everything, body, loc):
-        before = everything()
+    def test_returns_422_if_the_structure_is_wrong(self, api, all_rows, body, loc):
+        before = all_rows()
 
         response = push(api, 1, **body)
 
         assert response.status_code == 422
         assert [error["loc"] for error in response.json()["errors"]] == [loc]
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize(
         "body", ['{"\\ud800": {}}', '{"\\ud800": {"created": [{"id": "1"}]}}', '{"products": {"\\ud800": []}}']
@@ -98,16 +98,16 @@ class TestUnknownTable:
 
         assert response.status_code == 422
 
-    def test_returns_422_if_the_name_is_too_long(self, api, everything):
-        before = everything()
+    def test_returns_422_if_the_name_is_too_long(self, api, all_rows):
+        before = all_rows()
 
         refused = push(api, 1, **{"x" * 65: {"deleted": ["1"]}})
-        named = pushed(api, 1, **{"x" * 64: {"deleted": ["1"]}})
+        named = push_ok(api, 1, **{"x" * 64: {"deleted": ["1"]}})
 
         assert refused.status_code == 422
         assert refused.json()["errors"][0]["msg"] == "A table's name has at most 64 characters."
         assert named["experimentalRejectedIds"] == {"x" * 64: ["1"]}
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize("table", ["weights", "products"])
     def test_returns_422_if_an_id_is_too_long(self, api, table):
@@ -143,16 +143,16 @@ class TestContentType:
         )
 
         assert (response.status_code, response.json()) == (200, ALL_STORED)
-        assert live(api, "products") == {row["id"]: row}
+        assert live_rows(api, "products") == {row["id"]: row}
 
     @pytest.mark.parametrize("content_type", ["text/html", "application/x-www-form-urlencoded", "application/xml", "x"])
-    def test_returns_415_for_other_types(self, api, everything, content_type):
-        before = everything()
+    def test_returns_415_for_other_types(self, api, all_rows, content_type):
+        before = all_rows()
 
         response = api.generic("POST", "/v1/sync", "{}", content_type=content_type)
 
         assert response.status_code == 415
-        assert everything() == before
+        assert all_rows() == before
 
     def test_must_be_json_in_rest(self, api):
         row = json.dumps({"name": "Rye bread", "kcal_100g": 259})
@@ -169,28 +169,28 @@ class TestPushLimit:
         products = [product() for _ in range(3)]
         entries = [entry(products[0]) for _ in range(4)]
 
-        answer = pushed(api, 1, food_entries={"created": entries}, products={"created": products})
-        again = pushed(api, revision(api), food_entries={"created": entries[2:]})
+        answer = push_ok(api, 1, food_entries={"created": entries}, products={"created": products})
+        again = push_ok(api, revision(api), food_entries={"created": entries[2:]})
 
         left = [row["id"] for row in entries[2:]]
         assert answer["experimentalRejectedIds"] == {"food_entries": left}
         assert errors_of(answer) == [("food_entries", row_id, QUOTA) for row_id in left]
         assert again == ALL_STORED
-        assert live(api, "food_entries").keys() == {row["id"] for row in entries}
+        assert live_rows(api, "food_entries").keys() == {row["id"] for row in entries}
 
     def test_counts_deletions_and_each_id_once(self, api):
         ids = [str(uuid4()) for _ in range(3)]
         rows = [product() for _ in range(3)]
 
-        answer = pushed(api, 1, products={"deleted": ids + ids, "created": rows + rows, "updated": [rows[0], rows[2]]})
+        answer = push_ok(api, 1, products={"deleted": ids + ids, "created": rows + rows, "updated": [rows[0], rows[2]]})
 
         assert answer["experimentalRejectedIds"] == {"products": [rows[2]["id"]]}
-        assert live(api, "products").keys() == {row["id"] for row in rows[:2]}
+        assert live_rows(api, "products").keys() == {row["id"] for row in rows[:2]}
 
     def test_rejects_deletions(self, api):
         ids = [str(uuid4()) for _ in range(7)]
 
-        answer = pushed(api, 1, portions={"deleted": ids})
+        answer = push_ok(api, 1, portions={"deleted": ids})
 
         assert errors_of(answer) == [("portions", row_id, QUOTA) for row_id in ids[5:]]
 
@@ -198,7 +198,7 @@ class TestPushLimit:
         ids = [str(uuid4()) for _ in range(5)]
         row = product()
 
-        answer = pushed(api, 1, products={"deleted": [*ids, row["id"]], "created": [row]})
+        answer = push_ok(api, 1, products={"deleted": [*ids, row["id"]], "created": [row]})
 
         assert answer["experimentalRejectedIds"] == {"products": [row["id"]]}
-        assert live(api, "products") == {}
+        assert live_rows(api, "products") == {}

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from sync.purge import purge
 from sync.registry import tables
-from tests.harness.sync import ALL_STORED, entry, portion, product, pushed, revision
+from tests.harness.sync import ALL_STORED, entry, portion, product, push_ok, revision
 
 COUNT = 4_000
 MODULUS = 2**61 - 1  # Python's hash of an int, and so of a UUID, is the number modulo this
@@ -52,7 +52,7 @@ def seconds_of(api, table: str, ids: list[str], of: dict) -> dict[str, float]:
     rows = [make(of, id=row_id) for row_id in ids]
 
     def push(name: str, rows: list) -> None:
-        assert pushed(api, revision(api), **{table: {name: rows}}) == ALL_STORED
+        assert push_ok(api, revision(api), **{table: {name: rows}}) == ALL_STORED
 
     return {
         "created": cpu_seconds(lambda: push("created", rows)),
@@ -67,7 +67,7 @@ def seconds_of(api, table: str, ids: list[str], of: dict) -> dict[str, float]:
 def test_colliding_ids_take_no_longer_than_random_ones(api, settings, table):
     settings.MAX_PORTIONS_PER_PRODUCT = 10 * COUNT
     of = product()
-    pushed(api, products={"created": [of]})
+    push_ok(api, products={"created": [of]})
     seconds_of(api, table, random_ids()[:10], of)  # compile all queries before measuring
 
     usual, colliding = (seconds_of(api, table, ids, of) for ids in (random_ids(), colliding_ids()))

@@ -13,10 +13,9 @@ from rest_framework.exceptions import Throttled
 from countonme.api import compression
 from countonme.api.compression import Body
 from sync import feed
-from sync.feed import pull
 from tests.harness.at_once import at_once
 from tests.harness.service import serve
-from tests.harness.sync import entry, portion, product, pulled, pushed, revision
+from tests.harness.sync import entry, portion, product, pull_changes, push_ok, revision
 
 own_transactions = pytest.mark.django_db(transaction=True)
 
@@ -32,15 +31,15 @@ def diary(api) -> int:
     products = [product(name=f"Food {number}") for number in range(7)]
     portions = [portion(of, is_default=True) for of in products]
     entries = [entry(of) for of in products]
-    pushed(api, products={"created": products}, portions={"created": portions}, food_entries={"created": entries})
-    pushed(api, revision(api), products={"deleted": [row["id"] for row in products[:3]]})
+    push_ok(api, products={"created": products}, portions={"created": portions}, food_entries={"created": entries})
+    push_ok(api, revision(api), products={"deleted": [row["id"] for row in products[:3]]})
     return revision(api)
 
 
 def run_pull(device, since: int = 0, **kwargs) -> tuple[int, dict]:
     """Return the number of rows of a pull, and the parsed response."""
     body = Body(gzip=False)
-    count = pull(device, since, (), body, **kwargs)
+    count = pull_changes(device, since, (), body, **kwargs)
     return count, json.loads(body.response("application/json").getvalue())
 
 
@@ -161,7 +160,7 @@ class TestTransaction:
             new = {"portions": {"created": [portion(row, is_default=True)]}, "food_entries": {"created": [entry(row)]}}
             old = before[1]["changes"]["products"]["updated"][-1]["id"]
             tables = {"products": {"created": [row], "deleted": [old]}, **new}
-            written.append(run_in_another_thread(lambda: pushed(phone, diary, **tables)))
+            written.append(run_in_another_thread(lambda: push_ok(phone, diary, **tables)))
 
         during = run_pull(device, since, on_large=write)
 
@@ -179,7 +178,7 @@ class TestTransaction:
 
         monkeypatch.setattr(Body, "response", record_transaction)
 
-        assert count_rows(pulled(api)) > 2
+        assert count_rows(pull_changes(api)) > 2
         assert in_transaction == [False]
 
     @pytest.mark.postgres
@@ -199,7 +198,7 @@ class TestTransaction:
         assert response.status_code == 503
         assert response.json() == {"detail": "Service unavailable"}
         connection.close()  # as Django does at the end of a request
-        assert count_rows(pulled(api)) > 2
+        assert count_rows(pull_changes(api)) > 2
 
     def test_restores_the_transaction_mode(self, device, diary, monkeypatch):
         before = getattr(connection, "transaction_mode", None)
@@ -223,8 +222,8 @@ def test_pull_and_writer_do_not_block_each_other_on_sqlite(live_url, tmp_path):
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("UPDATE products SET name = 'Not yet'")
 
-        answer = pulled(service.phone)
+        answer = pull_changes(service.phone)
         writer.execute("COMMIT")
 
         assert answer["changes"]["products"]["updated"][0]["name"] == product()["name"]
-        assert pulled(service.phone, since=1)["changes"]["products"]["updated"][0]["name"] == "Not yet"
+        assert pull_changes(service.phone, since=1)["changes"]["products"]["updated"][0]["name"] == "Not yet"

@@ -13,9 +13,9 @@ from food_entries.models import FoodEntry
 from ownership.models import change_set
 from products.tests.factories import ProductFactory
 from sync.views import SyncViewSet
-from tests.harness.sync import ALL_STORED, entry, live, portion, product, pushed, revision
+from tests.harness.sync import ALL_STORED, entry, live_rows, portion, product, push_ok, revision
 
-pytestmark = pytest.mark.usefixtures("unverified")
+pytestmark = pytest.mark.usefixtures("unverified_queries")
 
 COUNT = 3_000
 SYNCED = {"_status": "updated", "_changed": "grams"}  # as the client library sends a row
@@ -47,7 +47,7 @@ def peak_of(api, since: int, tables: dict, name: str = "updated") -> float:
 
 def push_new_rows(api, tables: dict) -> dict:
     """Push the rows as `created`, and return them."""
-    answer = pushed(api, revision(api), **{name: {"created": rows} for name, rows in tables.items()})
+    answer = push_ok(api, revision(api), **{name: {"created": rows} for name, rows in tables.items()})
     assert answer == ALL_STORED
     return tables
 
@@ -115,13 +115,13 @@ class TestPushPeak:
         del rows["products"]  # the server would create another portion for each
 
         assert peak_of(api, revision(api), ids_of(rows), "deleted") < 10
-        assert not live(api, "food_entries").keys() & ids_of(rows)["food_entries"]
+        assert not live_rows(api, "food_entries").keys() & ids_of(rows)["food_entries"]
 
     def test_is_below_ten_bodies_of_deleted_products(self, api, warm):
         rows = push_new_rows(api, {"products": [product() for _ in range(2 * COUNT)]})
 
         assert peak_of(api, revision(api), ids_of(rows), "deleted") < 10
-        assert len(live(api, "portions")) == 1  # from the fixture `warm`
+        assert len(live_rows(api, "portions")) == 1  # from the fixture `warm`
 
     def test_is_below_ten_bodies_of_small_edits(self, api, warm):
         products = [product() for _ in range(COUNT)]

@@ -11,7 +11,7 @@ from food_entries.tests.factories import FoodEntryFactory
 from ownership.models import change_set
 from products.tests.factories import PortionFactory, ProductFactory
 from sync.registry import tables
-from tests.harness.sync import NOTHING, live, portion, product, pulled, pushed, revision
+from tests.harness.sync import NOTHING, live_rows, portion, product, pull_changes, push_ok, revision
 
 SYNC = "/v1/sync"
 EMPTY = {table.name: NOTHING for table in tables()}
@@ -20,7 +20,7 @@ EMPTY = {table.name: NOTHING for table in tables()}
 @pytest.fixture
 def rye(api) -> dict:
     row = product()
-    pushed(api, products={"created": [row]}, portions={"created": [portion(row, is_default=True)]})
+    push_ok(api, products={"created": [row]}, portions={"created": [portion(row, is_default=True)]})
     return row
 
 
@@ -28,10 +28,10 @@ def rye(api) -> dict:
 def past(api, device) -> dict[str, int]:
     """Create three products until revision 5: one is unchanged since 2, one changed in 4, and one is deleted in 5."""
     old, changed, deleted = product(name="Old"), product(name="Changed"), product(name="Deleted")
-    pushed(api, products={"created": [old, deleted]})
-    pushed(api, 2, products={"created": [changed]})
-    pushed(api, 3, products={"updated": [changed | {"kcal_100g": 1}]})
-    pushed(api, 4, products={"deleted": [deleted["id"]]})
+    push_ok(api, products={"created": [old, deleted]})
+    push_ok(api, 2, products={"created": [changed]})
+    push_ok(api, 3, products={"updated": [changed | {"kcal_100g": 1}]})
+    push_ok(api, 4, products={"deleted": [deleted["id"]]})
     assert revision(api) == 5
     return {"old": old["id"], "changed": changed["id"], "deleted": deleted["id"]}
 
@@ -53,14 +53,14 @@ class TestFirstSync:
         assert answer.keys() == {"changes", "timestamp"}
 
     def test_is_empty_at_revision_1_for_a_new_device(self, api):
-        assert pulled(api) == {"changes": EMPTY, "timestamp": 1}
+        assert pull_changes(api) == {"changes": EMPTY, "timestamp": 1}
 
     def test_returns_exactly_the_columns_of_each_table(self, api, device):
         rye = ProductFactory(device=device, name="Rye", barcode="4006381333931")
         slices = PortionFactory(product=rye, name="Slice")
         entry = FoodEntryFactory(product=rye, portion=slices, quantity=2)
 
-        changes = pulled(api)["changes"]
+        changes = pull_changes(api)["changes"]
 
         assert changes["products"]["updated"] == [
             {
@@ -97,14 +97,14 @@ class TestFirstSync:
             }
         ]
 
-    def test_returns_no_rows_of_other_devices(self, api, stranger, past):
-        assert pulled(stranger) == {"changes": EMPTY, "timestamp": 1}
+    def test_returns_no_rows_of_other_devices(self, api, other_api, past):
+        assert pull_changes(other_api) == {"changes": EMPTY, "timestamp": 1}
 
     def test_is_neither_replacement_nor_restored_even_after_both(self, api, device, past):
         Device.objects.filter(pk=device.pk).update(purged_through=5)
         Gap.objects.create(device=device, after=0, before=5)
 
-        assert pulled(api).keys() == {"changes", "timestamp"}
+        assert pull_changes(api).keys() == {"changes", "timestamp"}
 
 
 class TestPull:
@@ -119,7 +119,7 @@ class TestPull:
         ],
     )
     def test_returns_changes_after_the_cursor(self, api, past, since, updated, deleted):
-        answer = pulled(api, since)
+        answer = pull_changes(api, since)
 
         assert live_and_deleted(answer) == ({past[name] for name in updated}, {past[name] for name in deleted})
         assert answer["timestamp"] == 5
@@ -128,7 +128,7 @@ class TestPull:
     def test_returns_rows_created_over_rest(self, api):
         rye = api.post("/v1/products", {"name": "Rye", "kcal_100g": 259}).json()
 
-        answer = pulled(api, 1)
+        answer = pull_changes(api, 1)
 
         assert live_and_deleted(answer) == ({rye["id"]}, set())
         assert live_and_deleted(answer, "portions") == ({rye["portions"][0]["id"]}, set())
@@ -138,15 +138,15 @@ class TestPull:
         with change_set(device):
             first.change(kcal_100g=1)
 
-        rows = pulled(api)["changes"]["products"]["updated"]
+        rows = pull_changes(api)["changes"]["products"]["updated"]
 
         assert [row["id"] for row in rows] == [str(second.pk), str(first.pk)]
 
     def test_sorts_rows_of_one_revision_by_id(self, api):
         rows = [product() for _ in range(20)]
-        pushed(api, products={"created": rows})
+        push_ok(api, products={"created": rows})
 
-        found = [row["id"] for row in pulled(api)["changes"]["products"]["updated"]]
+        found = [row["id"] for row in pull_changes(api)["changes"]["products"]["updated"]]
 
         assert found == sorted(row["id"] for row in rows)
 
@@ -158,7 +158,7 @@ class TestCursorBeforeAPurge:
 
     @pytest.mark.parametrize("since", [1, 3])
     def test_gets_a_replacement(self, api, past, purged, since):
-        answer = pulled(api, since)
+        answer = pull_changes(api, since)
 
         assert live_and_deleted(answer) == ({past["old"], past["changed"]}, set())
         assert answer["experimentalStrategy"] == "replacement"
@@ -166,7 +166,7 @@ class TestCursorBeforeAPurge:
 
     @pytest.mark.parametrize("since", [4, 5])
     def test_gets_no_replacement_if_it_has_pulled_all_purged_tombstones(self, api, past, purged, since):
-        answer = pulled(api, since)
+        answer = pull_changes(api, since)
 
         assert live_and_deleted(answer)[0] == set()
         assert answer.keys() == {"changes", "timestamp"}
@@ -175,7 +175,7 @@ class TestCursorBeforeAPurge:
 class TestCursorBeforeARestore:
     @pytest.mark.parametrize("since", [6, 10**9, 2**53 - 1])
     def test_is_ahead_of_the_device(self, api, past, since):
-        answer = pulled(api, since)
+        answer = pull_changes(api, since)
 
         assert live_and_deleted(answer) == ({past["old"], past["changed"]}, {past["deleted"]})
         assert answer["restored"] is True
@@ -186,7 +186,7 @@ class TestCursorBeforeARestore:
     def test_is_in_the_gap_of_a_restore(self, api, device, past, since, lost):
         Gap.objects.create(device=device, after=2, before=4)
 
-        answer = pulled(api, since)
+        answer = pull_changes(api, since)
 
         assert ("restored" in answer) == lost
         if lost:
@@ -198,7 +198,7 @@ class TestCursorBeforeARestore:
     def test_gets_the_ids_of_newer_rows(self, api, device, past, since, newer):
         Gap.objects.create(device=device, after=4, before=5)
 
-        answer = pulled(api, since)
+        answer = pull_changes(api, since)
 
         assert set(answer["newer"]["products"]) == {past[name] for name in newer}
         assert list(answer["newer"]) == list(answer["changes"])
@@ -206,13 +206,13 @@ class TestCursorBeforeARestore:
     def test_is_not_affected_by_another_devices_gap(self, api, other, past):
         Gap.objects.create(device=other, after=2, before=4)
 
-        assert pulled(api, 3).keys() == {"changes", "timestamp"}
+        assert pull_changes(api, 3).keys() == {"changes", "timestamp"}
 
     def test_gets_restored_rather_than_a_replacement(self, api, device, past):
         Device.objects.filter(pk=device.pk).update(purged_through=4)
         Gap.objects.create(device=device, after=2, before=4)
 
-        answer = pulled(api, 3)
+        answer = pull_changes(api, 3)
 
         assert answer.keys() == {"changes", "timestamp", "restored", "newer"}
         assert live_and_deleted(answer) == ({past["old"], past["changed"]}, {past["deleted"]})
@@ -228,15 +228,15 @@ class TestInvalidCursor:
         ids=lambda text: text[:20],
     )
     @pytest.mark.parametrize("method", ["get", "post"])
-    def test_returns_422(self, api, everything, rye, text, method):
-        before = everything()
+    def test_returns_422(self, api, all_rows, rye, text, method):
+        before = all_rows()
 
         response = getattr(api, method)(f"{SYNC}?last_pulled_at={text}", **({"data": {}} if method == "post" else {}))
 
         assert response.status_code == 422
         assert response.json()["detail"] == "Validation error"
         assert [error["loc"] for error in response.json()["errors"]] == [["last_pulled_at"]]
-        assert everything() == before
+        assert all_rows() == before
 
 
 class TestMigration:
@@ -265,7 +265,7 @@ class TestMigration:
 
     @pytest.mark.parametrize("migration", ["", "null", {"from": 1, "tables": [], "columns": []}, {"tables": ["x"]}, {}])
     def test_is_ignored_if_it_has_no_known_table(self, api, past, migration):
-        assert self.pull(api, migration).json() == pulled(api, 5)
+        assert self.pull(api, migration).json() == pull_changes(api, 5)
 
     @pytest.mark.parametrize(
         "migration",
@@ -300,7 +300,7 @@ class TestConditionalPull:
     def test_returns_200_after_a_change(self, api, past):
         first = api.get(SYNC, {"last_pulled_at": 5})
         row = product()
-        pushed(api, 5, products={"created": [row]})
+        push_ok(api, 5, products={"created": [row]})
 
         assert live_and_deleted(self.pull(api, first["ETag"]).json()) == ({row["id"]}, set())
 
@@ -321,7 +321,7 @@ class TestResponse:
         ("accepted", "encoding"), [("gzip", "gzip"), ("br, gzip", "gzip"), ("", None), ("br", None)]
     )
     def test_is_compressed_if_the_client_accepts_it(self, api, past, accepted, encoding):
-        plain = pulled(api)
+        plain = pull_changes(api)
 
         response = api.get(SYNC, headers={"Accept-Encoding": accepted})
 
@@ -362,8 +362,8 @@ class TestQueries:
     )
     def test_do_not_grow_with_the_number_of_rows(self, api, rows, query):
         new = [product() for _ in range(rows)]
-        pushed(api, products={"created": new})
-        pushed(api, revision(api), products={"deleted": [row["id"] for row in new[::2]]})
+        push_ok(api, products={"created": new})
+        push_ok(api, revision(api), products={"deleted": [row["id"] for row in new[::2]]})
         names = ", ".join(f'"{table.name}"' for table in tables())
         path = SYNC + (query % names if "%s" in query else query)
 
@@ -395,4 +395,4 @@ def test_a_first_sync_and_rest_return_the_same_live_rows(api, device):
     shown = api.get("/v1/products").json()
 
     assert len(shown) == 3
-    assert {row["id"] for row in shown} == live(api, "products").keys()
+    assert {row["id"] for row in shown} == live_rows(api, "products").keys()

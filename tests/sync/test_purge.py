@@ -10,7 +10,7 @@ from devices.models import Device, Erasure
 from ownership.models import change_set, owned_models
 from sync import purge
 from sync.registry import tables
-from tests.harness.sync import entry, live, portion, product, pulled, push, pushed, revision
+from tests.harness.sync import entry, live_rows, portion, product, pull_changes, push, push_ok, revision
 
 LONG_AGO = timedelta(days=200)
 
@@ -40,7 +40,7 @@ def delete(api, device):
     """Return a function that pushes deletions and moves `deleted_at` into the past."""
 
     def delete(table: str, *ids: str, ago=LONG_AGO) -> int:
-        pushed(api, revision(api), **{table: {"deleted": list(ids)}})
+        push_ok(api, revision(api), **{table: {"deleted": list(ids)}})
         with change_set(device):
             for model in owned_models():
                 gone = model.all_objects.for_device(device).filter(deleted_at__gt=timezone.now() - timedelta(hours=1))
@@ -57,19 +57,19 @@ def delete(api, device):
 @pytest.fixture
 def rye(api) -> dict:
     row = product(name="Rye")
-    pushed(api, products={"created": [row]}, portions={"created": [portion(row, is_default=True)]})
+    push_ok(api, products={"created": [row]}, portions={"created": [portion(row, is_default=True)]})
     return row
 
 
 @pytest.fixture
 def rye_slice(api, rye) -> dict:
-    return next(row for row in live(api, "portions").values() if row["product_id"] == rye["id"])
+    return next(row for row in live_rows(api, "portions").values() if row["product_id"] == rye["id"])
 
 
 @pytest.fixture
 def lunch(api, rye, rye_slice) -> dict:
     row = entry(rye, portion_id=rye_slice["id"], quantity=2)
-    pushed(api, revision(api), food_entries={"created": [row]})
+    push_ok(api, revision(api), food_entries={"created": [row]})
     return row
 
 
@@ -93,11 +93,11 @@ class TestPurge:
         assert revision(api) == before
         assert purged_through(device) == gone
 
-    def test_keeps_live_rows(self, api, device, rye, lunch, everything):
-        before = everything()
+    def test_keeps_live_rows(self, api, device, rye, lunch, all_rows):
+        before = all_rows()
 
         assert run_purge().startswith("Removed nothing of 0 devices")
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize(("days", "removed"), [(179, False), (181, True)])
     def test_removes_only_old_tombstones(self, api, device, rye, delete, days, removed):
@@ -137,7 +137,7 @@ class TestPurge:
 
     def test_removes_a_tombstone_next_to_one_that_is_kept(self, api, device, rye, lunch, delete):
         oats = product(name="Oats")
-        pushed(api, revision(api), products={"created": [oats]})
+        push_ok(api, revision(api), products={"created": [oats]})
         delete("products", rye["id"], oats["id"])
 
         run_purge()
@@ -147,17 +147,17 @@ class TestPurge:
     def test_removes_more_rows_than_a_batch(self, api, device, rye, delete, monkeypatch):
         monkeypatch.setattr(purge, "BATCH", 3)
         rows = [entry(rye) for _ in range(10)]
-        pushed(api, revision(api), food_entries={"created": rows})
+        push_ok(api, revision(api), food_entries={"created": rows})
         delete("food_entries", *(row["id"] for row in rows))
 
         run_purge()
 
         assert stored_ids(device, "food_entries") == set()
 
-    def test_includes_all_devices(self, api, device, stranger, other, rye, delete):
+    def test_includes_all_devices(self, api, device, other_api, other, rye, delete):
         theirs = product()
-        pushed(stranger, products={"created": [theirs]})
-        pushed(stranger, revision(stranger), products={"deleted": [theirs["id"]]})
+        push_ok(other_api, products={"created": [theirs]})
+        push_ok(other_api, revision(other_api), products={"deleted": [theirs["id"]]})
         delete("products", rye["id"])
 
         run("--older-than", "0d", "--commit")
@@ -208,31 +208,31 @@ class TestClientAfterAPurge:
         return since
 
     def test_gets_a_replacement_if_it_missed_the_deletion(self, api, past):
-        answer = pulled(api, past)
+        answer = pull_changes(api, past)
 
         assert answer["experimentalStrategy"] == "replacement"
         assert all(changes["deleted"] == [] for changes in answer["changes"].values())
 
-    def test_gets_409_if_it_missed_the_deletion_and_pushes_the_row(self, api, past, rye, everything):
-        before = everything()
+    def test_gets_409_if_it_missed_the_deletion_and_pushes_the_row(self, api, past, rye, all_rows):
+        before = all_rows()
 
         response = push(api, past, products={"updated": [rye]})
 
         assert (response.status_code, response.json()["conflicts"]) == (409, {"products": [rye["id"]]})
-        assert everything() == before
+        assert all_rows() == before
 
     def test_syncs_as_before_if_it_has_pulled_the_deletion(self, api, past):
         row = product()
 
         assert push(api, revision(api), products={"created": [row]}).status_code == 200
-        assert "experimentalStrategy" not in pulled(api, past + 1)
+        assert "experimentalStrategy" not in pull_changes(api, past + 1)
 
 
 class TestOptions:
-    def test_without_commit_rows_are_only_counted(self, api, device, rye, lunch, delete, everything):
+    def test_without_commit_rows_are_only_counted(self, api, device, rye, lunch, delete, all_rows):
         delete("food_entries", lunch["id"])
         delete("products", rye["id"])
-        before, through = everything(), purged_through(device)
+        before, through = all_rows(), purged_through(device)
 
         output = run("--older-than", "180d")
 
@@ -240,7 +240,7 @@ class TestOptions:
             "Would remove 1 food entries, 1 portions, 1 products of 1 devices, deleted more than 180 days ago.\n"
             "Nothing has been changed. Add --commit to do it.\n"
         )
-        assert (everything(), purged_through(device)) == (before, through)
+        assert (all_rows(), purged_through(device)) == (before, through)
 
     @pytest.mark.parametrize("text", ["180", "-1d", "1.5d", "d", "", "180 d", "180h", "999999d"])
     def test_older_than_must_be_a_number_of_days(self, db, text):
@@ -252,11 +252,11 @@ class TestOptions:
             run("--commit")
 
 
-def test_purge_of_a_queryset_never_removes_live_rows(api, device, rye, everything):
-    before = everything()
+def test_purge_of_a_queryset_never_removes_live_rows(api, device, rye, all_rows):
+    before = all_rows()
 
     assert [table.model.all_objects.for_device(device).purge() for table in reversed(tables())] == [0, 0, 0]
-    assert everything() == before
+    assert all_rows() == before
 
 
 def test_the_id_of_a_purged_row_can_be_used_again(api, device, rye, delete):
@@ -264,4 +264,4 @@ def test_the_id_of_a_purged_row_can_be_used_again(api, device, rye, delete):
     run_purge()
 
     assert push(api, revision(api), products={"created": [rye]}).status_code == 200
-    assert list(live(api, "products")) == [rye["id"]]
+    assert list(live_rows(api, "products")) == [rye["id"]]

@@ -7,12 +7,12 @@ from tests.harness.sync import (
     ALL_STORED,
     entry,
     errors_of,
-    live,
+    live_rows,
     portion,
     product,
-    pulled,
+    pull_changes,
     push,
-    pushed,
+    push_ok,
     revision,
 )
 
@@ -21,21 +21,21 @@ from tests.harness.sync import (
 def rye(api) -> dict:
     """A product with a portion, pushed by the device."""
     row = product(barcode="4006381333931")
-    pushed(api, products={"created": [row]}, portions={"created": [portion(row, is_default=True)]})
+    push_ok(api, products={"created": [row]}, portions={"created": [portion(row, is_default=True)]})
     return row
 
 
 @pytest.fixture
 def rye_slice(api, rye) -> dict:
-    (row,) = live(api, "portions").values()
+    (row,) = live_rows(api, "portions").values()
     return row
 
 
 @pytest.fixture
 def lunch(api, rye) -> dict:
     row = entry(rye)
-    pushed(api, revision(api), food_entries={"created": [row]})
-    return live(api, "food_entries")[row["id"]]
+    push_ok(api, revision(api), food_entries={"created": [row]})
+    return live_rows(api, "food_entries")[row["id"]]
 
 
 def change_over_rest(api, row: dict, **values) -> None:
@@ -49,8 +49,8 @@ class TestRow:
     def test_is_created_if_it_does_not_exist(self, api, device, name):
         row = product()
 
-        assert pushed(api, 1, products={name: [row]}) == ALL_STORED
-        assert live(api, "products") == {row["id"]: row}
+        assert push_ok(api, 1, products={name: [row]}) == ALL_STORED
+        assert live_rows(api, "products") == {row["id"]: row}
         assert api.get(f"/v1/products/{row['id']}").json()["name"] == "Rye bread"
         assert revision(api) == 2
 
@@ -58,22 +58,22 @@ class TestRow:
     def test_updates_a_row_that_has_not_changed_since_the_pull(self, api, rye, name):
         since = revision(api)
 
-        assert pushed(api, since, products={name: [rye | {"name": "Oats", "fat_100g": 1.5}]}) == ALL_STORED
-        assert live(api, "products")[rye["id"]] == rye | {"name": "Oats", "fat_100g": 1.5}
+        assert push_ok(api, since, products={name: [rye | {"name": "Oats", "fat_100g": 1.5}]}) == ALL_STORED
+        assert live_rows(api, "products")[rye["id"]] == rye | {"name": "Oats", "fat_100g": 1.5}
         assert revision(api) == since + 1
 
-    def test_changes_nothing_if_it_equals_a_newer_stored_row(self, api, rye, everything):
+    def test_changes_nothing_if_it_equals_a_newer_stored_row(self, api, rye, all_rows):
         since = revision(api)
         change_over_rest(api, rye, name="Oats")
-        before = everything()
+        before = all_rows()
 
-        assert pushed(api, since, products={"updated": [rye | {"name": " Oats ", "kcal_100g": 259}]}) == ALL_STORED
-        assert everything() == before
+        assert push_ok(api, since, products={"updated": [rye | {"name": " Oats ", "kcal_100g": 259}]}) == ALL_STORED
+        assert all_rows() == before
 
-    def test_returns_409_if_it_differs_from_a_newer_stored_row(self, api, rye, everything):
+    def test_returns_409_if_it_differs_from_a_newer_stored_row(self, api, rye, all_rows):
         since = revision(api)
         change_over_rest(api, rye, name="Oats")
-        before = everything()
+        before = all_rows()
 
         response = push(api, since, products={"updated": [rye | {"name": "Wheat"}, product()]})
 
@@ -82,46 +82,46 @@ class TestRow:
             "detail": "Some of these rows have changed since the last pull. Pull, merge, and push again.",
             "conflicts": {"products": [rye["id"]]},
         }
-        assert everything() == before
+        assert all_rows() == before
 
-    def test_returns_409_if_the_row_was_deleted_since_the_pull(self, api, rye, everything):
+    def test_returns_409_if_the_row_was_deleted_since_the_pull(self, api, rye, all_rows):
         since = revision(api)
         api.delete(f"/v1/products/{rye['id']}")
-        before = everything()
+        before = all_rows()
 
         response = push(api, since, products={"updated": [rye]})
 
         assert (response.status_code, response.json()["conflicts"]) == (409, {"products": [rye["id"]]})
-        assert everything() == before
+        assert all_rows() == before
 
     def test_stays_deleted_if_it_was_deleted_before_the_pull(self, api, rye):
         api.delete(f"/v1/products/{rye['id']}")
         since = revision(api)
 
-        assert pushed(api, since, products={"updated": [rye | {"name": "Back"}]}) == ALL_STORED
-        assert live(api, "products") == {}
-        assert pulled(api, since)["changes"]["products"] == {"created": [], "updated": [], "deleted": [rye["id"]]}
+        assert push_ok(api, since, products={"updated": [rye | {"name": "Back"}]}) == ALL_STORED
+        assert live_rows(api, "products") == {}
+        assert pull_changes(api, since)["changes"]["products"] == {"created": [], "updated": [], "deleted": [rye["id"]]}
 
     def test_is_deleted_if_the_push_also_deletes_it(self, api, rye, rye_slice):
-        assert pushed(api, revision(api), products={"updated": [rye], "deleted": [rye["id"]]}) == ALL_STORED
-        assert live(api, "products") == live(api, "portions") == {}
+        assert push_ok(api, revision(api), products={"updated": [rye], "deleted": [rye["id"]]}) == ALL_STORED
+        assert live_rows(api, "products") == live_rows(api, "portions") == {}
 
-    def test_gets_no_new_revision_if_nothing_has_changed(self, api, rye, everything):
-        since, before = revision(api), everything()
+    def test_gets_no_new_revision_if_nothing_has_changed(self, api, rye, all_rows):
+        since, before = revision(api), all_rows()
 
-        assert pushed(api, since, products={"updated": [rye]}) == ALL_STORED
-        assert everything() == before
+        assert push_ok(api, since, products={"updated": [rye]}) == ALL_STORED
+        assert all_rows() == before
 
     def test_keeps_the_values_of_columns_that_are_not_sent(self, api, rye):
-        pushed(api, revision(api), products={"updated": [{"id": rye["id"], "name": "Oats"}]})
+        push_ok(api, revision(api), products={"updated": [{"id": rye["id"], "name": "Oats"}]})
 
-        assert live(api, "products")[rye["id"]] == rye | {"name": "Oats"}
+        assert live_rows(api, "products")[rye["id"]] == rye | {"name": "Oats"}
 
     def test_can_have_unknown_columns(self, api, rye):
         strange = {"_status": "updated", "_changed": "name", "colour": "brown", "name": "Oats"}
 
-        assert pushed(api, revision(api), products={"updated": [rye | strange]}) == ALL_STORED
-        assert live(api, "products")[rye["id"]] == rye | {"name": "Oats"}
+        assert push_ok(api, revision(api), products={"updated": [rye | strange]}) == ALL_STORED
+        assert live_rows(api, "products")[rye["id"]] == rye | {"name": "Oats"}
 
     @pytest.mark.parametrize(
         ("values", "stored"),
@@ -130,46 +130,46 @@ class TestRow:
     def test_is_in_the_next_pull_if_it_was_trimmed_or_rounded(self, api, rye, values, stored):
         since = revision(api)
 
-        pushed(api, since, products={"updated": [rye | values]})
+        push_ok(api, since, products={"updated": [rye | values]})
 
-        assert pulled(api, since)["changes"]["products"]["updated"] == [rye | stored]
+        assert pull_changes(api, since)["changes"]["products"]["updated"] == [rye | stored]
 
 
 class TestDeletion:
     @pytest.mark.parametrize("name", ["nothing", "a tombstone"])
-    def test_is_ignored_if_there_is_no_live_row(self, api, rye, everything, name):
+    def test_is_ignored_if_there_is_no_live_row(self, api, rye, all_rows, name):
         api.delete(f"/v1/products/{rye['id']}")
-        since, before = revision(api), everything()
+        since, before = revision(api), all_rows()
 
         gone = rye["id"] if name == "a tombstone" else str(uuid4())
-        assert pushed(api, since, products={"deleted": [gone, "nonsense"]}) == ALL_STORED
-        assert everything() == before
+        assert push_ok(api, since, products={"deleted": [gone, "nonsense"]}) == ALL_STORED
+        assert all_rows() == before
 
     def test_creates_a_tombstone(self, api, lunch):
         since = revision(api)
 
-        assert pushed(api, since, food_entries={"deleted": [lunch["id"]]}) == ALL_STORED
-        assert pulled(api, since)["changes"]["food_entries"]["deleted"] == [lunch["id"]]
+        assert push_ok(api, since, food_entries={"deleted": [lunch["id"]]}) == ALL_STORED
+        assert pull_changes(api, since)["changes"]["food_entries"]["deleted"] == [lunch["id"]]
         assert api.get(f"/v1/food-entries/{lunch['id']}").status_code == 404
 
-    def test_returns_409_if_the_row_has_changed_since_the_pull(self, api, rye, everything):
+    def test_returns_409_if_the_row_has_changed_since_the_pull(self, api, rye, all_rows):
         since = revision(api)
         change_over_rest(api, rye, name="Oats")
-        before = everything()
+        before = all_rows()
 
         response = push(api, since, products={"deleted": [rye["id"]]})
 
         assert (response.status_code, response.json()["conflicts"]) == (409, {"products": [rye["id"]]})
-        assert everything() == before
+        assert all_rows() == before
 
     def test_deletes_the_portions_of_a_product_but_not_its_entries(self, api, rye, rye_slice, lunch):
         since = revision(api)
 
-        pushed(api, since, products={"deleted": [rye["id"]]})
+        push_ok(api, since, products={"deleted": [rye["id"]]})
 
-        changes = pulled(api, since)["changes"]
+        changes = pull_changes(api, since)["changes"]
         assert (changes["products"]["deleted"], changes["portions"]["deleted"]) == ([rye["id"]], [rye_slice["id"]])
-        assert live(api, "food_entries") == {lunch["id"]: lunch}
+        assert live_rows(api, "food_entries") == {lunch["id"]: lunch}
 
 
 class TestStaleCursor:
@@ -202,42 +202,44 @@ class TestInvalidRow:
     def test_is_rejected_and_the_others_are_stored(self, api, values, error):
         bad, good = product(**values), product()
 
-        answer = pushed(api, products={"created": [bad, good]})
+        answer = push_ok(api, products={"created": [bad, good]})
 
         assert answer["experimentalRejectedIds"] == {"products": [bad["id"]]}
         assert [(table, pk, found[0][0]) for table, pk, found in errors_of(answer)] == [
             ("products", bad["id"], error[0])
         ]
-        assert list(live(api, "products")) == [good["id"]]
+        assert list(live_rows(api, "products")) == [good["id"]]
 
     @pytest.mark.parametrize("row_id", ["", "nonsense", "A" * 36, str(uuid4()).upper(), "😀"])
     def test_is_rejected_by_the_id_as_sent(self, api, row_id):
-        answer = pushed(api, products={"created": [product(id=row_id)]})
+        answer = push_ok(api, products={"created": [product(id=row_id)]})
 
         assert answer["experimentalRejectedIds"] == {"products": [row_id]}
-        assert live(api, "products") == {}
+        assert live_rows(api, "products") == {}
 
     @pytest.mark.parametrize("missing", ["name", "kcal_100g"])
     def test_lacks_a_required_column(self, api, missing):
         row = product()
         del row[missing]
 
-        assert errors_of(pushed(api, products={"created": [row]})) == [("products", row["id"], [(missing, "required")])]
+        assert errors_of(push_ok(api, products={"created": [row]})) == [
+            ("products", row["id"], [(missing, "required")])
+        ]
 
     @pytest.mark.parametrize("table", ["portions", "food_entries"])
     def test_refers_to_a_product_that_does_not_exist(self, api, table):
         row = {"portions": portion, "food_entries": entry}[table](product())
 
-        answer = pushed(api, **{table: {"created": [row]}})
+        answer = push_ok(api, **{table: {"created": [row]}})
 
         assert errors_of(answer) == [(table, row["id"], [("product_id", "does_not_exist")])]
-        assert live(api, table) == {}
+        assert live_rows(api, table) == {}
 
     def test_refers_to_a_rejected_product(self, api):
         bad = product(kcal_100g=-1)
         part = portion(bad)
 
-        answer = pushed(api, products={"created": [bad]}, portions={"created": [part]})
+        answer = push_ok(api, products={"created": [bad]}, portions={"created": [part]})
 
         assert answer["experimentalRejectedIds"] == {"products": [bad["id"]], "portions": [part["id"]]}
 
@@ -245,14 +247,14 @@ class TestInvalidRow:
     def test_has_an_invalid_date(self, api, rye, date):
         row = entry(rye, date=date)
 
-        answer = pushed(api, food_entries={"created": [row]})
+        answer = push_ok(api, food_entries={"created": [row]})
 
         assert answer["experimentalRejectedIds"] == {"food_entries": [row["id"]]}
 
     def test_has_a_quantity_without_a_portion(self, api, rye):
         row = entry(rye, quantity=2)
 
-        assert errors_of(pushed(api, food_entries={"created": [row]})) == [
+        assert errors_of(push_ok(api, food_entries={"created": [row]})) == [
             ("food_entries", row["id"], [("quantity", "without_portion")])
         ]
 
@@ -260,14 +262,14 @@ class TestInvalidRow:
         oats = product(name="Oats")
         row = entry(oats, portion_id=rye_slice["id"], quantity=1)
 
-        answer = pushed(api, products={"created": [oats]}, food_entries={"created": [row]})
+        answer = push_ok(api, products={"created": [oats]}, food_entries={"created": [row]})
 
         assert errors_of(answer) == [("food_entries", row["id"], [("portion_id", "does_not_exist")])]
 
     def test_moves_a_portion_to_another_product(self, api, rye, rye_slice):
         oats = product(name="Oats")
 
-        answer = pushed(
+        answer = push_ok(
             api,
             revision(api),
             products={"created": [oats]},
@@ -275,16 +277,16 @@ class TestInvalidRow:
         )
 
         assert errors_of(answer) == [("portions", rye_slice["id"], [("product_id", "fixed")])]
-        assert live(api, "portions")[rye_slice["id"]] == rye_slice
+        assert live_rows(api, "portions")[rye_slice["id"]] == rye_slice
 
 
 class TestRowsOfAnotherDevice:
-    def test_can_not_be_changed_by_their_ids(self, api, stranger, rye, rye_slice, lunch):
-        before = pulled(api)
+    def test_can_not_be_changed_by_their_ids(self, api, other_api, rye, rye_slice, lunch):
+        before = pull_changes(api)
         mine = product(id=rye["id"], name="Mine")
 
-        answer = pushed(
-            stranger,
+        answer = push_ok(
+            other_api,
             products={"created": [mine], "deleted": []},
             portions={"updated": [rye_slice | {"name": "Mine"}]},
             food_entries={"deleted": [lunch["id"]]},
@@ -294,13 +296,13 @@ class TestRowsOfAnotherDevice:
             ("products", rye["id"], [("id", "taken")]),
             ("portions", rye_slice["id"], [("product_id", "does_not_exist")]),
         ]
-        assert pulled(api) == before
-        assert all(changes["updated"] == [] for changes in pulled(stranger)["changes"].values())
+        assert pull_changes(api) == before
+        assert all(changes["updated"] == [] for changes in pull_changes(other_api)["changes"].values())
 
-    def test_can_not_be_referred_to(self, stranger, rye, rye_slice):
+    def test_can_not_be_referred_to(self, other_api, rye, rye_slice):
         row = entry(rye, portion_id=rye_slice["id"], quantity=1)
 
-        assert errors_of(pushed(stranger, food_entries={"created": [row]})) == [
+        assert errors_of(push_ok(other_api, food_entries={"created": [row]})) == [
             ("food_entries", row["id"], [("product_id", "does_not_exist")])
         ]
 
@@ -310,11 +312,11 @@ class TestBarcodes:
 
     def test_can_be_swapped(self, api, rye):
         oats = product(name="Oats", barcode=self.OTHER)
-        pushed(api, revision(api), products={"created": [oats]})
+        push_ok(api, revision(api), products={"created": [oats]})
         swapped = [rye | {"barcode": self.OTHER}, oats | {"barcode": rye["barcode"]}]
 
-        assert pushed(api, revision(api), products={"updated": swapped}) == ALL_STORED
-        assert {row["id"]: row["barcode"] for row in live(api, "products").values()} == {
+        assert push_ok(api, revision(api), products={"updated": swapped}) == ALL_STORED
+        assert {row["id"]: row["barcode"] for row in live_rows(api, "products").values()} == {
             rye["id"]: self.OTHER,
             oats["id"]: rye["barcode"],
         }
@@ -322,21 +324,21 @@ class TestBarcodes:
     def test_can_move_from_a_deleted_product_to_a_new_one(self, api, rye):
         successor = product(name="Successor", barcode=rye["barcode"])
 
-        assert pushed(api, revision(api), products={"created": [successor], "deleted": [rye["id"]]}) == ALL_STORED
-        assert live(api, "products") == {successor["id"]: successor}
+        assert push_ok(api, revision(api), products={"created": [successor], "deleted": [rye["id"]]}) == ALL_STORED
+        assert live_rows(api, "products") == {successor["id"]: successor}
 
     def test_go_to_the_first_product_in_the_order_sent(self, api):
         first, second = product(barcode=self.OTHER), product(barcode=self.OTHER)
 
-        answer = pushed(api, products={"created": [first], "updated": [second]})
+        answer = push_ok(api, products={"created": [first], "updated": [second]})
 
         assert errors_of(answer) == [("products", second["id"], [("barcode", "unique")])]
-        assert list(live(api, "products")) == [first["id"]]
+        assert list(live_rows(api, "products")) == [first["id"]]
 
     def test_stay_with_the_stored_product(self, api, rye):
         row = product(barcode=rye["barcode"])
 
-        answer = pushed(api, revision(api), products={"created": [row]})
+        answer = push_ok(api, revision(api), products={"created": [row]})
 
         assert errors_of(answer) == [("products", row["id"], [("barcode", "unique")])]
 
@@ -344,57 +346,61 @@ class TestBarcodes:
 class TestDefaultPortion:
     def defaults(self, api, of: dict) -> list[str]:
         return [
-            row["name"] for row in live(api, "portions").values() if row["product_id"] == of["id"] and row["is_default"]
+            row["name"]
+            for row in live_rows(api, "portions").values()
+            if row["product_id"] == of["id"] and row["is_default"]
         ]
 
     def test_is_created_for_a_product_without_portions(self, api):
         row = product()
 
-        pushed(api, products={"created": [row]})
+        push_ok(api, products={"created": [row]})
 
-        (made,) = live(api, "portions").values()
+        (made,) = live_rows(api, "portions").values()
         assert made == {"id": made["id"], "product_id": row["id"], "name": "100g", "grams": 100, "is_default": True}
 
     def test_is_the_oldest_if_none_claims_it(self, api):
         row = product()
 
-        pushed(api, products={"created": [row]}, portions={"created": [portion(row, name="A"), portion(row, name="B")]})
+        push_ok(
+            api, products={"created": [row]}, portions={"created": [portion(row, name="A"), portion(row, name="B")]}
+        )
 
         assert self.defaults(api, row) == ["A"]
 
     def test_is_the_last_one_that_claims_it(self, api, rye):
         new = [portion(rye, name=name, is_default=True) for name in ("A", "B")]
 
-        pushed(api, revision(api), portions={"created": new})
+        push_ok(api, revision(api), portions={"created": new})
 
         assert self.defaults(api, rye) == ["B"]
 
     def test_stays_the_default_if_it_gives_that_up(self, api, rye, rye_slice):
         since = revision(api)
 
-        assert pushed(api, since, portions={"updated": [rye_slice | {"is_default": False}]}) == ALL_STORED
+        assert push_ok(api, since, portions={"updated": [rye_slice | {"is_default": False}]}) == ALL_STORED
         assert self.defaults(api, rye) == ["Slice"]
-        assert pulled(api, since)["changes"]["portions"]["updated"] == [rye_slice]
+        assert pull_changes(api, since)["changes"]["portions"]["updated"] == [rye_slice]
 
     def test_is_the_oldest_after_the_default_is_deleted(self, api, rye, rye_slice):
         new = [portion(rye, name=name) for name in ("A", "B")]
-        pushed(api, revision(api), portions={"created": new})
+        push_ok(api, revision(api), portions={"created": new})
 
-        pushed(api, revision(api), portions={"deleted": [rye_slice["id"]]})
+        push_ok(api, revision(api), portions={"deleted": [rye_slice["id"]]})
 
         assert self.defaults(api, rye) == ["A"]
 
     def test_is_created_after_the_last_portion_is_deleted(self, api, rye, rye_slice):
-        pushed(api, revision(api), portions={"deleted": [rye_slice["id"]]})
+        push_ok(api, revision(api), portions={"deleted": [rye_slice["id"]]})
 
         assert self.defaults(api, rye) == ["100g"]
 
     def test_can_change_and_change_back(self, api, rye, rye_slice):
         other = portion(rye, name="A", is_default=True)
-        pushed(api, revision(api), portions={"created": [other]})
+        push_ok(api, revision(api), portions={"created": [other]})
         assert self.defaults(api, rye) == ["A"]
 
-        pushed(api, revision(api), portions={"updated": [rye_slice, other | {"is_default": False}]})
+        push_ok(api, revision(api), portions={"updated": [rye_slice, other | {"is_default": False}]})
 
         assert self.defaults(api, rye) == ["Slice"]
 
@@ -404,67 +410,67 @@ class TestPortionOfADeletedProduct:
         api.delete(f"/v1/products/{rye['id']}")
         since, row = revision(api), portion(rye)
 
-        assert pushed(api, since, portions={"created": [row]}) == ALL_STORED
-        assert pulled(api, since)["changes"]["portions"] == {"created": [], "updated": [], "deleted": [row["id"]]}
+        assert push_ok(api, since, portions={"created": [row]}) == ALL_STORED
+        assert pull_changes(api, since)["changes"]["portions"] == {"created": [], "updated": [], "deleted": [row["id"]]}
 
     def test_is_deleted_if_the_same_push_updates_it(self, api, rye, rye_slice):
         since = revision(api)
 
-        pushed(api, since, products={"deleted": [rye["id"]]}, portions={"updated": [rye_slice | {"name": "Crumb"}]})
+        push_ok(api, since, products={"deleted": [rye["id"]]}, portions={"updated": [rye_slice | {"name": "Crumb"}]})
 
-        assert live(api, "portions") == {}
+        assert live_rows(api, "portions") == {}
 
 
 class TestEntry:
     def test_gets_the_products_name_and_values_if_it_is_new(self, api, rye):
         row = entry(rye) | {"product_name": "Lies", "kcal": 1, "protein": 1, "carbs": 1, "fat": 1}
 
-        pushed(api, revision(api), food_entries={"created": [row]})
+        push_ok(api, revision(api), food_entries={"created": [row]})
 
         totals = {"product_name": "Rye bread", "kcal": 181.3, "protein": 5.95, "carbs": 33.81, "fat": None}
-        assert live(api, "food_entries") == {row["id"]: row | totals}
+        assert live_rows(api, "food_entries") == {row["id"]: row | totals}
 
     def test_keeps_them_if_the_product_changes(self, api, rye, lunch):
-        pushed(api, revision(api), products={"updated": [rye | {"name": "New", "kcal_100g": 1}]})
+        push_ok(api, revision(api), products={"updated": [rye | {"name": "New", "kcal_100g": 1}]})
 
-        pushed(api, revision(api), food_entries={"updated": [lunch | {"grams": 140}]})
+        push_ok(api, revision(api), food_entries={"updated": [lunch | {"grams": 140}]})
 
-        assert live(api, "food_entries")[lunch["id"]]["product_name"] == "Rye bread"
-        assert live(api, "food_entries")[lunch["id"]]["kcal"] == 362.6
+        assert live_rows(api, "food_entries")[lunch["id"]]["product_name"] == "Rye bread"
+        assert live_rows(api, "food_entries")[lunch["id"]]["kcal"] == 362.6
 
     def test_gets_new_ones_if_it_gets_another_product(self, api, rye, lunch):
         oats = product(name="Oats", kcal_100g=370)
 
-        pushed(
+        push_ok(
             api,
             revision(api),
             products={"created": [oats]},
             food_entries={"updated": [lunch | {"product_id": oats["id"]}]},
         )
 
-        found = live(api, "food_entries")[lunch["id"]]
+        found = live_rows(api, "food_entries")[lunch["id"]]
         assert (found["product_name"], found["kcal"]) == ("Oats", 259)
 
     def test_is_in_the_next_pull_if_the_client_sent_a_wrong_total(self, api, lunch):
         since = revision(api)
 
-        pushed(api, since, food_entries={"updated": [lunch | {"kcal": 5}]})
+        push_ok(api, since, food_entries={"updated": [lunch | {"kcal": 5}]})
 
-        assert pulled(api, since)["changes"]["food_entries"]["updated"] == [lunch]
+        assert pull_changes(api, since)["changes"]["food_entries"]["updated"] == [lunch]
 
     def test_can_refer_to_a_deleted_product_and_portion(self, api, rye, rye_slice):
         api.delete(f"/v1/products/{rye['id']}")
         row = entry(rye, portion_id=rye_slice["id"], quantity=2, grams=71)
 
-        assert pushed(api, revision(api), food_entries={"created": [row]}) == ALL_STORED
-        assert list(live(api, "food_entries")) == [row["id"]]
+        assert push_ok(api, revision(api), food_entries={"created": [row]}) == ALL_STORED
+        assert list(live_rows(api, "food_entries")) == [row["id"]]
 
     def test_keeps_its_grams_if_the_portion_has_others(self, api, rye, rye_slice):
         row = entry(rye, portion_id=rye_slice["id"], quantity=2, grams=80)
 
-        pushed(api, revision(api), food_entries={"created": [row]})
+        push_ok(api, revision(api), food_entries={"created": [row]})
 
-        assert live(api, "food_entries")[row["id"]]["grams"] == 80
+        assert live_rows(api, "food_entries")[row["id"]]["grams"] == 80
 
 
 class TestPush:
@@ -475,23 +481,23 @@ class TestPush:
             "portions": {"created": [portion(row, is_default=True), portion(row, name="Loaf", grams=500)]},
             "food_entries": {"created": [entry(row)]},
         }
-        pushed(api, 1, **body)
-        before = pulled(api)
+        push_ok(api, 1, **body)
+        before = pull_changes(api)
 
-        assert pushed(api, 1, **body) == ALL_STORED
-        assert pulled(api) == before
+        assert push_ok(api, 1, **body) == ALL_STORED
+        assert pull_changes(api) == before
 
     def test_takes_one_revision(self, api):
         row = product()
 
-        pushed(api, products={"created": [row]}, food_entries={"created": [entry(row), entry(row)]})
+        push_ok(api, products={"created": [row]}, food_entries={"created": [entry(row), entry(row)]})
 
         assert revision(api) == 2
 
     def test_sets_created_at_in_the_order_sent(self, api, rye):
         rows = [entry(rye, grams=grams) for grams in (1, 2, 3)]
 
-        pushed(api, revision(api), food_entries={"created": rows})
+        push_ok(api, revision(api), food_entries={"created": rows})
 
         listed = api.get("/v1/food-entries?date=2026-01-05").json()
         assert [row["id"] for row in listed] == [row["id"] for row in rows]
@@ -509,20 +515,20 @@ class TestPush:
             ({"food_entries": {"deleted": "x"}}, ["food_entries", "deleted"]),
         ],
     )
-    def test_returns_422_if_the_structure_is_wrong(self, api, device, everything, body, loc):
-        before = everything()
+    def test_returns_422_if_the_structure_is_wrong(self, api, device, all_rows, body, loc):
+        before = all_rows()
 
         response = api.post("/v1/sync", body)
 
         assert response.status_code == 422
         assert [error["loc"] for error in response.json()["errors"]] == [loc]
-        assert everything() == before
+        assert all_rows() == before
 
     def test_needs_no_more_queries_for_more_rows(self, api, rye, django_assert_max_num_queries):
         since = revision(api)
         new = [product() for _ in range(300)]
         with django_assert_max_num_queries(32):
-            answer = pushed(
+            answer = push_ok(
                 api,
                 since,
                 products={"created": new, "updated": [rye | {"name": "Oats"}]},
@@ -542,7 +548,7 @@ class TestPush:
         for kind, tables in (("created", rows), ("updated", edited), ("deleted", gone)):
             since = revision(api)
             with django_assert_max_num_queries(32):
-                answer = pushed(api, since, **{name: {kind: each} for name, each in tables.items()})
+                answer = push_ok(api, since, **{name: {kind: each} for name, each in tables.items()})
 
             assert answer == ALL_STORED
 
@@ -553,14 +559,14 @@ class TestPush:
     def test_can_be_larger_than_other_request_bodies(self, api, settings):
         row = product() | {"note": "x" * settings.MAX_BODY}
 
-        assert pushed(api, products={"created": [row]}) == ALL_STORED
+        assert push_ok(api, products={"created": [row]}) == ALL_STORED
 
-    def test_has_its_own_size_limit(self, api, settings, everything):
+    def test_has_its_own_size_limit(self, api, settings, all_rows):
         settings.SYNC_MAX_BODY = 2000
-        before = everything()
+        before = all_rows()
 
         response = push(api, products={"created": [product() | {"note": "x" * 2000}]})
 
         assert response.status_code == 413
         assert response.json() == {"detail": "The body is larger than 2000 bytes."}
-        assert everything() == before
+        assert all_rows() == before

@@ -6,7 +6,7 @@ from django.utils import timezone
 from devices.models import Device
 from ownership.tests.counters import counted, counters
 from sync.purge import purge
-from tests.harness.sync import ALL_STORED, entry, errors_of, live, portion, product, pushed, revision
+from tests.harness.sync import ALL_STORED, entry, errors_of, live_rows, portion, product, push_ok, revision
 
 QUOTA = [("quota",)]
 
@@ -22,7 +22,7 @@ def _check_counters(request, db):
 @pytest.fixture
 def rye(api) -> dict:
     row = product()
-    pushed(api, products={"created": [row]})
+    push_ok(api, products={"created": [row]})
     return row
 
 
@@ -35,21 +35,21 @@ class TestRowOverAQuota:
     def test_is_rejected_and_the_others_are_stored(self, api, settings, rye):
         settings.MAX_FOOD_ENTRIES = 3
         old = entry(rye)
-        pushed(api, revision(api), food_entries={"created": [old]})
+        push_ok(api, revision(api), food_entries={"created": [old]})
         new = [entry(rye) for _ in range(4)]
 
-        answer = pushed(api, revision(api), food_entries={"created": new, "updated": [old | {"grams": 3}]})
+        answer = push_ok(api, revision(api), food_entries={"created": new, "updated": [old | {"grams": 3}]})
 
         assert rejected_ids(answer) == {"food_entries": [row["id"] for row in new[2:]]}
         assert answer["rejected"][0]["errors"][0]["msg"].startswith("A device can have 3 food entries.")
-        assert live(api, "food_entries").keys() == {old["id"], new[0]["id"], new[1]["id"]}
-        assert live(api, "food_entries")[old["id"]]["grams"] == 3
+        assert live_rows(api, "food_entries").keys() == {old["id"], new[0]["id"], new[1]["id"]}
+        assert live_rows(api, "food_entries")[old["id"]]["grams"] == 3
 
     def test_is_rejected_with_the_rows_that_refer_to_it(self, api, settings, rye):
         settings.MAX_PRODUCTS = 1
         oats = product()
 
-        answer = pushed(
+        answer = push_ok(
             api,
             revision(api),
             products={"created": [oats]},
@@ -62,34 +62,34 @@ class TestRowOverAQuota:
             "portions": 1,
             "food_entries": 1,
         }
-        assert live(api, "products").keys() == {rye["id"]}
+        assert live_rows(api, "products").keys() == {rye["id"]}
 
     def test_can_be_a_product_if_its_portion_exceeds_the_quota(self, api, settings, rye):
         settings.MAX_PORTIONS = 2
         rows = [product() for _ in range(3)]
 
-        answer = pushed(api, revision(api), products={"created": rows}, portions={"created": [portion(rows[0])]})
+        answer = push_ok(api, revision(api), products={"created": rows}, portions={"created": [portion(rows[0])]})
 
         assert rejected_ids(answer) == {"products": [row["id"] for row in rows[1:]]}
-        assert len(live(api, "portions")) == 2
+        assert len(live_rows(api, "portions")) == 2
 
     def test_can_be_the_second_portion_of_a_new_product(self, api, settings):
         settings.MAX_PORTIONS = 2
         rows = [product(), product()]
         portions = [portion(rows[0]), portion(rows[0]), portion(rows[1])]
 
-        answer = pushed(api, 1, products={"created": rows}, portions={"created": portions})
+        answer = push_ok(api, 1, products={"created": rows}, portions={"created": portions})
 
         assert rejected_ids(answer) == {"portions": [portions[1]["id"]]}
-        assert live(api, "portions").keys() == {portions[0]["id"], portions[2]["id"]}
+        assert live_rows(api, "portions").keys() == {portions[0]["id"], portions[2]["id"]}
 
     def test_can_be_a_portion_over_the_limit_of_its_product(self, api, settings, rye):
         settings.MAX_PORTIONS_PER_PRODUCT = 3
         oats = product()
         portions = [portion(rye) for _ in range(3)] + [portion(oats) for _ in range(4)]
 
-        answer = pushed(api, revision(api), products={"created": [oats]}, portions={"created": portions})
-        again = pushed(
+        answer = push_ok(api, revision(api), products={"created": [oats]}, portions={"created": portions})
+        again = push_ok(
             api, revision(api), portions={"created": [portion(rye)], "updated": [portions[0] | {"grams": 3}]}
         )
 
@@ -100,28 +100,28 @@ class TestRowOverAQuota:
     def test_is_stored_after_a_purge(self, api, settings, rye):
         settings.MAX_PRODUCTS = 1
         oats = product()
-        pushed(api, revision(api), products={"deleted": [rye["id"]]})
-        assert rejected_ids(pushed(api, revision(api), products={"created": [oats]}))
+        push_ok(api, revision(api), products={"deleted": [rye["id"]]})
+        assert rejected_ids(push_ok(api, revision(api), products={"created": [oats]}))
 
         list(purge(timezone.now() + timedelta(days=1), commit=True))
 
-        assert pushed(api, revision(api), products={"created": [oats]}) == ALL_STORED
+        assert push_ok(api, revision(api), products={"created": [oats]}) == ALL_STORED
 
-    def test_is_not_counted_if_its_id_is_taken(self, api, stranger, settings, rye):
+    def test_is_not_counted_if_its_id_is_taken(self, api, other_api, settings, rye):
         settings.MAX_PRODUCTS = 1
         mine, taken = product(), product(id=rye["id"])
 
-        answer = pushed(stranger, 1, products={"created": [taken, mine]})
+        answer = push_ok(other_api, 1, products={"created": [taken, mine]})
 
         assert answer["experimentalRejectedIds"] == {"products": [rye["id"]]}
         assert errors_of(answer) == [("products", rye["id"], [("id", "taken")])]
-        assert live(stranger, "products").keys() == {mine["id"]}
+        assert live_rows(other_api, "products").keys() == {mine["id"]}
 
     def test_is_rejected_if_it_exceeds_the_daily_limit(self, api, settings):
         settings.NEW_ROWS_FIRST_DAY = 5
         rows = [product() for _ in range(4)]
 
-        answer = pushed(api, 1, products={"created": rows})
+        answer = push_ok(api, 1, products={"created": rows})
 
         assert rejected_ids(answer) == {"products": [row["id"] for row in rows[2:]]}
         assert answer["rejected"][0]["errors"][0]["msg"].startswith("A device can add 5 rows a day.")
@@ -142,51 +142,51 @@ class TestLastPortionOfAProduct:
         return full
 
     def test_is_kept_if_no_other_can_be_created(self, api, rye, full):
-        (last,) = live(api, "portions").values()
+        (last,) = live_rows(api, "portions").values()
         full()
 
-        answer = pushed(api, revision(api), portions={"deleted": [last["id"]]})
+        answer = push_ok(api, revision(api), portions={"deleted": [last["id"]]})
 
         assert rejected_ids(answer) == {"portions": [last["id"]]}
-        assert live(api, "portions") == {last["id"]: last}
+        assert live_rows(api, "portions") == {last["id"]: last}
 
     def test_is_kept_as_default_if_all_are_deleted_at_once(self, api, rye, full):
         new = [portion(rye), portion(rye)]
-        pushed(api, revision(api), portions={"created": new})
-        ids = list(live(api, "portions"))
+        push_ok(api, revision(api), portions={"created": new})
+        ids = list(live_rows(api, "portions"))
         full()
 
-        answer = pushed(api, revision(api), portions={"deleted": ids})
+        answer = push_ok(api, revision(api), portions={"deleted": ids})
 
-        (kept,) = live(api, "portions").values()
+        (kept,) = live_rows(api, "portions").values()
         assert rejected_ids(answer) == {"portions": [kept["id"]]}
         assert kept["is_default"] is True
 
     def test_is_kept_if_the_product_has_reached_its_limit(self, api, settings, rye):
         settings.MAX_PORTIONS_PER_PRODUCT = 2
-        (first,) = live(api, "portions")
-        assert pushed(api, revision(api), portions={"deleted": [first]}) == ALL_STORED
-        (second,) = live(api, "portions")
+        (first,) = live_rows(api, "portions")
+        assert push_ok(api, revision(api), portions={"deleted": [first]}) == ALL_STORED
+        (second,) = live_rows(api, "portions")
 
-        answer = pushed(api, revision(api), portions={"deleted": [second]})
+        answer = push_ok(api, revision(api), portions={"deleted": [second]})
 
         assert rejected_ids(answer) == {"portions": [second]}
-        assert live(api, "portions").keys() == {second}
+        assert live_rows(api, "portions").keys() == {second}
 
     def test_is_replaced_if_the_quota_allows_it(self, api, rye):
-        (last,) = live(api, "portions")
+        (last,) = live_rows(api, "portions")
 
-        assert pushed(api, revision(api), portions={"deleted": [last]}) == ALL_STORED
-        assert live(api, "portions").keys() != {last}
+        assert push_ok(api, revision(api), portions={"deleted": [last]}) == ALL_STORED
+        assert live_rows(api, "portions").keys() != {last}
 
     def test_is_deleted_if_there_is_another_one(self, api, settings, rye, full):
         second = portion(rye)
-        pushed(api, revision(api), portions={"created": [second]})
-        first = next(row for row in live(api, "portions") if row != second["id"])
+        push_ok(api, revision(api), portions={"created": [second]})
+        first = next(row for row in live_rows(api, "portions") if row != second["id"])
         full()
 
-        assert pushed(api, revision(api), portions={"deleted": [first]}) == ALL_STORED
-        assert live(api, "portions") == {second["id"]: second | {"is_default": True}}
+        assert push_ok(api, revision(api), portions={"deleted": [first]}) == ALL_STORED
+        assert live_rows(api, "portions") == {second["id"]: second | {"is_default": True}}
 
 
 class TestCounters:
@@ -199,10 +199,10 @@ class TestCounters:
             "food_entries": {"created": [entry(rows[0])]},
         }
 
-        pushed(api, 1, **body)
+        push_ok(api, 1, **body)
         before = counters(device)
-        pushed(api, revision(api), **body)
-        pushed(api, revision(api), products={"deleted": [rows[0]["id"]]})
+        push_ok(api, revision(api), **body)
+        push_ok(api, revision(api), products={"deleted": [rows[0]["id"]]})
 
         assert before == counters(device) == {"products": 2, "portions": 3, "food_entries": 1}
         assert Device.objects.get(pk=device.pk).new_rows == 6

@@ -10,7 +10,7 @@ from ownership.models import owned_models
 from products.models import Product
 from sync.registry import tables
 from tests.harness.at_once import at_once, call, statuses
-from tests.harness.sync import ALL_STORED, entry, live, portion, product, pulled, pushed, revision
+from tests.harness.sync import ALL_STORED, entry, live_rows, portion, product, pull_changes, push_ok, revision
 
 pytestmark = [
     pytest.mark.postgres,
@@ -51,7 +51,7 @@ class TestPushesOfOneDevice:
 
     def test_conflict_if_they_change_the_same_row(self, api):
         row = product()
-        pushed(api, products={"created": [row]})
+        push_ok(api, products={"created": [row]})
         for turn in range(ROUNDS):
             since = revision(api)
             versions = [row | {"name": f"{turn} {number}"} for number in range(6)]
@@ -60,7 +60,7 @@ class TestPushesOfOneDevice:
 
             assert statuses(responses) == {200: 1, 409: 5}
             (winner,) = [number for number, response in enumerate(responses) if response.status_code == 200]
-            assert live(api, "products")[row["id"]]["name"] == versions[winner]["name"]
+            assert live_rows(api, "products")[row["id"]]["name"] == versions[winner]["name"]
             assert revision(api) == since + 1
 
     def test_and_rest_writes_are_all_stored(self, api):
@@ -72,12 +72,12 @@ class TestPushesOfOneDevice:
 
         assert statuses(responses) == {200: 4, 201: 4}
         assert revision(api) == since + 8
-        assert len(live(api, "products")) == 8
-        assert len(live(api, "food_entries")) == 40
+        assert len(live_rows(api, "products")) == 8
+        assert len(live_rows(api, "food_entries")) == 40
 
     def test_leave_one_default_portion(self, api):
         row = product()
-        pushed(api, products={"created": [row]})
+        push_ok(api, products={"created": [row]})
         for _ in range(ROUNDS):
             since = revision(api)
             portions = [portion(row, name=f"Portion {number}", is_default=True) for number in range(5)]
@@ -85,7 +85,7 @@ class TestPushesOfOneDevice:
             responses = at_once(*(push_call(api, since, portions={"created": [new]}) for new in portions))
 
             assert statuses(responses) == {200: 5}
-            assert sum(each["is_default"] for each in live(api, "portions").values()) == 1
+            assert sum(each["is_default"] for each in live_rows(api, "portions").values()) == 1
 
     def test_give_a_barcode_to_one_product(self, api):
         for _ in range(ROUNDS):
@@ -96,33 +96,33 @@ class TestPushesOfOneDevice:
 
             assert statuses(responses) == {200: 5}
             assert sorted(len(response.json()["rejected"]) for response in responses) == [0, 1, 1, 1, 1]
-            (holder,) = live(api, "products")
-            pushed(api, revision(api), products={"deleted": [holder]})
+            (holder,) = live_rows(api, "products")
+            push_ok(api, revision(api), products={"deleted": [holder]})
 
 
 class TestPushesOfTwoDevicesWithTheSameIds:
-    def test_store_each_id_once_and_reject_it_for_the_other(self, api, stranger):
+    def test_store_each_id_once_and_reject_it_for_the_other(self, api, other_api):
         """Many rows in opposite orders, so that both pushes are still inserting when their ids collide."""
         for _ in range(ROUNDS):
             rows = [product() for _ in range(MANY)]
 
             responses = at_once(
                 push_call(api, revision(api), products={"created": rows}),
-                push_call(stranger, revision(stranger), products={"created": rows[::-1]}),
+                push_call(other_api, revision(other_api), products={"created": rows[::-1]}),
             )
 
             ids = {row["id"] for row in rows}
-            stored = [ids & live(phone, "products").keys() for phone in (api, stranger)]
+            stored = [ids & live_rows(phone, "products").keys() for phone in (api, other_api)]
             refused = [set(response.json()["experimentalRejectedIds"].get("products", ())) for response in responses]
             assert statuses(responses) == {200: 2}
             assert sorted(map(len, stored)) == [0, MANY]
             assert refused == [ids - stored_by_one for stored_by_one in stored]
 
-    def test_do_not_deadlock_in_any_table(self, api, stranger):
+    def test_do_not_deadlock_in_any_table(self, api, other_api):
         for _ in range(ROUNDS):
             changes = product_with_children()
 
-            responses = at_once(*(push_call(phone, revision(phone), **changes) for phone in (api, stranger)))
+            responses = at_once(*(push_call(phone, revision(phone), **changes) for phone in (api, other_api)))
 
             assert statuses(responses) == {200: 2}
             assert sorted(len(response.json()["rejected"]) for response in responses) == [0, 12]
@@ -134,7 +134,7 @@ class TestPull:
 
         def pull_repeatedly() -> list[dict]:
             phone = copy(api)
-            return [pulled(phone) for _ in range(8)]
+            return [pull_changes(phone) for _ in range(8)]
 
         pushes = [push_call(api, 1, **product_with_children(f"Rye {number}")) for number in range(4)]
 
@@ -154,7 +154,7 @@ class TestPull:
 
         def pull_since(phone, cursor: int) -> int:
             """Pull once, add the rows to `entries`, and return the next cursor."""
-            pull = pulled(phone, cursor)
+            pull = pull_changes(phone, cursor)
             assert pull.keys() == {"changes", "timestamp"}
             entries.update({row["id"]: row for row in pull["changes"]["food_entries"]["updated"]})
             return pull["timestamp"]
@@ -171,7 +171,7 @@ class TestPull:
 
         assert statuses(responses) == {200: 6}
         pull_since(api, cursor)
-        assert entries == live(api, "food_entries")
+        assert entries == live_rows(api, "food_entries")
         assert len(entries) == 60
 
 
@@ -199,7 +199,7 @@ class TestTokenRotation:
 
         api.use(rotated.json()["token"])
         assert statuses(responses) == {200: 4}
-        assert len(live(api, "products")) == 4
+        assert len(live_rows(api, "products")) == 4
 
 
 class TestPurge:
@@ -211,13 +211,13 @@ class TestPurge:
 
         for _ in range(ROUNDS):
             row = product()
-            pushed(api, revision(api), products={"created": [row]})
-            pushed(api, revision(api), products={"deleted": [row["id"]]})
+            push_ok(api, revision(api), products={"created": [row]})
+            push_ok(api, revision(api), products={"deleted": [row["id"]]})
             new = entry(row)
 
             response, _ = at_once(push_call(api, revision(api), food_entries={"created": [new]}), purge)
 
             kept = Product.all_objects.for_device(device).filter(pk=row["id"])
             assert response.status_code == 200
-            assert kept.exists() == (new["id"] in live(api, "food_entries"))
+            assert kept.exists() == (new["id"] in live_rows(api, "food_entries"))
             assert (response.json() == ALL_STORED) == kept.exists()

@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 
 from devices.models import Device, Gap, Restore
 from products.tests.factories import ProductFactory
-from tests.harness.sync import ALL_STORED, live, product, pulled, push, pushed, revision
+from tests.harness.sync import ALL_STORED, live_rows, product, pull_changes, push, push_ok, revision
 
 
 def run_after_restore() -> str:
@@ -23,7 +23,7 @@ def run_after_restore() -> str:
 def rye(api) -> dict:
     """A product with revision 2, the last one in the backup."""
     row = product(name="Rye")
-    pushed(api, products={"created": [row]})
+    push_ok(api, products={"created": [row]})
     return row
 
 
@@ -53,17 +53,17 @@ class TestAfterRestore:
         }
 
     def test_changes_no_rows(self, api, rye):
-        before = live(api, "products"), live(api, "portions")
+        before = live_rows(api, "products"), live_rows(api, "portions")
 
         run_after_restore()
 
-        assert (live(api, "products"), live(api, "portions")) == before
+        assert (live_rows(api, "products"), live_rows(api, "portions")) == before
 
     def test_the_next_change_has_the_next_revision(self, api, rye):
         run_after_restore()
         base = revision(api)
 
-        pushed(api, base, products={"created": [product()]})
+        push_ok(api, base, products={"created": [product()]})
 
         assert revision(api) == base + 1
 
@@ -96,27 +96,27 @@ class TestClientWithLostWrites:
 
     @pytest.mark.parametrize("since", [1, 2, 3, 10**6])
     def test_gets_restored_and_all_rows(self, api, rye, base, since):
-        answer = pulled(api, since)
+        answer = pull_changes(api, since)
 
         assert answer["restored"] is True
         assert answer["timestamp"] == base
         assert [row["id"] for row in answer["changes"]["products"]["updated"]] == [rye["id"]]
 
     def test_does_not_get_restored_if_it_has_never_pulled(self, api, base):
-        assert "restored" not in pulled(api)
+        assert "restored" not in pull_changes(api)
 
     def test_gets_restored_until_it_has_pulled_the_base(self, api, base):
-        assert pulled(api, base - 1)["restored"] is True
-        assert "restored" not in pulled(api, base)
+        assert pull_changes(api, base - 1)["restored"] is True
+        assert "restored" not in pull_changes(api, base)
 
-    def test_gets_409_if_it_pushes_before_it_pulls(self, api, rye, base, everything):
-        before, row = everything(), product()
+    def test_gets_409_if_it_pushes_before_it_pulls(self, api, rye, base, all_rows):
+        before, row = all_rows(), product()
 
         response = push(api, 3, products={"created": [row], "deleted": [rye["id"]]})
 
         assert response.status_code == 409
         assert set(response.json()["conflicts"]["products"]) == {row["id"], rye["id"]}
-        assert everything() == before
+        assert all_rows() == before
 
     @pytest.mark.parametrize("others", [0, 2], ids=["", "with other rows"])
     def test_gets_restored_if_only_its_last_push_was_lost(self, api, device, rye, others):
@@ -124,27 +124,27 @@ class TestClientWithLostWrites:
         cursor, lost = revision(api), product(name="Lost")
         ProductFactory.create_batch(others, device=device)
         backup = transaction.savepoint()
-        pushed(api, cursor, products={"created": [lost]})
+        push_ok(api, cursor, products={"created": [lost]})
         transaction.savepoint_rollback(backup)
         run_after_restore()
 
-        answer = pulled(api, cursor)
+        answer = pull_changes(api, cursor)
 
         assert answer["restored"] is True
         assert len(answer["changes"]["products"]["updated"]) == 1 + others
-        assert pushed(api, answer["timestamp"], products={"created": [lost]}) == ALL_STORED
-        assert live(api, "products")[lost["id"]] == lost
+        assert push_ok(api, answer["timestamp"], products={"created": [lost]}) == ALL_STORED
+        assert live_rows(api, "products")[lost["id"]] == lost
 
     def test_can_push_all_its_rows_after_the_pull(self, api, rye, base):
         lost = product(name="Lost")
 
-        assert pushed(api, pulled(api, 3)["timestamp"], products={"created": [rye, lost]}) == ALL_STORED
-        assert live(api, "products") == {rye["id"]: rye, lost["id"]: lost}
+        assert push_ok(api, pull_changes(api, 3)["timestamp"], products={"created": [rye, lost]}) == ALL_STORED
+        assert live_rows(api, "products") == {rye["id"]: rye, lost["id"]: lost}
 
     def test_gets_restored_rather_than_a_replacement(self, api, device, base):
         Device.objects.filter(pk=device.pk).update(purged_through=base)
 
-        answer = pulled(api, 3)
+        answer = pull_changes(api, 3)
 
         assert answer["restored"] is True
         assert "experimentalStrategy" not in answer
@@ -161,11 +161,11 @@ class TestTwoRestores:
     def test_keep_both_gaps(self, api, rye):
         run_after_restore()
         first = revision(api)
-        pushed(api, first, products={"created": [product()]})
+        push_ok(api, first, products={"created": [product()]})
         run_after_restore()
         second = revision(api)
 
-        lost = {since: "restored" in pulled(api, since) for since in (2, first, first + 1, second - 1, second)}
+        lost = {since: "restored" in pull_changes(api, since) for since in (2, first, first + 1, second - 1, second)}
 
         assert lost == {2: True, first: True, first + 1: True, second - 1: True, second: False}
 
@@ -186,16 +186,16 @@ class TestDeviceRegisteredAfterARestore:
 
     @pytest.mark.parametrize("since", [1, 57, 10**6])
     def test_gets_restored_if_it_sends_an_old_cursor(self, registered, since):
-        assert pulled(registered, since)["restored"] is True
+        assert pull_changes(registered, since)["restored"] is True
         assert push(registered, since, products={"created": [product()]}).status_code == 409
 
     def test_syncs_like_any_other(self, registered):
-        answer = pulled(registered)
+        answer = pull_changes(registered)
         assert answer.keys() == {"changes", "timestamp"}
 
         row = product()
-        assert pushed(registered, answer["timestamp"], products={"created": [row]}) == ALL_STORED
-        assert list(live(registered, "products")) == [row["id"]]
+        assert push_ok(registered, answer["timestamp"], products={"created": [row]}) == ALL_STORED
+        assert list(live_rows(registered, "products")) == [row["id"]]
 
     def test_starts_at_the_base_of_the_newest_restore(self, anonymous, registered):
         Restore.objects.create(base=5, created_at=datetime(2020, 1, 1, tzinfo=UTC))

@@ -13,7 +13,7 @@ from devices.models import Device
 from sync.purge import purge
 from tests.harness.client import DeviceClient
 from tests.harness.install import Install
-from tests.harness.sync import entry, live, portion, product, pulled
+from tests.harness.sync import entry, live_rows, portion, product, pull_changes
 
 BARCODES = st.sampled_from([None, None, "4006381333931", "96385074"])
 INSTALLS = st.sampled_from([0, 1])
@@ -143,9 +143,9 @@ class TwoInstalls(RuleBasedStateMachine):
     # --- checks ------------------------------------------------------------------------------------
 
     def tombstones(self) -> set[str]:
-        changes = pulled(self.api, 1)
+        changes = pull_changes(self.api, 1)
         if "experimentalStrategy" in changes:  # the first tombstones have been purged
-            changes = pulled(self.api, self.purged_through())
+            changes = pull_changes(self.api, self.purged_through())
         return {row_id for lists in changes["changes"].values() for row_id in lists["deleted"]}
 
     def purged_through(self) -> int:
@@ -161,7 +161,7 @@ class TwoInstalls(RuleBasedStateMachine):
         self.record_deletions()
         for install in self.installs:
             install.pull()
-        tables = {table: live(self.api, table) for table in ("products", "portions", "food_entries")}
+        tables = {table: live_rows(self.api, table) for table in ("products", "portions", "food_entries")}
         everywhere = {row_id for rows in tables.values() for row_id in rows}
 
         for install in self.installs:

@@ -15,7 +15,7 @@ from devices.models import Device
 from sync.cursor import Cursor
 from sync.feed import pull
 from tests.harness.at_once import at_once
-from tests.harness.sync import entry, live, portion, product, pulled, push
+from tests.harness.sync import entry, live_rows, portion, product, pull_changes, push
 
 pytestmark = [
     pytest.mark.postgres,
@@ -35,7 +35,7 @@ class Puller:
         self.deleted = set()
 
     def pull(self) -> None:
-        answer = pulled(self.api, self.cursor)
+        answer = pull_changes(self.api, self.cursor)
         for table, changes in answer["changes"].items():
             self.rows[table].update((row["id"], row) for row in changes["updated"])
             for row_id in changes["deleted"]:
@@ -66,7 +66,7 @@ def write_by_push(api, until: float, number: int) -> None:
             "portions": {"created": [portion(row, is_default=True)]},
             "food_entries": {"created": [entry(row) for _ in range(3)]},
         }
-        since = pulled(api)["timestamp"]
+        since = pull_changes(api)["timestamp"]
         assert push(api, since, **new).status_code == 200
         if random.random() < 0.3:
             assert push(api, since, products={"deleted": [row["id"]]}).status_code in (200, 409)
@@ -101,7 +101,7 @@ def find_mistakes(api, pullers: list[Puller]) -> list[str]:
     """Return the ids of rows that a puller lacks, has in another state, has after their deletion, or got as orphans."""
     found = []
     for table in ("products", "portions", "food_entries"):
-        rows = live(api, table)
+        rows = live_rows(api, table)
         for puller in pullers:
             mine = puller.rows[table]
             found += [row_id for row_id in rows.keys() | mine.keys() if rows.get(row_id) != mine.get(row_id)]

@@ -27,7 +27,7 @@ def turn_to_write(connection: sqlite3.Connection) -> Iterator[None]:
     """Run a statement that takes SQLite's write lock when it is this connection's turn.
 
     The connection's `busy_timeout` bounds the whole wait: in the queue, and then for a writer in another process. So
-    `devices.models.without_waiting()` holds here too. Raise `sqlite3.OperationalError` after that.
+    `devices.models.no_lock_wait()` holds here too. Raise `sqlite3.OperationalError` after that.
     """
     (timeout,) = connection.execute("PRAGMA busy_timeout").fetchone()  # milliseconds
     end = monotonic() + timeout / 1000

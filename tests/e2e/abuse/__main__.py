@@ -26,7 +26,7 @@ from tests.e2e.abuse.hostile import hostile
 from tests.e2e.abuse.preparation import Preparation, World
 from tests.e2e.abuse.report import Row, exit_code, failed, table
 from tests.harness.machine import rss_of, workers_of
-from tests.harness.processes import Postgres, folder_of_owner, postgres, until
+from tests.harness.processes import Postgres, folder_of_owner, postgres, wait_until
 from tests.harness.servers import NO_LIMITS, Server, migrate, our_server, run_servers, say
 
 DATABASE = "countonme"
@@ -80,7 +80,7 @@ def measure(phase: str, seconds: float, service: Server, database: Postgres, wor
     shared = any(BY_NAME[name].shares_address for name in attacks)
     callers = [replace(each, address=SHARED_ADDRESS) if shared else each for each in world.honest]
     with hostile(attacks, world.hostile) as attackers, run_servers(service), memory_of(service) as memory:
-        until(lambda: service.status("/readyz") == 200, "the service is not ready")
+        wait_until(lambda: service.status("/readyz") == 200, "the service is not ready")
         honest = [HonestDevice(service.port, caller) for caller in callers]
         for device in honest:
             device.warm_up()

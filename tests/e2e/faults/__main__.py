@@ -28,7 +28,7 @@ import psycopg
 from tests.e2e.faults.audit import find_faults
 from tests.e2e.faults.phones import PATIENCE, JournalingPhone
 from tests.harness.machine import workers_of
-from tests.harness.processes import ROOT, Postgres, folder_of_owner, postgres, until
+from tests.harness.processes import ROOT, Postgres, folder_of_owner, postgres, wait_until
 from tests.harness.servers import Server, manage, migrate, our_server, run_servers, say
 
 DATABASE = "countonme"
@@ -128,7 +128,7 @@ def killed_erases(name: str, service: Server, database: Postgres, end: float) ->
             command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as erase:
             try:
-                until(lambda: erase.poll() is not None or is_connected(database, name), "erase does not connect")
+                wait_until(lambda: erase.poll() is not None or is_connected(database, name), "erase does not connect")
                 time.sleep(random.uniform(*KILLED_AFTER))
             finally:
                 erase.kill()
@@ -162,7 +162,7 @@ def errors_of(calls: list[Future]) -> list[str]:
 
 
 def wait_until_ready(service: Server) -> None:
-    until(lambda: service.status("/readyz") == 200, "the service is not ready", PATIENCE)
+    wait_until(lambda: service.status("/readyz") == 200, "the service is not ready", PATIENCE)
 
 
 def report(phones: list[JournalingPhone], injected: Counter, found: dict[str, list[str]]) -> int:

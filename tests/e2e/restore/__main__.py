@@ -26,7 +26,7 @@ from tests.harness.databases import create_databases, url_of
 from tests.harness.install import Install
 from tests.harness.phone import Phone
 from tests.harness.servers import ROOT, migrate, our_environment, our_server, run_servers, say
-from tests.harness.sync import entry, portion, product, pulled
+from tests.harness.sync import entry, portion, product, pull_changes
 
 
 class Failed(Exception):
@@ -41,7 +41,7 @@ class RestoringInstall(Install):
         self.name, self.saw_restore, self.erasure_id = name, False, str(uuid4())
 
     def pull(self) -> None:
-        content = pulled(self.api, self.cursor)
+        content = pull_changes(self.api, self.cursor)
         if not content.get("restored"):
             super().pull()
             return
@@ -94,7 +94,7 @@ class RestoringInstall(Install):
 
     def server_rows(self) -> dict:
         """Return the rows of a first pull, with the same columns."""
-        changes = pulled(self.api)["changes"]
+        changes = pull_changes(self.api)["changes"]
         return {
             table: {row["id"]: {name: row[name] for name in WRITTEN[table]} for row in changes[table]["updated"]}
             for table in WRITTEN

@@ -10,7 +10,7 @@ from redis import Redis
 
 from tests.e2e.scaling.machines import create_migrated
 from tests.e2e.scaling.writing_phone import WritingPhone
-from tests.harness.processes import until
+from tests.harness.processes import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ class TestASharedCache:
         calls(phone)
         service.redis.start()
 
-        until(lambda: caches_a_new_phone(service), "the cache is not used any more")
+        wait_until(lambda: caches_a_new_phone(service), "the cache is not used any more")
 
 
 def caches_a_new_phone(service) -> bool:

@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 from tests.e2e.scaling.machines import create_migrated
 from tests.e2e.scaling.writing_phone import WritingPhone, living
 from tests.harness.phone import Phone
-from tests.harness.processes import until
+from tests.harness.processes import wait_until
 
 PHONES = 6
 SECONDS = 2.0  # of each phase
@@ -63,7 +63,7 @@ class TestTwoCopies:
             alone = responses(service, before)
             one.start()
             before = lines(service)
-            until(lambda: responses(service, before)["one"] > 5, "nginx sends it no more requests")
+            wait_until(lambda: responses(service, before)["one"] > 5, "nginx sends it no more requests")
 
         assert alone["two"] > 5
         assert alone["one"] <= PHONES  # sent before the kill, and written to the log after it
@@ -93,7 +93,7 @@ class TestTwoCopies:
         with living(phones):
             time.sleep(SECONDS / 4)
         pooler.stop()
-        until(lambda: service.copies[0].status("/readyz") == 503, "the copies don't notice that PgBouncer stopped")
+        wait_until(lambda: service.copies[0].status("/readyz") == 503, "the copies don't notice that PgBouncer stopped")
         pooler.start()
 
         with living(phones):

@@ -43,19 +43,19 @@ class TestNote:
 
 
 class TestRowsOfAnotherDevice:
-    def test_return_404(self, api, stranger, note, line, everything):
-        before = everything()
+    def test_return_404(self, api, other_api, note, line, all_rows):
+        before = all_rows()
 
         for address in (f"/v1/notes/{note['id']}", f"/v1/lines/{line['id']}"):
             for answer in (
-                stranger.get(address),
-                stranger.patch(address, {"title": "Mine", "text": "Mine"}),
-                stranger.delete(address),
+                other_api.get(address),
+                other_api.patch(address, {"title": "Mine", "text": "Mine"}),
+                other_api.delete(address),
             ):
                 assert answer.status_code == 404
-        assert stranger.post(f"/v1/notes/{note['id']}/lines", {"text": "Mine"}).status_code == 404
-        assert stranger.get("/v1/notes").json() == []
-        assert everything() == before
+        assert other_api.post(f"/v1/notes/{note['id']}/lines", {"text": "Mine"}).status_code == 404
+        assert other_api.get("/v1/notes").json() == []
+        assert all_rows() == before
 
 
 class TestConditionalRead:

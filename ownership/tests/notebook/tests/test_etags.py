@@ -148,8 +148,8 @@ class TestAuthentication:
 
 
 class TestETag:
-    def test_differs_between_devices(self, api, stranger, known):
-        response = get_if_none_match(stranger, known)
+    def test_differs_between_devices(self, api, other_api, known):
+        response = get_if_none_match(other_api, known)
 
         assert response.status_code == 200
         assert response["ETag"] != known
@@ -216,8 +216,8 @@ class TestETag:
 
         assert get_if_none_match(api, known).status_code == 304
 
-    def test_stays_the_same_if_another_device_writes(self, api, stranger, known):
-        stranger.post(NOTES, {"title": "Party"})
+    def test_stays_the_same_if_another_device_writes(self, api, other_api, known):
+        other_api.post(NOTES, {"title": "Party"})
 
         assert get_if_none_match(api, known).status_code == 304
 

@@ -97,15 +97,15 @@ class TestCounters:
 
 
 class TestQuota:
-    def test_refuses_another_note(self, api, settings, note, everything):
+    def test_refuses_another_note(self, api, settings, note, all_rows):
         settings.MAX_NOTES = 1
-        before = everything()
+        before = all_rows()
 
         response = api.post(NOTES, PARTY)
 
         assert response.status_code == 507
         assert response.json() == {"detail": "A device can have 1 notes. Deleted ones count until they are purged."}
-        assert everything() == before
+        assert all_rows() == before
 
     def test_refuses_another_line(self, api, settings, line, lines):
         settings.MAX_LINES = 2
@@ -129,10 +129,10 @@ class TestQuota:
 
         assert api.post(NOTES, PARTY).status_code == 507
 
-    def test_applies_to_each_device(self, api, stranger, settings, note):
+    def test_applies_to_each_device(self, api, other_api, settings, note):
         settings.MAX_NOTES = 1
 
-        assert stranger.post(NOTES, PARTY).status_code == 201
+        assert other_api.post(NOTES, PARTY).status_code == 201
         assert api.post(NOTES, PARTY).status_code == 507
 
     @pytest.mark.postgres

@@ -33,7 +33,7 @@ class TestSupportUser:
 
         row.refresh_from_db()
         assert getattr(row, column) == "Corrected"
-        assert entries.said() == [f"Corrected {column}. She asked for it."]
+        assert entries.recorded_changes() == [f"Corrected {column}. She asked for it."]
 
     def test_can_delete_and_restore_a_row(self, support, api, stored_line):
         address = f"/v1/lines/{stored_line.pk}"
@@ -44,7 +44,7 @@ class TestSupportUser:
         restored = api.get(address)
 
         assert (deleted.status_code, restored.status_code) == (404, 200)
-        assert entries.said() == ["Deleted. She asked for it.", "Restored. She asked for it."]
+        assert entries.recorded_changes() == ["Deleted. She asked for it.", "Restored. She asked for it."]
 
     def test_can_not_restore_a_line_of_a_deleted_note(self, support, api, stored_line):
         api.delete(f"/v1/notes/{stored_line.note_id}")
@@ -53,7 +53,7 @@ class TestSupportUser:
 
         stored_line.refresh_from_db()
         assert stored_line.deleted_at is not None
-        assert entries.said() == []
+        assert entries.recorded_changes() == []
 
     def test_sees_the_number_of_rows_of_a_device(self, support, device, line):
         response = support.get(f"/admin/devices/device/{device.pk}/change/").content.decode()

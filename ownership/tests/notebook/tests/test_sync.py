@@ -1,6 +1,6 @@
 from uuid import uuid4
 
-from tests.harness.sync import ALL_STORED, NOTHING, errors_of, pulled, push, pushed, revision
+from tests.harness.sync import ALL_STORED, NOTHING, errors_of, pull_changes, push, push_ok, revision
 
 
 def note() -> dict:
@@ -16,14 +16,14 @@ class TestPush:
         shopping = note()
         bread = line(shopping)
 
-        answer = pushed(api, lines={"created": [bread]}, notes={"created": [shopping]})
+        answer = push_ok(api, lines={"created": [bread]}, notes={"created": [shopping]})
 
         assert answer == ALL_STORED
         assert api.get(f"/v1/notes/{shopping['id']}").json()["title"] == "Shopping"
         assert api.get(f"/v1/lines/{bread['id']}").json()["text"] == "Bread"
 
     def test_changes_and_deletes(self, api, note, line):
-        pushed(
+        push_ok(
             api,
             revision(api),
             notes={"updated": [{"id": note["id"], "title": "Party"}]},
@@ -34,7 +34,7 @@ class TestPush:
         assert api.get(f"/v1/lines/{line['id']}").status_code == 404
 
     def test_deletes_the_lines_of_a_deleted_note(self, api, note, line):
-        pushed(api, revision(api), notes={"deleted": [note["id"]]})
+        push_ok(api, revision(api), notes={"deleted": [note["id"]]})
 
         assert api.get(f"/v1/lines/{line['id']}").status_code == 404
 
@@ -47,10 +47,10 @@ class TestPush:
         assert response.status_code == 409
         assert response.json()["conflicts"] == {"notes": [note["id"]]}
 
-    def test_rejects_a_line_of_another_devices_note(self, api, stranger, note):
+    def test_rejects_a_line_of_another_devices_note(self, api, other_api, note):
         theirs = line(note)
 
-        answer = pushed(stranger, lines={"created": [theirs]})
+        answer = push_ok(other_api, lines={"created": [theirs]})
 
         assert errors_of(answer) == [("lines", theirs["id"], [("note_id", "does_not_exist")])]
 
@@ -58,14 +58,14 @@ class TestPush:
         settings.MAX_LINES = 1
         first, second = line(note), line(note)
 
-        answer = pushed(api, lines={"created": [first, second]})
+        answer = push_ok(api, lines={"created": [first, second]})
 
         assert errors_of(answer) == [("lines", second["id"], [("quota",)])]
 
 
 class TestPull:
     def test_returns_changed_rows(self, api, note, line):
-        changes = pulled(api)["changes"]
+        changes = pull_changes(api)["changes"]
 
         assert changes["notes"]["updated"] == [{"id": note["id"], "title": "Shopping"}]
         assert changes["lines"]["updated"] == [{"id": line["id"], "note_id": note["id"], "text": "Bread"}]
@@ -74,7 +74,7 @@ class TestPull:
         since = revision(api)
         api.delete(f"/v1/lines/{line['id']}")
 
-        changes = pulled(api, since)["changes"]
+        changes = pull_changes(api, since)["changes"]
 
         assert changes["lines"] == NOTHING | {"deleted": [line["id"]]}
         assert changes["notes"] == NOTHING

@@ -13,24 +13,24 @@ from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 
 LIFETIME = 24 * 60 * 60  # seconds
-MAX_VERDICTS = 100_000
+MAX_TOKENS = 100_000
 PAUSE = 1.0  # seconds
 
 log = logging.getLogger(__name__)
 
 
-def is_known(verdict: str) -> bool:
-    if here.has(verdict):
+def is_known(key: str) -> bool:
+    if local_cache.has(key):
         return True
-    if not shared.call("get", verdict):
+    if not shared_cache.call("get", key):
         return False
-    here.add(verdict)
+    local_cache.add(key)
     return True
 
 
-def remember(verdict: str) -> None:
-    here.add(verdict)
-    shared.call("set", verdict, 1, LIFETIME)
+def remember(key: str) -> None:
+    local_cache.add(key)
+    shared_cache.call("set", key, 1, LIFETIME)
 
 
 class LocalCache:
@@ -43,18 +43,18 @@ class LocalCache:
         self.expires_at: OrderedDict[str, float] = OrderedDict()
         self.lock = Lock()
 
-    def has(self, verdict: str) -> bool:
+    def has(self, key: str) -> bool:
         with self.lock:
-            if self.expires_at.get(verdict, 0) <= monotonic():
+            if self.expires_at.get(key, 0) <= monotonic():
                 return False
-            self.expires_at.move_to_end(verdict)
+            self.expires_at.move_to_end(key)
             return True
 
-    def add(self, verdict: str) -> None:
+    def add(self, key: str) -> None:
         with self.lock:
-            self.expires_at[verdict] = monotonic() + LIFETIME
-            self.expires_at.move_to_end(verdict)
-            if len(self.expires_at) > MAX_VERDICTS:
+            self.expires_at[key] = monotonic() + LIFETIME
+            self.expires_at.move_to_end(key)
+            if len(self.expires_at) > MAX_TOKENS:
                 self.expires_at.popitem(last=False)
 
     def clear(self) -> None:
@@ -71,16 +71,16 @@ class SharedCache:
     def __init__(self):
         self.paused_until = 0.0
 
-    def call(self, method: str, verdict: str, *args):
+    def call(self, method: str, key: str, *args):
         cache = caches["default"]
         if isinstance(cache, LocMemCache) or monotonic() < self.paused_until:
             return None
         try:
-            return getattr(cache, method)(f"verdict:{verdict}", *args)
+            return getattr(cache, method)(f"token:{key}", *args)
         except Exception:  # noqa: BLE001 - each backend raises its own errors
             self.paused_until = monotonic() + PAUSE
             log.warning("The cache does not respond; it is not used for a second")
             return None
 
 
-here, shared = LocalCache(), SharedCache()
+local_cache, shared_cache = LocalCache(), SharedCache()
