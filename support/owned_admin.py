@@ -111,11 +111,7 @@ class OwnedAdmin(SupportActionAdmin, LargeTableAdmin):
     list_filter = (OwnedStateFilter,)
     ordering = ("-revision", "id")  # newest change first, as in the index
     allowed_filters = ("state", OF_DEVICE)
-    search_help_text = (
-        "Search by the id of a row or its first digits. Without a device, at least 8 digits of the id are needed. "
-        "In the list of one device, you can also search for a part of the name."
-    )
-    name_lookup: str | None = None  # the lookup for a part of a name; None if rows are found by id only
+    name_lookup: str | None = None  # finds a part of a name; None if rows are found by their id only
     correctable_fields: tuple[str, ...] = ()  # fields that support may correct
     displayed_fields: tuple[str, ...] = ()  # read-only fields
 
@@ -130,6 +126,14 @@ class OwnedAdmin(SupportActionAdmin, LargeTableAdmin):
         return str(row.pk)
 
     # --- finding -----------------------------------------------------------------------------------
+
+    @property
+    def search_help_text(self) -> str:
+        by_id = (
+            "Search by the id of a row or its first digits. Without a device, at least 8 digits of the id are needed."
+        )
+        by_name = "In the list of one device, you can also search for a part of the name."
+        return f"{by_id} {by_name}" if self.name_lookup else by_id
 
     def changelist_view(self, request, extra_context=None) -> HttpResponse:
         """List rows and record that: one entry for the list of a device, or one for each row that was found by id."""
@@ -223,7 +227,7 @@ class OwnedAdmin(SupportActionAdmin, LargeTableAdmin):
         return {"act": f"Corrected {names}", "reason": form.cleaned_data["reason"]}
 
     def response_change(self, request, obj) -> HttpResponse:
-        """Show a message without the name of the food, because the session stores it."""
+        """Show a message that doesn't name the row, because the session stores the message."""
         self.message_user(request, "Saved.", messages.SUCCESS)
         if "_continue" in request.POST:
             return HttpResponseRedirect(request.get_full_path())

@@ -1,5 +1,6 @@
 import pytest
 
+from ownership.tests.notebook.admin import NoteAdmin
 from ownership.tests.notebook.models import Line, Note
 from support.models import AuditEntry
 from support.tests import entries
@@ -60,6 +61,18 @@ class TestSupportUser:
 
         assert "Notes: 1 live, 0 deleted" in response
         assert "<p>Lines: 1 of 10,000</p>" in response
+
+    def test_reads_how_to_search_by_name_only_if_rows_have_a_name(self, support, monkeypatch):
+        def help_text() -> str:
+            return support.get("/admin/notebook/note/").context_data["cl"].search_help_text
+
+        with_name = help_text()
+        monkeypatch.setattr(NoteAdmin, "name_lookup", None)
+        without_name = help_text()
+
+        assert "part of the name" in with_name
+        assert without_name in with_name
+        assert "name" not in without_name
 
     @pytest.mark.parametrize("model", [Note, Line])
     def test_can_not_add_a_row(self, support, model):
