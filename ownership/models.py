@@ -58,7 +58,7 @@ class ChangeSet:
 
 @contextmanager
 def change_set(device: Device, *, counts_rows: bool = True) -> Iterator[ChangeSet]:
-    """Open a change set: all writes to the device's rows inside this block are stored under one new revision, or none.
+    """Open a change set. Either all writes inside this block are stored, with one new revision, or none.
 
     A block that writes nothing does not change the revision. A block inside another one of the same device joins that.
     Raises InvalidToken if the device has been deleted meanwhile. With `counts_rows=False` the caller enforces the
@@ -151,12 +151,11 @@ class LiveManager(models.Manager):
 class DeviceOwned(models.Model):
     """A row that belongs to one device. No other device can see it.
 
-    `objects` has the live rows, `all_objects` also the deleted ones. A query begins with `.for_device(device)`, or with
-    the device: `device.products`.
+    `objects` has the live rows, `all_objects` also the deleted ones. A query begins with `.for_device(device)`.
     """
 
-    quota_setting: str  # the name of the setting that limits the rows of a device
-    quota_per_parent_setting: str | None = None  # and that limits the rows of one parent row
+    quota_setting: str  # the name of the setting that limits the rows of one device
+    quota_per_parent_setting: str | None = None  # the name of the setting that limits the rows of one parent row
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     device = models.ForeignKey(Device, on_delete=models.PROTECT, db_index=False)

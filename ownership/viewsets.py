@@ -44,21 +44,22 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
                 note.save()
                 return note
 
-    Hooks that DRF has too have DRF's names, but differ in three ways:
+    Hooks that DRF has too have DRF's names, but differ in two ways:
 
     - The serializer only validates. Reads return the columns in its `Meta.fields` without building models, by queries
       that are compiled once per thread. So `filter_queryset()` is a class method. It gets the values of the
       query string (`query_class`) as parameters of the SQL. `python -m benchmarks.compiled` measures what this saves.
     - `perform_create()`, `perform_update()` and `perform_destroy()` get values and rows, and run inside a change set.
-    - `find_retry()` finds the row that an earlier request with the same id has created.
+
+    `find_retry()` is not in DRF. It returns the row that an earlier request with the same id has created.
     """
 
     model: type[DeviceOwned]
     columns: tuple[str, ...]  # those of `serializer_class`; `attach_related()` may add to them
     query_class: type[PageQuery] = PageQuery
     conditional_reads = ("list", "retrieve")
-    conflicts: tuple[str, ...] = ("create",)
-    additions = ("create",)  # actions that a quota may refuse
+    conflicts: tuple[str, ...] = ("create",)  # actions that may return 409, for the OpenAPI document
+    additions = ("create",)  # actions that a quota may refuse, for the OpenAPI document
     pagination_class = None
     filter_backends = ()
 

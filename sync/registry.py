@@ -35,7 +35,8 @@ class SyncTable:
     # Examples for the OpenAPI document: a row, or the id of a deleted one.
     example: dict | None = None
     example_deleted: str | None = None
-    # Columns whose value only one row at a time can have, each with the value that means none.
+    # Columns whose value only one live row of a device or of a parent can have, such as a barcode or `is_default`. Each
+    # is given with the one value that any number of rows can have.
     exclusive: Values = {}
 
     def __init__(self):
@@ -157,8 +158,8 @@ class SyncTable:
         """Yield live children of one live parent, with the values that they get, when all pushed rows are known.
 
         `children` are sorted by age, the oldest first. `claims` are the children that were pushed with an exclusive
-        value that they don't have yet, in the order sent. To create a child, yield a new row with the columns `of`: the
-        ids of the device and of the parent.
+        value that they don't have yet, in the order sent. To create a child, yield a new row that has the columns
+        in `owner_ids`: the ids of the device and of the parent.
         """
         yield from ()
 

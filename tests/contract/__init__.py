@@ -3,7 +3,7 @@
 The model is a second implementation of the API: plain Python in memory, without Django, a database or concurrency. It
 follows the documentation for clients (docs/clients.md, docs/api.md and the OpenAPI document at `/v1/docs`) and imports
 nothing of the service, so that both are unlikely to have the same mistake. The model covers the calls of all resources,
-and the pull. Push has its own tests in sync/tests. Quotas and rate limits are not in the model.
+and the pull. Push has its own tests in tests/sync. Quotas and rate limits are not in the model.
 
     values.py         which values are valid, and how they are stored
     model.py          devices, rows and revisions; the expected responses
@@ -28,6 +28,7 @@ Only ids, tokens and times differ, and no choice depends on them.
 sequence, which takes minutes.
 
 **To add a resource**, add its table to LABELS in model.py and to COLUMNS in sync.py. Write its module with one function
-for each call, its bodies in bodies.py, and a rule for each call in calls.py. Then break the service on purpose, and
-check that the test fails.
+for each call, its bodies in bodies.py, and a rule for each call in calls.py. There, also add it to `add_first_rows()`,
+to the resources of `read_row()` and to the lists of `teardown()`. Then break the service on purpose, and check that the
+test fails.
 """

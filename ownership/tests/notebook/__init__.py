@@ -1,5 +1,5 @@
-"""A minimal app with two device-owned models, for the tests of change sets, ETags and quotas.
+"""The smallest complete app with device-owned models, an example for new apps: notes, and lines that are parts of one.
 
-It lets `ownership` be tested without the real apps, which import it. The app is only installed in the separate process
-in which `ownership/tests/test_new_app.py` runs its tests.
+Its tests show that a new app needs nothing but its folder, its settings and its URLs. It is only installed in the
+process in which `ownership/tests/test_new_app.py` runs these tests.
 """

@@ -1,4 +1,4 @@
-"""The URLs of the project, with the line that a new app adds."""
+"""The URLs of the project, and those of the notebook. A real app adds its URLs to `v1` in `countonme/urls.py`."""
 
 from countonme.urls import *  # noqa: F403
 from countonme.urls import join, urlpatterns
