@@ -111,34 +111,47 @@ class DeviceManager(models.Manager.from_queryset(DeviceQuerySet)):
 class Device(models.Model):
     """An app on a phone, which calls the API. It has no user account."""
 
-    id = models.UUIDField(primary_key=True, help_text="Made by the phone.")
+    id = models.UUIDField(primary_key=True, help_text="Chosen by the client.")
     token_hash = models.CharField(max_length=60, editable=False, help_text="bcrypt hash of the token's secret.")
     next_token_hash = models.CharField(  # noqa: DJ001 - null means that there is none
-        max_length=60, null=True, editable=False, help_text="Of a rotated token, until its first use."
+        max_length=60,
+        null=True,
+        editable=False,
+        help_text="bcrypt hash of the next token's secret. Empty if no rotation is pending.",
     )
     revision = models.BigIntegerField(
-        default=1, editable=False, help_text="Counts the change sets of its rows. The first one gets 2."
+        default=1, editable=False, help_text="Raised by each change set and each restore. 1 for a new device."
     )
     purged_through = models.BigIntegerField(
-        default=0, editable=False, help_text="The highest revision of a tombstone that was removed for good."
+        default=0, editable=False, help_text="The highest revision of a purged tombstone. 0 if there was none."
     )
     row_counts = models.JSONField(
         default=dict,
         db_default=models.Value({}, models.JSONField()),
         editable=False,
-        help_text="How many rows are stored, by table, deleted ones included.",
+        help_text="The number of stored rows by table, including deleted ones.",
     )
     new_rows = models.IntegerField(
-        default=0, db_default=0, editable=False, help_text="How many rows were added on the day `new_rows_day`."
+        default=0,
+        db_default=0,
+        editable=False,
+        help_text="The number of rows that were added on the day `new_rows_day`.",
     )
     new_rows_day = models.IntegerField(
-        default=0, db_default=0, editable=False, help_text="Days of 24 hours since the registration."
+        default=0,
+        db_default=0,
+        editable=False,
+        help_text="The day that `new_rows` counts: days of 24 hours since the registration.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    last_seen_at = models.DateTimeField(default=timezone.now, editable=False, help_text="To a quarter of an hour.")
-    blocked_at = models.DateTimeField(null=True, editable=False, help_text="Since when support has its tokens refused.")
+    last_seen_at = models.DateTimeField(
+        default=timezone.now, editable=False, help_text="Updated at most every 15 minutes."
+    )
+    blocked_at = models.DateTimeField(
+        null=True, editable=False, help_text="When support blocked the device. Empty if it is not blocked."
+    )
     deleted_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="When its erasure was requested. From then on it is hidden."
+        null=True, blank=True, editable=False, help_text="When its erasure was requested. Empty if it was not."
     )
 
     objects = DeviceManager()
@@ -251,7 +264,7 @@ class Erasure(models.Model):
     device_hash = models.CharField(max_length=64, help_text="The SHA-256 of the device's id.")
     device = models.OneToOneField(Device, null=True, on_delete=models.SET_NULL)
     requested_at = models.DateTimeField()
-    erased_at = models.DateTimeField(null=True, help_text="When the last of its data was removed.")
+    erased_at = models.DateTimeField(null=True, help_text="When all its data had been removed. Empty until then.")
 
     objects = ErasureManager()
 
@@ -293,7 +306,7 @@ class RestoreManager(models.Manager):
 class Restore(models.Model):
     """A restore of the database from a backup. `base` became the revision of all devices."""
 
-    base = models.BigIntegerField(unique=True, help_text="Its unix time, in microseconds.")
+    base = models.BigIntegerField(unique=True, help_text="The Unix time of the restore, in microseconds.")
     created_at = models.DateTimeField()
 
     objects = RestoreManager()
@@ -313,8 +326,10 @@ class Gap(models.Model):
     """
 
     device = models.ForeignKey(Device, on_delete=models.CASCADE)
-    after = models.BigIntegerField(help_text="The revision in the backup; 0 of a device that may not have been in it.")
-    before = models.BigIntegerField(help_text="The restore's base.")
+    after = models.BigIntegerField(
+        help_text="The revision of the device in the backup. 0 if the device may be missing from the backup."
+    )
+    before = models.BigIntegerField(help_text="The `base` of the restore.")
 
     class Meta:
         db_table = "gaps"
@@ -361,9 +376,13 @@ class Attempts(models.Model):
     The moments of a wide tier are pairs of a Unix time and a number: `devices.throttling.Tier`.
     """
 
-    key = models.CharField(primary_key=True, max_length=64, help_text="A keyed hash of what is limited, and whom.")
-    moments = models.JSONField(default=list, help_text="Unix times, in seconds, the latest first.")
-    expires_at = models.FloatField(default=0, db_index=True, help_text="Unix time from which none of them counts.")
+    key = models.CharField(
+        primary_key=True, max_length=64, help_text="A keyed hash of the rate limit's name and the caller."
+    )
+    moments = models.JSONField(default=list, help_text="Unix times of the attempts, in seconds, the latest first.")
+    expires_at = models.FloatField(
+        default=0, db_index=True, help_text="The Unix time at which the last attempt stops counting."
+    )
 
     objects = AttemptsManager()
 
