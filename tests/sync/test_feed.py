@@ -13,6 +13,7 @@ from rest_framework.exceptions import Throttled
 from countonme.api import compression
 from countonme.api.compression import Body
 from sync import feed
+from sync.feed import pull
 from tests.harness.at_once import at_once
 from tests.harness.service import serve
 from tests.harness.sync import entry, portion, product, pull_changes, push_ok, revision
@@ -39,7 +40,7 @@ def diary(api) -> int:
 def run_pull(device, since: int = 0, **kwargs) -> tuple[int, dict]:
     """Return the number of rows of a pull, and the parsed response."""
     body = Body(gzip=False)
-    count = pull_changes(device, since, (), body, **kwargs)
+    count = pull(device, since, (), body, **kwargs)
     return count, json.loads(body.response("application/json").getvalue())
 
 

@@ -4,7 +4,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from devices import authentication, verdicts
+from devices import authentication, token_cache
 from devices.models import Attempts, Device
 from ownership import etags
 from ownership.tests.notebook.tests.factories import LineFactory, NoteFactory
@@ -93,7 +93,7 @@ class TestRead:
         assert (response.status_code, response["ETag"]) == (304, known)
 
     def test_returns_304_if_the_token_is_not_cached(self, api, known):
-        verdicts.here.clear()
+        token_cache.local_cache.clear()
 
         assert get_if_none_match(api, known).status_code == 304
 
