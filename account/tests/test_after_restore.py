@@ -25,17 +25,17 @@ def listed(device) -> Entry:
 
 
 class TestAfterARestore:
-    def test_erases_again_what_the_ledger_lists(self, api, device, other):
+    def test_erases_again_what_the_ledger_lists(self, api, device, other_device):
         add_rows(device)
-        add_rows(other)
-        theirs = set(rows_of(other))
+        add_rows(other_device)
+        theirs = set(rows_of(other_device))
         listed(device)
 
         said = run()
 
         assert rows_of(device) == []
-        assert Device.objects.get() == other
-        assert set(rows_of(other)) == theirs
+        assert Device.objects.get() == other_device
+        assert set(rows_of(other_device)) == theirs
         assert api.get("/v1/devices/me").status_code == 401
         assert said.splitlines()[0] == "The ledger lists 1 erasures, in 1 files."
         assert said.splitlines()[-1] == "Completed 1 erasures."
@@ -78,15 +78,18 @@ class TestAfterARestore:
 
         assert list(Erasure.objects.values()) == before
 
-    def test_reads_further_ledgers(self, device, other, tmp_path):
+    def test_reads_further_ledgers(self, device, other_device, tmp_path):
         listed(device)
         copy = tmp_path / "copy.txt"
-        copy.write_text(f"{Entry(timezone.now(), uuid4(), hash_device_id(other.pk))}\n")
+        copy.write_text(f"{Entry(timezone.now(), uuid4(), hash_device_id(other_device.pk))}\n")
 
         run("--ledger", str(copy))
 
         assert not Device.objects.exists()
-        assert {entry.device_hash for entry in ledgers.read()} == {hash_device_id(device.pk), hash_device_id(other.pk)}
+        assert {entry.device_hash for entry in ledgers.read()} == {
+            hash_device_id(device.pk),
+            hash_device_id(other_device.pk),
+        }
 
     def test_is_safe_to_run_twice(self, device):
         listed(device)
@@ -97,9 +100,9 @@ class TestAfterARestore:
         assert not Device.objects.exists()
         assert Erasure.objects.count() == 1
 
-    def test_gives_a_receipt_another_id_if_its_own_is_taken(self, device, other):
+    def test_gives_a_receipt_another_id_if_its_own_is_taken(self, device, other_device):
         entry = listed(device)
-        Erasure.objects.request(other.pk, entry.erasure_id)
+        Erasure.objects.request(other_device.pk, entry.erasure_id)
 
         run()
 

@@ -66,10 +66,10 @@ def killed_at(nth: int) -> Iterator[None]:
 
 
 class TestErase:
-    def test_removes_all_rows_and_the_device(self, device, other, erase):
-        for each in (device, other):
+    def test_removes_all_rows_and_the_device(self, device, other_device, erase):
+        for each in (device, other_device):
             add_rows(each)
-        theirs = set(rows_of(other))
+        theirs = set(rows_of(other_device))
         mark(device)
 
         said = erase()
@@ -78,7 +78,7 @@ class TestErase:
         assert not Device.objects.filter(pk=device.pk).exists()
         assert said.startswith("Erased 1 devices: removed ")
         assert {"1 food entries", "3 portions", "2 products"} <= set(said.partition("removed ")[2][:-2].split(", "))
-        assert set(rows_of(other)) == theirs
+        assert set(rows_of(other_device)) == theirs
 
     def test_removes_deleted_rows_too(self, device, erase):
         add_rows(device)
@@ -135,11 +135,11 @@ class TestErase:
 
         assert (max(removed), sum(removed)) == (2, rows)
 
-    def test_goes_on_with_the_next_device_if_one_fails(self, device, other, erase, monkeypatch, log):
-        for each in (device, other):
+    def test_goes_on_with_the_next_device_if_one_fails(self, device, other_device, erase, monkeypatch, log):
+        for each in (device, other_device):
             add_rows(each)
         failing = mark(device)
-        mark(other)
+        mark(other_device)
         remove_rows = erasures.remove_rows
 
         def fail(device_id, **kwargs):
@@ -213,14 +213,14 @@ class TestErase:
         assert Erasure.objects.get().device_hash == hash_device_id(device.pk)
         assert hash_device_id(device.pk) in ledger.read_text()
 
-    def test_erases_one_device_by_its_id(self, device, other, erase):
+    def test_erases_one_device_by_its_id(self, device, other_device, erase):
         add_rows(device)
 
         said = erase("--device", str(device.pk))
 
         assert rows_of(device) == []
         assert said.splitlines()[0] == f"The receipt is /v1/erasures/{Erasure.objects.get().pk}."
-        assert Device.objects.get() == other
+        assert Device.objects.get() == other_device
 
     def test_refuses_an_unknown_id(self, device, erase):
         for device_id in (uuid4(), mark(device).device_id):
@@ -276,11 +276,11 @@ class TestTheFiles:
 
 @pytest.mark.django_db(transaction=True)
 class TestAKilledErasure:
-    def test_goes_on_at_the_next_run(self, device, other, erase, monkeypatch):
+    def test_goes_on_at_the_next_run(self, device, other_device, erase, monkeypatch):
         """Whichever statement is the last one, the next run completes the erasure."""
         monkeypatch.setattr(erasures, "BATCH", 2)
-        add_rows(other)
-        theirs = set(rows_of(other))
+        add_rows(other_device)
+        theirs = set(rows_of(other_device))
         for nth in range(1, 100):
             erased = Device.objects.create(pk=uuid4(), token_hash="x")
             add_rows(erased)
@@ -299,7 +299,7 @@ class TestAKilledErasure:
             assert not Device.objects.filter(pk=erased.pk).exists()
 
         assert nth > 8
-        assert set(rows_of(other)) == theirs
+        assert set(rows_of(other_device)) == theirs
 
     def test_is_not_shown_as_complete(self, anonymous, device, erase):
         add_rows(device)
@@ -312,8 +312,8 @@ class TestAKilledErasure:
 
 
 class TestTheLedger:
-    def test_gets_the_lines_that_it_lacks(self, device, other, erase, ledger):
-        first, second = mark(device), mark(other)
+    def test_gets_the_lines_that_it_lacks(self, device, other_device, erase, ledger):
+        first, second = mark(device), mark(other_device)
 
         erase()
         erase()
@@ -321,7 +321,7 @@ class TestTheLedger:
         lines = ledger.read_text().splitlines()
         assert [line.split()[1:] for line in lines] == [
             [str(first.pk), hash_device_id(device.pk)],
-            [str(second.pk), hash_device_id(other.pk)],
+            [str(second.pk), hash_device_id(other_device.pk)],
         ]
 
     def test_is_created_even_if_there_is_nothing_to_add(self, db, erase, ledger):
@@ -342,14 +342,14 @@ class TestTheLedger:
 
 class TestIdleDevices:
     @pytest.fixture
-    def devices(self, device, other) -> dict[str, Device]:
-        """One of each kind; `device` and `other` are new."""
+    def devices(self, device, other_device) -> dict[str, Device]:
+        """One of each kind; `device` and `other_device` are new."""
         ages = {
             "unseen": {"last_seen_at": LONG_AGO, "created_at": LONG_AGO},
             "never wrote": {"created_at": LONG_AGO},
             "in use": {"created_at": LONG_AGO},
         }
-        now, made = timezone.now(), {"new": device, "new with rows": other}
+        now, made = timezone.now(), {"new": device, "new with rows": other_device}
         for kind, columns in ages.items():
             made[kind] = Device.objects.create(pk=uuid4(), **{name: now - age for name, age in columns.items()})
         for kind in ("unseen", "in use", "new with rows"):

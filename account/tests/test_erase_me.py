@@ -57,13 +57,13 @@ class TestErasingADevice:
 
         assert [(row.pk, row.revision, row.deleted_at) for row in rows_of(device)] == before
 
-    def test_leaves_other_devices_alone(self, api, device, other_api, other):
-        FoodEntryFactory(device=other)
+    def test_leaves_other_devices_alone(self, api, device, other_api, other_device):
+        FoodEntryFactory(device=other_device)
 
         api.delete(ME)
 
-        other.refresh_from_db()
-        assert (other.deleted_at, other.revision) == (None, 3)
+        other_device.refresh_from_db()
+        assert (other_device.deleted_at, other_device.revision) == (None, 3)
         assert len(other_api.get("/v1/food-entries").json()) == 1
 
     def test_returns_409_if_the_receipts_id_is_taken(self, api, other_api, device):

@@ -296,9 +296,9 @@ class TestTheDatabase:
 
 class TestWhoCanSeeWhat:
     @states("A device sees its own live rows and no others.")
-    def test_as_a_device(self, api, device, other):
+    def test_as_a_device(self, api, device, other_device):
         add_rows(device)
-        add_rows(other)
+        add_rows(other_device)
         with change_set(device):
             FoodEntry.objects.for_device(device).soft_delete()
 
@@ -310,9 +310,9 @@ class TestWhoCanSeeWhat:
         assert seen["food_entries"]["updated"] == []
 
     @states("Support sees the rows of one device at a time, deleted rows included, and no token.")
-    def test_as_support(self, support, api, device, other):
+    def test_as_support(self, support, api, device, other_device):
         add_rows(device)
-        add_rows(other)
+        add_rows(other_device)
         with change_set(device):
             FoodEntry.objects.for_device(device).soft_delete()
 

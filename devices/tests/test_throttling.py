@@ -189,13 +189,13 @@ class TestFailedChecks:
 
         assert ask(rotated).status_code == 200
 
-    def test_do_not_affect_other_devices(self, guess, ask, other_api, other, clock):
+    def test_do_not_affect_other_devices(self, guess, ask, other_api, other_device, clock):
         for _ in range(20):
             guess()
         token_cache.local_cache.clear()
 
         assert ask(other_api.token).status_code == 200
-        assert ask(f"{other.pk}.{token_urlsafe(32)}").status_code == 401
+        assert ask(f"{other_device.pk}.{token_urlsafe(32)}").status_code == 401
 
     def test_do_not_count_valid_tokens(self, ask, api, clock):
         api.use(api.post("/v1/auth/rotate").json()["token"])
@@ -226,11 +226,11 @@ class TestFailedChecks:
 
 class TestTokensOfUnknownDevices:
     @pytest.fixture(params=["unknown", "deleted"])
-    def absent(self, request, other_api, other):
+    def absent(self, request, other_api, other_device):
         """Return a function that returns a token of an unknown or deleted device."""
         if request.param == "unknown":
             return lambda: f"{uuid4()}.{token_urlsafe(32)}"
-        Erasure.objects.request(other.pk, uuid4())
+        Erasure.objects.request(other_device.pk, uuid4())
         return lambda: other_api.token
 
     def test_are_refused_with_one_read_and_without_bcrypt(

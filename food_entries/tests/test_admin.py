@@ -193,8 +193,8 @@ class TestTheChart:
         assert page.count('y="60" width="16" height="60"/></g>') == 1
         assert "2 of 30 days have entries. Maximum: 1,000 kcal." in page
 
-    def test_is_a_text_if_there_are_no_entries(self, support, device, other):
-        FoodEntryFactory(device=other, date=latest_day(timezone.now()))
+    def test_is_a_text_if_there_are_no_entries(self, support, device, other_device):
+        FoodEntryFactory(device=other_device, date=latest_day(timezone.now()))
 
         page = support.get(f"/admin/devices/device/{device.pk}/change/").content.decode()
 

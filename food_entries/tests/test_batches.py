@@ -9,7 +9,7 @@ from django.db import connection
 from food_entries.models import FoodEntry
 from food_entries.tests.factories import FoodEntryFactory
 from products.tests.factories import PortionFactory, ProductFactory
-from tests.harness.errors import ID_TAKEN, NO_PRODUCT, refusal
+from tests.harness.errors import ID_TAKEN, NO_PRODUCT, validation_error_body
 
 ENTRIES = "/v1/food-entries"
 
@@ -131,7 +131,7 @@ class TestARefusedBatch:
         response = api.post(ENTRIES, sent)
 
         assert response.status_code == 422
-        assert response.json() == refusal(
+        assert response.json() == validation_error_body(
             (position, "grams", "Ensure this value is greater than or equal to 0.01.", "min_value")
         )
         assert all_rows() == before
@@ -152,7 +152,7 @@ class TestARefusedBatch:
         )
 
         assert response.status_code == 422
-        assert response.json() == refusal(
+        assert response.json() == validation_error_body(
             (0, "product_id", "This field is required.", "required"),
             (0, "date", "A date has the form YYYY-MM-DD.", "invalid"),
             (2, "quantity", "Not allowed without a portion.", "without_portion"),
@@ -162,8 +162,8 @@ class TestARefusedBatch:
         )
         assert all_rows() == before
 
-    def test_gets_the_same_error_for_any_product_not_of_the_caller(self, api, device, other, bite, all_rows):
-        theirs, gone = ProductFactory(device=other), ProductFactory(device=device)
+    def test_gets_the_same_error_for_any_product_not_of_the_caller(self, api, device, other_device, bite, all_rows):
+        theirs, gone = ProductFactory(device=other_device), ProductFactory(device=device)
         api.delete(f"/v1/products/{gone.pk}")
         before = all_rows()
 
@@ -173,12 +173,12 @@ class TestARefusedBatch:
 
         assert {response.status_code for response in responses} == {422}
         assert len({response.content for response in responses}) == 1
-        assert responses[0].json() == refusal((1, *NO_PRODUCT))
+        assert responses[0].json() == validation_error_body((1, *NO_PRODUCT))
         assert all_rows() == before
 
     @pytest.mark.parametrize("whose", ["mine, deleted", "theirs", "theirs, deleted"])
-    def test_returns_409_if_an_id_is_taken(self, api, other_api, device, other, bite, all_rows, whose):
-        taken = FoodEntryFactory(device=other if "theirs" in whose else device)
+    def test_returns_409_if_an_id_is_taken(self, api, other_api, device, other_device, bite, all_rows, whose):
+        taken = FoodEntryFactory(device=other_device if "theirs" in whose else device)
         if "deleted" in whose:
             (other_api if "theirs" in whose else api).delete(f"{ENTRIES}/{taken.pk}")
         before = all_rows()

@@ -10,20 +10,20 @@ from tests.harness.bounds import (
     NOT_OBJECTS,
     NULL,
     REQUIRED,
-    above,
-    below,
+    error_above,
+    error_below,
     send,
     table,
 )
-from tests.harness.errors import refusal
+from tests.harness.errors import validation_error_body
 
 ENTRIES = "/v1/food-entries"
 
 NO_DAY = ("A date has the form YYYY-MM-DD.", "invalid")
 NO_MEAL = ("Must be one of: breakfast, lunch, dinner, snacks.", "invalid_choice")
-TOO_LITTLE = below("0.01")
-TOO_MANY_GRAMS = above(100000)
-TOO_MANY = above(1000)
+TOO_LITTLE = error_below("0.01")
+TOO_MANY_GRAMS = error_above(100000)
+TOO_MANY = error_above(1000)
 
 NO_NUMBERS = ['"71"', '""', "true", "false", "[71]", "{}", "1e400"]
 NO_DAYS = [
@@ -113,7 +113,7 @@ class TestCreateEntry:
         response = send(api, "POST", ENTRIES, body_by_weight | {field: value})
 
         assert response.status_code == 422
-        assert response.json() == refusal((field, *expected))
+        assert response.json() == validation_error_body((field, *expected))
         assert all_rows() == before
 
     @table(QUANTITY_REFUSED)
@@ -123,7 +123,7 @@ class TestCreateEntry:
         response = send(api, "POST", ENTRIES, body_by_portion | {field: value})
 
         assert response.status_code == 422
-        assert response.json() == refusal((field, *expected))
+        assert response.json() == validation_error_body((field, *expected))
         assert all_rows() == before
 
     @table(GRAMS_ACCEPTED + ACCEPTED)
@@ -151,7 +151,7 @@ class TestCreateEntry:
         response = send(api, "POST", ENTRIES, {k: v for k, v in body_by_weight.items() if k != missing})
 
         assert response.status_code == 422
-        assert response.json() == refusal((missing, *REQUIRED))
+        assert response.json() == validation_error_body((missing, *REQUIRED))
         assert all_rows() == before
 
     @pytest.mark.parametrize(("body", "error"), NOT_OBJECTS)
@@ -161,7 +161,7 @@ class TestCreateEntry:
         response = send(api, "POST", ENTRIES, body)
 
         assert response.status_code == 422
-        assert response.json() == refusal(error)
+        assert response.json() == validation_error_body(error)
         assert all_rows() == before
 
     @pytest.mark.parametrize(("body", "error"), [*NOT_OBJECTS, EMPTY_LIST])
@@ -172,7 +172,7 @@ class TestCreateEntry:
         response = send(api, "POST", ENTRIES, f"[{whole}, {body}, {whole}]")
 
         assert response.status_code == 422
-        assert response.json() == refusal((1, *error))
+        assert response.json() == validation_error_body((1, *error))
         assert all_rows() == before
 
 
@@ -186,7 +186,7 @@ class TestUpdateEntry:
         )
 
         assert response.status_code == 422
-        assert response.json() == refusal((field, *expected))
+        assert response.json() == validation_error_body((field, *expected))
         assert all_rows() == before
 
     @table(one_of_each_kind(QUANTITY_REFUSED))
@@ -196,7 +196,7 @@ class TestUpdateEntry:
         response = send(api, "PATCH", f"{ENTRIES}/{by_portion.pk}", {"meal_type": '"dinner"', field: value})
 
         assert response.status_code == 422
-        assert response.json() == refusal((field, *expected))
+        assert response.json() == validation_error_body((field, *expected))
         assert all_rows() == before
 
     @table(GRAMS_ACCEPTED + ACCEPTED)
@@ -237,14 +237,14 @@ class TestAQuery:
         response = api.get(ENTRIES, {name: value})
 
         assert response.status_code == 422
-        assert response.json() == refusal((name, *NO_DAY))
+        assert response.json() == validation_error_body((name, *NO_DAY))
 
     @pytest.mark.parametrize("value", ["brunch", "Lunch", " lunch", "lunch,dinner", "\0"])
     def test_refuses_an_unknown_meal(self, api, value):
         response = api.get(ENTRIES, {"meal_type": value})
 
         assert response.status_code == 422
-        assert response.json() == refusal(("meal_type", *NO_MEAL))
+        assert response.json() == validation_error_body(("meal_type", *NO_MEAL))
 
     @pytest.mark.parametrize(
         ("name", "value", "error"),
@@ -260,4 +260,4 @@ class TestAQuery:
         response = api.get(ENTRIES, {name: value})
 
         assert response.status_code == 422
-        assert response.json() == refusal((name, *error))
+        assert response.json() == validation_error_body((name, *error))

@@ -7,7 +7,7 @@ from django.utils.dateparse import parse_datetime
 
 from food_entries.tests.factories import FoodEntryFactory
 from products.tests.factories import PortionFactory, ProductFactory
-from tests.harness.errors import ID_TAKEN, NO_PORTION, NO_PRODUCT, refusal
+from tests.harness.errors import ID_TAKEN, NO_PORTION, NO_PRODUCT, validation_error_body
 
 ENTRIES = "/v1/food-entries"
 ID = "c2a4e8f0-5d1b-4a7e-9c3f-8b6d0e2f4a19"
@@ -126,7 +126,7 @@ class TestCreateEntry:
         assert response.json()["product_id"] == str(rye.pk)
         assert response.json()["portion_id"] == str(rye_slice.pk)
 
-    def test_ignores_unknown_and_read_only_fields(self, api, device, other, rye):
+    def test_ignores_unknown_and_read_only_fields(self, api, device, other_device, rye):
         response = api.post(
             ENTRIES,
             {
@@ -134,8 +134,8 @@ class TestCreateEntry:
                 "grams": 71,
                 "date": DAY,
                 "mood": "fine",
-                "device": str(other.pk),
-                "device_id": str(other.pk),
+                "device": str(other_device.pk),
+                "device_id": str(other_device.pk),
                 "revision": 99,
                 "product_name": "Wheat",
                 "kcal": 1,
@@ -355,8 +355,10 @@ class TestRetryCreateEntry:
         assert all_rows() == before
 
     @pytest.mark.parametrize("is_deleted", [False, True], ids=["live", "deleted"])
-    def test_returns_409_if_the_row_belongs_to_another_device(self, api, other_api, other, rye, all_rows, is_deleted):
-        FoodEntryFactory(id=ID, device=other)
+    def test_returns_409_if_the_row_belongs_to_another_device(
+        self, api, other_api, other_device, rye, all_rows, is_deleted
+    ):
+        FoodEntryFactory(id=ID, device=other_device)
         if is_deleted:
             other_api.delete(f"{ENTRIES}/{ID}")
         before = all_rows()
@@ -367,8 +369,8 @@ class TestRetryCreateEntry:
         assert response.json() == ID_TAKEN
         assert all_rows() == before
 
-    def test_returns_422_for_bad_values_even_if_the_id_is_taken(self, api, other, rye, all_rows):
-        FoodEntryFactory(id=ID, device=other)
+    def test_returns_422_for_bad_values_even_if_the_id_is_taken(self, api, other_device, rye, all_rows):
+        FoodEntryFactory(id=ID, device=other_device)
         before = all_rows()
 
         response = api.post(ENTRIES, {"id": ID, "product_id": str(rye.pk), "grams": 0, "date": DAY})
@@ -381,8 +383,8 @@ class TestRetryCreateEntry:
 class TestReferences:
     """Ids that are not live rows of the caller get the same error, whatever they are."""
 
-    def test_to_any_product_not_of_the_caller_get_the_same_error(self, api, device, other, rye, all_rows):
-        theirs, gone = ProductFactory(device=other), ProductFactory(device=device)
+    def test_to_any_product_not_of_the_caller_get_the_same_error(self, api, device, other_device, rye, all_rows):
+        theirs, gone = ProductFactory(device=other_device), ProductFactory(device=device)
         api.delete(f"/v1/products/{gone.pk}")
         a_portion = rye.portions.get()
         before = all_rows()
@@ -394,13 +396,13 @@ class TestReferences:
 
         assert {response.status_code for response in responses} == {422}
         assert len({response.content for response in responses}) == 1
-        assert responses[0].json() == refusal(NO_PRODUCT)
+        assert responses[0].json() == validation_error_body(NO_PRODUCT)
         assert all_rows() == before
 
     def test_to_any_portion_not_of_the_product_get_the_same_error(
-        self, api, device, other, rye, rye_slice, oats_cup, all_rows
+        self, api, device, other_device, rye, rye_slice, oats_cup, all_rows
     ):
-        theirs = PortionFactory(product=ProductFactory(device=other))
+        theirs = PortionFactory(product=ProductFactory(device=other_device))
         gone = PortionFactory(product=rye)
         gone_with_its_product = ProductFactory(device=device)
         with_it = gone_with_its_product.portions.get()
@@ -415,7 +417,7 @@ class TestReferences:
 
         assert {response.status_code for response in responses} == {422}
         assert len({response.content for response in responses}) == 1
-        assert responses[0].json() == refusal(NO_PORTION)
+        assert responses[0].json() == validation_error_body(NO_PORTION)
         assert all_rows() == before
 
     def test_are_both_reported_if_both_are_unknown(self, api, all_rows):
@@ -424,7 +426,7 @@ class TestReferences:
         response = api.post(ENTRIES, {"product_id": str(uuid4()), "portion_id": str(uuid4()), "date": DAY})
 
         assert response.status_code == 422
-        assert response.json() == refusal(NO_PRODUCT, NO_PORTION)
+        assert response.json() == validation_error_body(NO_PRODUCT, NO_PORTION)
         assert all_rows() == before
 
 
@@ -468,7 +470,7 @@ class TestAnAmount:
         response = api.post(ENTRIES, {"product_id": str(rye.pk), "date": DAY, **amount})
 
         assert response.status_code == 422
-        assert response.json() == refusal(error)
+        assert response.json() == validation_error_body(error)
         assert all_rows() == before
 
     @pytest.mark.parametrize(
@@ -484,7 +486,7 @@ class TestAnAmount:
         )
 
         assert response.status_code == 422
-        assert response.json() == refusal(
+        assert response.json() == validation_error_body(
             ("quantity", "The total weight must be between 0.01 and 100000 g.", "grams_out_of_bounds")
         )
         assert all_rows() == before

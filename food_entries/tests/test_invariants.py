@@ -81,14 +81,14 @@ class TestTheDatabase:
 
         assert all_rows() == before
 
-    def test_refuses_the_id_of_another_devices_row(self, rye, other):
-        taken = FoodEntryFactory(device=other)
+    def test_refuses_the_id_of_another_devices_row(self, rye, other_device):
+        taken = FoodEntryFactory(device=other_device)
 
         with pytest.raises(IntegrityError), transaction.atomic():
             FoodEntryFactory(id=taken.pk, product=rye)
 
         taken.refresh_from_db()
-        assert taken.device_id == other.pk
+        assert taken.device_id == other_device.pk
 
     def test_refuses_to_delete_a_portion_that_has_entries(self, by_portion, all_rows):
         before = all_rows()

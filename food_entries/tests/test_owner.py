@@ -50,9 +50,9 @@ REFERENCES = {
 
 
 @pytest.fixture
-def rows(device, other) -> dict:
+def rows(device, other_device) -> dict:
     """Ids of my product, which has an entry and two portions, and of a product and a portion of the other device."""
-    product, theirs = ProductFactory(device=device), ProductFactory(device=other)
+    product, theirs = ProductFactory(device=device), ProductFactory(device=other_device)
     portion, other_portion = PortionFactory(product=product), PortionFactory(product=product)
     FoodEntryFactory(product=product, portion=portion, quantity=Decimal(1))
     return {
@@ -60,9 +60,9 @@ def rows(device, other) -> dict:
         "product": product.pk,
         "portion": portion.pk,
         "slice": other_portion.pk,
-        "other": other.pk,
+        "other": other_device.pk,
         "their_product": theirs.pk,
-        "their_portion": other.portions.get().pk,
+        "their_portion": other_device.portions.get().pk,
     }
 
 

@@ -10,7 +10,7 @@ from food_entries.models import FoodEntry
 from food_entries.tests.factories import FoodEntryFactory
 from products.tests.factories import ProductFactory
 from tests.harness.at_once import at_once, call, statuses
-from tests.harness.errors import NO_PRODUCT, refusal
+from tests.harness.errors import NO_PRODUCT, validation_error_body
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
@@ -58,9 +58,9 @@ class TestCreatesWithOneId:
         assert FoodEntry.all_objects.for_device(device).count() == 20
         assert revision() == before + 1
 
-    def test_of_two_devices_store_one_entry(self, api, device, other_api, other, rye):
+    def test_of_two_devices_store_one_entry(self, api, device, other_api, other_device, rye):
         mine = {"id": ID, "product_id": str(rye.pk), "grams": 71, "date": "2026-01-05"}
-        theirs = mine | {"product_id": str(ProductFactory(device=other).pk)}
+        theirs = mine | {"product_id": str(ProductFactory(device=other_device).pk)}
 
         responses = at_once(
             *(call(api, "POST", ENTRIES, mine) for _ in range(3)),
@@ -68,12 +68,12 @@ class TestCreatesWithOneId:
         )
 
         assert statuses(responses) == {201: 1, 200: 2, 409: 3}
-        assert sorted([device.food_entries.count(), other.food_entries.count()]) == [0, 1]
+        assert sorted([device.food_entries.count(), other_device.food_entries.count()]) == [0, 1]
 
 
 class TestBatchesOfTwoDevicesWithTheSameIds:
-    def test_do_not_deadlock_in_any_order(self, api, device, other_api, other, rye):
-        theirs = ProductFactory(device=other)
+    def test_do_not_deadlock_in_any_order(self, api, device, other_api, other_device, rye):
+        theirs = ProductFactory(device=other_device)
         for _ in range(10):
             ids = [str(uuid4()) for _ in range(100)]
             eaten = {"grams": 71, "date": "2026-01-05"}
@@ -106,7 +106,7 @@ class TestADeletionOfAProduct:
             entries = device.food_entries.filter(product=product)
             assert deleted.status_code == 204
             assert {response.status_code for response in logged} <= {201}
-            assert all(response.json() == refusal(NO_PRODUCT) for response in refused)
+            assert all(response.json() == validation_error_body(NO_PRODUCT) for response in refused)
             assert {str(entry.pk) for entry in entries} == {response.json()["id"] for response in logged}
             assert sorted(entry.revision for entry in entries) == list(range(before + 1, before + 1 + len(logged)))
             assert product.deleted_at is not None

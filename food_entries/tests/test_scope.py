@@ -46,8 +46,8 @@ def without_request_id(response) -> tuple:
 
 class TestAnEntryThatIsNotTheCallers:
     @calls(ENTRY_REQUESTS)
-    def test_looks_like_one_that_does_not_exist(self, api, device, other, all_rows, method, path, body):
-        theirs, gone = FoodEntryFactory(device=other), FoodEntryFactory(device=device)
+    def test_looks_like_one_that_does_not_exist(self, api, device, other_device, all_rows, method, path, body):
+        theirs, gone = FoodEntryFactory(device=other_device), FoodEntryFactory(device=device)
         api.delete(f"{ENTRIES}/{gone.pk}")
         before = all_rows()
 
@@ -60,9 +60,9 @@ class TestAnEntryThatIsNotTheCallers:
         assert (status, content) == (404, b'{"detail":"Food entry not found"}')
         assert all_rows() == before
 
-    def test_is_in_no_list_and_no_summary(self, api, device, other):
+    def test_is_in_no_list_and_no_summary(self, api, device, other_device):
         mine = FoodEntryFactory(device=device)
-        theirs, gone = FoodEntryFactory(device=other), FoodEntryFactory(device=device)
+        theirs, gone = FoodEntryFactory(device=other_device), FoodEntryFactory(device=device)
         api.delete(f"{ENTRIES}/{gone.pk}")
 
         rows = api.get(ENTRIES).json()

@@ -67,8 +67,8 @@ class TestASummary:
 
         assert [(day["date"], day["entries"]) for day in response.json()] == [("2026-01-05", 2)]
 
-    def test_includes_only_live_entries_of_the_caller(self, api, device, other, by_weight):
-        gone, _ = FoodEntryFactory(product=by_weight.product), FoodEntryFactory(device=other)
+    def test_includes_only_live_entries_of_the_caller(self, api, device, other_device, by_weight):
+        gone, _ = FoodEntryFactory(product=by_weight.product), FoodEntryFactory(device=other_device)
         api.delete(f"{ENTRIES}/{gone.pk}")
 
         (day,) = api.get(SUMMARY, {"from": "2026-01-05", "to": "2026-01-05"}).json()

@@ -10,7 +10,7 @@ from food_entries.models import FoodEntry
 from food_entries.tests.factories import FoodEntryFactory
 from products.models import Portion
 from products.tests.factories import PortionFactory, ProductFactory
-from tests.harness.errors import NO_PORTION, NO_PRODUCT, refusal
+from tests.harness.errors import NO_PORTION, NO_PRODUCT, validation_error_body
 
 ENTRIES = "/v1/food-entries"
 
@@ -244,7 +244,7 @@ class TestUpdateEntry:
         response = api.patch(entry, (read if as_read else {}) | with_ids(sent, ids))
 
         assert response.status_code == 422
-        assert response.json() == refusal(error)
+        assert response.json() == validation_error_body(error)
         assert all_rows() == before
 
     def test_ignores_the_id_and_read_only_fields(self, api, by_weight, by_portion):
@@ -385,7 +385,7 @@ class TestAQuantity:
         response = api.patch(f"{ENTRIES}/{entry.pk}", {"quantity": new, "meal_type": "dinner"})
 
         assert response.status_code == 422
-        assert response.json() == refusal(OUT_OF_BOUNDS)
+        assert response.json() == validation_error_body(OUT_OF_BOUNDS)
         assert all_rows() == before
 
 
@@ -420,8 +420,10 @@ class TestANewProduct:
         assert response.status_code == 200
         assert [response.json()[name] for name in ("kcal", "protein", "carbs", "fat")] == [370.0, 13.5, None, 7.0]
 
-    def test_gets_the_same_error_unless_it_is_a_live_one_of_the_caller(self, api, device, other, by_portion, all_rows):
-        theirs, gone = ProductFactory(device=other), ProductFactory(device=device)
+    def test_gets_the_same_error_unless_it_is_a_live_one_of_the_caller(
+        self, api, device, other_device, by_portion, all_rows
+    ):
+        theirs, gone = ProductFactory(device=other_device), ProductFactory(device=device)
         api.delete(f"/v1/products/{gone.pk}")
         before = all_rows()
 
@@ -432,7 +434,7 @@ class TestANewProduct:
 
         assert {response.status_code for response in responses} == {422}
         assert len({response.content for response in responses}) == 1
-        assert responses[0].json() == refusal(NO_PRODUCT)
+        assert responses[0].json() == validation_error_body(NO_PRODUCT)
         assert all_rows() == before
 
 
@@ -456,9 +458,9 @@ class TestANewPortion:
         assert response.json()["grams"] == 100.0
 
     def test_gets_the_same_error_unless_it_is_a_live_one_of_the_product(
-        self, api, device, other, rye, oats_cup, by_portion, all_rows
+        self, api, device, other_device, rye, oats_cup, by_portion, all_rows
     ):
-        theirs, gone = PortionFactory(product=ProductFactory(device=other)), PortionFactory(product=rye)
+        theirs, gone = PortionFactory(product=ProductFactory(device=other_device)), PortionFactory(product=rye)
         api.delete(f"/v1/portions/{gone.pk}")
         before = all_rows()
 
@@ -469,7 +471,7 @@ class TestANewPortion:
 
         assert {response.status_code for response in responses} == {422}
         assert len({response.content for response in responses}) == 1
-        assert responses[0].json() == refusal(NO_PORTION)
+        assert responses[0].json() == validation_error_body(NO_PORTION)
         assert all_rows() == before
 
     @pytest.mark.parametrize("entry", ["by_portion", "by_weight"], indirect=True)
@@ -481,5 +483,5 @@ class TestANewPortion:
         response = api.patch(entry, {"portion_id": ids["rye_loaf"]})
 
         assert response.status_code == 422
-        assert response.json() == refusal(NO_PORTION)
+        assert response.json() == validation_error_body(NO_PORTION)
         assert all_rows() == before

@@ -170,9 +170,9 @@ class TestARestoredProduct:
         assert all_rows() == before
         assert entries.recorded_changes() == []
 
-    def test_may_have_a_barcode_that_another_device_has(self, support, other, product):
+    def test_may_have_a_barcode_that_another_device_has(self, support, other_device, product):
         soft_delete(product)
-        ProductFactory(device=other, barcode=product.barcode)
+        ProductFactory(device=other_device, barcode=product.barcode)
 
         assert act(support, product, "restore").redirect_chain
 

@@ -18,12 +18,12 @@ from tests.harness.bounds import (
     NOT_OBJECTS,
     NULL,
     REQUIRED,
-    above,
-    below,
+    error_above,
+    error_below,
     send,
     table,
 )
-from tests.harness.errors import refusal
+from tests.harness.errors import validation_error_body
 
 NO_GTIN = ("A barcode has 8, 12, 13 or 14 digits.", "invalid")
 WRONG_CHECK_DIGIT = ("The barcode's check digit is wrong.", "check_digit")
@@ -83,9 +83,9 @@ PRODUCT_REFUSED = [
     ("kcal_100g", "250.5", [NOT_AN_INTEGER]),
     ("kcal_100g", "1e400", [NOT_AN_INTEGER]),
     ("kcal_100g", "1" + "0" * 5000, [NOT_AN_INTEGER]),
-    ("kcal_100g", "-1", [below(0)]),
-    ("kcal_100g", "1001", [above(1000)]),
-    ("kcal_100g", "9223372036854775808", [above(1000)]),
+    ("kcal_100g", "-1", [error_below(0)]),
+    ("kcal_100g", "1001", [error_above(1000)]),
+    ("kcal_100g", "9223372036854775808", [error_above(1000)]),
     *[
         (nutrient, value, errors)
         for nutrient in NUTRIENTS
@@ -96,12 +96,12 @@ PRODUCT_REFUSED = [
             ("[1]", [NOT_A_NUMBER]),
             ("{}", [NOT_A_NUMBER]),
             ("1e400", [NOT_A_NUMBER]),
-            ("-1", [below(0)]),
-            ("-0.005", [below(0)]),
-            ("100.005", [above(100)]),
-            ("100.01", [above(100)]),
-            ("1e30", [above(100)]),
-            ("1" + "0" * 4000, [above(100)]),
+            ("-1", [error_below(0)]),
+            ("-0.005", [error_below(0)]),
+            ("100.005", [error_above(100)]),
+            ("100.01", [error_above(100)]),
+            ("1e30", [error_above(100)]),
+            ("1" + "0" * 4000, [error_above(100)]),
         ]
     ],
     ("barcode", "4006381333931", [NOT_A_STRING]),
@@ -165,14 +165,14 @@ PORTION_REFUSED = [
     ("grams", "[40]", [NOT_A_NUMBER]),
     ("grams", "{}", [NOT_A_NUMBER]),
     ("grams", "1e400", [NOT_A_NUMBER]),
-    ("grams", "0", [below("0.01")]),
-    ("grams", "0.004", [below("0.01")]),
-    ("grams", "-0.001", [below("0.01")]),
-    ("grams", "-40", [below("0.01")]),
-    ("grams", "10000.005", [above(10000)]),
-    ("grams", "10001", [above(10000)]),
-    ("grams", "1e30", [above(10000)]),
-    ("grams", "1" + "0" * 4000, [above(10000)]),
+    ("grams", "0", [error_below("0.01")]),
+    ("grams", "0.004", [error_below("0.01")]),
+    ("grams", "-0.001", [error_below("0.01")]),
+    ("grams", "-40", [error_below("0.01")]),
+    ("grams", "10000.005", [error_above(10000)]),
+    ("grams", "10001", [error_above(10000)]),
+    ("grams", "1e30", [error_above(10000)]),
+    ("grams", "1" + "0" * 4000, [error_above(10000)]),
     ("is_default", "null", [NULL]),
     ("is_default", "1", [NOT_A_BOOLEAN]),
     ("is_default", "0", [NOT_A_BOOLEAN]),
@@ -212,7 +212,7 @@ class TestCreateProduct:
         response = send(api, "POST", "/v1/products", PRODUCT | {field: value})
 
         assert response.status_code == 422
-        assert response.json() == refusal(*[(field, *error) for error in expected])
+        assert response.json() == validation_error_body(*[(field, *error) for error in expected])
         assert all_rows() == before
 
     @table(PRODUCT_ACCEPTED)
@@ -230,7 +230,7 @@ class TestCreateProduct:
         response = send(api, "POST", "/v1/products", {k: v for k, v in PRODUCT.items() if k != missing})
 
         assert response.status_code == 422
-        assert response.json() == refusal((missing, *REQUIRED))
+        assert response.json() == validation_error_body((missing, *REQUIRED))
         assert all_rows() == before
 
     @pytest.mark.parametrize(("body", "error"), [*NOT_OBJECTS, EMPTY_LIST])
@@ -240,7 +240,7 @@ class TestCreateProduct:
         response = send(api, "POST", "/v1/products", body)
 
         assert response.status_code == 422
-        assert response.json() == refusal(error)
+        assert response.json() == validation_error_body(error)
         assert all_rows() == before
 
     def test_lists_all_errors(self, api, all_rows):
@@ -253,8 +253,8 @@ class TestCreateProduct:
             {"loc": [field], "msg": msg, "type": kind}
             for field, (msg, kind) in [
                 ("name", BLANK),
-                ("kcal_100g", above(1000)),
-                ("fat_100g", below(0)),
+                ("kcal_100g", error_above(1000)),
+                ("fat_100g", error_below(0)),
                 ("barcode", NO_GTIN),
             ]
         ]
@@ -277,7 +277,7 @@ class TestUpdateProduct:
         response = send(api, "PATCH", f"/v1/products/{product.pk}", {"name": '"Other"'} | {field: value})
 
         assert response.status_code == 422
-        assert response.json() == refusal(*[(field, *error) for error in expected])
+        assert response.json() == validation_error_body(*[(field, *error) for error in expected])
         assert all_rows() == before
 
     @table(PRODUCT_ACCEPTED)
@@ -311,7 +311,7 @@ class TestCreatePortion:
         response = send(api, "POST", f"/v1/products/{product.pk}/portions", PORTION | {field: value})
 
         assert response.status_code == 422
-        assert response.json() == refusal(*[(field, *error) for error in expected])
+        assert response.json() == validation_error_body(*[(field, *error) for error in expected])
         assert all_rows() == before
 
     @table(PORTION_ACCEPTED)
@@ -334,7 +334,7 @@ class TestCreatePortion:
         )
 
         assert response.status_code == 422
-        assert response.json() == refusal((missing, *REQUIRED))
+        assert response.json() == validation_error_body((missing, *REQUIRED))
         assert all_rows() == before
 
     @pytest.mark.parametrize(("body", "error"), [*NOT_OBJECTS, EMPTY_LIST])
@@ -358,7 +358,7 @@ class TestUpdatePortion:
         response = send(api, "PATCH", f"/v1/portions/{portion.pk}", {"name": '"Other"'} | {field: value})
 
         assert response.status_code == 422
-        assert response.json() == refusal(*[(field, *error) for error in expected])
+        assert response.json() == validation_error_body(*[(field, *error) for error in expected])
         assert all_rows() == before
 
     @table(PORTION_ACCEPTED)

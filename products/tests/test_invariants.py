@@ -120,17 +120,17 @@ class TestTheDatabase:
         assert all_rows() == before
 
     @pytest.mark.parametrize("factory", [ProductFactory, PortionFactory])
-    def test_refuses_the_id_of_another_devices_row(self, device, other, factory):
-        theirs, mine = ProductFactory(device=other), ProductFactory(device=device)
+    def test_refuses_the_id_of_another_devices_row(self, device, other_device, factory):
+        theirs, mine = ProductFactory(device=other_device), ProductFactory(device=device)
         of_product = {} if factory is ProductFactory else {"product": theirs}
-        taken = factory(device=other, **of_product)
+        taken = factory(device=other_device, **of_product)
 
         of_product = {} if factory is ProductFactory else {"product": mine}
         with pytest.raises(IntegrityError), transaction.atomic():
             factory(id=taken.pk, device=device, **of_product)
 
         taken.refresh_from_db()
-        assert taken.device_id == other.pk
+        assert taken.device_id == other_device.pk
 
     def test_accepts_the_bounds_themselves(self, device):
         portion = PortionFactory(product=ProductFactory(device=device))

@@ -84,7 +84,7 @@ class TestCreatePortion:
         assert response.json()["id"] == ID
         assert product.portions.filter(pk=ID).exists()
 
-    def test_ignores_unknown_and_read_only_fields(self, api, device, other, product):
+    def test_ignores_unknown_and_read_only_fields(self, api, device, other_device, product):
         elsewhere = ProductFactory(device=device)
 
         response = api.post(
@@ -94,7 +94,7 @@ class TestCreatePortion:
                 "grams": 40,
                 "product": str(elsewhere.pk),
                 "product_id": str(elsewhere.pk),
-                "device_id": str(other.pk),
+                "device_id": str(other_device.pk),
                 "revision": 99,
                 "created_at": "2001-01-01T00:00:00Z",
                 "deleted_at": "2001-01-01T00:00:00Z",
@@ -112,9 +112,9 @@ class TestCreatePortion:
     @pytest.mark.parametrize("body", [{"name": "Slice", "grams": 40}, {"name": ""}, {}], ids=["good", "bad", "empty"])
     @pytest.mark.parametrize("whose", ["deleted", "another device's", "nobody's"])
     def test_returns_404_without_a_live_product_of_the_caller(
-        self, api, device, other_api, other, all_rows, whose, body
+        self, api, device, other_api, other_device, all_rows, whose, body
     ):
-        product_id = uuid4() if whose == "nobody's" else ProductFactory(device=other).pk
+        product_id = uuid4() if whose == "nobody's" else ProductFactory(device=other_device).pk
         if whose == "deleted":
             product_id = ProductFactory(device=device).pk
             api.delete(f"/v1/products/{product_id}")
@@ -166,8 +166,8 @@ class TestRetryCreatePortion:
         assert all_rows() == before
 
     @pytest.mark.parametrize("is_default", [False, True])
-    def test_returns_409_if_the_row_belongs_to_another_device(self, api, other, product, all_rows, is_default):
-        PortionFactory(id=ID, product=ProductFactory(device=other))
+    def test_returns_409_if_the_row_belongs_to_another_device(self, api, other_device, product, all_rows, is_default):
+        PortionFactory(id=ID, product=ProductFactory(device=other_device))
         before = all_rows()
 
         response = api.post(

@@ -94,15 +94,15 @@ class TestCreateProduct:
         assert response.json()["id"] == chosen.lower()
         assert device.products.get().pk == UUID(chosen)
 
-    def test_ignores_unknown_and_read_only_fields(self, api, device, other):
+    def test_ignores_unknown_and_read_only_fields(self, api, device, other_device):
         response = api.post(
             "/v1/products",
             {
                 "name": "Rye",
                 "kcal_100g": 250,
                 "colour": "brown",
-                "device": str(other.pk),
-                "device_id": str(other.pk),
+                "device": str(other_device.pk),
+                "device_id": str(other_device.pk),
                 "revision": 99,
                 "name_key": "zebra",
                 "created_at": "2001-01-01T00:00:00Z",
@@ -170,8 +170,8 @@ class TestRetryCreateProduct:
         assert all_rows() == before
 
     @pytest.mark.parametrize("is_deleted", [False, True], ids=["live", "deleted"])
-    def test_returns_409_if_the_row_belongs_to_another_device(self, api, other_api, other, all_rows, is_deleted):
-        ProductFactory(id=ID, device=other)
+    def test_returns_409_if_the_row_belongs_to_another_device(self, api, other_api, other_device, all_rows, is_deleted):
+        ProductFactory(id=ID, device=other_device)
         if is_deleted:
             other_api.delete(f"/v1/products/{ID}")
         before = all_rows()
@@ -347,9 +347,9 @@ class TestListProducts:
 
         assert names(response) == ["Kept"]
 
-    def test_excludes_another_devices_rows(self, api, device, other):
+    def test_excludes_another_devices_rows(self, api, device, other_device):
         ProductFactory(device=device, name="Mine")
-        ProductFactory(device=other, name="Theirs", barcode=EAN)
+        ProductFactory(device=other_device, name="Theirs", barcode=EAN)
 
         assert names(api.get("/v1/products")) == ["Mine"]
         assert names(api.get("/v1/products?search=theirs")) == []
@@ -522,8 +522,8 @@ class TestABarcode:
         assert response.status_code == 201
         assert response.json()["barcode"] == EAN
 
-    def test_can_be_used_by_another_device_too(self, api, other):
-        ProductFactory(device=other, barcode=EAN)
+    def test_can_be_used_by_another_device_too(self, api, other_device):
+        ProductFactory(device=other_device, barcode=EAN)
 
         response = api.post("/v1/products", {"name": "Mine", "kcal_100g": 1, "barcode": EAN})
 
@@ -549,8 +549,8 @@ class TestABarcode:
 
 
 class TestAnotherDevicesProduct:
-    def test_is_not_found(self, api, other, all_rows):
-        theirs = ProductFactory(device=other)
+    def test_is_not_found(self, api, other_device, all_rows):
+        theirs = ProductFactory(device=other_device)
         before = all_rows()
 
         responses = [

@@ -44,7 +44,7 @@ class TestCreatesWithOneId:
         assert Portion.all_objects.for_device(device).count() == 2
         assert defaults(product) == 1
 
-    def test_of_two_devices_store_one_product(self, api, device, other_api, other):
+    def test_of_two_devices_store_one_product(self, api, device, other_api, other_device):
         body = {"id": ID, "name": "Rye", "kcal_100g": 250}
 
         responses = at_once(
@@ -54,8 +54,8 @@ class TestCreatesWithOneId:
 
         assert statuses(responses) == {201: 1, 200: 3, 409: 4}
         assert details(responses, 409) == {"This id is taken"}
-        assert sorted([device.products.count(), other.products.count()]) == [0, 1]
-        assert sorted([device.portions.count(), other.portions.count()]) == [0, 1]
+        assert sorted([device.products.count(), other_device.products.count()]) == [0, 1]
+        assert sorted([device.portions.count(), other_device.portions.count()]) == [0, 1]
 
 
 class TestCreatesWithOneBarcode:

@@ -50,8 +50,8 @@ def without_request_id(response) -> tuple:
 
 class TestARowThatIsNotTheCallers:
     @calls(PRODUCT_REQUESTS)
-    def test_looks_like_a_product_that_does_not_exist(self, api, device, other, all_rows, method, path, body):
-        theirs, gone = ProductFactory(device=other), ProductFactory(device=device)
+    def test_looks_like_a_product_that_does_not_exist(self, api, device, other_device, all_rows, method, path, body):
+        theirs, gone = ProductFactory(device=other_device), ProductFactory(device=device)
         api.delete(f"/v1/products/{gone.pk}")
         before = all_rows()
 
@@ -65,8 +65,8 @@ class TestARowThatIsNotTheCallers:
         assert all_rows() == before
 
     @calls(PORTION_REQUESTS)
-    def test_looks_like_a_portion_that_does_not_exist(self, api, device, other, all_rows, method, path, body):
-        theirs, gone = PortionFactory(product=ProductFactory(device=other)), ProductFactory(device=device)
+    def test_looks_like_a_portion_that_does_not_exist(self, api, device, other_device, all_rows, method, path, body):
+        theirs, gone = PortionFactory(product=ProductFactory(device=other_device)), ProductFactory(device=device)
         gone_with_its_product = PortionFactory(product=gone)
         gone_alone = PortionFactory(product=ProductFactory(device=device))
         api.delete(f"/v1/products/{gone.pk}")

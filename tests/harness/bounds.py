@@ -19,11 +19,11 @@ INVALID_UUIDS = [
 ]
 
 
-def below(limit) -> tuple:
+def error_below(limit) -> tuple:
     return f"Ensure this value is greater than or equal to {limit}.", "min_value"
 
 
-def above(limit) -> tuple:
+def error_above(limit) -> tuple:
     return f"Ensure this value is less than or equal to {limit}.", "max_value"
 
 

@@ -5,7 +5,7 @@ NO_PRODUCT = ("product_id", "There is no such product.", "does_not_exist")
 NO_PORTION = ("portion_id", "There is no such portion.", "does_not_exist")
 
 
-def refusal(*errors: tuple) -> dict:
+def validation_error_body(*errors: tuple) -> dict:
     """Return the body of a 422 with these errors."""
     return {
         "detail": "Validation error",

@@ -75,7 +75,7 @@ def other_api(db) -> DeviceClient:
 
 
 @pytest.fixture
-def other(other_api) -> Device:
+def other_device(other_api) -> Device:
     """The device of `other_api`."""
     return Device.objects.get(pk=other_api.token.partition(".")[0])
 

@@ -399,7 +399,7 @@ class TestAStoredRow:
             assert getattr(stored, field.attname) == getattr(row, field.attname)
         assert FoodEntry.objects.for_device(device).get(pk=before.pk).grams == Decimal("33.30")
 
-    def test_is_updated_by_its_id_and_its_device(self, device, other, django_assert_num_queries):
+    def test_is_updated_by_its_id_and_its_device(self, device, other_device, django_assert_num_queries):
         row = ProductFactory(device=device, name="Rye")
 
         with django_assert_num_queries(1) as queries:
@@ -407,14 +407,14 @@ class TestAStoredRow:
 
         assert '"device_id" = ' in queries[0]["sql"].partition("WHERE")[2]
 
-    def test_cannot_be_moved_to_another_device(self, device, other):
+    def test_cannot_be_moved_to_another_device(self, device, other_device):
         row = ProductFactory(device=device, name="Rye")
-        row.device, row.name = other, "Mine"
-        with pytest.raises(DatabaseError), change_set(other):
+        row.device, row.name = other_device, "Mine"
+        with pytest.raises(DatabaseError), change_set(other_device):
             row.save()
 
         assert Product.objects.for_device(device).get().name == "Rye"
-        assert not Product.objects.for_device(other).exists()
+        assert not Product.objects.for_device(other_device).exists()
 
 
 def terminate_connection() -> None:

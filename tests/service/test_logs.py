@@ -62,8 +62,8 @@ def only(lines: list[dict], **facts) -> list[dict]:
 
 
 class TestADevicesName:
-    def test_is_stable_and_differs_between_devices(self, device, other):
-        names = [name_in_log(each.pk) for each in (device, device, other)]
+    def test_is_stable_and_differs_between_devices(self, device, other_device):
+        names = [name_in_log(each.pk) for each in (device, device, other_device)]
 
         assert names[0] == names[1] != names[2]
         assert re.fullmatch("[0-9a-f]{16}", names[0])

@@ -226,10 +226,10 @@ class TestTheAuditLog:
         assert shown.index("Restored") < shown.index("Corrected name, grams") < shown.index(">Blocked<")
         assert FOOD not in shown
 
-    def test_is_found_by_the_id_of_a_row_or_a_device(self, support, root, device, other, product, member):
+    def test_is_found_by_the_id_of_a_row_or_a_device(self, support, root, device, other_device, product, member):
         post(support, page(product), name="Soup", kcal_100g=321, seen=product.revision, reason=WHY)
         post(support, page(device, "block"), reason=WHY)
-        post(support, page(other, "block"), reason=WHY)
+        post(support, page(other_device, "block"), reason=WHY)
         post(root, page(member), **user_form(member, first_name="Grace"))
 
         def found(term) -> list[str]:

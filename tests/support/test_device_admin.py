@@ -254,8 +254,8 @@ class TestRows:
         assert "Rows are listed for one device" in page
         assert str(device.pk) not in page
 
-    def test_are_found_by_a_prefix_of_their_id_without_a_device(self, support, device, other):
-        rows = [ProductFactory(device=device), ProductFactory(device=other)]
+    def test_are_found_by_a_prefix_of_their_id_without_a_device(self, support, device, other_device):
+        rows = [ProductFactory(device=device), ProductFactory(device=other_device)]
 
         for row in rows:
             page = support.get("/admin/products/product/", {"q": row.pk.hex[:20]}).content.decode()
@@ -272,8 +272,10 @@ class TestRows:
             ("food_entries/foodentry", "rye", False),
         ],
     )
-    def test_of_a_device_are_found_by_a_part_of_their_name(self, support, device, other, kind, term, found):
-        entries = [FoodEntryFactory(product=ProductFactory(device=of, name="Crème brûlée")) for of in (device, other)]
+    def test_of_a_device_are_found_by_a_part_of_their_name(self, support, device, other_device, kind, term, found):
+        entries = [
+            FoodEntryFactory(product=ProductFactory(device=of, name="Crème brûlée")) for of in (device, other_device)
+        ]
 
         page = support.get(f"/admin/{kind}/", {"device__id__exact": device.pk, "q": term}).content.decode()
         elsewhere = support.get(f"/admin/{kind}/", {"q": term}).content.decode()

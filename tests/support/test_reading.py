@@ -113,9 +113,9 @@ class TestOpeningAPage:
 
     @pytest.mark.django_db(transaction=True)
     @pytest.mark.parametrize("kind", ["device", "product"])
-    def test_while_the_device_is_erased_shows_nothing(self, support, other, erased_meanwhile, kind):
-        opened = {"device": other, "product": ProductFactory(device=other, name="Chicken soup")}[kind]
-        erased_meanwhile(other)
+    def test_while_the_device_is_erased_shows_nothing(self, support, other_device, erased_meanwhile, kind):
+        opened = {"device": other_device, "product": ProductFactory(device=other_device, name="Chicken soup")}[kind]
+        erased_meanwhile(other_device)
 
         response = support.get(address(opened), follow=True)
 
@@ -153,11 +153,11 @@ class TestListingRows:
         assert recorded() == []
 
     @pytest.mark.django_db(transaction=True)
-    def test_of_a_device_that_is_being_erased_shows_nothing(self, support, other, erased_meanwhile):
-        ProductFactory(device=other, name="Chicken soup")
-        erased_meanwhile(other)
+    def test_of_a_device_that_is_being_erased_shows_nothing(self, support, other_device, erased_meanwhile):
+        ProductFactory(device=other_device, name="Chicken soup")
+        erased_meanwhile(other_device)
 
-        response = support.get("/admin/products/product/", {OF_DEVICE: other.pk}, follow=True)
+        response = support.get("/admin/products/product/", {OF_DEVICE: other_device.pk}, follow=True)
 
         assert response.redirect_chain == [("/admin/products/product/", 302)]
         assert recorded() == []
@@ -237,8 +237,8 @@ class TestTheRowsOfAllDevices:
         assert support.get(f"/admin/{kind}/?{query}").status_code == 400
 
     @pytest.mark.parametrize("kind", KINDS)
-    def test_are_not_listed_for_several_devices_at_once(self, support, device, other, rows, kind):
-        response = support.get(f"/admin/{kind}/?{OF_DEVICE}={device.pk}&{OF_DEVICE}={other.pk}")
+    def test_are_not_listed_for_several_devices_at_once(self, support, device, other_device, rows, kind):
+        response = support.get(f"/admin/{kind}/?{OF_DEVICE}={device.pk}&{OF_DEVICE}={other_device.pk}")
 
         assert response.status_code == 400
 
@@ -286,11 +286,11 @@ class TestAMarkedDevice:
     def _marked(self, device, rows):
         mark(device)
 
-    def test_is_not_listed(self, support, device, other):
+    def test_is_not_listed(self, support, device, other_device):
         shown = support.get("/admin/devices/device/").content.decode()
         found = support.get("/admin/devices/device/", {"q": device.pk.hex[:12]}).content.decode()
 
-        assert (str(device.pk) in shown, str(other.pk) in shown) == (False, True)
+        assert (str(device.pk) in shown, str(other_device.pk) in shown) == (False, True)
         assert re.search(r'href="/admin/devices/device/[0-9a-f-]{36}/', found) is None
 
     @pytest.mark.parametrize("method", ["get", "post"])

@@ -203,8 +203,8 @@ class TestCursorBeforeARestore:
         assert set(answer["newer"]["products"]) == {past[name] for name in newer}
         assert list(answer["newer"]) == list(answer["changes"])
 
-    def test_is_not_affected_by_another_devices_gap(self, api, other, past):
-        Gap.objects.create(device=other, after=2, before=4)
+    def test_is_not_affected_by_another_devices_gap(self, api, other_device, past):
+        Gap.objects.create(device=other_device, after=2, before=4)
 
         assert pull_changes(api, 3).keys() == {"changes", "timestamp"}
 

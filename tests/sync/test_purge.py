@@ -154,7 +154,7 @@ class TestPurge:
 
         assert stored_ids(device, "food_entries") == set()
 
-    def test_includes_all_devices(self, api, device, other_api, other, rye, delete):
+    def test_includes_all_devices(self, api, device, other_api, other_device, rye, delete):
         theirs = product()
         push_ok(other_api, products={"created": [theirs]})
         push_ok(other_api, revision(other_api), products={"deleted": [theirs["id"]]})
@@ -162,8 +162,8 @@ class TestPurge:
 
         run("--older-than", "0d", "--commit")
 
-        assert stored_ids(device, "products") == stored_ids(other, "products") == set()
-        assert (purged_through(device), purged_through(other)) == (3, 3)
+        assert stored_ids(device, "products") == stored_ids(other_device, "products") == set()
+        assert (purged_through(device), purged_through(other_device)) == (3, 3)
 
     def test_skips_a_device_that_is_marked_for_erasure(self, api, device, rye, delete):
         delete("products", rye["id"])

@@ -32,7 +32,7 @@ def now() -> int:
 
 
 class TestAfterRestore:
-    def test_raises_all_revisions_to_the_current_time(self, api, device, other, rye):
+    def test_raises_all_revisions_to_the_current_time(self, api, device, other_device, rye):
         earliest = now()
 
         output = run_after_restore()
@@ -43,13 +43,13 @@ class TestAfterRestore:
         assert restore.base < 2**53
         assert f"\nSet the revision of 2 devices to {restore.base}.\n" in output
 
-    def test_stores_the_gap_of_each_device(self, api, device, other, rye):
+    def test_stores_the_gap_of_each_device(self, api, device, other_device, rye):
         run_after_restore()
 
         base = Restore.objects.get().base
         assert set(Gap.objects.values_list("device_id", "after", "before")) == {
             (device.pk, 2, base),
-            (other.pk, 1, base),
+            (other_device.pk, 1, base),
         }
 
     def test_changes_no_rows(self, api, rye):

@@ -43,8 +43,8 @@ class TestRowWindow:
         assert window.get(missing) is None
         assert window.count.rows == 3
 
-    def test_has_no_rows_of_another_device(self, window, ids, other: Device):
-        foreign = RowWindow(window.table, other.pk, window.count)
+    def test_has_no_rows_of_another_device(self, window, ids, other_device: Device):
+        foreign = RowWindow(window.table, other_device.pk, window.count)
 
         foreign.load(ids)
 

@@ -98,12 +98,12 @@ class TestChangeSet:
         with pytest.raises(InvalidToken), change_set(device):
             pass
 
-    def test_can_not_contain_a_change_set_of_another_device(self, device, other):
-        with pytest.raises(OutsideChangeSet), change_set(device), change_set(other):
+    def test_can_not_contain_a_change_set_of_another_device(self, device, other_device):
+        with pytest.raises(OutsideChangeSet), change_set(device), change_set(other_device):
             pass
 
-    def test_can_not_write_rows_of_another_device(self, device, other):
-        theirs = NoteFactory(device=other, title="Theirs")
+    def test_can_not_write_rows_of_another_device(self, device, other_device):
+        theirs = NoteFactory(device=other_device, title="Theirs")
 
         with change_set(device):
             assert Note.objects.filter(pk=theirs.pk).update(title="Mine") == 0
@@ -182,14 +182,14 @@ class TestRevision:
 
 class TestClientChosenId:
     @pytest.mark.parametrize("factory", [NoteFactory, LineFactory])
-    def test_raises_an_error_if_another_device_has_it(self, device, other, factory):
-        theirs, mine = NoteFactory(device=other), NoteFactory(device=device)
+    def test_raises_an_error_if_another_device_has_it(self, device, other_device, factory):
+        theirs, mine = NoteFactory(device=other_device), NoteFactory(device=device)
         of_note = {} if factory is NoteFactory else {"note": theirs}
-        taken = factory(device=other, **of_note)
+        taken = factory(device=other_device, **of_note)
 
         of_note = {} if factory is NoteFactory else {"note": mine}
         with pytest.raises(IntegrityError), transaction.atomic():
             factory(id=taken.pk, device=device, **of_note)
 
         taken.refresh_from_db()
-        assert taken.device_id == other.pk
+        assert taken.device_id == other_device.pk
