@@ -24,13 +24,13 @@ LOCATION = OpenApiParameter(
 class MeView(APIView):
     conflicts = ("delete",)
 
-    @extend_schema(operation_id="me", summary="Read the device", responses={200: DeviceSerializer})
+    @extend_schema(operation_id="getDevice", summary="Read the device", responses={200: DeviceSerializer})
     def get(self, request) -> JSONResponse:
         """Return the device that the token belongs to."""
         return JSONResponse(DeviceSerializer(request.user).data)
 
     @extend_schema(
-        operation_id="delete_me",
+        operation_id="eraseDevice",
         summary="Erase the device",
         parameters=[ErasureQuery, LOCATION],
         responses={204: None},
@@ -55,7 +55,7 @@ class ErasureView(APIView):
     permission_classes = ()
 
     @extend_schema(
-        operation_id="read_erasure",
+        operation_id="getErasure",
         summary="Read the receipt of an erasure",
         responses={
             200: ErasureSerializer,

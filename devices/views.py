@@ -22,7 +22,7 @@ class RegisterView(APIView):
     conflicts = ("post",)
 
     @extend_schema(
-        operation_id="register",
+        operation_id="registerDevice",
         summary="Register a device",
         request=RegisterSerializer,
         responses={200: TokenSerializer},
@@ -46,7 +46,7 @@ class RotateView(APIView):
     throttle_classes = (RotationThrottle,)
 
     @extend_schema(
-        operation_id="rotate",
+        operation_id="rotateToken",
         summary="Replace the token",
         request=None,
         responses={200: TokenSerializer},

@@ -99,6 +99,7 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
         return rows
 
     @extend_schema(
+        operation_id="summarizeDays",
         summary="Summarize days",
         description="One object for each day, including days without entries, the oldest first. At most 366 days.",
         parameters=[SummaryQuery],

@@ -17,6 +17,7 @@ from countonme.db.compiled import compiled_query
 from devices.models import Device
 from ownership.etags import ConditionalReads
 from ownership.models import DeviceOwned, change_set
+from ownership.openapi import OwnedSchema
 from ownership.serializers import LiveRows, not_found, validate
 
 # Actions by HTTP method, for the URL of one row and of a list: `as_view(ROW)`.
@@ -62,6 +63,7 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
     additions = ("create",)  # actions that a quota may refuse, for the OpenAPI document
     pagination_class = None
     filter_backends = ()
+    schema = OwnedSchema()
 
     @property
     def device(self) -> Device:

@@ -50,7 +50,7 @@ class SyncViewSet(ConditionalReads, ViewSet):
     conflict_serializer = ConflictSerializer
 
     @extend_schema(
-        operation_id="pull",
+        operation_id="pullChanges",
         summary="Pull changes",
         description="Return all changes since `last_pulled_at`, from one snapshot. Live rows are in `updated`.",
         parameters=[PullQuery],
@@ -68,7 +68,7 @@ class SyncViewSet(ConditionalReads, ViewSet):
         return body.response("application/json")
 
     @extend_schema(
-        operation_id="push",
+        operation_id="pushChanges",
         summary="Push changes",
         description="Store all rows except those that are rejected by id. If any row is in conflict, store nothing.",
         parameters=[PushQuery],

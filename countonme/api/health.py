@@ -24,7 +24,7 @@ class ProbeView(APIView):
 
 @extend_schema(tags=["service"])
 class HealthView(ProbeView):
-    @extend_schema(operation_id="healthz", summary="Liveness probe", responses={200: StatusSerializer})
+    @extend_schema(operation_id="checkLiveness", summary="Liveness probe", responses={200: StatusSerializer})
     def get(self, request) -> Response:
         """Returns 200 if the process can respond. It does not use the database."""
         return Response({"status": "ok"})
@@ -35,7 +35,7 @@ class ReadyView(ProbeView):
     migrated = False
 
     @extend_schema(
-        operation_id="readyz",
+        operation_id="checkReadiness",
         summary="Readiness probe",
         responses={200: StatusSerializer, 503: OpenApiResponse(ErrorSerializer, description="`detail` is the reason.")},
     )

@@ -1,7 +1,7 @@
 """The OpenAPI document: what all operations share, such as errors and conditional reads."""
 
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.plumbing import force_instance
+from drf_spectacular.plumbing import force_instance, get_doc
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema_field
 from rest_framework import serializers
 
@@ -70,6 +70,10 @@ class ContractSchema(AutoSchema):
         reads = CONDITIONAL if self._does("conditional_reads") else []
         pages = [self.view.query_class, LINK] if getattr(self.view, "action", None) == "list" else []
         return [REQUEST_ID, RETRY_AFTER, *reads, *pages]
+
+    def get_description(self) -> str:
+        """Return the docstring of the method. AutoSchema falls back to that of the view, which is for developers."""
+        return get_doc(getattr(self.view, getattr(self.view, "action", self.method.lower())))
 
     def get_operation(self, *args) -> dict | None:
         operation = super().get_operation(*args)

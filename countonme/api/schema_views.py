@@ -18,7 +18,7 @@ class SchemaView(APIView):
     permission_classes = ()
 
     @extend_schema(
-        tags=["service"], operation_id="schema", summary="OpenAPI document", responses={200: OpenApiTypes.OBJECT}
+        tags=["service"], operation_id="getSchema", summary="OpenAPI document", responses={200: OpenApiTypes.OBJECT}
     )
     def get(self, request) -> Response:
         """Returns the OpenAPI document of this API."""

@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 from tests.harness.phone import Phone
 
 HERE = Path(__file__).resolve().parent
-# A device that deletes itself has no valid token afterwards, so `delete_me` has a run of its own, with another device.
+# A device that erases itself has no valid token afterwards, so `eraseDevice` has its own run, with another device.
 RUNS = (
-    ["--exclude-operation-id", "delete_me"],
-    ["--include-operation-id", "delete_me", "--phases", "examples,coverage"],
+    ["--exclude-operation-id", "eraseDevice"],
+    ["--include-operation-id", "eraseDevice", "--phases", "examples,coverage"],
 )
 
 

@@ -82,6 +82,20 @@ class TestOpenAPI:
             "paths"
         ].keys()
 
+    def test_names_the_operations_after_the_model(self, document):
+        by_path = {
+            path: {method: operation["operationId"] for method, operation in document["paths"][path].items()}
+            for path in ("/v1/notes", "/v1/notes/{id}")
+        }
+
+        assert by_path["/v1/notes"] == {"get": "listNotes", "post": "createNote"}
+        assert by_path["/v1/notes/{id}"] == {
+            "get": "getNote",
+            "put": "putNote",
+            "patch": "updateNote",
+            "delete": "deleteNote",
+        }
+
     def test_has_the_sync_tables(self, document):
         schemas = document["components"]["schemas"]
 
