@@ -17,7 +17,7 @@ from django.db import (
 )
 from django.utils import timezone
 
-from countonme.api.errors import Conflict, DeviceBlocked, InvalidToken
+from countonme.api.errors import Conflict, DeviceBlocked, InvalidToken, id_taken
 from devices import tokens
 
 SEEN_EVERY = timedelta(minutes=15)
@@ -29,6 +29,10 @@ COUNTERS = {"revision", "purged_through", "row_counts", "new_rows", "new_rows_da
 def hash_device_id(device_id: UUID) -> str:
     """Return the SHA-256 of a device's id, as 64 hex digits. Nothing else remains of an erased device."""
     return hashlib.sha256(str(device_id).encode()).hexdigest()
+
+
+def already_registered(device_id: UUID) -> Conflict:
+    return Conflict("Device already registered", conflict=[device_id])
 
 
 class DeviceQuerySet(models.QuerySet):
@@ -48,13 +52,13 @@ class DeviceManager(models.Manager.from_queryset(DeviceQuerySet)):
         Raises Conflict if the id is registered or was erased. The primary key makes concurrent registrations safe.
         """
         if self.filter(pk=device_id).exists():  # only to save the bcrypt run
-            raise Conflict("Device already registered")
+            raise already_registered(device_id)
         token, secret_hash = tokens.issue(device_id)
         try:
             with transaction.atomic():
                 self.create_registered(device_id, secret_hash)
         except IntegrityError as error:
-            raise Conflict("Device already registered") from error
+            raise already_registered(device_id) from error
         tokens.remember_valid(token, secret_hash)
         return token
 
@@ -71,7 +75,7 @@ class DeviceManager(models.Manager.from_queryset(DeviceQuerySet)):
             self.create(pk=device_id, token_hash=secret_hash, revision=base)
             Gap.objects.create(device_id=device_id, after=0, before=base)
         if Erasure.objects.filter(device_hash=hash_device_id(device_id)).exists():
-            raise Conflict("Device already registered")
+            raise already_registered(device_id)
 
     def next_revision(self, device_id: UUID) -> tuple[int, str, int, int] | None:
         """Lock the live device's row and return its next revision, `row_counts` (JSON), `new_rows` and `new_rows_day`.
@@ -239,7 +243,7 @@ class ErasureManager(models.Manager):
         """Mark an active device for erasure, and return the receipt. Its token is refused from then on.
 
         `account.erasure` removes the rows later, so that this takes the same time for every device. Raises InvalidToken
-        if there is no such device or it is not in `among`, and IntegrityError if the erasure's id is taken.
+        if there is no such device or it is not in `among`, and Conflict if the erasure's id is taken.
         """
         now = timezone.now()
         marked = Device.objects.active().filter(pk=device_id)
@@ -249,9 +253,14 @@ class ErasureManager(models.Manager):
                 marked = among.filter(pk=device_id)
             if not marked.mark_for_erasure(now):
                 raise InvalidToken
-            return self.create(
+            erasure = Erasure(
                 pk=erasure_id, device_hash=hash_device_id(device_id), device_id=device_id, requested_at=now
             )
+            try:
+                erasure.save(force_insert=True)
+            except IntegrityError as error:
+                raise id_taken(erasure_id) from error
+            return erasure
 
 
 class Erasure(models.Model):

@@ -16,7 +16,7 @@ from django.apps import apps
 from django.db import DatabaseError, models, transaction
 from django.utils import timezone
 
-from countonme.api.errors import Conflict, InvalidToken
+from countonme.api.errors import Conflict, InvalidToken, id_taken
 from countonme.db import bulk
 from countonme.db.statements import insert_row, update_row
 from devices.models import Device
@@ -104,21 +104,21 @@ class OwnedQuerySet(models.QuerySet):
         values = {"revision": changes.revision, "updated_at": changes.tick(), **values}
         return models.QuerySet.update(self.for_device(changes.device_id), **values)
 
-    def bulk_create(self, rows, **kwargs):
+    def bulk_create(self, rows) -> list["DeviceOwned"]:
+        """Insert the rows. Raise Conflict with the ids that are taken."""
         rows = list(rows)
-        for row in rows:
-            row.stamp()
-        if len(rows) == 1 and not kwargs:
-            insert_row(rows[0])
-            return rows
-        # Sorted by id, so that two devices that insert the same ids can't deadlock.
-        return super().bulk_create(sorted(rows, key=lambda row: row.pk), **kwargs)
+        if len(rows) == 1:
+            rows[0].save()
+        elif taken := {row.pk for row in rows} - self.add_all(rows):
+            raise id_taken(*sorted(taken))
+        return rows
 
     def add_all(self, rows: list["DeviceOwned"]) -> set[uuid.UUID]:
         """Insert the rows whose id is not taken, and return their ids. The number of statements stays small."""
         for row in rows:
             row.stamp()
-        return bulk.insert_if_id_is_free(sorted(rows, key=lambda row: row.pk))  # by id, as in bulk_create
+        # Sorted by id, so that two devices that insert the same ids can't deadlock.
+        return bulk.insert_if_id_is_free(sorted(rows, key=lambda row: row.pk))
 
     def change_all(self, rows: list["DeviceOwned"]) -> None:
         """Update all columns of rows that have changed. The number of statements stays small."""
@@ -217,6 +217,12 @@ class DeviceOwned(models.Model):
         if changed:
             self.save()
         return changed
+
+    def find_ids_in_the_way(self, constraint: models.UniqueConstraint) -> list[uuid.UUID]:
+        """Return the ids of the device's live rows that have this row's values in a unique constraint."""
+        values = {name: getattr(self, self._meta.get_field(name).attname) for name in constraint.fields}
+        rows = type(self).objects.for_device(self.device_id).filter(constraint.condition or models.Q(), **values)
+        return list(rows.exclude(pk=self.pk).order_by("pk").values_list("pk", flat=True))
 
     def delete(self, **kwargs):
         """Permanently remove the row. Requests never do this: they call `soft_delete()`."""

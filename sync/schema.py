@@ -73,7 +73,7 @@ PUSH_RESPONSE = inline_serializer(
 )
 
 
-class ConflictSerializer(ErrorSerializer):
+class PushConflictSerializer(ErrorSerializer):
     conflicts = per_table("Conflicts", ids, help_text="Rows that have changed since `last_pulled_at`, by table.")
 
 

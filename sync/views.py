@@ -20,7 +20,7 @@ from ownership.serializers import validate
 from sync.feed import pull
 from sync.push import push
 from sync.push.response import render
-from sync.schema import PULL_EXAMPLES, PULL_RESPONSE, PUSH_EXAMPLES, PUSH_REQUEST, PUSH_RESPONSE, ConflictSerializer
+from sync.schema import PULL_EXAMPLES, PULL_RESPONSE, PUSH_EXAMPLES, PUSH_REQUEST, PUSH_RESPONSE, PushConflictSerializer
 from sync.serializers import PullQuery, PushQuery
 from sync.turns import LARGE_BODY, turns
 
@@ -47,7 +47,7 @@ class SyncViewSet(ConditionalReads, ViewSet):
     content_negotiation_class = PlainTextIsJSON
     conditional_reads = ("pull",)
     conflicts = ("push",)
-    conflict_serializer = ConflictSerializer
+    conflict_serializer = PushConflictSerializer
 
     @extend_schema(
         operation_id="pullChanges",

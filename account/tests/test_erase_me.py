@@ -10,6 +10,7 @@ from devices.models import Device, Erasure, hash_device_id
 from food_entries.tests.factories import FoodEntryFactory
 from ownership.models import change_set
 from products.models import Product
+from tests.harness.errors import conflict_body, id_taken_body
 
 ME = "/v1/devices/me"
 INVALID = {"detail": "Invalid or expired token"}
@@ -73,7 +74,7 @@ class TestErasingADevice:
         response = api.delete(f"{ME}?erasure_id={erasure_id}")
 
         assert response.status_code == 409
-        assert response.json() == {"detail": "This id is taken"}
+        assert response.json() == id_taken_body(erasure_id)
         assert api.get(ME).status_code == 200
 
     @pytest.mark.parametrize(
@@ -121,7 +122,7 @@ class TestErasingADevice:
         response = anonymous.post("/v1/auth/register", {"device_id": str(device.pk)})
 
         assert response.status_code == 409
-        assert response.json() == {"detail": "Device already registered"}
+        assert response.json() == conflict_body("Device already registered", device.pk)
         assert Device.objects.filter(deleted_at=None).count() == 0
 
     def test_writes_to_the_ledger(self, api, device, ledger):

@@ -1,11 +1,14 @@
 """Error responses. Domain code raises exceptions; this module alone turns them into responses.
 
-Every error's body is `{"detail": text}`. A 422 also has `errors`, a list of `{"loc", "msg", "type"}`.
+Every error's body is `{"detail": text}`. A 422 also has `errors`, a list of `{"loc", "msg", "type"}`. A 409 also has
+`conflict`, a list of ids.
 """
 
 import logging
 import re
 import sys
+from collections.abc import Iterable
+from uuid import UUID
 
 from django.apps import apps
 from django.core.exceptions import SuspiciousOperation
@@ -27,6 +30,7 @@ __all__ = [
     "Unavailable",
     "ValidationError",
     "exception_handler",
+    "id_taken",
     "refusal",
 ]
 
@@ -36,8 +40,14 @@ log = logging.getLogger(__name__)
 
 
 class Conflict(exceptions.APIException):
+    """A 409. `conflict` has the ids of the rows in the way: the caller's own live rows, or ids that the caller sent."""
+
     status_code = status.HTTP_409_CONFLICT
     default_code = "conflict"
+
+    def __init__(self, detail: str | None = None, *, conflict: Iterable[UUID] = ()):
+        super().__init__(detail)
+        self.body = {"conflict": list(conflict)}
 
 
 class Gone(exceptions.APIException):
@@ -71,6 +81,11 @@ class InUse(Unavailable):
 
 
 TIMEOUT_ERRORS = {QUERY_CANCELED: TooSlow, LOCK_NOT_AVAILABLE: InUse}
+
+
+def id_taken(*ids: UUID) -> Conflict:
+    """Return the 409 for new rows whose ids are taken. `ids` must be those that the client has sent."""
+    return Conflict("This id is taken", conflict=ids)
 
 
 def refusal(field: str, message: str, code: str) -> ValidationError:
@@ -137,8 +152,12 @@ def flatten_errors(detail, loc: tuple = ()):
 
 
 def conflict_of(error: IntegrityError) -> Conflict | None:
-    """Return the 409 for a violated unique constraint, with its message. Return None for any other: that is a bug."""
+    """Return the 409 for a violated unique constraint, with its message. Return None for any other: that is a bug.
+
+    Call this after the transaction was rolled back, because it may query which row is in the way.
+    """
     cause, violated = error.__cause__, None
+    row = getattr(error, "row", None)  # the row that could not be stored: countonme/db/statements.py
     if diagnosis := getattr(cause, "diag", None):
         if diagnosis.sqlstate == "23505":
             violated = diagnosis.constraint_name
@@ -151,11 +170,12 @@ def conflict_of(error: IntegrityError) -> Conflict | None:
         # If there is also a unique key of device and id, PostgreSQL may name that one or the primary key.
         with_device = f"{model._meta.model_name}_is_of_its_device"
         if violated in (f"{table}_pkey", with_device, f"{table}.{model._meta.pk.column}"):
-            return Conflict("This id is taken")
+            return id_taken(row.pk) if row else id_taken()
         for constraint in model._meta.constraints:
             is_unique = isinstance(constraint, models.UniqueConstraint)
             if is_unique and violated in (constraint.name, sqlite_name(constraint, model)):
-                return Conflict(constraint.get_violation_error_message())
+                in_the_way = row.find_ids_in_the_way(constraint) if row else []
+                return Conflict(constraint.get_violation_error_message(), conflict=in_the_way)
     return None
 
 

@@ -14,6 +14,14 @@ class ErrorSerializer(serializers.Serializer):
     detail = serializers.CharField(help_text="A description of the error, for developers.")
 
 
+class ConflictSerializer(ErrorSerializer):
+    conflict = serializers.ListField(
+        child=serializers.UUIDField(),
+        help_text="The ids of the rows in the way: the product that has the barcode, or the ids that are taken. Empty "
+        "if no other row is in the way.",
+    )
+
+
 @extend_schema_field({"type": "array", "items": {"oneOf": [{"type": "string"}, {"type": "integer"}]}})
 class LocField(serializers.ListField):
     pass
@@ -102,7 +110,7 @@ class ContractSchema(AutoSchema):
         if "201" in responses and "200" not in responses:
             retry = "A retry: a row with this `id` is stored already. Nothing was changed."
             responses["200"] = {**responses["201"], "description": retry}
-        special = {409: getattr(self.view, "conflict_serializer", ErrorSerializer), 422: ValidationErrorSerializer}
+        special = {409: getattr(self.view, "conflict_serializer", ConflictSerializer), 422: ValidationErrorSerializer}
         for status in sorted(self._errors()):
             body = special.get(status, ErrorSerializer)
             response = OpenApiResponse(body, description=ERRORS[status])

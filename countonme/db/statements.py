@@ -1,19 +1,21 @@
 """Insert or update one row with all its columns. `bulk.py` does it for many rows.
 
 `save()` builds the SQL again for each statement. Here it is built once per model.
+
+If a constraint is violated, the IntegrityError has the row as `error.row`, so that a 409 can name the row in the way.
 """
 
 from collections.abc import Callable
 from functools import cache
 from operator import attrgetter
 
-from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, models
 
 
 def insert_row(row: models.Model) -> None:
     """Insert a new row, as Django's `Model.save()` would, but send no signals."""
     connection = connections[DEFAULT_DB_ALIAS]
-    connection.execute_cached(insert_sql(type(row)), driver_values(row, connection))
+    execute(connection, insert_sql(type(row)), driver_values(row, connection), row)
     row._state.adding, row._state.db = False, connection.alias
 
 
@@ -25,7 +27,15 @@ def update_row(row: models.Model, *, of: str) -> bool:
     connection = connections[DEFAULT_DB_ALIAS]
     sql, places = update_sql(type(row), of)
     values = driver_values(row, connection)
-    return connection.execute_cached(sql, [values[place] for place in places]).rowcount == 1
+    return execute(connection, sql, [values[place] for place in places], row).rowcount == 1
+
+
+def execute(connection, sql: str, params: list, row: models.Model):
+    try:
+        return connection.execute_cached(sql, params)
+    except IntegrityError as error:
+        error.row = row
+        raise
 
 
 def driver_values(row: models.Model, connection) -> list:

@@ -7,6 +7,7 @@ import pytest
 from django.utils import timezone
 
 from devices.models import Device, Erasure
+from tests.harness.errors import conflict_body
 
 REGISTER = "/v1/auth/register"
 
@@ -49,7 +50,7 @@ class TestRegister:
         response = anonymous.post(REGISTER, {"device_id": str(device.pk).upper()})
 
         assert response.status_code == 409
-        assert response.json() == {"detail": "Device already registered"}
+        assert response.json() == conflict_body("Device already registered", device.pk)
 
         other = uuid4()
         token = anonymous.post(REGISTER, {"device_id": str(other).upper()}).json()["token"]
@@ -69,7 +70,7 @@ class TestRegister:
         response = anonymous.post(REGISTER, {"device_id": device.pk})
 
         assert response.status_code == 409
-        assert response.json() == {"detail": "Device already registered"}
+        assert response.json() == conflict_body("Device already registered", device.pk)
         assert Device.objects.get().token_hash == device.token_hash
         assert api.get("/v1/devices/me").status_code == 200
 
@@ -80,7 +81,7 @@ class TestRegister:
         response = anonymous.post(REGISTER, {"device_id": device.pk})
 
         assert response.status_code == 409
-        assert response.json() == {"detail": "Device already registered"}
+        assert response.json() == conflict_body("Device already registered", device.pk)
         assert Device.objects.values().get() == before
 
     @pytest.mark.parametrize(

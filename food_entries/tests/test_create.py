@@ -7,7 +7,7 @@ from django.utils.dateparse import parse_datetime
 
 from food_entries.tests.factories import FoodEntryFactory
 from products.tests.factories import PortionFactory, ProductFactory
-from tests.harness.errors import ID_TAKEN, NO_PORTION, NO_PRODUCT, validation_error_body
+from tests.harness.errors import NO_PORTION, NO_PRODUCT, id_taken_body, validation_error_body
 
 ENTRIES = "/v1/food-entries"
 ID = "c2a4e8f0-5d1b-4a7e-9c3f-8b6d0e2f4a19"
@@ -351,7 +351,7 @@ class TestRetryCreateEntry:
         response = api.post(ENTRIES, sent)
 
         assert response.status_code == 409
-        assert response.json() == ID_TAKEN
+        assert response.json() == id_taken_body(ID)
         assert all_rows() == before
 
     @pytest.mark.parametrize("is_deleted", [False, True], ids=["live", "deleted"])
@@ -366,7 +366,7 @@ class TestRetryCreateEntry:
         response = api.post(ENTRIES, {"id": ID.upper(), "product_id": str(rye.pk), "grams": 71, "date": DAY})
 
         assert response.status_code == 409
-        assert response.json() == ID_TAKEN
+        assert response.json() == id_taken_body(ID)
         assert all_rows() == before
 
     def test_returns_422_for_bad_values_even_if_the_id_is_taken(self, api, other_device, rye, all_rows):

@@ -8,6 +8,7 @@ from django.db import DataError, IntegrityError, connection, transaction
 from ownership.models import change_set
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
+from tests.harness.errors import id_taken_body
 
 UNIQUE_BARCODE = r"product_has_a_barcode_of_its_own|products\.device_id, products\.barcode"
 ONE_DEFAULT = r"product_has_one_default_portion|UNIQUE constraint failed: portions\.product_id"
@@ -162,7 +163,7 @@ class TestAnIdThatIsTaken:
         response = api.post(path, {"id": str(gone.pk), "name": "Again", "kcal_100g": 1, "grams": 1})
 
         assert response.status_code == 409
-        assert response.json() == {"detail": "This id is taken"}
+        assert response.json() == id_taken_body(gone.pk)
         assert all_rows() == before
 
 

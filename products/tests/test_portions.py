@@ -7,14 +7,14 @@ from django.utils.dateparse import parse_datetime
 from ownership.models import change_set
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
-from tests.harness.errors import ID_TAKEN
+from tests.harness.errors import conflict_body, id_taken_body
 
 ID = "5b0f7c7a-0c57-4b9c-8d0a-2f5d6c3a9b21"
 
 PRODUCT_NOT_FOUND = {"detail": "Product not found"}
 NOT_FOUND = {"detail": "Portion not found"}
-NEEDS_DEFAULT = {"detail": "A product needs a default portion. Make another portion the default instead."}
-NEEDS_PORTION = {"detail": "The only portion of a product can't be deleted."}
+NEEDS_DEFAULT = conflict_body("A product needs a default portion. Make another portion the default instead.")
+NEEDS_PORTION = conflict_body("The only portion of a product can't be deleted.")
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ class TestRetryCreatePortion:
         response = api.post(f"/v1/products/{product.pk}/portions", {"id": ID, "name": "Slice", "grams": 40})
 
         assert response.status_code == 409
-        assert response.json() == ID_TAKEN
+        assert response.json() == id_taken_body(ID)
         assert all_rows() == before
 
     @pytest.mark.parametrize("is_default", [False, True])
@@ -175,7 +175,7 @@ class TestRetryCreatePortion:
         )
 
         assert response.status_code == 409
-        assert response.json() == ID_TAKEN
+        assert response.json() == id_taken_body(ID)
         assert all_rows() == before
 
 

@@ -8,13 +8,13 @@ from django.utils.dateparse import parse_datetime
 from ownership.models import change_set
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
-from tests.harness.errors import ID_TAKEN
+from tests.harness.errors import conflict_body, id_taken_body
 
 EAN = "4006381333931"
 OTHER_EAN = "96385074"
 ID = "7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10"
 
-BARCODE_TAKEN = {"detail": "Another product has this barcode."}
+BARCODE_TAKEN = "Another product has this barcode."
 NOT_FOUND = {"detail": "Product not found"}
 
 
@@ -166,7 +166,7 @@ class TestRetryCreateProduct:
         response = api.post("/v1/products", {"id": ID, "name": "Again", "kcal_100g": 1})
 
         assert response.status_code == 409
-        assert response.json() == ID_TAKEN
+        assert response.json() == id_taken_body(ID)
         assert all_rows() == before
 
     @pytest.mark.parametrize("is_deleted", [False, True], ids=["live", "deleted"])
@@ -179,7 +179,7 @@ class TestRetryCreateProduct:
         response = api.post("/v1/products", {"id": ID.upper(), "name": "Mine", "kcal_100g": 1})
 
         assert response.status_code == 409
-        assert response.json() == ID_TAKEN
+        assert response.json() == id_taken_body(ID)
         assert all_rows() == before
 
 
@@ -482,25 +482,25 @@ class TestABarcode:
         assert names(api.get(f"/v1/products?barcode={EAN}&search=wheat")) == []
 
     def test_is_unique_among_the_live_products_of_a_device(self, api, device, all_rows):
-        ProductFactory(device=device, barcode=EAN)
+        known = ProductFactory(device=device, barcode=EAN)
         before = all_rows()
 
         response = api.post("/v1/products", {"name": "Again", "kcal_100g": 1, "barcode": EAN})
 
         assert response.status_code == 409
-        assert response.json() == BARCODE_TAKEN
+        assert response.json() == conflict_body(BARCODE_TAKEN, known.pk)
         assert all_rows() == before
 
     @pytest.mark.parametrize("method", ["put", "patch"])
     def test_can_not_be_set_on_a_second_product(self, api, device, all_rows, method):
-        ProductFactory(device=device, barcode=EAN)
+        known = ProductFactory(device=device, barcode=EAN)
         product = ProductFactory(device=device, barcode=OTHER_EAN)
         before = all_rows()
 
         response = getattr(api, method)(f"/v1/products/{product.pk}", {"name": "Other", "barcode": EAN})
 
         assert response.status_code == 409
-        assert response.json() == BARCODE_TAKEN
+        assert response.json() == conflict_body(BARCODE_TAKEN, known.pk)
         assert all_rows() == before
 
     def test_is_free_again_when_its_product_is_deleted(self, api, device):

@@ -67,6 +67,8 @@ class TestCreatesWithOneBarcode:
         device.refresh_from_db()
         assert statuses(responses) == {201: 1, 409: 7}
         assert details(responses, 409) == {"Another product has this barcode."}
+        (stored,) = (response.json()["id"] for response in responses if response.status_code == 201)
+        assert [response.json()["conflict"] for response in responses if response.status_code == 409] == [[stored]] * 7
         assert Product.all_objects.for_device(device).count() == Portion.all_objects.for_device(device).count() == 1
         assert device.revision == 2
 

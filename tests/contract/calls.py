@@ -157,7 +157,7 @@ class RandomCalls(RuleBasedStateMachine):
         known_ids = [device.id, *self.service.erased_devices[-1:]]
         for device_id in known_ids if happens else ():
             body = {"device_id": device_id}
-            self.call(device, "POST", "auth/register", body, devices.register_again, token="")
+            self.call(device, "POST", "auth/register", body, partial(devices.register_again, device_id), token="")
 
     @rule(number=DEVICES)
     def read_device(self, number):

@@ -102,11 +102,13 @@ def differences(expected: Response | Refused, actual) -> list[str]:
 
 
 def error_differences(expected: Refused, body: dict) -> list[str]:
-    keys = {"detail", "errors"} if expected.status == 422 else {"detail"}
+    keys = {"detail", *{409: ["conflict"], 422: ["errors"]}.get(expected.status, [])}
     locs = {tuple(error["loc"]) for error in body.get("errors", ())}
+    conflict = sorted(body.get("conflict", ()))
     return [
         *value_differences(sorted(keys), sorted(body), "keys"),
         *value_differences(expected.detail or Unknown("text"), body.get("detail"), "detail"),
+        *value_differences(conflict if expected.conflict is None else expected.conflict, conflict, "conflict"),
         *value_differences(sorted(expected.locs, key=repr), sorted(locs, key=repr), "locs of the errors"),
     ]
 

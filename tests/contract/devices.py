@@ -3,8 +3,8 @@
 from tests.contract.model import Device, Refused, Response, Unknown, known
 
 
-def register_again() -> Response:
-    raise Refused(409, "Device already registered")
+def register_again(device_id: str) -> Response:
+    raise Refused(409, "Device already registered", conflict=[device_id])
 
 
 def read(device: Device) -> Response:

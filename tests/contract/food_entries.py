@@ -3,7 +3,18 @@
 from datetime import date, timedelta
 from decimal import Decimal
 
-from tests.contract.model import Device, Refused, Response, Row, invalid, page, page_of, validate, validate_new
+from tests.contract.model import (
+    Device,
+    Refused,
+    Response,
+    Row,
+    id_taken,
+    invalid,
+    page,
+    page_of,
+    validate,
+    validate_new,
+)
 from tests.contract.values import MEAL_TYPES, amount, day, meal_type, nullable, round_half_up
 
 FIELDS = {
@@ -45,8 +56,8 @@ def log(device: Device, bodies: list[dict], locs: list[tuple]) -> tuple[int, lis
             new_ids |= {body["id"]} if "id" in body else set()
     if errors:
         raise invalid(*errors)
-    if new_ids & set(device.service.used_ids("food_entries")):
-        raise Refused(409, "This id is taken")
+    if taken := new_ids & set(device.service.used_ids("food_entries")):
+        raise id_taken(*taken)
     added = {index: device.add("food_entries", *values_and_per_100g) for index, values_and_per_100g in drafts.items()}
     device.commit()
     rows = [added.get(index) or device.get("food_entries", body["id"]) for index, body in enumerate(bodies)]

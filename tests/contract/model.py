@@ -6,7 +6,7 @@ changes nothing. Expected bodies contain Unknown values where the service choose
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from tests.contract.values import TIME, UUID, row_id, to_json
@@ -32,14 +32,20 @@ class Response:
 class Refused(Exception):
     """The expected response of a call that fails.
 
-    `locs` are the `loc` of each error of a 422. A `detail` of None may be any text.
+    `locs` are the `loc` of each error of a 422, and `conflict` the ids of a 409. A `detail` or
+    `conflict` of None may be any.
     """
 
-    def __init__(self, status: int, detail: str | None = None, *locs: tuple):
+    def __init__(self, status: int, detail: str | None = None, *locs: tuple, conflict: Collection[str] | None = ()):
         self.status, self.detail, self.locs = status, detail, set(locs)
+        self.conflict = None if conflict is None else sorted(conflict)
 
     def __str__(self) -> str:
-        return f"{self.status} {self.detail or 'any detail'} {sorted(self.locs, key=repr) or ''}"
+        return f"{self.status} {self.detail or 'any detail'} {sorted(self.locs, key=repr) or self.conflict or ''}"
+
+
+def id_taken(*ids: str) -> Refused:
+    return Refused(409, "This id is taken", conflict=ids)
 
 
 def invalid(*locs: tuple) -> Refused:
@@ -139,7 +145,7 @@ class Device:
     def add(self, table: str, values: dict, per_100g: dict | None = None) -> Row:
         """Add a row with the id in `values`, or with an id that the service chooses."""
         if values.get("id") in self.service.used_ids(table):
-            raise Refused(409, "This id is taken")
+            raise id_taken(values["id"])
         stored = {"id": Unknown("id"), **values, "created_at": Unknown("time"), "updated_at": None}
         row = Row(self, stored, per_100g or {}, self.revision + 1)
         self.service.rows[table].append(row)

@@ -16,7 +16,6 @@ FIELDS = {
     "barcode": nullable(gtin),
 }
 REQUIRED = ("name", "kcal_100g")
-BARCODE_TAKEN = "Another product has this barcode."
 
 
 def represent(row: Row) -> dict:
@@ -31,9 +30,10 @@ def create(device: Device, body: dict) -> Response:
     if retry := device.find("products", body.get("id")):
         return Response(200, represent(retry))
     values = dict.fromkeys(FIELDS) | validate_new(body, FIELDS, REQUIRED)
-    if has_barcode(device, values["barcode"]):
-        id_is_taken = body.get("id") in device.service.used_ids("products")
-        raise Refused(409, None if id_is_taken else BARCODE_TAKEN)  # if both are taken, either detail is correct
+    if with_barcode := rows_with_barcode(device, values["barcode"]):
+        if body.get("id") in device.service.used_ids("products"):
+            raise Refused(409, conflict=None)  # both are taken: the service may name either
+        raise barcode_taken(with_barcode)
     row = device.add("products", values)
     default = {"product_id": row["id"], "name": "100g", "grams": Decimal(100), "is_default": True}
     device.add("portions", default)
@@ -41,15 +41,20 @@ def create(device: Device, body: dict) -> Response:
     return Response(201, represent(row))
 
 
-def has_barcode(device: Device, barcode: str | None) -> bool:
-    return barcode is not None and bool(device.rows("products", barcode=barcode))
+def rows_with_barcode(device: Device, barcode: str | None) -> list[Row]:
+    return [] if barcode is None else device.rows("products", barcode=barcode)
+
+
+def barcode_taken(rows: list[Row]) -> Refused:
+    return Refused(409, "Another product has this barcode.", conflict=[row["id"] for row in rows])
 
 
 def change(device: Device, product_id, body: dict) -> Response:
     row = device.get("products", product_id)
     values = validate(body, FIELDS)
-    if values.get("barcode") != row["barcode"] and has_barcode(device, values.get("barcode")):
-        raise Refused(409, BARCODE_TAKEN)
+    with_barcode = rows_with_barcode(device, values.get("barcode"))
+    if with_barcode and row not in with_barcode:
+        raise barcode_taken(with_barcode)
     device.change(row, values)
     device.commit()
     return Response(200, represent(row))

@@ -11,6 +11,7 @@ from devices.models import Device, Erasure
 from ownership.models import change_set
 from products.tests.factories import ProductFactory
 from tests.harness.at_once import at_once, call
+from tests.harness.errors import conflict_body
 from tests.harness.sync import product, pull_changes, push, push_ok
 
 REQUESTS = [
@@ -139,7 +140,7 @@ class TestABlockedDevice:
         response = anonymous.post("/v1/auth/register", {"device_id": str(device.pk)})
 
         assert response.status_code == 409
-        assert response.json() == {"detail": "Device already registered"}
+        assert response.json() == conflict_body("Device already registered", device.pk)
 
     def test_keeps_its_rows_and_can_sync_after_it_is_unblocked(self, api, device):
         row = product()

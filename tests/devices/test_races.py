@@ -11,6 +11,7 @@ from products.models import Portion, Product
 from products.tests.factories import ProductFactory
 from tests.harness.at_once import at_once, call, statuses
 from tests.harness.client import DeviceClient
+from tests.harness.errors import conflict_body
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
@@ -55,7 +56,7 @@ class TestConcurrentRegistrations:
         assert statuses(responses) == {200: 1, 409: 31}
         (token,) = [response.json()["token"] for response in responses if response.status_code == 200]
         refused = [response.json() for response in responses if response.status_code == 409]
-        assert refused == [{"detail": "Device already registered"}] * 31
+        assert refused == [conflict_body("Device already registered", new_id)] * 31
         assert Device.objects.get().pk == new_id
         assert status(DeviceClient(token)) == 200
 

@@ -88,8 +88,14 @@ class TestTheSchema:
         assert {"406", "500"} <= errors.keys()
         for status, response in errors.items():
             body = response["content"]["application/json"]["schema"]["$ref"]
-            named = {"409": "/Conflict" if path == "/v1/sync" else "/Error", "422": "/ValidationError"}
+            named = {"409": "/PushConflict" if path == "/v1/sync" else "/Conflict", "422": "/ValidationError"}
             assert body.endswith(named.get(status, "/Error"))
+
+    def test_requires_the_ids_of_a_conflict(self):
+        conflict = DOCUMENT["components"]["schemas"]["Conflict"]
+
+        assert conflict["required"] == ["conflict", "detail"]
+        assert conflict["properties"]["conflict"]["items"] == {"type": "string", "format": "uuid"}
 
     @pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS, ids=NAMES)
     def test_states_which_calls_require_a_token(self, path, method, operation):

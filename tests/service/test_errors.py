@@ -14,6 +14,7 @@ from countonme.api.errors import InUse, TooSlow, server_error
 from countonme.api.health import ReadyView
 from countonme.db.availability import is_away
 from devices.models import Device
+from tests.harness.errors import id_taken_body
 
 handler400, handler403, handler404, handler500 = urls.handler400, urls.handler403, urls.handler404, urls.handler500
 
@@ -167,7 +168,7 @@ class TestABug:
         response = client.post("/v1/store", {"pk": device.pk}, content_type="application/json")
 
         assert response.status_code == 409
-        assert response.json() == {"detail": "This id is taken"}
+        assert response.json() == id_taken_body()
         assert Device.objects.get().token_hash == device.token_hash
 
     def test_is_not_a_denied_permission(self, client):
