@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from uuid import uuid4
 
-from benchmarks.calls import CALLS, Call, Request, conditional, send
 from benchmarks.data import Data
+from benchmarks.measured_calls import CALLS, Call, Request, conditional, send
 from tests.harness.servers import Server
 
 GENERATED = {"id", "product_id", "created_at", "token"}  # different in each response that creates something

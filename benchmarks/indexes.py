@@ -1,8 +1,8 @@
 """Check that every query uses an index by device or by key, and that every index is used.
 
-`python -m benchmarks.indexes` creates 1,000,000 entries of 2,000 devices, makes all calls (asked.py), and writes the
-indexes of their plans to indexes.md. Exits with 1 if a query reads more than its device's rows, or if an index is
-unused, unless READS_WHOLE_TABLES or ALLOWED_UNUSED has the reason.
+`python -m benchmarks.indexes` creates 1,000,000 entries of 2,000 devices, makes all calls (statement_plans.py), and
+writes the indexes of their plans to indexes.md. Exits with 1 if a query reads more than its device's rows, or if an
+index is unused, unless READS_WHOLE_TABLES or ALLOWED_UNUSED has the reason.
 """
 
 import argparse
@@ -101,7 +101,7 @@ def fill_database(others: int, entries: int) -> None:
 
 
 def explain_calls() -> dict[str, list[dict]]:
-    command = [str(OURS_BIN / "python"), "-m", "benchmarks.asked"]
+    command = [str(OURS_BIN / "python"), "-m", "benchmarks.statement_plans"]
     environment = {**os.environ, **our_environment(url_of(DATABASE))}
     return json.loads(subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True).stdout)
 

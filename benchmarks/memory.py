@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import data, wrk
-from benchmarks.calls import every_token, mixed
+from benchmarks.measured_calls import every_token, mixed
 from tests.harness.databases import create_databases, url_of
 from tests.harness.machine import describe_machine, rss_of
 from tests.harness.servers import Server, migrate, our_server, run_servers, say

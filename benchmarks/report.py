@@ -5,7 +5,7 @@ from collections import Counter
 from html import escape
 from pathlib import Path
 
-from benchmarks.profiled import section
+from benchmarks.profiling import section
 from tests.harness.machine import describe_machine
 from tests.harness.servers import ROOT, say
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import psycopg
 
 from benchmarks import data, report, wrk
-from benchmarks.calls import CALLS, Call, Request, conditional, every_token
 from benchmarks.check import compare_responses
+from benchmarks.measured_calls import CALLS, Call, Request, conditional, every_token
 from benchmarks.peers import PEER_BIN, create_peer, fastapi, limit
-from benchmarks.profiled import profile_calls
+from benchmarks.profiling import profile_calls
 from benchmarks.wrk import Load
 from tests.harness.databases import create_databases, url_of
 from tests.harness.processes import ROOT

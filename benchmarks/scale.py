@@ -17,7 +17,7 @@ from pathlib import Path
 import psycopg
 
 from benchmarks import data, wrk
-from benchmarks.calls import CALLS, Call, Request, conditional, every_token, registration
+from benchmarks.measured_calls import CALLS, Call, Request, conditional, every_token, registration
 from benchmarks.wrk import Load
 from tests.harness.databases import create_databases, url_of
 from tests.harness.machine import describe_machine
@@ -114,7 +114,7 @@ def fill(database: str, others: int, entries: int) -> None:
 
 
 def explain_calls(database: str) -> dict[str, list[dict]]:
-    command = [str(OURS_BIN / "python"), "-m", "benchmarks.plans"]
+    command = [str(OURS_BIN / "python"), "-m", "benchmarks.call_plans"]
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, **our_environment(url_of(database))}, stdout=subprocess.PIPE, check=True
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import data, wrk
-from benchmarks.calls import CALLS, Call, every_token
+from benchmarks.measured_calls import CALLS, Call, every_token
 from benchmarks.run import median, requests_for
 from benchmarks.wrk import Load
 from tests.e2e.scaling.machines import Machines, create_migrated, machines

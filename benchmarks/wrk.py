@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.calls import Request
+from benchmarks.measured_calls import Request
 from tests.harness.machine import cpu_of, database_processes, rss_of
 from tests.harness.servers import Server
 

@@ -49,7 +49,7 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
 
     - The serializer only validates. Reads return the columns in its `Meta.fields` without building models, by queries
       that are compiled once per thread. So `filter_queryset()` is a class method. It gets the values of the
-      query string (`query_class`) as parameters of the SQL. `python -m benchmarks.compiled` measures what this saves.
+      query string (`query_class`) as parameters of the SQL. `python -m benchmarks.compiled_queries` measures the gain.
     - `perform_create()`, `perform_update()` and `perform_destroy()` get values and rows, and run inside a change set.
 
     `find_retry()` is not in DRF. It returns the row that an earlier request with the same id has created.

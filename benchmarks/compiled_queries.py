@@ -1,4 +1,4 @@
-"""Measure the CPU time of each call with compiled queries and with the ORM: `python -m benchmarks.compiled`.
+"""Measure the CPU time of each call with compiled queries and with the ORM: `python -m benchmarks.compiled_queries`.
 
 One thread handles the calls of `make bench`, with both in turn. Needs PostgreSQL (BENCH_POSTGRES).
 """
@@ -9,8 +9,8 @@ import time
 from contextlib import redirect_stderr
 
 from benchmarks import data
-from benchmarks.calls import CALLS, Call
-from benchmarks.profiled import disconnect, environ_of, handle, warm_up
+from benchmarks.measured_calls import CALLS, Call
+from benchmarks.profiling import disconnect, environ_of, handle, warm_up
 from tests.harness.databases import create_databases, url_of
 from tests.harness.servers import migrate, our_environment, say
 

@@ -17,7 +17,7 @@ from django.test import Client
 from django.utils import timezone
 
 from benchmarks import data
-from benchmarks.plans import listen, notices  # sets Django up
+from benchmarks.call_plans import listen, notices  # sets Django up
 from devices.models import Device, Restore
 from sync.purge import devices_with_tombstones, purge_device
 

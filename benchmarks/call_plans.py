@@ -18,7 +18,7 @@ from django.db import connection, transaction  # noqa: E402
 from django.test import Client  # noqa: E402
 
 from benchmarks import data  # noqa: E402
-from benchmarks.calls import CALLS, Call, Request  # noqa: E402
+from benchmarks.measured_calls import CALLS, Call, Request  # noqa: E402
 
 WARM, TIMED = 7, 5  # runs of each request; PostgreSQL may use a generic plan from the sixth on
 EXPLAINED = re.compile(r"duration: ([0-9.]+) ms  plan:\s+Query Text: (.+?)\n(\S.*)", re.S)

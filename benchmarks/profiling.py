@@ -1,4 +1,4 @@
-"""Profile calls by package, for the results of `make bench` or alone: `python -m benchmarks.profiled`.
+"""Profile calls by package, for the results of `make bench` or alone: `python -m benchmarks.profiling`.
 
 One process handles each call a few hundred times under cProfile. cProfile slows down Python code more than C code, so
 the shares show where to look, not how long anything takes.
@@ -13,7 +13,7 @@ from collections import Counter
 from contextlib import redirect_stderr
 
 from benchmarks import data
-from benchmarks.calls import CALLS, Call, Request
+from benchmarks.measured_calls import CALLS, Call, Request
 from tests.harness.databases import create_databases, url_of
 from tests.harness.servers import ROOT, migrate, our_environment, say
 
