@@ -76,9 +76,9 @@ def pre_fork(server, worker):
 
 def post_worker_init(worker) -> None:
     """Reserve one thread of each worker for small requests: large pushes and pulls can't occupy all threads."""
-    from sync.turns import places_for, turns
+    from sync.limiter import places_for, sync_limiter
 
-    turns.places = places_for(worker.cfg.threads)
+    sync_limiter.places = places_for(worker.cfg.threads)
 
 
 def when_ready(server) -> None:

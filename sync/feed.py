@@ -10,8 +10,8 @@ from countonme.api.compression import Body
 from countonme.api.renderers import as_json
 from devices.models import Device
 from sync.cursor import Cursor
+from sync.limiter import RowCount
 from sync.registry import SyncTable, tables
-from sync.turns import RowCount
 
 CHUNK = 1000  # rows that are read at a time
 LARGE = 2000  # rows; a pull of more rows is large

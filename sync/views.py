@@ -18,11 +18,11 @@ from countonme.observability import metrics
 from ownership.etags import ConditionalReads
 from ownership.serializers import validate
 from sync.feed import pull
+from sync.limiter import LARGE_BODY, sync_limiter
 from sync.push import push
 from sync.push.response import render
 from sync.schema import PULL_EXAMPLES, PULL_RESPONSE, PUSH_EXAMPLES, PUSH_REQUEST, PUSH_RESPONSE, PushConflictSerializer
 from sync.serializers import PullQuery, PushQuery
-from sync.turns import LARGE_BODY, turns
 
 
 class PlainTextIsJSON(JSONFirst):
@@ -61,8 +61,8 @@ class SyncViewSet(ConditionalReads, ViewSet):
     def pull(self, request) -> HttpResponseBase:
         query = validate(PullQuery, request.query_params.dict())
         body = Body(gzip=accepts_gzip(request))
-        with turns.turn(request.user.pk) as turn:
-            rows = pull(request.user, query["last_pulled_at"], query["migration"], body, on_large=turn.become_large)
+        with sync_limiter.admit(request.user.pk) as running:
+            rows = pull(request.user, query["last_pulled_at"], query["migration"], body, on_large=running.become_large)
         metrics.count_sync_rows("pull", rows)
         metrics.count_sync_bytes("pull", body.size)
         return body.response("application/json")
@@ -79,10 +79,10 @@ class SyncViewSet(ConditionalReads, ViewSet):
     @extended_timeout()
     def push(self, request) -> HttpResponse:
         query = validate(PushQuery, request.query_params.dict())
-        with turns.turn(request.user.pk) as turn:
+        with sync_limiter.admit(request.user.pk) as running:
             is_large = content_length(request) > LARGE_BODY
             if is_large:
-                turn.become_large()
+                running.become_large()
             sent = sent_bytes(request)
             metrics.count_sync_bytes("push", len(sent))
             rejected = push(
@@ -90,7 +90,7 @@ class SyncViewSet(ConditionalReads, ViewSet):
                 parsed_bodies(request, sent),
                 query["last_pulled_at"],
                 parsing=LARGE_BODY_LOCK if is_large else nullcontext(),
-                on_large=turn.become_large,
+                on_large=running.become_large,
             )
             return HttpResponse(render(rejected), content_type="application/json")
 

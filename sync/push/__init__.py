@@ -28,12 +28,12 @@ from countonme.observability import metrics
 from devices.models import Device
 from ownership.models import ChangeSet, change_set
 from sync.cursor import Cursor
+from sync.limiter import RowCount
 from sync.push import stages
 from sync.push.payload import read_payload
 from sync.push.response import Rejected
 from sync.push.tables import TablePush, table_pushes
 from sync.registry import tables
-from sync.turns import RowCount
 
 LARGE = 2_000  # stored rows; a push that loads more of them as models is large
 

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from devices.models import Device
 from ownership.models import ChangeSet, DeviceOwned, OwnedQuerySet
+from sync.limiter import RowCount
 from sync.push.payload import PushedRow, TablePayload
 from sync.push.quotas import NewRows
 from sync.push.window import RowWindow
 from sync.registry import SyncTable
-from sync.turns import RowCount
 
 
 @dataclass

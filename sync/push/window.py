@@ -5,8 +5,8 @@ from uuid import UUID
 
 from countonme.db.bulk import in_batches
 from ownership.models import DeviceOwned
+from sync.limiter import RowCount
 from sync.registry import SyncTable
-from sync.turns import RowCount
 
 BATCH = 500  # rows that are loaded at once, because a model takes ten times the memory of its JSON
 

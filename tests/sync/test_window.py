@@ -5,9 +5,9 @@ import pytest
 from devices.models import Device
 from food_entries.tests.factories import FoodEntryFactory
 from products.tests.factories import ProductFactory
+from sync.limiter import RowCount
 from sync.push.window import RowWindow
 from sync.registry import tables
-from sync.turns import RowCount
 
 
 @pytest.fixture

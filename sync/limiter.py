@@ -27,7 +27,7 @@ class Busy(Throttled):
         super().__init__(wait=1, detail="Another sync is running.", code="busy")
 
 
-class Turns:
+class SyncLimiter:
     """Admits one push or pull of each device at a time. Large and waiting requests take at most `places` threads.
 
     The other threads stay free for light requests, including small pushes and pulls.
@@ -36,23 +36,23 @@ class Turns:
     def __init__(self, places: int):
         self.places = places
         self.condition = Condition()
-        self.running: dict[UUID, Turn] = {}  # by device
+        self.running: dict[UUID, RunningSync] = {}  # by device
         self.large = 0
         self.waiting: list[object] = []  # the one that has waited longest comes first
 
     @contextmanager
-    def turn(self, device_id: UUID) -> "Iterator[Turn]":
-        """Run a push or pull of the device inside this block. Raise Busy if another one doesn't end in time."""
+    def admit(self, device_id: UUID) -> "Iterator[RunningSync]":
+        """Let a push or pull of the device run inside this block. Raise Busy if another one doesn't end in time."""
         with self.condition:
             if device_id in self.running:
                 self.wait(device_id)
-            turn = self.running[device_id] = Turn(self)
+            sync = self.running[device_id] = RunningSync(self)
         try:
-            yield turn
+            yield sync
         finally:
             with self.condition:
                 del self.running[device_id]
-                self.large -= turn.is_large
+                self.large -= sync.is_large
                 self.condition.notify_all()
 
     def wait(self, device_id: UUID) -> None:
@@ -77,24 +77,24 @@ class Turns:
         return self.large + len(self.waiting) >= self.places
 
 
-class Turn:
+class RunningSync:
     """A running push or pull. It is small until `become_large()` is called."""
 
-    def __init__(self, turns: Turns):
-        self.turns = turns
+    def __init__(self, limiter: SyncLimiter):
+        self.limiter = limiter
         self.is_large = False
 
     def become_large(self) -> None:
         """Take a place for a large request, if necessary that of a waiting one. Raise Busy if none is free."""
-        with self.turns.condition:
+        with self.limiter.condition:
             if self.is_large:
                 return
-            if self.turns.is_full:
-                if not self.turns.waiting:
+            if self.limiter.is_full:
+                if not self.limiter.waiting:
                     raise Busy
-                self.turns.waiting.pop(0)
-                self.turns.condition.notify_all()
-            self.turns.large += 1
+                self.limiter.waiting.pop(0)
+                self.limiter.condition.notify_all()
+            self.limiter.large += 1
             self.is_large = True
 
 
@@ -112,4 +112,4 @@ class RowCount:
             self.on_large()
 
 
-turns = Turns(places_for(threads=3))  # gunicorn.conf.py sets the real number of threads
+sync_limiter = SyncLimiter(places_for(threads=3))  # gunicorn.conf.py sets the real number of threads
