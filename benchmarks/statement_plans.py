@@ -101,7 +101,7 @@ def calls_of(dataset: data.Data) -> dict[str, Callable]:
         "create an entry": lambda: call(
             "POST", "/v1/food-entries", eaten | {"portion_id": portion_id, "id": str(uuid4())}
         ),
-        "create a batch": lambda: call("POST", "/v1/food-entries", [eaten | {"grams": 1}] * 20),
+        "create a batch": lambda: call("POST", "/v1/food-entries/batch", [eaten | {"grams": 1}] * 20),
         "change an entry": lambda: call("PATCH", entry_path, {"product_id": other_id}),
         "delete an entry": lambda: call("DELETE", entry_path),
         "first pull": lambda: call("GET", "/v1/sync"),

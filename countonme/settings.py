@@ -194,7 +194,6 @@ SPECTACULAR_SETTINGS = {
     "PATH_CONVERTER_OVERRIDES": {"row_id": {"type": "string", "format": "uuid"}},
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "food_entries.serializers.add_max_items",
         "sync.schema.close_push",
     ],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,

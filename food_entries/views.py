@@ -1,5 +1,5 @@
 from django.db.models import QuerySet
-from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework.decorators import action
 
 from countonme.api.errors import ValidationError
@@ -10,7 +10,6 @@ from food_entries.models import FoodEntry, daily_sums
 from food_entries.serializers import (
     BY_PORTION,
     BY_WEIGHT,
-    EXAMPLES,
     MAX_BATCH,
     DaySerializer,
     FoodEntryQuery,
@@ -23,12 +22,12 @@ from ownership.serializers import validate
 from ownership.viewsets import DeviceOwnedViewSet
 from products.models import Portion, Product
 
-ONE_OR_MANY = PolymorphicProxySerializer(
-    component_name="FoodEntryOrEntries",
-    serializers=[FoodEntrySerializer, FoodEntrySerializer(many=True)],
-    resource_type_field_name=None,
-    many=False,
-)
+# A schema of its own, because drf-spectacular has no `maxItems`.
+BATCH_SCHEMA = {
+    "type": "array",
+    "items": {"$ref": "#/components/schemas/FoodEntryRequest"},
+    "maxItems": MAX_BATCH,
+}
 
 
 @extend_schema(tags=["food entries"])
@@ -36,6 +35,7 @@ ONE_OR_MANY = PolymorphicProxySerializer(
     list=extend_schema(
         summary="List food entries", description="The newest day first; within a day, in the order of creation."
     ),
+    create=extend_schema(summary="Create a food entry"),
     retrieve=extend_schema(summary="Read a food entry"),
     update=extend_schema(summary="Change a food entry"),
     destroy=extend_schema(summary="Delete a food entry"),
@@ -47,6 +47,8 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
     serializer_class = FoodEntrySerializer
     query_class = FoodEntryQuery
     conditional_reads = ("list", "retrieve", "summary")
+    conflicts = ("create", "create_batch")
+    additions = ("create", "create_batch")
 
     @classmethod
     def filter_queryset(cls, queryset: QuerySet, *, date=None, first=None, last=None, meal_type=None) -> QuerySet:
@@ -54,28 +56,38 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
         sent = {name: value for name, value in wanted.items() if value is not None}
         return queryset.filter(**sent).newest_day_first()
 
-    @extend_schema(
-        summary="Create food entries",
-        description=f"Send one entry, or an array of up to {MAX_BATCH}. An array is stored completely or not at all.",
-        request=ONE_OR_MANY,
-        examples=[*EXAMPLES, OpenApiExample("A batch", [BY_PORTION, BY_WEIGHT], request_only=True)],
-        responses={200: ONE_OR_MANY, 201: ONE_OR_MANY},
-    )
-    def create(self, request) -> JSONResponse:
-        sent = sent_data(request)  # before the change set locks the device, since a body can arrive slowly
-        batch = isinstance(sent, list)
-        with change_set(self.device) as changes:
-            rows = self.create_entries(sent if batch else [sent], batch)
-        entries = [self.to_representation(row) for row in rows]
-        return JSONResponse(entries if batch else entries[0], status=201 if changes.wrote else 200)
+    def perform_create(self, **values) -> FoodEntry:
+        entry = FoodEntry.draft(self.device, **values)
+        entry.save()
+        return entry
 
-    def create_entries(self, sent: list, batch: bool) -> list[FoodEntry]:
+    @extend_schema(
+        operation_id="createFoodEntries",
+        summary="Create food entries",
+        description=f"Send an array of up to {MAX_BATCH} entries. It is stored completely or not at all.",
+        request={"application/json": BATCH_SCHEMA},
+        examples=[OpenApiExample("A batch", [BY_PORTION, BY_WEIGHT], request_only=True)],
+        responses={
+            200: OpenApiResponse(FoodEntrySerializer(many=True), "A retry: all these entries are stored already."),
+            201: FoodEntrySerializer(many=True),
+        },
+    )
+    @action(detail=False)
+    def create_batch(self, request) -> JSONResponse:
+        sent = sent_data(request)  # before the change set locks the device, since a body can arrive slowly
+        if not isinstance(sent, list):
+            raise ValidationError("This is not an array.", "not_a_list")
+        if len(sent) > MAX_BATCH:
+            raise ValidationError(f"At most {MAX_BATCH} entries are allowed in one request.", "max_length")
+        with change_set(self.device) as changes:
+            rows = self.create_entries(sent)
+        return JSONResponse([self.to_representation(row) for row in rows], status=201 if changes.wrote else 200)
+
+    def create_entries(self, sent: list) -> list[FoodEntry]:
         """Return a row for each entry sent: the stored row if the entry is a retry, else a new one.
 
         The number of queries does not depend on the number of entries.
         """
-        if len(sent) > MAX_BATCH:
-            raise ValidationError(f"At most {MAX_BATCH} entries are allowed in one request.", "max_length")
         sent_ids = [sent_uuid(entry, "id") for entry in sent]
         known = self.live_rows.load(FoodEntry, set(sent_ids) - {None})
         for name, model in (("product_id", Product), ("portion_id", Portion)):
@@ -94,7 +106,7 @@ class FoodEntryViewSet(DeviceOwnedViewSet):
             else:
                 rows.append(known[row_id])
         if errors:
-            raise ValidationError(errors if batch else errors[0])
+            raise ValidationError(errors)
         FoodEntry.all_objects.bulk_create(row for row in known.values() if row._state.adding)
         return rows
 

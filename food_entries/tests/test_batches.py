@@ -11,6 +11,7 @@ from products.tests.factories import PortionFactory, ProductFactory
 from tests.harness.errors import NO_PRODUCT, id_taken_body, validation_error_body
 
 ENTRIES = "/v1/food-entries"
+BATCH = f"{ENTRIES}/batch"
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ class TestABatch:
         device.refresh_from_db()
         revision = device.revision
 
-        response = api.post(ENTRIES, sent)
+        response = api.post(BATCH, sent)
 
         device.refresh_from_db()
         assert response.status_code == 201
@@ -47,7 +48,7 @@ class TestABatch:
         assert {entry.revision for entry in device.food_entries.all()} == {device.revision}
 
     def test_gets_ids_if_none_are_sent(self, api, device, bite):
-        response = api.post(ENTRIES, [bite, bite])
+        response = api.post(BATCH, [bite, bite])
 
         assert response.status_code == 201
         assert len({row["id"] for row in response.json()}) == 2
@@ -56,7 +57,7 @@ class TestABatch:
     def test_gets_increasing_times_in_the_order_sent(self, api, bite):
         sent = with_ids(*[bite] * 100)
 
-        response = api.post(ENTRIES, sent)
+        response = api.post(BATCH, sent)
 
         times = [row["created_at"] for row in response.json()]
         assert response.status_code == 201
@@ -66,7 +67,7 @@ class TestABatch:
         assert api.get(f"{ENTRIES}?limit=200").json() == response.json()
 
     def test_can_have_one_entry(self, api, bite):
-        response = api.post(ENTRIES, [bite])
+        response = api.post(BATCH, [bite])
 
         assert response.status_code == 201
         assert response.json() == api.get(ENTRIES).json()
@@ -74,26 +75,57 @@ class TestABatch:
     def test_can_be_empty(self, api, bite, all_rows):
         before = all_rows()
 
-        response = api.post(ENTRIES, [])
+        response = api.post(BATCH, [])
 
         assert response.status_code == 200
         assert response.json() == []
+        assert all_rows() == before
+
+    @pytest.mark.parametrize("body", [{}, "entries", 7, True])
+    def test_must_be_an_array(self, api, bite, all_rows, body):
+        before = all_rows()
+
+        responses = [api.post(BATCH, body), api.post(BATCH, bite)]
+
+        assert {response.status_code for response in responses} == {422}
+        assert [response.json() for response in responses] == [
+            validation_error_body(("This is not an array.", "not_a_list"))
+        ] * 2
+        assert all_rows() == before
+
+    @pytest.mark.parametrize("size", [0, 1, 2])
+    def test_can_not_be_sent_to_the_address_of_one_entry(self, api, bite, all_rows, size):
+        before = all_rows()
+
+        response = api.post(ENTRIES, [bite] * size)
+
+        assert response.status_code == 422
+        assert [(error["loc"], error["type"]) for error in response.json()["errors"]] == [([], "invalid")]
+        assert all_rows() == before
+
+    @pytest.mark.parametrize("method", ["get", "put", "patch", "delete"])
+    def test_can_only_be_posted(self, api, method):
+        assert getattr(api, method)(BATCH).status_code == 405
+
+    def test_needs_a_token(self, anonymous, bite, all_rows):
+        before = all_rows()
+
+        assert anonymous.post(BATCH, [bite]).status_code == 401
         assert all_rows() == before
 
     @pytest.mark.parametrize("are_new", [True, False], ids=["new", "stored"])
     def test_can_not_have_101_entries(self, api, bite, all_rows, are_new):
         sent = with_ids(*[bite] * 101)
         if not are_new:
-            assert [api.post(ENTRIES, part).status_code for part in (sent[:100], sent[100:])] == [201, 201]
+            assert [api.post(BATCH, part).status_code for part in (sent[:100], sent[100:])] == [201, 201]
         before = all_rows()
 
-        response = api.post(ENTRIES, sent)
+        response = api.post(BATCH, sent)
 
         assert response.status_code == 422
-        assert response.json() == {
-            "detail": "Validation error",
-            "errors": [{"loc": [], "msg": "At most 100 entries are allowed in one request.", "type": "max_length"}],
-        }
+        assert response.json() == validation_error_body(
+            ("At most 100 entries are allowed in one request.", "max_length")
+        )
         assert all_rows() == before
 
     def test_takes_few_queries_for_any_number_of_entries(self, api, device, django_assert_num_queries):
@@ -106,12 +138,12 @@ class TestABatch:
         # the device of the token, SAVEPOINT, the revision, the known ids, the products, the portions, the entries,
         # the counters, RELEASE SAVEPOINT
         with django_assert_num_queries(9):
-            one = api.post(ENTRIES, with_ids({**sent[0], "id": str(uuid4())}))
+            one = api.post(BATCH, with_ids({**sent[0], "id": str(uuid4())}))
         with django_assert_num_queries(9):
-            hundred = api.post(ENTRIES, sent)
+            hundred = api.post(BATCH, sent)
         # the device of the token, SAVEPOINT, the revision, the known ids, ROLLBACK TO and RELEASE SAVEPOINT
         with django_assert_num_queries(6):
-            again = api.post(ENTRIES, sent)
+            again = api.post(BATCH, sent)
 
         assert (one.status_code, hundred.status_code, again.status_code) == (201, 201, 200)
         assert len({row["product_id"] for row in hundred.json()}) == 100
@@ -125,7 +157,7 @@ class TestARefusedBatch:
         sent[position]["grams"] = 0
         before = all_rows()
 
-        response = api.post(ENTRIES, sent)
+        response = api.post(BATCH, sent)
 
         assert response.status_code == 422
         assert response.json() == validation_error_body(
@@ -137,7 +169,7 @@ class TestARefusedBatch:
         before = all_rows()
 
         response = api.post(
-            ENTRIES,
+            BATCH,
             [
                 {"date": "today"},
                 bite,
@@ -165,7 +197,7 @@ class TestARefusedBatch:
         before = all_rows()
 
         responses = [
-            api.post(ENTRIES, [bite, {**bite, "product_id": str(row_id)}]) for row_id in (theirs.pk, gone.pk, uuid4())
+            api.post(BATCH, [bite, {**bite, "product_id": str(row_id)}]) for row_id in (theirs.pk, gone.pk, uuid4())
         ]
 
         assert {response.status_code for response in responses} == {422}
@@ -180,7 +212,7 @@ class TestARefusedBatch:
             (other_api if "theirs" in whose else api).delete(f"{ENTRIES}/{taken.pk}")
         before = all_rows()
 
-        response = api.post(ENTRIES, [bite, {**bite, "id": str(taken.pk)}, bite])
+        response = api.post(BATCH, [bite, {**bite, "id": str(taken.pk)}, bite])
 
         assert response.status_code == 409
         assert response.json() == id_taken_body(taken.pk)
@@ -190,10 +222,10 @@ class TestARefusedBatch:
 class TestRetryBatch:
     def test_returns_the_stored_entries(self, api, bite, all_rows):
         sent = with_ids(bite, {**bite, "grams": 100})
-        first = api.post(ENTRIES, sent)
+        first = api.post(BATCH, sent)
         before = all_rows()
 
-        response = api.post(ENTRIES, sent)
+        response = api.post(BATCH, sent)
 
         assert response.status_code == 200
         assert response.json() == first.json()
@@ -201,21 +233,21 @@ class TestRetryBatch:
 
     def test_returns_the_stored_entries_in_the_order_of_the_retry(self, api, bite):
         sent = with_ids(bite, {**bite, "grams": 100}, {**bite, "date": "2026-01-07"})
-        first = api.post(ENTRIES, sent)
+        first = api.post(BATCH, sent)
 
-        response = api.post(ENTRIES, sent[::-1])
+        response = api.post(BATCH, sent[::-1])
 
         assert response.status_code == 200
         assert response.json() == first.json()[::-1]
 
     def test_returns_the_stored_entries_whatever_else_is_sent(self, api, rye, bite, all_rows):
         sent = with_ids(bite, bite, bite)
-        first = api.post(ENTRIES, sent)
+        first = api.post(BATCH, sent)
         api.delete(f"/v1/products/{rye.pk}")
         before = all_rows()
 
         response = api.post(
-            ENTRIES,
+            BATCH,
             [
                 sent[0],
                 {**sent[1], "grams": -1, "date": None, "product_id": str(uuid4())},
@@ -229,12 +261,12 @@ class TestRetryBatch:
 
     def test_stores_only_the_new_entries(self, api, device, bite, oats):
         sent = with_ids(*[bite] * 5)
-        stored = api.post(ENTRIES, sent[1:4:2]).json()
+        stored = api.post(BATCH, sent[1:4:2]).json()
         changed = api.patch(f"{ENTRIES}/{sent[1]['id']}", {"grams": 1}).json()
         device.refresh_from_db()
         revision = device.revision
 
-        response = api.post(ENTRIES, [entry | {"product_id": str(oats.pk)} for entry in sent])
+        response = api.post(BATCH, [entry | {"product_id": str(oats.pk)} for entry in sent])
 
         device.refresh_from_db()
         assert response.status_code == 201
@@ -248,10 +280,10 @@ class TestRetryBatch:
 
     def test_stores_nothing_if_a_new_entry_is_invalid(self, api, bite, all_rows):
         stored, new, bad = with_ids(bite, bite, {**bite, "grams": 0})
-        api.post(ENTRIES, stored)
+        api.post(BATCH, stored)
         before = all_rows()
 
-        response = api.post(ENTRIES, [stored, new, bad])
+        response = api.post(BATCH, [stored, new, bad])
 
         assert response.status_code == 422
         assert [error["loc"] for error in response.json()["errors"]] == [[2, "grams"]]
@@ -265,7 +297,7 @@ class TestADuplicateIdInABatch:
     def test_is_one_entry(self, api, device, bite, again):
         (entry,) = with_ids(bite)
 
-        response = api.post(ENTRIES, [entry, bite, {**entry, "id": entry["id"].upper(), **again}])
+        response = api.post(BATCH, [entry, bite, {**entry, "id": entry["id"].upper(), **again}])
 
         first, _, last = response.json()
         assert response.status_code == 201
@@ -278,7 +310,7 @@ class TestADuplicateIdInABatch:
         (entry,) = with_ids(bite)
         before = all_rows()
 
-        response = api.post(ENTRIES, [{**entry, "grams": 0}, entry])
+        response = api.post(BATCH, [{**entry, "grams": 0}, entry])
 
         assert response.status_code == 422
         assert [error["loc"] for error in response.json()["errors"]] == [[0, "grams"]]

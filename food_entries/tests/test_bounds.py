@@ -154,7 +154,7 @@ class TestCreateEntry:
         assert response.json() == validation_error_body((missing, *REQUIRED))
         assert all_rows() == before
 
-    @pytest.mark.parametrize(("body", "error"), NOT_OBJECTS)
+    @pytest.mark.parametrize(("body", "error"), [*NOT_OBJECTS, EMPTY_LIST])
     def test_refuses_a_body_that_is_not_an_object(self, api, device, all_rows, body, error):
         before = all_rows()
 
@@ -169,7 +169,7 @@ class TestCreateEntry:
         whole = "{" + ", ".join(f'"{name}": {value}' for name, value in body_by_weight.items()) + "}"
         before = all_rows()
 
-        response = send(api, "POST", ENTRIES, f"[{whole}, {body}, {whole}]")
+        response = send(api, "POST", f"{ENTRIES}/batch", f"[{whole}, {body}, {whole}]")
 
         assert response.status_code == 422
         assert response.json() == validation_error_body((1, *error))

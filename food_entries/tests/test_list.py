@@ -26,7 +26,7 @@ NEWEST_DAY_FIRST = [1, 3, 6, 0, 2, 4, 5]
 def diary(api, rye) -> list[str]:
     """The ids of the entries of `DIARY`, in the order of creation."""
     sent = [{"product_id": str(rye.pk), "grams": 71, "date": day, "meal_type": meal} for day, meal in DIARY]
-    response = api.post(ENTRIES, sent)
+    response = api.post(f"{ENTRIES}/batch", sent)
     assert response.status_code == 201
     return [row["id"] for row in response.json()]
 
@@ -246,7 +246,7 @@ class TestConditionalReads:
         row = api.get(f"{ENTRIES}/{by_weight.pk}").json()
         api.put(f"{ENTRIES}/{by_weight.pk}", row)
         api.post(ENTRIES, row)
-        api.post(ENTRIES, [])
+        api.post(f"{ENTRIES}/batch", [])
         api.patch(f"{ENTRIES}/{by_weight.pk}", {"grams": 0})
         other_api.post("/v1/products", {"name": "Rye", "kcal_100g": 259})
 

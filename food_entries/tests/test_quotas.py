@@ -25,7 +25,7 @@ class TestTheCounters:
     def test_match_the_stored_rows(self, api, device, bread, bite):
         slice_id = str(uuid4())
         api.post(f"/v1/products/{bread['id']}/portions", {"id": slice_id, "name": "Slice", "grams": 35})
-        api.post("/v1/food-entries", [bite] * 3)
+        api.post("/v1/food-entries/batch", [bite] * 3)
         before = counted(device)
         assert counters(device) == before == before | {"products": 1, "portions": 2, "food_entries": 3}
 
@@ -42,7 +42,7 @@ class TestTheCounters:
         assert api.post("/v1/products", {"name": ""}).status_code == 422
         assert api.post("/v1/products", BREAD | {"id": str(device.pk)}).status_code == 201
         assert api.post("/v1/food-entries", bite | {"grams": -1}).status_code == 422
-        assert api.post("/v1/food-entries", [bite, {}]).status_code == 422
+        assert api.post("/v1/food-entries/batch", [bite, {}]).status_code == 422
 
         assert counters(device) == counted(device) == before | {"products": 2, "portions": 2}
 
@@ -58,10 +58,10 @@ class TestTheCounters:
 class TestAQuota:
     def test_refuses_a_batch_that_fits_only_partly(self, api, settings, bite, all_rows):
         settings.MAX_FOOD_ENTRIES = 2
-        assert api.post("/v1/food-entries", [bite]).status_code == 201
+        assert api.post("/v1/food-entries/batch", [bite]).status_code == 201
         before = all_rows()
 
-        assert api.post("/v1/food-entries", [bite, bite]).status_code == 507
+        assert api.post("/v1/food-entries/batch", [bite, bite]).status_code == 507
         assert all_rows() == before
         assert api.post("/v1/food-entries", bite).status_code == 201
         assert api.post("/v1/food-entries", bite).status_code == 507

@@ -15,6 +15,7 @@ from tests.harness.errors import NO_PRODUCT, validation_error_body
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
 ENTRIES = "/v1/food-entries"
+BATCH = f"{ENTRIES}/batch"
 ID = "c2a4e8f0-5d1b-4a7e-9c3f-8b6d0e2f4a19"
 
 
@@ -48,8 +49,8 @@ class TestCreatesWithOneId:
         before = revision()
 
         responses = at_once(
-            *(call(api, "POST", ENTRIES, batch) for _ in range(2)),
-            *(call(api, "POST", ENTRIES, batch[::-1]) for _ in range(2)),
+            *(call(api, "POST", BATCH, batch) for _ in range(2)),
+            *(call(api, "POST", BATCH, batch[::-1]) for _ in range(2)),
         )
 
         assert statuses(responses) == {201: 1, 200: 3}
@@ -80,7 +81,7 @@ class TestBatchesOfTwoDevicesWithTheSameIds:
             forwards = [{"id": one, "product_id": str(rye.pk), **eaten} for one in ids]
             backwards = [{"id": one, "product_id": str(theirs.pk), **eaten} for one in reversed(ids)]
 
-            responses = at_once(call(api, "POST", ENTRIES, forwards), call(other_api, "POST", ENTRIES, backwards))
+            responses = at_once(call(api, "POST", BATCH, forwards), call(other_api, "POST", BATCH, backwards))
 
             assert statuses(responses) == {201: 1, 409: 1}
             stored = next(response.json() for response in responses if response.status_code == 201)

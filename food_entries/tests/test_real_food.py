@@ -198,7 +198,7 @@ def log_one_by_one(phone: DiaryPhone, entries: list[dict]) -> None:
 
 
 def log_in_one_batch(phone: DiaryPhone, entries: list[dict]) -> None:
-    phone.create("/v1/food-entries", entries)
+    phone.create("/v1/food-entries/batch", entries)
 
 
 def log_each_twice(phone: DiaryPhone, entries: list[dict]) -> None:
@@ -212,10 +212,10 @@ def log_each_twice(phone: DiaryPhone, entries: list[dict]) -> None:
 def log_in_batches_that_overlap(phone: DiaryPhone, entries: list[dict]) -> None:
     """Send some entries, then all, then all again. Only new ones are stored."""
     entries = with_ids(entries)
-    some = phone.create("/v1/food-entries", entries[:4])
-    every = phone.create("/v1/food-entries", entries)
+    some = phone.create("/v1/food-entries/batch", entries[:4])
+    every = phone.create("/v1/food-entries/batch", entries)
     assert every[:4] == some
-    again = phone.post("/v1/food-entries", entries)
+    again = phone.post("/v1/food-entries/batch", entries)
     assert (again.status_code, content_of(again)) == (200, every)
 
 

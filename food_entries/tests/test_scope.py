@@ -24,7 +24,7 @@ LIST_REQUESTS = [
     ("GET", f"{ENTRIES}?date=today", None),
     ("GET", SUMMARY, None),
     ("POST", ENTRIES, {"grams": 100}),
-    ("POST", ENTRIES, []),
+    ("POST", f"{ENTRIES}/batch", []),
 ]
 
 

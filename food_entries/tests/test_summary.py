@@ -228,7 +228,11 @@ class TestTheSums:
             }
             for _ in range(300)
         ]
-        rows = [row for start in (0, 100, 200) for row in exact_json(api.post(ENTRIES, sent[start : start + 100]), 201)]
+        rows = [
+            row
+            for start in (0, 100, 200)
+            for row in exact_json(api.post(f"{ENTRIES}/batch", sent[start : start + 100]), 201)
+        ]
         for row in rows[::25]:
             assert api.delete(f"{ENTRIES}/{row['id']}").status_code == 204
         for row in rows[1::25]:

@@ -256,7 +256,7 @@ class RandomCalls(RuleBasedStateMachine):
     def create_entries(self, number, new):
         device = self.devices[number]
         body = [self.entry_body(device, each) for each in new]
-        self.call(device, "POST", "food-entries", body, partial(food_entries.create_batch, device, body))
+        self.call(device, "POST", "food-entries/batch", body, partial(food_entries.create_batch, device, body))
 
     @rule(
         number=DEVICES,

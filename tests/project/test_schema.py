@@ -121,6 +121,7 @@ class TestTheSchema:
             ("/v1/products/{product_id}/portions", "get", "200 304 400 401 403 404 406 422 429 500 503"),
             ("/v1/portions/{id}", "delete", "204 401 403 404 406 409 429 500 503"),
             ("/v1/food-entries", "post", "200 201 400 401 403 406 409 413 415 422 429 500 503 507"),
+            ("/v1/food-entries/batch", "post", "200 201 400 401 403 406 409 413 415 422 429 500 503 507"),
             ("/v1/food-entries/{id}", "put", "200 400 401 403 404 406 413 415 422 429 500 503"),
             ("/v1/food-entries/summary", "get", "200 304 400 401 403 406 422 429 500 503"),
             ("/v1/sync", "get", "200 304 400 401 403 406 422 429 500 503"),
@@ -151,9 +152,13 @@ class TestTheSchema:
         assert bounds.items() <= stated.items()
 
     def test_states_the_maximum_size_of_a_batch(self):
-        one, many = DOCUMENT["components"]["schemas"]["FoodEntryOrEntriesRequest"]["oneOf"]
+        (content,) = DOCUMENT["paths"]["/v1/food-entries/batch"]["post"]["requestBody"]["content"].values()
 
-        assert (one["$ref"], many["maxItems"]) == ("#/components/schemas/FoodEntryRequest", 100)
+        assert content["schema"] == {
+            "type": "array",
+            "items": {"$ref": "#/components/schemas/FoodEntryRequest"},
+            "maxItems": 100,
+        }
 
     def test_requires_every_body(self):
         bodies = [
@@ -204,6 +209,8 @@ class TestTheExamples:
         sent = examples("/v1/food-entries", "post", "request")
         entries = [api.post("/v1/food-entries", body) for body in sent]
         assert [entry.status_code for entry in entries] == [201] * len(sent)
+        (batch,) = examples("/v1/food-entries/batch", "post", "request")
+        assert api.post("/v1/food-entries/batch", batch).status_code == 201
 
         for real, shown, component in (
             (product.json(), PRODUCT, "Product"),

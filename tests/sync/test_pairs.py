@@ -184,7 +184,7 @@ def create_entry(scenario, phone):
 
 
 def create_entries(scenario, phone):
-    return phone.post("/v1/food-entries", [scenario.entry(label) for label in ("new", "entry", "newer")])
+    return phone.post("/v1/food-entries/batch", [scenario.entry(label) for label in ("new", "entry", "newer")])
 
 
 def edit_entry(scenario, phone):

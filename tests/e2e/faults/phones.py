@@ -124,7 +124,7 @@ class JournalingPhone(Phone):
 
     def eat_many(self) -> None:
         if entries := [entry for _ in range(BATCH) if (entry := self.entry())]:
-            self.write("POST", "/v1/food-entries", entries)
+            self.write("POST", "/v1/food-entries/batch", entries)
             self.add_together(entries)
 
     def edit(self) -> None:

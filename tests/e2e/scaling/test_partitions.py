@@ -80,7 +80,7 @@ def call_everything(phone: Caller) -> None:
     phone.call("PATCH", f"/v1/portions/{portion}", {"grams": 36})
     eaten = {"product_id": product, "date": "2026-01-05"}
     phone.call("POST", "/v1/food-entries", {"id": entry, "portion_id": portion, "quantity": 2, **eaten}, 201)
-    phone.call("POST", "/v1/food-entries", [{"grams": 70, **eaten} for _ in range(3)], 201)
+    phone.call("POST", "/v1/food-entries/batch", [{"grams": 70, **eaten} for _ in range(3)], 201)
     phone.call("GET", "/v1/food-entries?date=2026-01-05")
     phone.call("GET", f"/v1/food-entries/{entry}")
     phone.call("PUT", f"/v1/food-entries/{entry}", {"quantity": 3})
