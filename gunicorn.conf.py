@@ -11,27 +11,22 @@ import struct
 import tempfile
 from pathlib import Path
 
-import environ
-
 from countonme import settings
 from countonme.serving.gunicorn_log import ServerLogger
-from countonme.serving.sizing import connections_for, parse_integer, threads_for, workers_for
+from countonme.serving.sizing import connections_for, threads_for, workers_for
+from countonme.settings import env
 
-env = environ.Env()
-env.read_env(Path(__file__).parent / ".env")
-
-_host = env.str("HOST", default="127.0.0.1")
-_port = parse_integer("PORT", env.str("PORT", default="8000"), minimum=1)
+_host = env.text("HOST", "127.0.0.1")
+_address = f"[{_host}]" if ":" in _host else _host  # IPv6
+_port = env.integer("PORT", 8000, minimum=1, maximum=65_535)
 _engine = settings.DATABASES["default"]["ENGINE"]
-_client_timeout = parse_integer("CLIENT_TIMEOUT", env.str("CLIENT_TIMEOUT", default="20"), minimum=1)
+_client_timeout = env.integer("CLIENT_TIMEOUT", 20, minimum=1)
 
-bind = f"{_host}:{_port}"
-workers = parse_integer(
-    "WEB_CONCURRENCY", env.str("WEB_CONCURRENCY", default=""), minimum=1, default=workers_for(_engine)
-)
+bind = f"{_address}:{_port}"
+workers = env.integer("WEB_CONCURRENCY", workers_for(_engine), minimum=1)
 # A slow client occupies a thread, not the whole worker. Each thread has a database connection.
 worker_class = "gthread"
-threads = parse_integer("WEB_THREADS", env.str("WEB_THREADS", default=str(threads_for(_engine))), minimum=1)
+threads = env.integer("WEB_THREADS", threads_for(_engine), minimum=1)
 # Seconds. Longer than clients and proxies keep their connections: otherwise they would send into a closed one. Idle
 # connections occupy no thread.
 keepalive = 75
@@ -40,7 +35,7 @@ limit_request_line = 8190  # enough for a long search in a script with three byt
 control_socket_disable = True  # it is not used
 
 # Peers whose X-Forwarded-Proto header is trusted. SECURE_PROXY_SSL_HEADER trusts a header of any peer.
-forwarded_allow_ips = env.str("FORWARDED_ALLOW_IPS", default="127.0.0.1,::1")
+forwarded_allow_ips = env.text("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
 
 # Seconds after which a worker is killed if its main thread hangs. The main thread does not wait for requests, so a long
 # request does not count.
@@ -87,7 +82,7 @@ def when_ready(server) -> None:
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, silence)
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, silence)
-    server.log.info("CountOnMe listens on http://%s:%s. Documentation: http://%s:%s/v1/docs", *(_host, _port) * 2)
+    server.log.info("CountOnMe listens on http://%s:%s. Documentation: http://%s:%s/v1/docs", *(_address, _port) * 2)
 
 
 def on_exit(server) -> None:

@@ -6,26 +6,23 @@
 import sys
 from pathlib import Path
 
-import environ
-from django.core.exceptions import ImproperlyConfigured
-
 from countonme import __version__
+from countonme.environment import Environment, InvalidSetting
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
-env.read_env(BASE_DIR / ".env")
+env = Environment.with_file(BASE_DIR / ".env")
 
 # --- basics ---------------------------------------------------------------------------------------
 
-SECRET_KEY = env.str("SECRET_KEY", default="")
+SECRET_KEY = env.text("SECRET_KEY")
 if not SECRET_KEY:
-    raise ImproperlyConfigured(
+    raise InvalidSetting(
         "SECRET_KEY is not set. Set it in the environment or in .env to a long random string, such as the output of: "
         'python -c "import secrets; print(secrets.token_urlsafe(50))"'
     )
-DEBUG = env.bool("DEBUG", default=False)
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
+DEBUG = env.flag("DEBUG", False)
+ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS")
 
 # --- applications ---------------------------------------------------------------------------------
 
@@ -92,9 +89,7 @@ USE_TZ = True
 # --- database -------------------------------------------------------------------------------------
 
 DATABASES = {
-    "default": env.db("DATABASE_URL")
-    if env.str("DATABASE_URL", default="")
-    else {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"}
+    "default": env.database("DATABASE_URL", {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"})
 }
 _database = DATABASES["default"]
 _database["CONN_MAX_AGE"] = None  # connections stay open
@@ -110,9 +105,7 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
 elif _database["ENGINE"] == "django.db.backends.postgresql":
     _database["ENGINE"] = "countonme.db.postgresql"
     # A pooler may give each transaction another connection, so nothing may outlive the transaction.
-    _pooled = {"": False, "transaction": True}.get(env.str("DATABASE_POOLER", default=""))
-    if _pooled is None:
-        raise ImproperlyConfigured("DATABASE_POOLER must be empty or `transaction`.")
+    _pooled = env.choice("DATABASE_POOLER", "", ("", "transaction")) == "transaction"
     _database["DISABLE_SERVER_SIDE_CURSORS"] = _pooled
     # Prepared statements: PostgreSQL does not parse and plan a statement at each request.
     _database["OPTIONS"] = {
@@ -121,17 +114,18 @@ elif _database["ENGINE"] == "django.db.backends.postgresql":
         "prepare_threshold": None if _pooled else 2,
         **_database.get("OPTIONS", {}),
     }
-DATABASE_TIMEOUT = env.float("DATABASE_TIMEOUT", default=1.5)  # seconds, for the web process: countonme/wsgi.py
+# For the web process: countonme/wsgi.py
+DATABASE_TIMEOUT = env.seconds("DATABASE_TIMEOUT", 1.5, minimum=0.1, maximum=60)
 # Seconds. Requests queue behind a migration that waits for a lock on a table, so it must fail soon.
-MIGRATE_LOCK_TIMEOUT = env.int("MIGRATE_LOCK_TIMEOUT", default=5)
-MIGRATE_STATEMENT_TIMEOUT = env.int("MIGRATE_STATEMENT_TIMEOUT", default=60)
-MIGRATE_WAIT = env.int("MIGRATE_WAIT", default=600)  # how long to wait for another migration
+MIGRATE_LOCK_TIMEOUT = env.integer("MIGRATE_LOCK_TIMEOUT", 5, minimum=0)
+MIGRATE_STATEMENT_TIMEOUT = env.integer("MIGRATE_STATEMENT_TIMEOUT", 60, minimum=0)
+MIGRATE_WAIT = env.integer("MIGRATE_WAIT", 600, minimum=0)  # how long to wait for another migration
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- caches ---------------------------------------------------------------------------------------
 
 # With Redis the workers share the cache of checked tokens: devices/token_cache.py
-CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
+CACHES = {"default": env.cache("CACHE_URL", "locmemcache://")}
 if CACHES["default"]["BACKEND"] == "django.core.cache.backends.redis.RedisCache":
     # If the cache is unavailable, that counts as a miss. The timeouts keep the delay short.
     CACHES["default"].setdefault("OPTIONS", {}).update(socket_connect_timeout=0.25, socket_timeout=0.25)
@@ -148,33 +142,33 @@ REST_FRAMEWORK = {
     "DEFAULT_METADATA_CLASS": None,
     "EXCEPTION_HANDLER": "countonme.api.errors.exception_handler",
     "COERCE_DECIMAL_TO_STRING": False,
-    "NUM_PROXIES": env.int("NUM_PROXIES", default=0),
+    "NUM_PROXIES": env.integer("NUM_PROXIES", 0, minimum=0),
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "TEST_REQUEST_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "UNAUTHENTICATED_USER": None,
     "URL_FORMAT_OVERRIDE": None,  # unknown query parameters are ignored, `format` too
 }
 # How many rows a device may store, tombstones included, and how many it may add per day.
-MAX_PRODUCTS = env.int("MAX_PRODUCTS", default=20_000)
-MAX_PORTIONS = env.int("MAX_PORTIONS", default=40_000)
-MAX_PORTIONS_PER_PRODUCT = env.int("MAX_PORTIONS_PER_PRODUCT", default=100)
-MAX_FOOD_ENTRIES = env.int("MAX_FOOD_ENTRIES", default=250_000)
-NEW_ROWS_FIRST_DAY = env.int("NEW_ROWS_FIRST_DAY", default=100_000)
-NEW_ROWS_PER_DAY = env.int("NEW_ROWS_PER_DAY", default=20_000)
+MAX_PRODUCTS = env.integer("MAX_PRODUCTS", 20_000, minimum=1)
+MAX_PORTIONS = env.integer("MAX_PORTIONS", 40_000, minimum=1)
+MAX_PORTIONS_PER_PRODUCT = env.integer("MAX_PORTIONS_PER_PRODUCT", 100, minimum=1)
+MAX_FOOD_ENTRIES = env.integer("MAX_FOOD_ENTRIES", 250_000, minimum=1)
+NEW_ROWS_FIRST_DAY = env.integer("NEW_ROWS_FIRST_DAY", 100_000, minimum=1)
+NEW_ROWS_PER_DAY = env.integer("NEW_ROWS_PER_DAY", 20_000, minimum=1)
 # A file outside of the database that lists erased devices, for manage.py after_restore: account/ledger.py
-ERASURE_LEDGER = env.str("ERASURE_LEDGER", default=str(BASE_DIR / "erasures.txt"))
-BACKUP_RETENTION = env.int("BACKUP_RETENTION", default=14)  # days; deploy/backup.sh reads it too
-REGISTER_RATE = env.str("REGISTER_RATE", default="10/min")
-ROTATE_RATE = env.str("ROTATE_RATE", default="10/h")
-AUTH_FAILURE_RATE = env.str("AUTH_FAILURE_RATE", default="30/min")
-DEVICE_RATE = env.str("DEVICE_RATE", default="600/min")  # in each worker: devices/rates.py
-BCRYPT_ROUNDS = env.int("BCRYPT_ROUNDS", default=4)  # a secret of 256 random bits needs no slow hash
+ERASURE_LEDGER = env.text("ERASURE_LEDGER", str(BASE_DIR / "erasures.txt"))
+BACKUP_RETENTION = env.integer("BACKUP_RETENTION", 14, minimum=1, maximum=99_999)  # days; deploy/backup.sh reads it too
+REGISTER_RATE = env.rate("REGISTER_RATE", "10/min")
+ROTATE_RATE = env.rate("ROTATE_RATE", "10/h")
+AUTH_FAILURE_RATE = env.rate("AUTH_FAILURE_RATE", "30/min")
+DEVICE_RATE = env.rate("DEVICE_RATE", "600/min")  # in each worker: devices/rates.py
+BCRYPT_ROUNDS = env.integer("BCRYPT_ROUNDS", 4, minimum=4, maximum=31)  # a secret of 256 random bits needs no slow hash
 MAX_BODY = 1024 * 1024  # bytes
-SYNC_MAX_BODY = env.int("SYNC_MAX_BODY", default=20 * 1024 * 1024)
+SYNC_MAX_BODY = env.integer("SYNC_MAX_BODY", 20 * 1024 * 1024, minimum=1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = None  # countonme.middleware.body_limit enforces the limit
 
 CORS_URLS_REGEX = r"^/v1/"  # not for the admin, which uses cookies
-_origins = env.list("CORS_ORIGINS", default=["*"])
+_origins = env.origins("CORS_ORIGINS", "*")
 CORS_ALLOW_ALL_ORIGINS = "*" in _origins
 CORS_ALLOWED_ORIGINS = [origin for origin in _origins if origin != "*"]
 CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "if-none-match", "x-request-id"]
@@ -209,17 +203,16 @@ WHITENOISE_AUTOREFRESH = DEBUG
 
 # --- security -------------------------------------------------------------------------------------
 
-HTTPS_ONLY = env.bool("HTTPS_ONLY", default=True)
+HTTPS_ONLY = env.flag("HTTPS_ONLY", True)
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS_ONLY
 SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60 if HTTPS_ONLY else 0
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]  # probes come from the inside, without TLS
-if _header := env.str("SECURE_PROXY_SSL_HEADER", default=""):
-    SECURE_PROXY_SSL_HEADER = tuple(_header.split(",", 1))
+SECURE_PROXY_SSL_HEADER = env.proxy_header("SECURE_PROXY_SSL_HEADER")
 # Cookies of the admin. Scripts can't read them, other sites' forms don't send them, and other paths don't get them.
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"
-LOGIN_FAILURE_RATE = env.str("LOGIN_FAILURE_RATE", default="20/h")
+LOGIN_FAILURE_RATE = env.rate("LOGIN_FAILURE_RATE", "20/h")
 SESSION_COOKIE_AGE = 12 * 60 * 60  # seconds: a working day
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # not in a cookie
 # countonme/middleware/security_headers.py sends these headers.
@@ -240,14 +233,13 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # --- metrics --------------------------------------------------------------------------------------
 
-METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+METRICS_TOKEN = env.token("METRICS_TOKEN")
 
 # --- logs -----------------------------------------------------------------------------------------
 
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # One JSON object per line, or text on a terminal.
-LOG_FORMAT = env.str("LOG_FORMAT", default="") or ("text" if sys.stderr.isatty() else "json")
-if LOG_FORMAT not in ("json", "text"):
-    raise ImproperlyConfigured(f"LOG_FORMAT is {LOG_FORMAT!r}. It must be json or text.")
+LOG_FORMAT = env.choice("LOG_FORMAT", "text" if sys.stderr.isatty() else "json", ("json", "text"))
 
 LOGGING = {
     "version": 1,
@@ -265,7 +257,7 @@ LOGGING = {
             "formatter": LOG_FORMAT,
         },
     },
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO").upper()},
+    "root": {"handlers": ["console"], "level": env.choice("LOG_LEVEL", "INFO", LOG_LEVELS)},
     "loggers": {
         "django": {"handlers": [], "propagate": True},  # Django's own handlers would log everything twice
         "django.request": {"level": "ERROR"},  # no warnings about clients' errors: each request has a line already

@@ -1,18 +1,7 @@
 from django.conf import settings
-from django.core.checks import Error, Tags, register
+from django.core.checks import Error, register
 
 from ownership.models import DeviceOwned, owned_models
-
-DAILY = ("NEW_ROWS_FIRST_DAY", "NEW_ROWS_PER_DAY")
-
-
-@register(Tags.security)
-def check_quotas(app_configs, **kwargs) -> list:
-    return [
-        Error(f"{name} must be greater than 0.", hint="Remove it to use the default.", id="countonme.E012")
-        for name in (*DAILY, *(name for model in owned_models() for name in quota_settings(model)))
-        if getattr(settings, name, 1) < 1
-    ]
 
 
 @register

@@ -9,15 +9,6 @@ SINGLE_WORKER_CONNECTIONS = 500  # half of the usual limit of open files
 MAX_WORKERS = 16  # with three connections each, PostgreSQL's default max_connections is enough
 
 
-def parse_integer(name: str, text: str, *, minimum: int, default: int | None = None) -> int:
-    """Return the value of an integer setting. If it is invalid, raise SystemExit with a message for the operator."""
-    if not text and default is not None:
-        return default
-    if text.isascii() and text.isdigit() and int(text) >= minimum:
-        return int(text)
-    raise SystemExit(f"{name} is {text!r}. It must be an integer of at least {minimum}.")
-
-
 def workers_for(engine: str) -> int:
     """Return the default number of workers for a database engine.
 

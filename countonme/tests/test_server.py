@@ -87,8 +87,7 @@ class TestGunicorn:
             ("WEB_CONCURRENCY", "1.5"),
             ("WEB_CONCURRENCY", "\u00b2"),
             ("WEB_THREADS", "0"),
-            ("WEB_THREADS", ""),
-            ("PORT", "http"),
+            ("CLIENT_TIMEOUT", "soon"),
         ],
     )
     def test_does_not_start_if_a_number_is_invalid(self, monkeypatch, name, value):

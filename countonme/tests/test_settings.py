@@ -21,7 +21,7 @@ def run_with_settings(tmp_path, statement: str, **environment) -> subprocess.Com
     """Run a statement in a folder with the settings alone, and with no other environment variables."""
     package = tmp_path / "countonme"
     package.mkdir()
-    for name in ("__init__.py", "uuid_hash.py", "settings.py"):
+    for name in ("__init__.py", "uuid_hash.py", "environment.py", "settings.py"):
         (package / name).write_text((ROOT / "countonme" / name).read_text())
     return subprocess.run(
         [sys.executable, "-c", f"from countonme import settings; {statement}"],
@@ -36,8 +36,9 @@ class TestSettings:
     def test_stop_the_start_without_a_secret_key(self, tmp_path):
         run = run_with_settings(tmp_path, "print('started')")
 
-        assert run.returncode != 0
-        assert "ImproperlyConfigured: SECRET_KEY is not set." in run.stderr
+        assert run.returncode == 1
+        assert run.stderr.startswith("SECRET_KEY is not set.")
+        assert run.stderr.count("\n") == 1
         assert run.stdout == ""
 
     @pytest.mark.parametrize(
@@ -79,9 +80,7 @@ class TestSettings:
     def test_find_the_database_next_to_manage_py(self, tmp_path, folder):
         (tmp_path / folder).mkdir()
 
-        run = run_with_settings(
-            tmp_path / folder, "print(settings.DATABASES['default']['NAME'])", **SAFE, DATABASE_URL=""
-        )
+        run = run_with_settings(tmp_path / folder, "print(settings.DATABASES['default']['NAME'])", **SAFE)
 
         assert run.stdout.strip() == str(tmp_path / folder / "db.sqlite3"), run.stderr
 
@@ -119,14 +118,6 @@ class TestSettings:
 
         assert run.stdout.strip() == shown, run.stderr
 
-    def test_stop_the_start_with_an_unknown_pooler(self, tmp_path):
-        postgres = {**SAFE, "DATABASE_URL": "postgres://127.0.0.1/countonme"}
-
-        run = run_with_settings(tmp_path, "print('started')", **postgres, DATABASE_POOLER="statement")
-
-        assert run.returncode != 0
-        assert "ImproperlyConfigured: DATABASE_POOLER must be empty or `transaction`." in run.stderr
-
     @pytest.mark.parametrize(("chosen", "used"), [("", "json"), ("json", "json"), ("text", "text")])
     def test_write_the_log_in_json_if_there_is_no_terminal(self, tmp_path, chosen, used):
         statement = "print(settings.LOG_FORMAT, settings.LOGGING['handlers']['console']['formatter'])"
@@ -135,10 +126,39 @@ class TestSettings:
 
         assert run.stdout.strip() == f"{used} {used}", run.stderr
 
-    def test_stop_the_start_with_an_unknown_log_format(self, tmp_path):
-        run = run_with_settings(tmp_path, "", **SAFE, LOG_FORMAT="xml")
+    @pytest.mark.parametrize(
+        ("variable", "message"),
+        [
+            ({"ALLOWED_HOSTS": "https://api.example.org"}, "ALLOWED_HOSTS is 'https://api.example.org'. It must be"),
+            ({"DATABASE_URL": ""}, "DATABASE_URL must be like postgres://"),
+            ({"DATABASE_TIMEOUT": "61"}, "DATABASE_TIMEOUT is '61'. It must be a number of seconds from 0.1 to 60"),
+            ({"BCRYPT_ROUNDS": "3"}, "BCRYPT_ROUNDS is '3'. It must be an integer from 4 to 31."),
+            ({"BACKUP_RETENTION": "0"}, "BACKUP_RETENTION is '0'. It must be an integer from 1 to 99999."),
+            ({"NUM_PROXIES": "-1"}, "NUM_PROXIES is '-1'. It must be an integer of at least 0."),
+            ({"MAX_PRODUCTS": "0"}, "MAX_PRODUCTS is '0'. It must be an integer of at least 1."),
+            ({"NEW_ROWS_PER_DAY": "-1"}, "NEW_ROWS_PER_DAY is '-1'. It must be an integer of at least 1."),
+            ({"REGISTER_RATE": "often"}, "REGISTER_RATE is 'often'. It must be a rate such as 10/min"),
+            ({"HTTPS_ONLY": "sure"}, "HTTPS_ONLY is 'sure'. It must be on or off."),
+            ({"LOG_LEVEL": "loud"}, "LOG_LEVEL is 'loud'. It must be DEBUG or INFO or"),
+            ({"LOG_FORMAT": "xml"}, "LOG_FORMAT is 'xml'. It must be json or text."),
+            ({"METRICS_TOKEN": "short"}, "METRICS_TOKEN must have at least 20"),
+            ({"CORS_ORIGINS": "app.example.org"}, "CORS_ORIGINS is 'app.example.org'. It must be an origin"),
+            ({"CACHE_URL": "cache"}, "CACHE_URL must be like rediscache://"),
+            ({"SECURE_PROXY_SSL_HEADER": "X-Forwarded-Proto,https"}, "SECURE_PROXY_SSL_HEADER is 'X-Forwarded-Proto"),
+            (
+                {"DATABASE_URL": "postgres://127.0.0.1/countonme", "DATABASE_POOLER": "statement"},
+                "DATABASE_POOLER is 'statement'. It must be empty or transaction.",
+            ),
+        ],
+        ids=lambda value: next(reversed(value)) if isinstance(value, dict) else "",
+    )
+    def test_stop_the_start_with_one_line_if_a_value_is_wrong(self, tmp_path, variable, message):
+        run = run_with_settings(tmp_path, "print('started')", **SAFE, **variable)
 
-        assert "ImproperlyConfigured: LOG_FORMAT is 'xml'. It must be json or text." in run.stderr
+        assert run.returncode == 1
+        assert run.stderr.startswith(message)
+        assert run.stderr.count("\n") == 1
+        assert run.stdout == ""
 
     def test_are_all_in_the_example(self):
         read = {
@@ -156,24 +176,7 @@ class TestSystemChecks:
     @pytest.mark.parametrize(
         ("changed", "found"),
         [
-            ({"BCRYPT_ROUNDS": 3}, "countonme.E001"),
-            ({"BCRYPT_ROUNDS": 32}, "countonme.E001"),
-            ({"REGISTER_RATE": "often"}, "countonme.E002"),
-            ({"REGISTER_RATE": "0/min"}, "countonme.E002"),
-            ({"AUTH_FAILURE_RATE": "30"}, "countonme.E002"),
-            ({"LOGIN_FAILURE_RATE": "never"}, "countonme.E002"),
-            ({"ROTATE_RATE": "10"}, "countonme.E002"),
-            ({"DEVICE_RATE": "600/minute"}, "countonme.E002"),
-            ({"MAX_PRODUCTS": 0}, "countonme.E012"),
-            ({"NEW_ROWS_PER_DAY": -1}, "countonme.E012"),
-            ({"BACKUP_RETENTION": 0}, "countonme.E013"),
-            ({"BACKUP_RETENTION": 100_000}, "countonme.E013"),
             ({"ERASURE_LEDGER": "/nowhere/erasures.txt"}, "countonme.W003"),
-            ({"DATABASE_TIMEOUT": -1.0}, "countonme.E004"),
-            ({"DATABASE_TIMEOUT": 0.01}, "countonme.E004"),
-            ({"DATABASE_TIMEOUT": 61.0}, "countonme.E004"),
-            ({"DATABASE_TIMEOUT": float("nan")}, "countonme.E004"),
-            ({"REST_FRAMEWORK": {**settings.REST_FRAMEWORK, "NUM_PROXIES": -1}}, "countonme.E003"),
             ({"ALLOWED_HOSTS": ["*"]}, "countonme.W002"),
         ],
     )
