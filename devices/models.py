@@ -400,4 +400,4 @@ class Attempts(models.Model):
         verbose_name_plural = "attempts"
 
     def __str__(self) -> str:
-        return f"{len(self.moments)} attempts"
+        return self.key

@@ -24,8 +24,8 @@ def listed(device) -> Entry:
     return entry
 
 
-class TestAfterARestore:
-    def test_erases_again_what_the_ledger_lists(self, api, device, other_device):
+class TestAfterRestore:
+    def test_erases_devices_that_the_ledger_lists(self, api, device, other_device):
         add_rows(device)
         add_rows(other_device)
         theirs = set(rows_of(other_device))
@@ -37,10 +37,10 @@ class TestAfterARestore:
         assert Device.objects.get() == other_device
         assert set(rows_of(other_device)) == theirs
         assert api.get("/v1/devices/me").status_code == 401
-        assert said.splitlines()[0] == "The ledger lists 1 erasures, in 1 files."
-        assert said.splitlines()[-1] == "Completed 1 erasures."
+        assert said.splitlines()[0] == "The ledger lists 1 erasure, in 1 file."
+        assert said.splitlines()[-1] == "Completed 1 erasure."
 
-    def test_brings_the_receipts_back(self, anonymous, device):
+    def test_restores_receipts(self, anonymous, device):
         entry = listed(device)
         elsewhere = Entry(entry.requested_at, uuid4(), hash_device_id(uuid4()))
         ledgers.append([elsewhere])
@@ -52,7 +52,7 @@ class TestAfterARestore:
             assert body["requested_at"] == each.requested_at.isoformat().replace("+00:00", "Z")
             assert body["erased_at"] is not None
 
-    def test_keeps_the_id_taken_if_the_backup_lacks_the_device(self, anonymous, db):
+    def test_reserves_the_id_of_an_erased_device_that_is_not_in_the_backup(self, anonymous, db):
         device = Device(pk=uuid4())
         listed(device)
 
@@ -60,7 +60,7 @@ class TestAfterARestore:
 
         assert anonymous.post("/v1/auth/register", {"device_id": str(device.pk)}).status_code == 409
 
-    def test_completes_an_erasure_that_the_backup_holds_half_done(self, device):
+    def test_completes_an_erasure_that_is_unfinished_in_the_backup(self, device):
         add_rows(device)
         Erasure.objects.request(device.pk, uuid4())
 
@@ -69,7 +69,7 @@ class TestAfterARestore:
         assert rows_of(device) == []
         assert Erasure.objects.get().erased_at is not None
 
-    def test_changes_nothing_about_an_erasure_that_the_backup_holds(self, api, erase, ledger):
+    def test_does_not_change_an_erasure_that_is_in_the_backup(self, api, erase, ledger):
         api.delete("/v1/devices/me")
         erase()
         before = list(Erasure.objects.values())
@@ -78,7 +78,7 @@ class TestAfterARestore:
 
         assert list(Erasure.objects.values()) == before
 
-    def test_reads_further_ledgers(self, device, other_device, tmp_path):
+    def test_reads_additional_ledgers(self, device, other_device, tmp_path):
         listed(device)
         copy = tmp_path / "copy.txt"
         copy.write_text(f"{Entry(timezone.now(), uuid4(), hash_device_id(other_device.pk))}\n")
@@ -109,7 +109,7 @@ class TestAfterARestore:
         assert not Device.objects.exists()
         assert Erasure.objects.count() == 2
 
-    def test_says_how_many_lines_can_not_be_read(self, device, ledger):
+    def test_reports_the_number_of_invalid_lines(self, device, ledger):
         listed(device)
         ledger.write_text(f"nonsense\n{ledger.read_text()}2026-01-05T0")
 
@@ -118,9 +118,7 @@ class TestAfterARestore:
         assert not Device.objects.exists()
         assert said.splitlines()[1] == "Ignored 2 lines of the ledger that can't be read."
 
-    def test_handles_many_erasures_that_the_backup_lacks_in_few_queries(
-        self, device, django_assert_max_num_queries, ledger
-    ):
+    def test_adds_many_erasures_in_few_queries(self, device, django_assert_max_num_queries, ledger):
         now = timezone.now()
         ledgers.append([Entry(now, uuid4(), hash_device_id(uuid4())) for _ in range(1000)])
 
@@ -130,9 +128,9 @@ class TestAfterARestore:
         assert Erasure.objects.exclude(erased_at=None).count() == 1000
 
 
-class TestWithoutALedger:
+class TestMissingLedger:
     @pytest.mark.parametrize("content", [None, "", "\n"])
-    def test_is_refused_and_changes_nothing(self, device, ledger, content):
+    def test_stops_the_command_before_it_changes_anything(self, device, ledger, content):
         if content is not None:
             ledger.write_text(content)
 
@@ -141,19 +139,19 @@ class TestWithoutALedger:
 
         assert not Restore.objects.exists()
 
-    def test_continues_with_the_option(self, device):
+    def test_is_accepted_with_the_option(self, device):
         run("--without-ledger")
 
         assert Restore.objects.exists()
 
-    def test_reads_the_ledger_with_the_option_if_there_is_one(self, device):
+    def test_is_not_assumed_because_of_the_option(self, device):
         listed(device)
 
         run("--without-ledger")
 
         assert not Device.objects.exists()
 
-    def test_is_refused_if_a_file_is_missing(self, device, tmp_path):
+    def test_stops_the_command_if_it_is_an_additional_one(self, device, tmp_path):
         listed(device)
 
         with pytest.raises(CommandError, match="can't be read"):

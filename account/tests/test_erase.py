@@ -76,8 +76,8 @@ class TestErase:
 
         assert rows_of(device) == []
         assert not Device.objects.filter(pk=device.pk).exists()
-        assert said.startswith("Erased 1 devices: removed ")
-        assert {"1 food entries", "3 portions", "2 products"} <= set(said.partition("removed ")[2][:-2].split(", "))
+        assert said.startswith("Erased 1 device: removed ")
+        assert {"1 food entry", "3 portions", "2 products"} <= set(said.partition("removed ")[2][:-2].split(", "))
         assert set(rows_of(other_device)) == theirs
 
     def test_removes_deleted_rows_too(self, device, erase):
@@ -114,7 +114,7 @@ class TestErase:
 
         assert not Gap.objects.exists()
 
-    def test_removes_no_row_of_a_device_that_is_not_marked(self, device, erase):
+    def test_removes_no_rows_of_unmarked_devices(self, device, erase):
         add_rows(device)
         rows = set(rows_of(device))
 
@@ -135,7 +135,7 @@ class TestErase:
 
         assert (max(removed), sum(removed)) == (2, rows)
 
-    def test_goes_on_with_the_next_device_if_one_fails(self, device, other_device, erase, monkeypatch, log):
+    def test_continues_with_the_next_device_if_one_fails(self, device, other_device, erase, monkeypatch, log):
         for each in (device, other_device):
             add_rows(each)
         failing = mark(device)
@@ -149,7 +149,7 @@ class TestErase:
 
         monkeypatch.setattr(erasures, "remove_rows", fail)
 
-        with pytest.raises(CommandError, match="1 erasures failed"):
+        with pytest.raises(CommandError, match="1 erasure failed"):
             erase()
 
         assert Device.objects.get() == device
@@ -164,7 +164,7 @@ class TestErase:
 
     @pytest.mark.postgres
     @pytest.mark.django_db(transaction=True)
-    def test_removes_rows_with_plain_index_scans_alone(self, device, erase, monkeypatch):
+    def test_removes_rows_by_plain_index_scans_only(self, device, erase, monkeypatch):
         add_rows(device)
         mark(device)
         during, remove = [], OwnedQuerySet.erase
@@ -188,7 +188,7 @@ class TestErase:
         assert set(during) == {False}
         assert checks_foreign_keys()
 
-    def test_removes_every_model_that_a_device_owns_after_those_that_refer_to_it(self):
+    def test_removes_rows_after_those_that_refer_to_them(self):
         models = list(reversed(owned_models()))
 
         for place, model in enumerate(models):
@@ -203,7 +203,7 @@ class TestErase:
 
         assert Erasure.objects.get().erased_at is not None
 
-    def test_gives_a_device_that_an_earlier_release_deleted_an_erasure(self, device, erase, ledger):
+    def test_adds_an_erasure_for_a_device_that_an_earlier_release_deleted(self, device, erase, ledger):
         add_rows(device)
         Device.objects.filter(pk=device.pk).update(deleted_at=timezone.now())
 
@@ -238,9 +238,9 @@ class TestErase:
 
 
 @pytest.mark.django_db(transaction=True)
-class TestTheFiles:
+class TestDatabaseFiles:
     @pytest.mark.skipif(connection.vendor != "sqlite", reason="looks into SQLite's files")
-    def test_hold_no_trace_of_removed_rows(self, tmp_path):
+    def test_contain_no_removed_rows(self, tmp_path):
         url = f"sqlite:///{tmp_path / 'db.sqlite3'}"
         migrate(url)
         with serve(url, tmp_path / "log", ERASURE_LEDGER=str(tmp_path / "ledger.txt")) as service:
@@ -275,8 +275,8 @@ class TestTheFiles:
 
 
 @pytest.mark.django_db(transaction=True)
-class TestAKilledErasure:
-    def test_goes_on_at_the_next_run(self, device, other_device, erase, monkeypatch):
+class TestKilledErasure:
+    def test_continues_at_the_next_run(self, device, other_device, erase, monkeypatch):
         """Whichever statement is the last one, the next run completes the erasure."""
         monkeypatch.setattr(erasures, "BATCH", 2)
         add_rows(other_device)
@@ -311,8 +311,8 @@ class TestAKilledErasure:
         assert anonymous.get(f"/v1/erasures/{receipt.pk}").json()["erased_at"] is None
 
 
-class TestTheLedger:
-    def test_gets_the_lines_that_it_lacks(self, device, other_device, erase, ledger):
+class TestLedger:
+    def test_gets_missing_lines(self, device, other_device, erase, ledger):
         first, second = mark(device), mark(other_device)
 
         erase()
@@ -324,13 +324,13 @@ class TestTheLedger:
             [str(second.pk), hash_device_id(other_device.pk)],
         ]
 
-    def test_is_created_even_if_there_is_nothing_to_add(self, db, erase, ledger):
+    def test_is_created_if_nothing_was_erased(self, db, erase, ledger):
         erase()
 
         assert ledger.read_text() == ""
         assert ledger.stat().st_mode & 0o777 == 0o600
 
-    def test_that_can_not_be_written_makes_the_command_fail_after_its_work(self, device, erase, settings):
+    def test_makes_the_command_fail_at_the_end_if_it_can_not_be_written(self, device, erase, settings):
         settings.ERASURE_LEDGER = "/nowhere/erasures.txt"
         mark(device)
 
@@ -366,8 +366,8 @@ class TestIdleDevices:
 
         assert all_rows() == before
         assert said == (
-            "1 devices have not been seen for 730 days. 1 others registered more than 730 days ago and never stored a "
-            "row.\n"
+            "Devices that have not been seen for 730 days: 1.\n"
+            "Other devices that registered more than 730 days ago and never stored a row: 1.\n"
             "Nothing has been changed. Add --commit to erase them.\n"
         )
 
@@ -380,7 +380,7 @@ class TestIdleDevices:
         assert said.splitlines()[0] == "Marked 2 idle devices."
         assert len(ledger.read_text().splitlines()) == 2
 
-    def test_that_send_a_request_in_between_are_skipped(self, devices, erase, monkeypatch):
+    def test_are_skipped_if_they_send_a_request_meanwhile(self, devices, erase, monkeypatch):
         request = Erasure.objects.request
 
         def call_first(device_id, *args, **kwargs):
@@ -396,7 +396,7 @@ class TestIdleDevices:
 
     @pytest.mark.postgres
     @pytest.mark.django_db(transaction=True)
-    def test_that_write_concurrently_are_skipped(self, device, erase):
+    def test_are_skipped_if_they_write_concurrently(self, device, erase):
         Device.objects.filter(pk=device.pk).update(created_at=timezone.now() - LONG_AGO)
         writing, marked = Event(), []
 
@@ -416,11 +416,11 @@ class TestIdleDevices:
         assert Device.objects.get().deleted_at is None
 
     @pytest.mark.parametrize("text", ["", "730", "-1d", "1.5d", "d", "100000d", "730d "])
-    def test_need_a_number_of_days(self, db, text):
+    def test_require_a_number_of_days(self, db, text):
         with pytest.raises(CommandError, match="--idle"):
             call_command("erase", f"--idle={text}")
 
-    def test_are_not_all_devices(self, device):
+    def test_require_at_least_one_day(self, device):
         with pytest.raises(CommandError, match="at least 1d"):
             call_command("erase", "--idle=0d", "--commit")
 
@@ -431,8 +431,8 @@ class TestIdleDevices:
             call_command("erase", "--idle=730d", f"--device={device.pk}")
 
 
-class TestAProductThatIsRegisteredAgain:
-    def test_gets_a_free_id(self, api, other_api, erase):
+class TestIdOfAnErasedRow:
+    def test_can_be_used_again(self, api, other_api, erase):
         sent = {"id": str(uuid4()), "name": "Rye", "kcal_100g": 259}
         api.post("/v1/products", sent)
         api.delete("/v1/devices/me")

@@ -16,8 +16,8 @@ ME = "/v1/devices/me"
 INVALID = {"detail": "Invalid or expired token"}
 
 
-class TestErasingADevice:
-    def test_returns_204_and_the_address_of_a_receipt(self, api, device):
+class TestEraseMe:
+    def test_returns_204_and_the_url_of_the_receipt(self, api, device):
         response = api.delete(ME)
 
         erasure = Erasure.objects.get()
@@ -27,7 +27,7 @@ class TestErasingADevice:
         assert (erasure.device_id, erasure.device_hash) == (device.pk, hash_device_id(device.pk))
         assert erasure.erased_at is None
 
-    def test_takes_the_receipts_id_from_the_client(self, api):
+    def test_accepts_the_receipts_id_from_the_client(self, api):
         erasure_id = uuid4()
 
         response = api.delete(f"{ME}?erasure_id={str(erasure_id).upper()}")
@@ -36,7 +36,7 @@ class TestErasingADevice:
         assert response["Location"] == f"/v1/erasures/{erasure_id}"
         assert Erasure.objects.get().pk == erasure_id
 
-    def test_refuses_its_tokens_at_once(self, api, device):
+    def test_revokes_the_tokens_at_once(self, api, device):
         rotated = api.post("/v1/auth/rotate").json()["token"]
 
         api.delete(ME)
@@ -58,7 +58,7 @@ class TestErasingADevice:
 
         assert [(row.pk, row.revision, row.deleted_at) for row in rows_of(device)] == before
 
-    def test_leaves_other_devices_alone(self, api, device, other_api, other_device):
+    def test_does_not_affect_other_devices(self, api, device, other_api, other_device):
         FoodEntryFactory(device=other_device)
 
         api.delete(ME)
@@ -80,7 +80,7 @@ class TestErasingADevice:
     @pytest.mark.parametrize(
         "sent", ["", "x", "7", "0d9c3c5e3f2b4c419b0e6a3b6a6f2c11", "%00", "null", str(UUID(int=0))]
     )
-    def test_returns_422_if_the_receipts_id_is_no_uuid(self, api, sent):
+    def test_returns_422_if_the_receipts_id_is_not_a_uuid(self, api, sent):
         response = api.delete(f"{ME}?erasure_id={sent}")
 
         assert response.status_code == 422
@@ -102,7 +102,7 @@ class TestErasingADevice:
         device.refresh_from_db()
         assert device.deleted_at is None
 
-    def test_costs_the_same_queries_however_many_rows(self, django_assert_num_queries, api, other_api):
+    def test_takes_the_same_queries_for_any_number_of_rows(self, django_assert_num_queries, api, other_api):
         for client, count in ((api, 1), (other_api, 5)):
             device = Device.objects.get(pk=client.token.partition(".")[0])
             for _ in range(count):
@@ -114,7 +114,7 @@ class TestErasingADevice:
                 assert client.delete(ME).status_code == 204
 
     @pytest.mark.parametrize("is_complete", [False, True])
-    def test_keeps_the_devices_id_taken(self, api, anonymous, device, erase, is_complete):
+    def test_prevents_that_the_devices_id_is_registered_again(self, api, anonymous, device, erase, is_complete):
         api.delete(ME)
         if is_complete:
             erase()
@@ -143,7 +143,7 @@ class TestErasingADevice:
         assert response.status_code == 204
         assert "The erasure ledger can't be written: see ERASURE_LEDGER" in caplog.text
 
-    def test_stops_a_change_set_that_comes_later(self, api, device):
+    def test_refuses_later_change_sets(self, api, device):
         stale = Device.objects.get(pk=device.pk)
         api.delete(ME)
 
@@ -153,13 +153,13 @@ class TestErasingADevice:
         assert rows_of(device) == []
 
 
-class TestReadingAReceipt:
+class TestReceipt:
     @pytest.fixture
     def erasure(self, api) -> Erasure:
         api.delete(ME)
         return Erasure.objects.get()
 
-    def test_needs_no_token(self, anonymous, erasure, settings):
+    def test_can_be_read_without_a_token(self, anonymous, erasure, settings):
         settings.BACKUP_RETENTION = 14
         earliest = timezone.now() + timedelta(days=15)
 
@@ -175,7 +175,7 @@ class TestReadingAReceipt:
         assert earliest <= expire_at <= timezone.now() + timedelta(days=15)
         assert response["Cache-Control"] == "no-store"
 
-    def test_counts_the_backups_from_the_erasure_once_it_is_complete(self, anonymous, erasure, erase, settings):
+    def test_states_when_backups_expire_after_the_erasure(self, anonymous, erasure, erase, settings):
         settings.BACKUP_RETENTION = 30
         erase()
 
@@ -186,7 +186,7 @@ class TestReadingAReceipt:
         assert timezone.datetime.fromisoformat(body["erased_at"]) == erasure.erased_at
         assert expire_at == erasure.erased_at + timedelta(days=31)
 
-    def test_works_with_any_token(self, api, other_api, erasure):
+    def test_can_be_read_with_any_token(self, api, other_api, erasure):
         for client in (api, other_api):
             assert client.get(f"/v1/erasures/{erasure.pk}").status_code == 200
 
@@ -211,11 +211,11 @@ class TestReadingAReceipt:
         if status == 410:
             assert response.json() == {"detail": "This receipt has expired."}
 
-    def test_lasts_until_the_data_is_removed(self, anonymous, erasure):
+    def test_does_not_expire_before_the_data_is_removed(self, anonymous, erasure):
         Erasure.objects.update(requested_at=timezone.now() - timedelta(days=500))
 
         assert anonymous.get(f"/v1/erasures/{erasure.pk}").status_code == 200
 
-    def test_costs_one_query(self, anonymous, erasure, django_assert_num_queries):
+    def test_takes_one_query(self, anonymous, erasure, django_assert_num_queries):
         with django_assert_num_queries(1):
             anonymous.get(f"/v1/erasures/{erasure.pk}")

@@ -17,8 +17,8 @@ def entry() -> Entry:
     return Entry(AT, uuid4(), hash_device_id(uuid4()))
 
 
-class TestALedger:
-    def test_returns_what_was_appended(self, ledger):
+class TestLedger:
+    def test_returns_appended_lines(self, ledger):
         first, second = entry(), entry()
 
         append([first])
@@ -27,7 +27,7 @@ class TestALedger:
         assert list(read()) == [first, second]
         assert ledger.read_text().splitlines()[0] == f"2026-01-05T07:30:12Z {first.erasure_id} {first.device_hash}"
 
-    def test_is_for_its_owner_alone(self, ledger):
+    def test_can_be_read_by_its_owner_only(self, ledger):
         before = os.umask(0)
         try:
             append([entry()])
@@ -37,7 +37,7 @@ class TestALedger:
         assert stat.S_IMODE(ledger.stat().st_mode) == 0o600
 
     @pytest.mark.parametrize("torn", ["2026-01-05T07:3", f"2026-01-05T07:30:12Z {uuid4()} {'ab' * 31}", "x"])
-    def test_loses_no_line_after_one_that_was_broken_off(self, ledger, torn):
+    def test_keeps_lines_after_an_incomplete_one(self, ledger, torn):
         ledger.write_text(torn)
         following = [entry(), entry()]
 
@@ -56,7 +56,7 @@ class TestALedger:
         ],
         ids=ascii,
     )
-    def test_yields_none_for_a_line_that_can_not_be_read(self, ledger, line):
+    def test_yields_none_for_an_invalid_line(self, ledger, line):
         ledger.write_text(f"{line}\n", errors="surrogateescape")
 
         assert list(read()) == [None]
@@ -67,7 +67,7 @@ class TestALedger:
 
         assert list(read()) == [line]
 
-    def test_is_on_the_disk_before_append_returns(self, ledger, monkeypatch):
+    def test_is_synced_to_disk_before_append_returns(self, ledger, monkeypatch):
         synced = []
         monkeypatch.setattr(ledgers.os, "fsync", lambda file: synced.append(os.fstat(file).st_ino))
 
@@ -76,7 +76,7 @@ class TestALedger:
 
         assert synced == [ledger.parent.stat().st_ino, ledger.stat().st_ino, ledger.stat().st_ino]
 
-    def test_keeps_the_lines_of_many_writers_apart(self, ledger):
+    def test_keeps_the_lines_of_concurrent_writers(self, ledger):
         entries = [entry() for _ in range(200)]
 
         with ThreadPoolExecutor(8) as pool:

@@ -3,7 +3,7 @@ from datetime import datetime
 ME = "/v1/devices/me"
 
 
-class TestReadingMe:
+class TestReadMe:
     def test_shows_the_device(self, api, device):
         response = api.get(ME)
 
@@ -24,6 +24,6 @@ class TestReadingMe:
         assert response.status_code == 401
         assert response.json() == {"detail": "Authentication credentials were not provided."}
 
-    def test_costs_one_query(self, api, django_assert_num_queries):
+    def test_takes_one_query(self, api, django_assert_num_queries):
         with django_assert_num_queries(1):  # the device, which the token names
             api.get(ME)

@@ -69,7 +69,7 @@ ELSEWHERE = {
     "backups and the ledger.": [
         "tests/project/test_deploy.py::TestFilesWithData::test_are_private_while_the_service_writes",
         "tests/project/test_deploy.py::TestBackup::test_creates_private_files",
-        "account/tests/test_ledger.py::TestALedger::test_is_for_its_owner_alone",
+        "account/tests/test_ledger.py::TestLedger::test_can_be_read_by_its_owner_only",
     ],
     "The nightly job removes backups that are older than `BACKUP_RETENTION` days.": [
         "tests/project/test_deploy.py::TestBackup::test_removes_backups_older_than_the_retention_minus_an_hour"
@@ -78,19 +78,19 @@ ELSEWHERE = {
         "tests/project/test_deploy.py::TestBackup::test_copies_lines_that_are_added_to_the_ledger_during_the_backup"
     ],
     "A job that is killed goes on at its next run.": [
-        "account/tests/test_erase.py::TestAKilledErasure::test_goes_on_at_the_next_run"
+        "account/tests/test_erase.py::TestKilledErasure::test_continues_at_the_next_run"
     ],
     "The receipt can be read without a token, by its id, for a year after the erasure.": [
-        "account/tests/test_erase_me.py::TestReadingAReceipt::test_needs_no_token",
-        "account/tests/test_erase_me.py::TestReadingAReceipt::test_returns_410_a_year_after_the_erasure",
+        "account/tests/test_erase_me.py::TestReceipt::test_can_be_read_without_a_token",
+        "account/tests/test_erase_me.py::TestReceipt::test_returns_410_a_year_after_the_erasure",
     ],
     "After that, the database, the log and new backups by `deploy/backup.sh` hold neither the device's id nor the name "
     "of a food.": ["tests/project/test_deploy.py::TestBackupOfPostgreSQL::test_contains_no_data_of_an_erased_device"],
     "The device's id can't be registered again.": [
-        "account/tests/test_erase_me.py::TestErasingADevice::test_keeps_the_devices_id_taken"
+        "account/tests/test_erase_me.py::TestEraseMe::test_prevents_that_the_devices_id_is_registered_again"
     ],
     "A restore from a backup erases the device again.": [
-        "account/tests/test_after_restore.py::TestAfterARestore::test_erases_again_what_the_ledger_lists"
+        "account/tests/test_after_restore.py::TestAfterRestore::test_erases_devices_that_the_ledger_lists"
     ],
     "An operator erases a device for somebody who has lost the phone: `manage.py erase --device ID`.": [
         "account/tests/test_erase.py::TestErase::test_erases_one_device_by_its_id"
@@ -99,7 +99,7 @@ ELSEWHERE = {
         "account/tests/test_erase.py::TestIdleDevices::test_are_erased_with_commit"
     ],
     "`DELETE /v1/devices/me` takes less than a second, whatever the device holds.": [
-        "account/tests/test_erase_me.py::TestErasingADevice::test_costs_the_same_queries_however_many_rows"
+        "account/tests/test_erase_me.py::TestEraseMe::test_takes_the_same_queries_for_any_number_of_rows"
     ],
 }
 
@@ -147,7 +147,7 @@ def traces(text: str, device_id: UUID) -> list[str]:
     return [trace for trace in (str(device_id), device_id.hex, str(device_id).upper(), FOOD) if trace in text]
 
 
-class TestThePage:
+class TestPage:
     def test_states_what_is_tested_and_nothing_else(self):
         assert len(statements()) > 30
         assert statements() == STATED.keys() | ELSEWHERE.keys()
@@ -161,9 +161,9 @@ class TestThePage:
         assert f"    def {test}(" in body
 
 
-class TestWhatTheServiceKnows:
+class TestStoredData:
     @states("A person has no account. A phone registers an id that it made itself, and nothing else.")
-    def test_about_a_person_is_an_id(self, db):
+    def test_identifies_a_person_by_an_id_only(self, db):
         accounts = {model for model in apps.get_models() if "password" in columns(model)}
         assert accounts == {User}  # staff
 
@@ -175,7 +175,7 @@ class TestWhatTheServiceKnows:
         assert not {"Ada", "a@b.c"} & set(re.findall(r"[\w@.]+", stored()))
 
     @states("The service stores no network address of a phone. Rate limits store a keyed hash of it.")
-    def test_does_not_include_an_address(self, db):
+    def test_contains_no_address(self, db):
         phone = APIClient(REMOTE_ADDR="192.0.2.77")
 
         token = phone.post("/v1/auth/register", {"device_id": str(UUID(int=7))}).json()["token"]
@@ -186,7 +186,7 @@ class TestWhatTheServiceKnows:
         assert "192.0.2" not in stored()
 
     @states("The service stores no token. It stores a hash of the token's secret.")
-    def test_does_not_include_a_token(self, api, device):
+    def test_contains_no_token(self, api, device):
         rotated = api.post("/v1/auth/rotate").json()["token"]
 
         everything = stored()
@@ -196,13 +196,13 @@ class TestWhatTheServiceKnows:
         assert Device.objects.get().token_hash.startswith("$2b$")
 
 
-class TestTheDatabase:
+class TestRetention:
     @states("| foods, portions and food entries | until the phone deletes them, then until they are purged |")
     @states(
         "A job purges rows that were deleted more than 180 days ago. It runs every week, or every night with Docker. A "
         "deleted food or portion stays as long as a food entry refers to it."
     )
-    def test_keeps_deleted_rows_until_a_weekly_job(self, device):
+    def test_of_deleted_rows_ends_with_the_purge(self, device):
         add_rows(device)
         with change_set(device):
             for product in Product.objects.for_device(device):
@@ -225,7 +225,7 @@ class TestTheDatabase:
         "| the device: its id, token hashes, counters, the times of its registration and of its last request | until "
         "it is erased |"
     )
-    def test_keeps_this_of_a_device(self, device, erase):
+    def test_of_a_device_ends_with_its_erasure(self, device, erase):
         assert columns(Device) == {
             *("id", "token_hash", "next_token_hash"),
             *("revision", "purged_through", "row_counts", "new_rows", "new_rows_day"),
@@ -239,7 +239,7 @@ class TestTheDatabase:
     @states(
         "| the audit log: what support did or opened, to which row, when, who, and why | until the device is erased |"
     )
-    def test_keeps_the_audit_log_as_long_as_the_device(self, support, device, erase):
+    def test_of_the_audit_log_ends_with_the_erasure_of_the_device(self, support, device, erase):
         support.get(f"/admin/devices/device/{device.pk}/change/")
         assert AuditEntry.objects.filter(device=device).exists()
         assert columns(AuditEntry) == {
@@ -251,7 +251,7 @@ class TestTheDatabase:
         assert not AuditEntry.objects.exists()
 
     @states("Entries of the audit log about accounts of staff are kept for ever.")
-    def test_keeps_the_audit_log_of_accounts(self, admin_client, support, device, erase):
+    def test_of_the_audit_log_of_accounts_never_ends(self, admin_client, support, device, erase):
         member = User.objects.get(username="ada")
         admin_client.post(f"/admin/auth/user/{member.pk}/delete/", {"post": "yes"})
 
@@ -260,7 +260,7 @@ class TestTheDatabase:
         assert [(entry.kind, entry.act) for entry in AuditEntry.objects.all()] == [("auth.user", "Deleted")]
 
     @states("| hashes of addresses and names that rate limits count | removed in the first night after they expire |")
-    def test_keeps_no_expired_hashes(self, db, erase):
+    def test_of_rate_limit_hashes_ends_after_they_expire(self, db, erase):
         Attempts.objects.create(key="old", expires_at=timezone.now().timestamp() - 1)
 
         erase()
@@ -268,7 +268,7 @@ class TestTheDatabase:
         assert not Attempts.objects.exists()
 
     @states("| sessions of staff | removed in the first night after they expire, which they do after 12 hours |")
-    def test_keeps_no_expired_sessions(self, support):
+    def test_of_sessions_ends_after_they_expire(self, support):
         lifetime = Session.objects.get().expire_date - timezone.now()
         assert timedelta(hours=11.9) < lifetime < timedelta(hours=12.1)
         Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
@@ -283,7 +283,7 @@ class TestTheDatabase:
         "| erasures: the SHA-256 of the device's id, the receipt's id, two times | for ever, so that nobody can "
         "register the id again |"
     )
-    def test_keeps_this_of_an_erasure(self, api, device, erase):
+    def test_of_an_erasure_is_limited_to_ids_and_times(self, api, device, erase):
         api.delete(ME)
         erase()
 
@@ -294,9 +294,9 @@ class TestTheDatabase:
         assert kept.keys() == {"id", "requested_at", "erased_at"}
 
 
-class TestWhoCanSeeWhat:
+class TestAccess:
     @states("A device sees its own live rows and no others.")
-    def test_as_a_device(self, api, device, other_device):
+    def test_of_a_device_is_limited_to_its_own_live_rows(self, api, device, other_device):
         add_rows(device)
         add_rows(other_device)
         with change_set(device):
@@ -310,7 +310,7 @@ class TestWhoCanSeeWhat:
         assert seen["food_entries"]["updated"] == []
 
     @states("Support sees the rows of one device at a time, deleted rows included, and no token.")
-    def test_as_support(self, support, api, device, other_device):
+    def test_of_support_is_limited_to_one_device_at_a_time(self, support, api, device, other_device):
         add_rows(device)
         add_rows(other_device)
         with change_set(device):
@@ -329,7 +329,7 @@ class TestWhoCanSeeWhat:
         assert api.token.partition(".")[2] not in page
 
 
-class TestTheLog:
+class TestLog:
     @states("The log names a device by a keyed hash of its id.")
     def test_names_a_device_by_a_hash(self, api, device, json_log):
         api.get(ME)
@@ -339,7 +339,7 @@ class TestTheLog:
     @states(
         "nginx writes no access log. Its error log has messages of the level `emerg` alone, and none is about a client."
     )
-    def test_of_nginx_is_off(self):
+    def test_is_turned_off_in_nginx(self):
         # TestNginx.test_logs_nothing_about_a_client of tests/project/test_deploy.py tries it, if nginx is installed.
         conf = (ROOT / "deploy/nginx.conf").read_text()
 
@@ -349,7 +349,7 @@ class TestTheLog:
         assert conf.count("_log ") == 2
 
     @states("On a bare host, the log is kept for at most 31 days. With Docker, a container keeps its last 50 MB.")
-    def test_is_kept_for_this_long(self):
+    def test_is_kept_for_a_limited_time(self):
         journal = (ROOT / "deploy/journald.conf").read_text()
         services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 
@@ -361,9 +361,9 @@ class TestTheLog:
             assert service["logging"] == limited, name
 
 
-class TestTheCache:
+class TestSharedCache:
     @states("A shared cache holds keyed hashes of accepted tokens, for a day.")
-    def test_holds_hashes(self, api, device, monkeypatch):
+    def test_stores_keyed_hashes_for_a_day(self, api, device, monkeypatch):
         calls = []
         monkeypatch.setattr(token_cache.shared_cache, "call", lambda *call: calls.append(call))
         token_cache.local_cache.clear()
@@ -377,7 +377,7 @@ class TestTheCache:
 
 class TestBackups:
     @states("A backup holds the whole database.")
-    def test_are_of_the_whole_database(self):
+    def test_contain_the_whole_database(self):
         (dump,) = re.findall(r"^pg_dump .*", (ROOT / "deploy/backup.sh").read_text(), re.M)
 
         assert not re.search("--(exclude|table|schema|data-only)", dump)
@@ -386,7 +386,7 @@ class TestBackups:
         "A receipt says when the last backup that holds the data is removed: `BACKUP_RETENTION` days and one more "
         "after the erasure."
     )
-    def test_are_gone_at_the_time_of_the_receipt(self, api, anonymous, erase, settings):
+    def test_are_removed_at_the_time_that_the_receipt_states(self, api, anonymous, erase, settings):
         settings.BACKUP_RETENTION = 3
         location = api.delete(ME)["Location"]
         erase()
@@ -399,7 +399,7 @@ class TestBackups:
         assert expire_at - erased_at == timedelta(days=4)
 
 
-class TestTheLedger:
+class TestLedger:
     @states(
         "The file that `ERASURE_LEDGER` names has a line for each erasure: the time, the receipt's id, and the SHA-256 "
         "of the device's id. Lines are never removed."
@@ -413,7 +413,7 @@ class TestTheLedger:
         assert [f"/v1/erasures/{line.split()[1]}" for line in before.splitlines()] == locations
 
 
-class TestErasingADevice:
+class TestErasure:
     @states("From the response on, the device's tokens are refused, and neither the API nor the admin shows its rows.")
     def test_hides_its_rows_at_once(self, api, device, support):
         add_rows(device)
@@ -444,7 +444,7 @@ class TestErasingADevice:
         "After that, the database, the log and new backups by `deploy/backup.sh` hold neither the device's id nor the "
         "name of a food."
     )
-    def test_leaves_no_trace(self, api, device, support, erase, log):
+    def test_removes_all_data(self, api, device, support, erase, log):
         add_rows(device)
         entry = FoodEntry.objects.for_device(device).get()
         page = f"/admin/food_entries/foodentry/{entry.pk}"

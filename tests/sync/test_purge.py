@@ -80,9 +80,7 @@ class TestPurge:
         output = run_purge()
 
         assert stored_ids(device, "products") == stored_ids(device, "portions") == set()
-        assert (
-            output == "Removed 0 food entries, 1 portions, 1 products of 1 devices, deleted more than 180 days ago.\n"
-        )
+        assert output == "Removed 0 food entries, 1 portion, 1 product of 1 device, deleted more than 180 days ago.\n"
 
     def test_sets_purged_through_and_keeps_the_revision(self, api, device, rye, delete):
         delete("products", rye["id"])
@@ -96,7 +94,7 @@ class TestPurge:
     def test_keeps_live_rows(self, api, device, rye, lunch, all_rows):
         before = all_rows()
 
-        assert run_purge().startswith("Removed nothing of 0 devices")
+        assert run_purge().startswith("Removed no rows of 0 devices")
         assert all_rows() == before
 
     @pytest.mark.parametrize(("days", "removed"), [(179, False), (181, True)])
@@ -172,7 +170,7 @@ class TestPurge:
         output = run_purge()
 
         assert stored_ids(device, "products") == {rye["id"]}
-        assert output.startswith("Removed nothing of 0 devices")
+        assert output.startswith("Removed no rows of 0 devices")
 
     def test_skips_a_device_that_is_erased_meanwhile(self, device):
         device.delete()
@@ -237,7 +235,7 @@ class TestOptions:
         output = run("--older-than", "180d")
 
         assert output == (
-            "Would remove 1 food entries, 1 portions, 1 products of 1 devices, deleted more than 180 days ago.\n"
+            "Would remove 1 food entry, 1 portion, 1 product of 1 device, deleted more than 180 days ago.\n"
             "Nothing has been changed. Add --commit to do it.\n"
         )
         assert (all_rows(), purged_through(device)) == (before, through)

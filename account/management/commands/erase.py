@@ -15,6 +15,7 @@ from account.erasure import (
 from countonme.api.errors import InvalidToken
 from countonme.durations import days
 from devices.models import Attempts, Erasure
+from ownership.counted import counted, counted_rows
 
 
 class Command(BaseCommand):
@@ -43,7 +44,7 @@ class Command(BaseCommand):
             if not commit:
                 self.count_idle_devices(before, idle.days)
                 return
-            self.stdout.write(f"Marked {mark_idle_devices(before)} idle devices.")
+            self.stdout.write(f"Marked {counted(mark_idle_devices(before), 'idle device')}.")
         if device is not None:
             self.mark(device)
         adopt_marked_devices()
@@ -51,20 +52,22 @@ class Command(BaseCommand):
         LogEntry.objects.all().delete()  # an older release may have run after `migrate`, and its entries name foods
         Attempts.objects.remove_expired()
         outcome = erase_pending()
-        removed = sorted(outcome.removed.items())
-        rows = ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in removed) or "no rows"
-        self.stdout.write(f"Erased {outcome.erased} devices: removed {rows}.")
+        rows = counted_rows(outcome.removed) or "no rows"
+        self.stdout.write(f"Erased {counted(outcome.erased, 'device')}: removed {rows}.")
         if outcome.failed:
-            raise CommandError(f"{outcome.failed} erasures failed. The log says why. The next run tries them again.")
+            raise CommandError(
+                f"{counted(outcome.failed, 'erasure')} failed. The log says why. The next run tries again."
+            )
         if not is_ledger_complete:
             raise CommandError("The erasure ledger can't be written. Without it, a restore brings erased devices back.")
 
     def count_idle_devices(self, before: datetime, number: int) -> None:
         idle = idle_devices(before)
         unseen = idle.filter(last_seen_at__lt=before).count()
+        unused = idle.count() - unseen
+        self.stdout.write(f"Devices that have not been seen for {number} days: {unseen}.")
         self.stdout.write(
-            f"{unseen} devices have not been seen for {number} days. {idle.count() - unseen} others registered more "
-            f"than {number} days ago and never stored a row."
+            f"Other devices that registered more than {number} days ago and never stored a row: {unused}."
         )
         self.stdout.write("Nothing has been changed. Add --commit to erase them.")
 

@@ -5,6 +5,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
 from countonme.durations import days
+from ownership.counted import counted, counted_rows
 from sync.purge import purge
 
 
@@ -27,8 +28,8 @@ class Command(BaseCommand):
         for _, of_device in purge(timezone.now() - older_than, commit=commit):
             devices += any(of_device.values())
             removed.update(of_device)
-        rows = ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in sorted(removed.items())) or "nothing"
-        verb = "Removed" if commit else "Would remove"
-        self.stdout.write(f"{verb} {rows} of {devices} devices, deleted more than {older_than.days} days ago.")
+        verb, rows = "Removed" if commit else "Would remove", counted_rows(removed) or "no rows"
+        age = counted(older_than.days, "day")
+        self.stdout.write(f"{verb} {rows} of {counted(devices, 'device')}, deleted more than {age} ago.")
         if not commit:
             self.stdout.write("Nothing has been changed. Add --commit to do it.")

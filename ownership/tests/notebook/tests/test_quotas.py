@@ -73,7 +73,7 @@ class TestCounters:
 
         assert counters(device) == counted(device)
         assert capsys.readouterr().out.splitlines() == [
-            "Repaired the counters of 1 devices.",
+            "Repaired the counters of 1 device.",
             "Repaired the counters of 0 devices.",
         ]
 
