@@ -1,5 +1,7 @@
 """Health checks: `/healthz` (liveness) and `/readyz` (readiness)."""
 
+import logging
+
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -10,7 +12,9 @@ from rest_framework.views import APIView
 from countonme.api.errors import Unavailable, timeout_error_class
 from countonme.api.openapi import ErrorSerializer
 from countonme.db.availability import DATABASE_AWAY, retry_if_connection_died
-from countonme.db.postgresql import ping
+from countonme.db.postgresql import encoding_fault, ping
+
+log = logging.getLogger(__name__)
 
 
 class StatusSerializer(serializers.Serializer):
@@ -40,19 +44,28 @@ class ReadyView(ProbeView):
         responses={200: StatusSerializer, 503: OpenApiResponse(ErrorSerializer, description="`detail` is the reason.")},
     )
     def get(self, request) -> Response:
-        """Returns 200 if the database can be reached and all migrations are applied."""
+        """Returns 200 if the database can be reached, can store every text, and all migrations are applied."""
         try:
-            missing = retry_if_connection_died(self.missing_migrations)
+            fault = retry_if_connection_died(self.find_fault)
         except DATABASE_AWAY as error:
             if timeout_error_class(error):
                 raise
+            log.warning("Not ready: the database cannot be reached", exc_info=error)
             raise Unavailable("The database cannot be reached") from error
-        if missing:
-            raise Unavailable(f"Migrations are not applied: {', '.join(missing)}")
+        if fault:
+            log.warning("Not ready: %s", fault)
+            raise Unavailable(fault)
         return Response({"status": "ok"})
 
-    def missing_migrations(self) -> list[str]:
+    def find_fault(self) -> str | None:
+        """Return why the service is not ready, or None if it is."""
         ping()
+        if fault := encoding_fault(connection):
+            return fault
+        missing = self.missing_migrations()
+        return f"Migrations are not applied: {', '.join(missing)}" if missing else None
+
+    def missing_migrations(self) -> list[str]:
         if ReadyView.migrated:  # checked until all are applied: loading all migration files is slow
             return []
         executor = MigrationExecutor(connection)

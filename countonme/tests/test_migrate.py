@@ -29,12 +29,17 @@ def server(django_db_setup) -> dict:
 
 
 @pytest.fixture
-def empty(server):
+def encoding() -> str:
+    return "UTF8"
+
+
+@pytest.fixture
+def empty(server, encoding):
     """The URL of a new database."""
     name = f"{connection.settings_dict['NAME']}_migrated"
     with psycopg.connect(**server, dbname="postgres", autocommit=True) as administration:
         administration.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        administration.execute(f"CREATE DATABASE {name}")
+        administration.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
         user = f"{server.get('user', '')}:{server['password']}" if "password" in server else server.get("user", "")
         yield f"postgres://{user}@{server.get('host', '')}:{server.get('port', 5432)}/{name}"
         administration.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -58,6 +63,16 @@ def finish(process: subprocess.Popen) -> tuple[int, str, str]:
 
 def applied_migrations(output: str) -> list[str]:
     return re.findall(r"Applying (\S+)\.\.\. OK", output)
+
+
+class TestEncoding:
+    @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+    def test_must_be_utf8(self, empty, encoding):
+        code, output, errors = finish(start_migrate(empty))
+
+        assert code == 1
+        assert errors == f"CommandError: The database has the encoding {encoding}. Create it with the encoding UTF8.\n"
+        assert applied_migrations(output) == []
 
 
 class TestTwoMigrations:

@@ -90,6 +90,15 @@ class TestReadyz:
 
         assert anonymous.get("/readyz").json() == {"status": "ok"}
 
+    def test_reports_a_wrong_encoding(self, anonymous, db, monkeypatch, log):
+        monkeypatch.setattr("countonme.api.health.encoding_fault", lambda connection: "The database has no letters.")
+
+        response = anonymous.get("/readyz")
+
+        assert response.status_code == 503
+        assert response.json() == {"detail": "The database has no letters."}
+        assert "Not ready: The database has no letters." in log.getvalue()
+
     @pytest.mark.parametrize("migrated", [False, True])
     def test_reports_an_outage_of_the_database(self, anonymous, unreachable_database, monkeypatch, migrated):
         monkeypatch.setattr(ReadyView, "migrated", migrated)

@@ -115,3 +115,13 @@ def ping() -> None:
     """Run a query. Raise an error if the database is unavailable."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
+
+
+def encoding_fault(connection) -> str | None:
+    """Return why the database can't store every text, or None if it can. The connection must be open."""
+    if connection.vendor != "postgresql":
+        return None
+    encoding = connection.connection.info.parameter_status("server_encoding")  # the server has sent it
+    if encoding in (None, "UTF8"):
+        return None
+    return f"The database has the encoding {encoding}. Create it with the encoding UTF8."
