@@ -33,6 +33,7 @@ keepalive = 75
 worker_connections = connections_for(workers, threads)
 limit_request_line = 8190  # enough for a long search in a script with three bytes per letter, percent-encoded
 control_socket_disable = True  # it is not used
+forwarder_headers = ""  # by default, SCRIPT_NAME of a local client changes the path that is served
 
 # Peers whose X-Forwarded-Proto header is trusted. SECURE_PROXY_SSL_HEADER trusts a header of any peer.
 forwarded_allow_ips = env.text("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")

@@ -163,6 +163,12 @@ class TestGunicorn:
 
 
 class TestAService:
+    def test_ignores_a_script_name_from_a_local_client(self, live_url, tmp_path):
+        with serve(live_url, tmp_path / "log") as service:
+            response = service.phone.send("GET", "/healthz", headers={"SCRIPT_NAME": "/healthz"})
+
+        assert response.status_code == 200
+
     def test_replaces_a_worker_after_max_requests_and_drops_no_request(self, live_url, tmp_path):
         variables = {"LOG_FORMAT": "json", "GUNICORN_CMD_ARGS": "--max-requests 20 --max-requests-jitter 0"}
         with serve(live_url, tmp_path / "log", **variables) as service, ThreadPoolExecutor(4) as pool:

@@ -910,6 +910,14 @@ class TestTheUnits:
         assert "\nStateDirectory=countonme\nStateDirectoryMode=0700\n" in unit  # /var/lib/countonme
         assert "\nUMask=0077\n" in unit
 
+    @pytest.mark.parametrize("name", ["countonme-backup", "countonme-erase", "countonme-purge"])
+    def test_confine_the_jobs_as_the_service(self, name):
+        service, job = ((DEPLOY / f"systemd/{unit}.service").read_text() for unit in ("countonme", name))
+        confinement = service[service.index("NoNewPrivileges=") : service.index("\n[Install]")].strip()
+
+        assert len(confinement.splitlines()) > 10
+        assert f"\n{confinement}\n" in job
+
     def test_keep_backups_for_a_whole_number_of_days(self):
         timer = (DEPLOY / "systemd/countonme-backup.timer").read_text()
         service = (DEPLOY / "systemd/countonme-backup.service").read_text()
