@@ -171,8 +171,11 @@ CORS_URLS_REGEX = r"^/v1/"  # not for the admin, which uses cookies
 _origins = env.origins("CORS_ORIGINS", "*")
 CORS_ALLOW_ALL_ORIGINS = "*" in _origins
 CORS_ALLOWED_ORIGINS = [origin for origin in _origins if origin != "*"]
-CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "if-none-match", "x-request-id"]
-CORS_EXPOSE_HEADERS = ["ETag", "Link", "Location", "Retry-After", "X-Request-ID"]
+CORS_ALLOW_HEADERS = [
+    *("accept", "authorization", "content-type", "if-none-match", "x-request-id"),
+    *("traceparent", "tracestate", "baggage", "sentry-trace"),  # libraries for tracing and error reports add these
+]
+CORS_EXPOSE_HEADERS = ["Content-Disposition", "ETag", "Link", "Location", "Retry-After", "X-Request-ID"]
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "CountOnMe",
