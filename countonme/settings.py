@@ -53,6 +53,7 @@ MIDDLEWARE = [
     "countonme.middleware.request_id.RequestIdMiddleware",
     "countonme.middleware.security_headers.HeadersMiddleware",
     "countonme.middleware.hosts.HostMiddleware",
+    "countonme.middleware.redirects.RedirectMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "countonme.middleware.cors.OriginCorsMiddleware",

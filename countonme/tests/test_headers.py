@@ -1,4 +1,5 @@
 import re
+from io import BytesIO
 from uuid import uuid4
 
 import pytest
@@ -52,7 +53,7 @@ class TestEveryResponse:
         file, redirect = anonymous.get("/static/admin/css/base.css", secure=True), anonymous.get("/v1/products")
 
         assert b"".join(file)
-        assert redirect.status_code == 301
+        assert redirect.status_code == 308
         for response in (file, redirect):
             assert policy_of(response)["frame-ancestors"] == "'none'"
 
@@ -60,6 +61,48 @@ class TestEveryResponse:
         settings.SECURE_HSTS_SECONDS = 60 * 60
 
         assert anonymous.get("/healthz", secure=True)["Strict-Transport-Security"] == "max-age=3600"
+
+
+class TestARedirectToHTTPS:
+    @pytest.fixture(autouse=True)
+    def _https_only(self, settings):
+        settings.SECURE_SSL_REDIRECT = True
+
+    @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PATCH", "DELETE"])
+    def test_keeps_the_method_and_the_query(self, anonymous, method):
+        response = anonymous.generic(method, "/v1/products?search=rye%20bread", b"{}", content_type="application/json")
+
+        assert response.status_code == 308
+        assert response["Location"] == "https://testserver/v1/products?search=rye%20bread"
+
+    def test_repeats_a_post_as_a_post(self, anonymous, db):
+        response = anonymous.post("/v1/auth/register", {"device_id": uuid4()}, follow=True)
+
+        assert response.redirect_chain == [("https://testserver/v1/auth/register", 308)]
+        assert response.json().keys() == {"token"}
+
+    @pytest.mark.parametrize("path", ["//evil.example/v1/products", "/\\evil.example", "/%2F%2Fevil.example"])
+    def test_stays_on_this_host(self, anonymous, path):
+        response = anonymous.generic("GET", path)
+
+        assert response["Location"].startswith("https://testserver/")
+
+    def test_is_sent_after_the_body_was_read(self, anonymous):
+        body = BytesIO(b"x" * 100_000)
+
+        response = anonymous.generic("POST", "/v1/sync", **{"wsgi.input": body, "CONTENT_LENGTH": "100000"})
+
+        assert response.status_code == 308
+        assert body.read() == b""
+
+    def test_may_be_the_response_to_a_body_that_is_cut_off(self, anonymous):
+        class BrokenOff(BytesIO):
+            def read(self, size=-1):
+                raise OSError("the client is gone")
+
+        response = anonymous.generic("POST", "/v1/sync", **{"wsgi.input": BrokenOff(), "CONTENT_LENGTH": "100000"})
+
+        assert response.status_code == 308
 
 
 class TestCacheControl:

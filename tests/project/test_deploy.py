@@ -970,7 +970,7 @@ class TestNginx:
         assert "[warn]" not in tested.stderr
 
     def test_ends_tls_in_front_of_the_service(self, live_url, tmp_path, certificate):
-        port = free_port()
+        port, plain = free_port(), free_port()
         trusting = ssl.create_default_context(cafile=tmp_path / "cert")
         trusting.check_hostname = False  # the URL has the IP address
 
@@ -983,8 +983,14 @@ class TestNginx:
                 return error.code, error.read().decode()
 
         safe = {"HTTPS_ONLY": "on", "ALLOWED_HOSTS": "api.example.org", "NUM_PROXIES": "1", "METRICS_TOKEN": "x" * 20}
+        def redirect(path: str) -> tuple[int, str]:
+            with closing(HTTPConnection("127.0.0.1", plain, timeout=10)) as client:
+                client.request("POST", path, b"x" * 1_000_000, {"Host": "api.example.org"})
+                response = client.getresponse()
+                return response.status, response.headers["Location"]
+
         with serve(live_url, tmp_path / "log", **safe) as service:
-            listen = f"listen 127.0.0.1:{port} ssl; {certificate}"
+            listen = f"listen 127.0.0.1:{plain}; listen 127.0.0.1:{port} ssl; {certificate}"
             file = self.write_configuration(tmp_path, upstream=f"127.0.0.1:{service.server.port}", listen=listen)
             nginx = subprocess.Popen([NGINX, "-c", str(file)], cwd=tmp_path, stderr=subprocess.DEVNULL)
             try:
@@ -992,6 +998,10 @@ class TestNginx:
 
                 assert call("/v1/products?search=dumplings")[0] == 401  # not redirected: it is HTTPS already
                 assert call("/metrics")[0] == 404
+                assert redirect("/v1/sync?last_pulled_at=1") == (
+                    308,
+                    "https://api.example.org/v1/sync?last_pulled_at=1",
+                )
                 assert call("/v1/sync", b"x" * (21 * 1024 * 1024)) == (
                     413,
                     '{"detail": "The body is larger than 20971520 bytes."}',
