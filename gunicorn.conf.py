@@ -25,7 +25,7 @@ _client_timeout = env.integer("CLIENT_TIMEOUT", 20, minimum=1)
 bind = f"{_address}:{_port}"
 workers = env.integer("WEB_CONCURRENCY", workers_for(_engine), minimum=1)
 # A slow client occupies a thread, not the whole worker. Each thread has a database connection.
-worker_class = "gthread"
+worker_class = "countonme.serving.worker.Worker"
 threads = env.integer("WEB_THREADS", threads_for(_engine), minimum=1)
 # Seconds. Longer than clients and proxies keep their connections: otherwise they would send into a closed one. Idle
 # connections occupy no thread.

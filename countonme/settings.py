@@ -55,7 +55,7 @@ MIDDLEWARE = [
     "countonme.middleware.hosts.HostMiddleware",
     "countonme.middleware.redirects.RedirectMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "countonme.middleware.static_files.StaticFilesMiddleware",
     "countonme.middleware.cors.OriginCorsMiddleware",
     "countonme.middleware.body_limit.BodyMiddleware",
     "ownership.etags.ConditionalReadsMiddleware",

@@ -196,6 +196,11 @@ def not_found(request, exception=None) -> JsonResponse:
     return JsonResponse({"detail": "Not found"}, status=404)
 
 
+def method_not_allowed(request, allowed: Iterable[str]) -> JsonResponse:
+    body = {"detail": f'Method "{request.method}" not allowed.'}
+    return JsonResponse(body, status=405, headers={"Allow": ", ".join(allowed)})
+
+
 def server_error(request) -> JsonResponse:
     error = sys.exc_info()[1]
     outage = timeout_error(error) or (Unavailable() if is_away(error) else None)

@@ -117,7 +117,7 @@ def metrics_view(request) -> HttpResponse:
     if not settings.METRICS_TOKEN or instruments is None:
         return errors.not_found(request)
     if request.method not in ("GET", "HEAD"):
-        return JsonResponse({"detail": f'Method "{request.method}" not allowed.'}, status=405, headers={"Allow": "GET"})
+        return errors.method_not_allowed(request, ("GET", "HEAD"))
     if not constant_time_compare(request.headers.get("Authorization", ""), f"Bearer {settings.METRICS_TOKEN}"):
         return JsonResponse({"detail": "Unauthorized"}, status=401, headers={"WWW-Authenticate": "Bearer"})
     from prometheus_client import CONTENT_TYPE_LATEST, generate_latest

@@ -2,6 +2,7 @@
 
 import gzip
 import http.client
+import json
 import socket
 import time
 
@@ -272,6 +273,16 @@ def raw(service, sent: bytes, *, hang_up: bool = False) -> list[int]:
     return [int(part[:3]) for part in received.split(b"HTTP/1.1 ")[1:]]
 
 
+def send_raw(service, sent: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Send raw bytes. Return the status, the headers in lower case, and the body."""
+    with socket.create_connection(("127.0.0.1", service.server.port), timeout=20) as client:
+        client.sendall(sent)
+        received = b"".join(iter(lambda: client.recv(65536), b""))
+    head, _, body = received.partition(b"\r\n\r\n")
+    status, *headers = head.decode().split("\r\n")
+    return int(status.split()[1]), dict(line.lower().split(": ", 1) for line in headers), body
+
+
 BREAD = b'{"name": "Rye bread", "kcal_100g": 259}'
 POST = b"POST /v1/products HTTP/1.1\r\nHEAD\r\nConnection: close\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n"
@@ -317,6 +328,30 @@ class TestRawRequests:
         assert time.monotonic() - began < SOON
         assert all(400 <= status < 500 or status in (501, 505) for status in statuses), statuses
         assert service.phone.get("/v1/products").json() == []
+
+    @pytest.mark.parametrize(
+        ("method", "target", "headers", "status"),
+        [
+            *((method, "/v1/products", "", 400) for method in ("get", "Post", "patch", "GO", "M#", "X" * 21)),
+            ("GET", "*", "", 400),
+            ("GET", "/" + "a" * 9000, "", 414),
+            ("GET", "/v1/products", f"X: {'a' * 9000}\r\n", 431),
+            ("POST", "/v1/products", "Expect: 200-ok\r\n", 417),
+            ("POST", "/v1/products", "Transfer-Encoding: br\r\n", 501),
+            *((method, "/v1/products", "", 401) for method in ("BREW", "TRACE", "CONNECT")),
+            ("BREW", "/healthz", "", 405),
+            ("BREW", "/v1/nothing", "", 404),
+        ],
+    )
+    def test_gets_an_error_in_json_with_a_request_id(self, service, method, target, headers, status):
+        sent = f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}\r\n"
+
+        actual, received, body = send_raw(service, sent.encode())
+
+        assert (actual, received["content-type"]) == (status, "application/json")
+        assert json.loads(body)["detail"]
+        assert received["cache-control"] == "no-store"
+        assert received["x-request-id"] in service.server.log.read_text()
 
     @pytest.mark.parametrize("row", [ROW % b"1", b"{}"])
     def test_stores_nothing_if_a_push_is_cut_off(self, service, row):

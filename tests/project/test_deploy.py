@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -982,13 +983,13 @@ class TestNginx:
             except HTTPError as error:
                 return error.code, error.read().decode()
 
-        safe = {"HTTPS_ONLY": "on", "ALLOWED_HOSTS": "api.example.org", "NUM_PROXIES": "1", "METRICS_TOKEN": "x" * 20}
         def redirect(path: str) -> tuple[int, str]:
             with closing(HTTPConnection("127.0.0.1", plain, timeout=10)) as client:
                 client.request("POST", path, b"x" * 1_000_000, {"Host": "api.example.org"})
                 response = client.getresponse()
                 return response.status, response.headers["Location"]
 
+        safe = {"HTTPS_ONLY": "on", "ALLOWED_HOSTS": "api.example.org", "NUM_PROXIES": "1", "METRICS_TOKEN": "x" * 20}
         with serve(live_url, tmp_path / "log", **safe) as service:
             listen = f"listen 127.0.0.1:{plain}; listen 127.0.0.1:{port} ssl; {certificate}"
             file = self.write_configuration(tmp_path, upstream=f"127.0.0.1:{service.server.port}", listen=listen)
@@ -997,11 +998,11 @@ class TestNginx:
                 wait_until(lambda: call("/healthz")[0] == 200, "nginx does not respond")
 
                 assert call("/v1/products?search=dumplings")[0] == 401  # not redirected: it is HTTPS already
-                assert call("/metrics")[0] == 404
                 assert redirect("/v1/sync?last_pulled_at=1") == (
                     308,
                     "https://api.example.org/v1/sync?last_pulled_at=1",
                 )
+                assert call("/metrics")[0] == 404
                 assert call("/v1/sync", b"x" * (21 * 1024 * 1024)) == (
                     413,
                     '{"detail": "The body is larger than 20971520 bytes."}',
@@ -1013,6 +1014,32 @@ class TestNginx:
             assert service.phone.get("/metrics").status_code == 401
         written = "".join(file.read_text() for file in tmp_path.glob("*.log"))
         assert "dumplings" not in written + service.server.log.read_text()
+
+    def test_responds_to_its_own_errors_in_json(self, tmp_path):
+        port = free_port()
+        file = self.write_configuration(tmp_path, upstream="127.0.0.1:1", listen=f"listen 127.0.0.1:{port};")
+
+        def call(method: str, path: str = "/v1/products", **headers) -> tuple[int, dict, str | None]:
+            with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as client:
+                client.request(method, path, headers={"Host": "api.example.org"} | headers)
+                response = client.getresponse()
+                assert response.headers["Content-Type"] == "application/json"
+                return response.status, json.load(response), response.headers["Retry-After"]
+
+        nginx = subprocess.Popen([NGINX, "-c", str(file)], cwd=tmp_path, stderr=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: call("GET")[0] == 502, "nginx does not respond")
+
+            assert call("GET") == (502, {"detail": "Service unavailable"}, "5")
+            assert call("get") == (400, {"detail": "Bad request"}, None)
+            assert call("GET", X="x" * 20_000) == (400, {"detail": "Bad request"}, None)
+            assert call("TRACE") == (405, {"detail": "Method not allowed"}, None)
+            assert call("GET", "/" + "x" * 20_000) == (414, {"detail": "Bad request"}, None)
+            assert call("POST", **{"Content-Length": "30000000"}) == (413, {"detail": "The body is too large"}, None)
+            assert call("GET", "/metrics") == (404, {"detail": "Not found"}, None)
+        finally:
+            nginx.terminate()
+            nginx.wait(10)
 
     def test_logs_nothing_about_a_client(self, tmp_path):
         port, plain = free_port(), free_port()

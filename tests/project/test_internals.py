@@ -38,6 +38,7 @@ UNDOCUMENTED = {
     "countonme/db/sqlite/base.py": {"SQLiteCursorWrapper"},
     "countonme/middleware/disconnects.py": {"gunicorn.socket"},
     "countonme/observability/query_timer.py": {"commit"},
+    "countonme/serving/worker.py": {"write_error", "write_nonblock"},
     "countonme/wsgi.py": {"close_caches", "close_old_connections", "reset_queries"},
     "gunicorn.conf.py": {"LISTENERS", "reexec_pid"},
 }

@@ -107,6 +107,8 @@ class TestAnUnsupportedMethod:
             ("DELETE", "/readyz", "GET"),
             ("PUT", "/v1/schema", "GET"),
             ("POST", "/v1/docs", "GET"),
+            ("POST", "/favicon.ico", "GET, HEAD"),
+            ("BREW", "/static/admin/css/base.css", "GET, HEAD"),
         ],
     )
     def test_gets_405(self, api, method, path, allowed):

@@ -77,7 +77,7 @@ class TestTheEndpoint:
         response = getattr(client, method)("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
 
         assert response.status_code == 405
-        assert response["Allow"] == "GET"
+        assert response["Allow"] == "GET, HEAD"
 
     def test_returns_the_prometheus_format_uncached(self, anonymous, read_metric):
         anonymous.get("/healthz")
