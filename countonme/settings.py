@@ -56,6 +56,7 @@ MIDDLEWARE = [
     "countonme.middleware.redirects.RedirectMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "countonme.middleware.static_files.StaticFilesMiddleware",
+    "countonme.middleware.compression.CompressionMiddleware",
     "countonme.middleware.cors.OriginCorsMiddleware",
     "countonme.middleware.body_limit.BodyMiddleware",
     "ownership.etags.ConditionalReadsMiddleware",

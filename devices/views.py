@@ -2,7 +2,7 @@ from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework.views import APIView
 
 from countonme.api.parsers import sent_data
-from countonme.api.renderers import JSONResponse
+from countonme.api.renderers import SecretResponse
 from devices.models import Device
 from devices.serializers import RegisterSerializer, TokenSerializer
 from devices.throttling import RegistrationThrottle, RotationThrottle
@@ -31,14 +31,14 @@ class RegisterView(APIView):
             TOKEN_EXAMPLE,
         ],
     )
-    def post(self, request) -> JSONResponse:
+    def post(self, request) -> SecretResponse:
         """Register a device under a UUID that it generated, and return its token.
 
         The token can't be read again. At most 10 registrations a minute from one address.
         """
         serializer = RegisterSerializer(data=sent_data(request))
         serializer.is_valid(raise_exception=True)
-        return JSONResponse({"token": Device.objects.register(serializer.validated_data["device_id"])})
+        return SecretResponse({"token": Device.objects.register(serializer.validated_data["device_id"])})
 
 
 @extend_schema(tags=["devices"])
@@ -52,10 +52,10 @@ class RotateView(APIView):
         responses={200: TokenSerializer},
         examples=[TOKEN_EXAMPLE],
     )
-    def post(self, request) -> JSONResponse:
+    def post(self, request) -> SecretResponse:
         """Return a new token. The old token works until the new one is first used.
 
         So a lost response locks no device out: another request replaces a new token that has not been used. At most 10
         rotations an hour for one device; over the limit, the current token still works.
         """
-        return JSONResponse({"token": request.user.rotate()})
+        return SecretResponse({"token": request.user.rotate()})

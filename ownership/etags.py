@@ -53,7 +53,7 @@ def set_etag(response: HttpResponseBase, etag: str) -> HttpResponseBase:
     """Set the ETag and the other caching headers, and return the response."""
     response["ETag"] = etag
     response["Cache-Control"] = "private, no-cache"
-    response["Vary"] = "Authorization"
+    response["Vary"] = "Authorization, Accept-Encoding"
     return response
 
 

@@ -6,11 +6,10 @@ from io import BytesIO
 from threading import Lock
 
 from django.http import HttpResponse, HttpResponseBase
-from django.utils.decorators import method_decorator
 from drf_spectacular.utils import extend_schema
 from rest_framework.viewsets import ViewSet
 
-from countonme.api.compression import Body, accepts_gzip, gzip_if_accepted
+from countonme.api.compression import Body, accepts_gzip
 from countonme.api.negotiation import JSONFirst
 from countonme.api.parsers import StrictJSONParser, content_length, sent_bytes
 from countonme.db.postgresql import extended_timeout
@@ -37,9 +36,6 @@ class PlainTextIsJSON(JSONFirst):
 LARGE_BODY_LOCK = Lock()
 
 
-# Compressed responses can leak secrets through their length if an attacker controls part of their content (BREACH).
-# Here all content comes from the device itself, and no response has a token.
-@method_decorator(gzip_if_accepted, name="dispatch")
 @extend_schema(tags=["sync"])
 class SyncViewSet(ConditionalReads, ViewSet):
     """Pull and push for the calling device, including changes made by its other installs or over REST."""

@@ -1,40 +1,46 @@
-"""Gzip compression of responses: Django's `gzip_page` for small ones, and `Body` for large ones."""
+"""Gzip compression of responses: CompressionMiddleware, and `Body` for those that are written in parts."""
 
 import re
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 
-from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
-from django.middleware.gzip import GZipMiddleware
-from django.utils.cache import patch_vary_headers
-from django.utils.decorators import decorator_from_middleware
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
-SMALL = 200  # bytes; compression would not make such a body smaller
+SMALL = 1024  # bytes; such a body is not compressed, because it fits into one packet anyway
 LARGE = 8 * 1024 * 1024  # bytes; a larger body is kept in memory in compressed form
 BLOCK = 64 * 1024
-LEVEL = 3  # a large pull is 9 % larger than with level 6, and takes half the time
+# Level 3 compresses a list of 50 from 17 KB to 4.5 KB in 0.2 ms. Level 6 takes twice the time and saves 7 % more.
+LEVEL = 3
 GZIP_FORMAT = 31  # zlib's `wbits`
-DECLINED = re.compile(r"\s*q\s*=\s*0(\.0*)?\s*")
+WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 
-def accepts_gzip(request) -> bool:
-    """Return whether the client accepts gzip. `gzip;q=0` means that it does not."""
-    for item in request.META.get("HTTP_ACCEPT_ENCODING", "").lower().split(","):
+def accepts_gzip(request: HttpRequest) -> bool:
+    """Return whether the client accepts gzip and does not prefer an uncompressed response."""
+    header = request.META.get("HTTP_ACCEPT_ENCODING")
+    return bool(header) and prefers_gzip(header)
+
+
+@lru_cache(maxsize=256)
+def prefers_gzip(header: str) -> bool:
+    weights = weights_of(header)
+    gzip = next((weights[coding] for coding in ("gzip", "x-gzip", "*") if coding in weights), 0)
+    return gzip > 0 and gzip >= weights.get("identity", 0)
+
+
+def weights_of(header: str) -> dict[str, float]:
+    """Return the weight of each coding in `Accept-Encoding`. An invalid weight counts as 0."""
+    weights = {}
+    for item in re.sub(r"\s", "", header.lower()).split(","):
         coding, _, weight = item.partition(";")
-        if coding.strip() in ("gzip", "x-gzip"):
-            return not DECLINED.fullmatch(weight)
-    return False
+        match = WEIGHT.fullmatch(weight or "q=1")
+        weights[coding] = float(match[1]) if match else 0
+    return weights
 
 
-class GzipIfAccepted(GZipMiddleware):
-    """Django's GZipMiddleware, except that it respects `gzip;q=0` and adds `Vary` to every response."""
-
-    def process_response(self, request, response):
-        patch_vary_headers(response, ("Accept-Encoding",))
-        return super().process_response(request, response) if accepts_gzip(request) else response
-
-
-gzip_if_accepted = decorator_from_middleware(GzipIfAccepted)
+def compress(body: bytes) -> bytes:
+    return zlib.compress(body, LEVEL, GZIP_FORMAT)
 
 
 class Body:
@@ -54,7 +60,7 @@ class Body:
     def write(self, data: bytes | memoryview) -> None:
         self.size += len(data)
         self.parts.append(self.compressor.compress(data) if self.compressor else bytes(data))
-        if self.compressor is None and self.size >= (SMALL if self.gzip else LARGE):
+        if self.compressor is None and (self.size > SMALL if self.gzip else self.size >= LARGE):
             self.compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP_FORMAT)
             self.parts = [self.compressor.compress(part) for part in self.parts]
 

@@ -20,6 +20,12 @@ class JSONResponse(HttpResponse):
             self[name] = value
 
 
+class SecretResponse(JSONResponse):
+    """A JSON response with a secret, such as a token. It is never compressed: `CompressionMiddleware` says why."""
+
+    compressible = False
+
+
 class JSONRenderer(BaseRenderer):
     """DRF renderer that uses orjson, which supports UUIDs, dates and times.
 

@@ -14,12 +14,18 @@ JSON = "application/json"
 @pytest.mark.parametrize(
     ("header", "accepted"),
     [
-        *((header, True) for header in ("gzip", "GZIP", "br, gzip", "gzip;q=0.001", "gzip; q=1.0, br", "x-gzip")),
+        *((header, True) for header in ("gzip", "GZIP", "br, gzip", "gzip;q=0.001", "gzip; q=1.0, br", "x-gzip", "*")),
+        *((header, True) for header in ("gzip, identity", "identity;q=0.5, *;q=0.6", "identity;q=0, *", "br;q=0, *")),
         *((header, False) for header in ("", "br", "identity", "gzip;q=0", "gzip; Q=0.000, br", "gzipped", ",;q=0,")),
+        *((header, False) for header in ("*;q=0", "gzip;q=0, *", "gzip;q=0.5, identity", "gzip;q=2", "gzip;q=x")),
     ],
 )
-def test_gzip_is_accepted_unless_its_weight_is_0(header, accepted):
+def test_gzip_is_accepted_by_its_weight(header, accepted):
     assert accepts_gzip(RequestFactory().get("/", headers={"Accept-Encoding": header})) is accepted
+
+
+def test_gzip_is_not_accepted_without_the_header():
+    assert accepts_gzip(RequestFactory().get("/")) is False
 
 
 class TestABody:
@@ -40,7 +46,7 @@ class TestABody:
         assert int(response.get("Content-Length", len(sent))) == len(sent)
         return gzip.decompress(sent) if response.get("Content-Encoding") == "gzip" else sent, sent, response
 
-    @pytest.mark.parametrize("size", [0, 1, 199, 200, 999, 1000, 1001, 50_000])
+    @pytest.mark.parametrize("size", [0, 1, 999, 1000, 1001, 1024, 1025, 50_000])
     @pytest.mark.parametrize("accepts", [True, False])
     def test_is_sent_unchanged(self, size, accepts):
         data = os.urandom(size)
@@ -49,7 +55,7 @@ class TestABody:
         parts = [memoryview(data)[start : start + 150] for start in range(0, size, 150)]
         assert self.written(*parts, accepts=accepts)[0] == data
 
-    @pytest.mark.parametrize(("size", "encoding"), [(199, None), (200, "gzip"), (50_000, "gzip")])
+    @pytest.mark.parametrize(("size", "encoding"), [(1024, None), (1025, "gzip"), (50_000, "gzip")])
     def test_is_compressed_unless_it_is_small(self, size, encoding):
         _, sent, response = self.written(b"x" * size, accepts=True)
 

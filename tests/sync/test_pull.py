@@ -6,6 +6,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from countonme.api import compression
 from devices.models import Device, Erasure, Gap
 from food_entries.tests.factories import FoodEntryFactory
 from ownership.models import change_set
@@ -320,7 +321,8 @@ class TestResponse:
     @pytest.mark.parametrize(
         ("accepted", "encoding"), [("gzip", "gzip"), ("br, gzip", "gzip"), ("", None), ("br", None)]
     )
-    def test_is_compressed_if_the_client_accepts_it(self, api, past, accepted, encoding):
+    def test_is_compressed_if_the_client_accepts_it(self, api, past, accepted, encoding, monkeypatch):
+        monkeypatch.setattr(compression, "SMALL", 200)
         plain = pull_changes(api)
 
         response = api.get(SYNC, headers={"Accept-Encoding": accepted})
