@@ -183,6 +183,16 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "CountOnMe",
     "DESCRIPTION": "The backend of an offline-first calorie tracker without accounts.",
     "VERSION": __version__,
+    "LICENSE": {"name": "BSD 3-Clause", "url": "https://opensource.org/license/bsd-3-clause"},
+    "CONTACT": {"name": "The operator of this service"},
+    "SERVERS": [{"url": "/", "description": "The service that this document was read from."}],
+    "TAGS": [
+        {"name": "devices", "description": "Register a device, replace its token, and erase its data."},
+        {"name": "products", "description": "Foods with their values per 100 g, and their portions."},
+        {"name": "food entries", "description": "What was eaten and when, and the totals of days."},
+        {"name": "sync", "description": "Pull and push, for apps with a database of their own."},
+        {"name": "service", "description": "The state of the service, and this document."},
+    ],
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],
@@ -193,9 +203,11 @@ SPECTACULAR_SETTINGS = {
     "PATH_CONVERTER_OVERRIDES": {"row_id": {"type": "string", "format": "uuid"}},
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "sync.schema.close_push",
+        "countonme.api.openapi.refer_to_enums",
+        "sync.schema.describe_push",
     ],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,  # it adds a `oneOf`
     "ENUM_NAME_OVERRIDES": {"MealType": "food_entries.models.MealType"},
 }
 

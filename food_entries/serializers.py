@@ -178,6 +178,7 @@ class SummaryQuery(DaysQuery):
         return query
 
 
+@extend_schema_serializer(component_name="MealSummary")
 class MealSerializer(serializers.Serializer):
     entries = serializers.IntegerField()
     kcal = serializers.FloatField()
@@ -186,6 +187,7 @@ class MealSerializer(serializers.Serializer):
     fat = serializers.FloatField(help_text="Grams. Unknown values count as 0.")
 
 
+@extend_schema_serializer(component_name="MealSummaries")
 class MealsSerializer(serializers.Serializer):
     """Totals of each meal that has entries."""
 
@@ -199,7 +201,8 @@ TOTALS = {"entries": 1, "kcal": 183.89, "protein": 6.04, "carbs": 34.29, "fat": 
 
 
 @extend_schema_serializer(
-    examples=[OpenApiExample("A day", {"date": "2026-01-05", **TOTALS, "meals": {"breakfast": TOTALS}})]
+    component_name="DaySummary",
+    examples=[OpenApiExample("A day", {"date": "2026-01-05", **TOTALS, "meals": {"breakfast": TOTALS}})],
 )
 class DaySerializer(MealSerializer):
     date = serializers.DateField()

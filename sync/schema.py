@@ -1,10 +1,11 @@
 """The OpenAPI schemas and examples of pull and push, generated from the registered tables."""
 
-from drf_spectacular.utils import OpenApiExample, inline_serializer
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer, inline_serializer
 from rest_framework import serializers
 
 from countonme.api.openapi import ErrorSerializer, FieldErrorSerializer
 from sync.registry import SyncTable, tables
+from sync.serializers import LAST_REVISION, RowIdField
 
 
 def per_table(name: str, part, **kwargs) -> serializers.Serializer:
@@ -12,28 +13,27 @@ def per_table(name: str, part, **kwargs) -> serializers.Serializer:
     return inline_serializer(name, {table.name: part(table) for table in tables()}, **kwargs)
 
 
-def ids(*_) -> serializers.ListField:
-    return serializers.ListField(child=serializers.UUIDField(), required=False)
+def ids_by_table(child: serializers.Field, **kwargs) -> serializers.DictField:
+    """Return the schema of an object with a list of ids for each table that has any."""
+    return serializers.DictField(child=serializers.ListField(child=child), **kwargs)
 
 
-def sent_ids(*_) -> serializers.ListField:
-    """Return the schema of a list of rejected ids, which may not be UUIDs."""
-    return serializers.ListField(child=serializers.CharField(), required=False)
-
-
-def changes(table: SyncTable, *, required: bool) -> serializers.Serializer:
+def changes(table: SyncTable, *, pulled: bool) -> serializers.Serializer:
     """Return the schema of a table's three lists: `created`, `updated` and `deleted`."""
-    rows = {name: table.serializer_class(many=True, required=required) for name in ("created", "updated")}
-    deleted = serializers.ListField(child=serializers.UUIDField(), required=required)
-    name = f"{'Pulled' if required else 'Pushed'}{type(table).__name__}"
-    return inline_serializer(name, {**rows, "deleted": deleted}, required=required)
+    rows = {name: table.serializer_class(many=True, required=pulled) for name in ("created", "updated")}
+    deleted_id = RowIdField() if pulled else serializers.CharField(allow_blank=True)
+    deleted = serializers.ListField(child=deleted_id, required=pulled)
+    name = f"{'Pulled' if pulled else 'Pushed'}{type(table).__name__}"
+    return inline_serializer(name, {**rows, "deleted": deleted}, required=pulled)
 
 
 PULL_RESPONSE = inline_serializer(
     "Pull",
     {
-        "changes": per_table("PulledChanges", lambda table: changes(table, required=True)),
-        "timestamp": serializers.IntegerField(min_value=1, help_text="The next `last_pulled_at`. Not a time."),
+        "changes": per_table("PulledChanges", lambda table: changes(table, pulled=True)),
+        "timestamp": serializers.IntegerField(
+            min_value=1, max_value=LAST_REVISION, help_text="The next `last_pulled_at`. Not a time."
+        ),
         "experimentalStrategy": serializers.ChoiceField(
             ["replacement"],
             required=False,
@@ -43,21 +43,19 @@ PULL_RESPONSE = inline_serializer(
             required=False,
             help_text="The server may have lost writes. Delete nothing, and push the rows that only this client has.",
         ),
-        "newer": per_table(
-            "Newer",
-            ids,
+        "newer": ids_by_table(
+            RowIdField(),
             required=False,
             help_text="Only with `restored`: live rows that have changed since `last_pulled_at`.",
         ),
     },
 )
-PUSH_REQUEST = per_table("PushedChanges", lambda table: changes(table, required=False))
+PUSH_REQUEST = per_table("PushedChanges", lambda table: changes(table, pulled=False))
 PUSH_RESPONSE = inline_serializer(
     "Push",
     {
-        "experimentalRejectedIds": per_table(
-            "RejectedIds",
-            sent_ids,
+        "experimentalRejectedIds": ids_by_table(
+            serializers.CharField(),
             help_text="Rejected rows, including rows of unknown tables. The client keeps them as unsynced.",
         ),
         "rejected": inline_serializer(
@@ -73,8 +71,9 @@ PUSH_RESPONSE = inline_serializer(
 )
 
 
+@extend_schema_serializer(component_name="PushConflictResponse")
 class PushConflictSerializer(ErrorSerializer):
-    conflicts = per_table("Conflicts", ids, help_text="Rows that have changed since `last_pulled_at`, by table.")
+    conflicts = ids_by_table(RowIdField(), help_text="Rows that have changed since `last_pulled_at`, by table.")
 
 
 NO_CHANGES = {"created": [], "updated": [], "deleted": []}
@@ -103,12 +102,21 @@ PUSH_EXAMPLES = [
 ]
 
 
-def close_push(result: dict, **kwargs) -> dict:
-    """Set `additionalProperties: false` in the schemas of a push, since the schema generator can't do that.
+def describe_push(result: dict, **kwargs) -> dict:
+    """Describe what only a push has, since the schema generator can't do that.
 
-    The server does accept unknown tables, so that newer apps can push, but it rejects their rows.
+    - A row needs only its `id`: other columns may be missing, and then keep the stored values.
+    - There are no other tables and lists. The server does accept unknown tables, so that newer apps can push, but it
+      rejects their rows.
     """
-    for name, schema in result["components"]["schemas"].items():
+    schemas = result["components"]["schemas"]
+    for name, schema in schemas.items():
         if name.startswith("Pushed") and name.endswith("Request"):
             schema["additionalProperties"] = False
+    for table in tables():
+        row = schemas[f"{table.serializer_class.__name__}Request"]
+        row["required"] = ["id"]
+        needed = ", ".join(f"`{name}`" for name in table.required if name != "id")
+        rule = f"A new row needs {needed}. In a stored row, missing columns keep their values."
+        row["description"] = f"{row.get('description', '')} {rule}".strip()
     return result

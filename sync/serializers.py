@@ -12,6 +12,10 @@ from ownership.serializers import OwnedSerializer
 LAST_REVISION = 2**53 - 1  # JavaScript's largest safe integer
 
 
+ROW_ID = {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"}
+
+
+@extend_schema_field(ROW_ID)  # without `format: uuid`: as text, a UUID of Swift is in upper case
 class RowIdField(IdField):
     """A lowercase UUID. Responses have ids in lower case, so a client would take another form for another row."""
 
@@ -37,16 +41,11 @@ class RowSerializer(OwnedSerializer):
         return super().get_fields() | {"id": RowIdField(help_text="A lowercase UUID, chosen by the client.")}
 
 
-@extend_schema_field(
-    {
-        "oneOf": [
-            {"type": "integer", "minimum": 0, "maximum": LAST_REVISION},
-            {"type": "string", "enum": ["", "null"]},
-        ]
-    }
-)
 class CursorField(QueryNumberField):
-    """The `timestamp` of a pull. Clients that have none omit it, or send an empty string or `null`."""
+    """The `timestamp` of a pull. WatermelonDB sends an empty string or `null` if it has none.
+
+    The OpenAPI document has only the number. From `oneOf`, code generators make a class that can't hold a number.
+    """
 
     def __init__(self, **kwargs):
         super().__init__(min_value=0, max_value=LAST_REVISION, default=0, **kwargs)
@@ -84,9 +83,7 @@ class MigrationField(serializers.Field):
 
 
 class PushQuery(serializers.Serializer):
-    last_pulled_at = CursorField(
-        help_text="The `timestamp` of the last pull. Omit it, or send `0` or `null`, if there was none."
-    )
+    last_pulled_at = CursorField(help_text="The `timestamp` of the last pull. Omit it, or send `0`, if there was none.")
 
 
 class PullQuery(PushQuery):

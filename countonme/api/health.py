@@ -4,7 +4,7 @@ import logging
 
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -17,6 +17,7 @@ from countonme.db.postgresql import encoding_fault, ping
 log = logging.getLogger(__name__)
 
 
+@extend_schema_serializer(component_name="ServiceStatus")
 class StatusSerializer(serializers.Serializer):
     status = serializers.ChoiceField(["ok"])
 

@@ -1,8 +1,16 @@
-"""The OpenAPI document: what all operations share, such as errors and conditional reads."""
+"""The OpenAPI document: what all operations share, such as errors and conditional reads.
 
+Clients are generated from it. tests/project/test_code_generators.py has the rules that code generators need.
+"""
+
+import json
+
+from django.core.exceptions import FieldDoesNotExist
+from django.db import models
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import force_instance, get_doc
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema_field
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema_field, extend_schema_serializer
+from inflection import camelize
 from rest_framework import serializers
 
 from countonme.api.pagination import LINK
@@ -10,10 +18,13 @@ from countonme.api.pagination import LINK
 HEADER = OpenApiParameter.HEADER
 
 
+# Without component names, these would shadow the Error class of JavaScript, and an exception of Django.
+@extend_schema_serializer(component_name="ErrorResponse")
 class ErrorSerializer(serializers.Serializer):
     detail = serializers.CharField(help_text="A description of the error, for developers.")
 
 
+@extend_schema_serializer(component_name="ConflictResponse")
 class ConflictSerializer(ErrorSerializer):
     conflict = serializers.ListField(
         child=serializers.UUIDField(),
@@ -22,7 +33,7 @@ class ConflictSerializer(ErrorSerializer):
     )
 
 
-@extend_schema_field({"type": "array", "items": {"oneOf": [{"type": "string"}, {"type": "integer"}]}})
+@extend_schema_field({"type": "array", "items": {}})  # texts and numbers: generators can't read a `oneOf`
 class LocField(serializers.ListField):
     pass
 
@@ -33,6 +44,7 @@ class FieldErrorSerializer(serializers.Serializer):
     type = serializers.CharField(help_text="A code, such as `required` or `max_value`.")
 
 
+@extend_schema_serializer(component_name="ValidationErrorResponse")
 class ValidationErrorSerializer(serializers.Serializer):
     detail = serializers.CharField()
     errors = FieldErrorSerializer(many=True)
@@ -85,8 +97,10 @@ class ContractSchema(AutoSchema):
 
     def get_operation(self, *args) -> dict | None:
         operation = super().get_operation(*args)
-        if operation and "requestBody" in operation:
-            operation["requestBody"]["required"] = True  # a missing one is a 400
+        if operation:
+            operation.setdefault("security", [])  # without it, the operation would need the token
+            if "requestBody" in operation:
+                operation["requestBody"]["required"] = True  # a missing one is a 400
         return operation
 
     def _get_request_for_media_type(self, serializer, direction="request"):
@@ -96,7 +110,16 @@ class ContractSchema(AutoSchema):
         return super()._get_request_for_media_type(serializer, direction)
 
     def _map_serializer(self, serializer, direction, bypass_extensions=False) -> dict:
+        serializer = force_instance(serializer)
         schema = super()._map_serializer(serializer, direction, bypass_extensions)
+        if not type(serializer).__doc__:
+            schema.pop("description", None)  # that of its base class
+        for name, field in schema.get("properties", {}).items():
+            field.pop("readOnly", None)  # requests and responses have schemas of their own
+            if isinstance(serializer, serializers.ModelSerializer) and direction == "response":
+                describe_stored(field, serializer.fields[name])
+            elif isinstance(serializer, serializers.ModelSerializer) and not serializer.partial:
+                describe_sent(field, serializer.fields[name])
         if direction == "response" and isinstance(serializer, serializers.ModelSerializer):
             schema["required"] = sorted(schema["properties"])  # a response always has all fields of a row
         return schema
@@ -133,3 +156,57 @@ class ContractSchema(AutoSchema):
 
     def _does(self, trait: str) -> bool:
         return getattr(self.view, "action", self.method.lower()) in getattr(self.view, trait, ())
+
+
+def describe_stored(schema: dict, field: serializers.Field) -> None:
+    """Let the schema of a field of a response allow what the column can have, not what a client may send."""
+    for bound in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
+        schema.pop(bound, None)
+    column = column_of(field)
+    if column is not None and not column.null:
+        schema.pop("nullable", None)
+
+
+def describe_sent(schema: dict, field: serializers.Field) -> None:
+    """State the column's default in the description of a field of a request.
+
+    With `default`, the clients of some generators always send the field, and those of others require it.
+    """
+    column = column_of(field)
+    if field.required or column is None or not column.has_default() or callable(column.default):
+        return
+    schema["description"] = add_default(schema.get("description"), column.default)
+
+
+def column_of(field: serializers.Field) -> models.Field | None:
+    """Return the model field behind a field of a ModelSerializer; None if there is none."""
+    try:
+        return field.parent.Meta.model._meta.get_field(field.source)
+    except FieldDoesNotExist:
+        return None
+
+
+def refer_to_enums(result: dict, **kwargs) -> dict:
+    """Let query parameters refer to components for their enums. drf-spectacular does this only for bodies.
+
+    A default is stated in the description: in Dart, that of an enum does not compile.
+    """
+    schemas = result["components"]["schemas"]
+    names = {tuple(schema["enum"]): name for name, schema in schemas.items() if "enum" in schema}
+    for operation in (operation for path in result["paths"].values() for operation in path.values()):
+        for parameter in operation.get("parameters", ()):
+            schema = parameter["schema"]
+            if "enum" in schema:
+                own_name = camelize(f"{operation['operationId']}_{parameter['name']}")  # ListProductsOrder
+                name = names.setdefault(tuple(schema["enum"]), own_name)
+                schemas.setdefault(name, {"type": schema["type"], "enum": schema["enum"]})
+                parameter["schema"] = {"$ref": f"#/components/schemas/{name}"}
+                if "default" in schema:
+                    parameter["description"] = add_default(parameter.get("description"), schema["default"])
+    result["components"]["schemas"] = dict(sorted(schemas.items()))
+    return result
+
+
+def add_default(description: str | None, default) -> str:
+    text = f"Default: `{default if isinstance(default, str) else json.dumps(default)}`."
+    return f"{description} {text}" if description else text

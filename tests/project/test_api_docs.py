@@ -53,7 +53,7 @@ def calls() -> Iterator[tuple[str, str, list[str], list[str]]]:
     for path, operations in DOCUMENT["paths"].items():
         for method, operation in operations.items():
             query = [parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "query"]
-            shared = SHARED_STATUSES | (WITH_A_TOKEN if "security" in operation else set())
+            shared = SHARED_STATUSES | (WITH_A_TOKEN if operation["security"] else set())
             yield method.upper(), path, sorted(query), sorted(operation["responses"].keys() - shared)
 
 

@@ -99,6 +99,6 @@ class TestOpenAPI:
     def test_has_the_sync_tables(self, document):
         schemas = document["components"]["schemas"]
 
-        for name in ("PulledChanges", "PushedChangesRequest", "Conflicts"):
+        for name in ("PulledChanges", "PushedChangesRequest"):
             assert {"notes", "lines"} <= schemas[name]["properties"].keys()
         assert schemas["LineRow"]["properties"].keys() == {"id", "note_id", "text"}
