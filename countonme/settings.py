@@ -87,6 +87,7 @@ LANGUAGE_CODE = "en-us"
 USE_I18N = False
 TIME_ZONE = "UTC"
 USE_TZ = True
+FORMAT_MODULE_PATH = ["countonme.formats"]
 
 # --- database -------------------------------------------------------------------------------------
 

@@ -73,6 +73,14 @@ class TestAnEntry:
         assert (row["date"], row["meal_type"], row["grams"], row["kcal"]) == ("2026-01-06", "lunch", 200, 500)
         assert entries.recorded_changes() == ["Corrected date, meal. A typo."]
 
+    @pytest.mark.parametrize("date", ["05/02/2026", "05.02.2026", "5 Feb 2026", "05/02/26"])
+    def test_is_not_corrected_with_a_date_that_is_not_iso(self, support, entry, date):
+        response = support.post(page(entry), sent(entry, date=date))
+
+        assert response.status_code == 200
+        assert "Enter a valid date." in response.text
+        assert entries.recorded_changes() == []
+
     def test_gets_new_totals_with_new_grams(self, support, entry):
         support.post(page(entry), sent(entry, grams="50"))
 

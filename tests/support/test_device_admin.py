@@ -168,8 +168,8 @@ class TestDevices:
         page = support.get(f"{DEVICES}{device.pk}/change/").content.decode()
 
         for shown in (
-            "Jan. 2, 2026, 3:04 a.m.",
-            "Feb. 3, 2026, 4:05 a.m.",
+            "2026-01-02 03:04 UTC",
+            "2026-02-03 04:05 UTC",
             '<div class="readonly">1</div>',
             "Blocked at",
         ):
