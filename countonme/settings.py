@@ -170,7 +170,7 @@ MAX_BODY = 1024 * 1024  # bytes
 SYNC_MAX_BODY = env.integer("SYNC_MAX_BODY", 20 * 1024 * 1024, minimum=1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = None  # countonme.middleware.body_limit enforces the limit
 
-CORS_URLS_REGEX = r"^/v1/"  # not for the admin, which uses cookies
+CORS_URLS_REGEX = r"^/v1(/|$)"  # not for the admin, which uses cookies
 _origins = env.origins("CORS_ORIGINS", "*")
 CORS_ALLOW_ALL_ORIGINS = "*" in _origins
 CORS_ALLOWED_ORIGINS = [origin for origin in _origins if origin != "*"]

@@ -7,6 +7,7 @@ import devices.urls
 import food_entries.urls
 import products.urls
 import sync.urls
+from account import service
 from countonme.api import health, schema_views
 from countonme.observability import metrics
 from support.sign_in import sign_in
@@ -36,6 +37,8 @@ v1 = [  # the routes that clients call most come first
 ]
 urlpatterns = [
     *join("v1/", v1),
+    path("v1", service.ServiceView.as_view(), name="service"),
+    path("", service.HomeView.as_view(), name="home"),
     path("healthz", health.HealthView.as_view(), name="healthz"),
     path("readyz", health.ReadyView.as_view(), name="readyz"),
     path("metrics", metrics.metrics_view, name="metrics"),

@@ -9,6 +9,7 @@ from rest_framework.request import Request
 
 from countonme.api.fields import QueryNumberField
 
+MAX_LIMIT = 200  # rows per page
 MAX_OFFSET = 1_000_000
 
 LINK = OpenApiParameter(
@@ -23,7 +24,7 @@ LINK = OpenApiParameter(
 class PageQuery(serializers.Serializer):
     """The query parameters of a list. Subclasses add filters."""
 
-    limit = QueryNumberField(min_value=1, max_value=200, default=50, help_text="Rows per page.")
+    limit = QueryNumberField(min_value=1, max_value=MAX_LIMIT, default=50, help_text="Rows per page.")
     offset = QueryNumberField(min_value=0, max_value=MAX_OFFSET, default=0, help_text="Rows to skip.")
 
 

@@ -25,16 +25,20 @@ class SchemaView(APIView):
         return Response(document())
 
 
-class DocsView(SpectacularSwaggerSplitView):
+class JSONErrors:
+    """Mixin for views of pages: errors are JSON here too."""
+
+    def finalize_response(self, request, response, *args, **kwargs) -> Response:
+        if response.exception:
+            request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
+        return super().finalize_response(request, response, *args, **kwargs)
+
+
+class DocsView(JSONErrors, SpectacularSwaggerSplitView):
     """Swagger UI. The page loads its scripts and styles from this service only."""
 
     url_name = "schema"
     template_name = "countonme/docs.html"
-
-    def finalize_response(self, request, response, *args, **kwargs) -> Response:
-        if response.exception:  # errors are JSON here too
-            request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
-        return super().finalize_response(request, response, *args, **kwargs)
 
 
 _making = Lock()  # the generator keeps state in its classes: one thread at a time

@@ -17,7 +17,7 @@ def preflight(anonymous):
 
 
 class TestAPreflight:
-    @pytest.mark.parametrize("path", ["/v1/products", "/v1/auth/register", "/v1/devices/me", "/v1/schema"])
+    @pytest.mark.parametrize("path", ["/v1/products", "/v1/auth/register", "/v1/devices/me", "/v1/schema", "/v1"])
     def test_under_v1_allows_the_methods_and_headers_of_the_api(self, preflight, path):
         response = preflight(path)
 
@@ -29,7 +29,9 @@ class TestAPreflight:
         assert names(response["Access-Control-Allow-Headers"]) == ours | of_tracing
         assert "Access-Control-Allow-Credentials" not in response
 
-    @pytest.mark.parametrize("path", ["/admin/", "/admin/login/", "/healthz", "/readyz", "/v2/products", "/x/v1/"])
+    @pytest.mark.parametrize(
+        "path", ["/admin/", "/admin/login/", "/healthz", "/readyz", "/v2/products", "/x/v1/", "/v11", "/"]
+    )
     def test_outside_of_v1_allows_nothing(self, preflight, path):
         response = preflight(path)
 

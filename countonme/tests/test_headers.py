@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-PAGES = ["/v1/docs", "/admin/login/", "/admin/", "/admin/products/product/", "/admin/auth/user/"]
+PAGES = ["/", "/v1/docs", "/admin/login/", "/admin/", "/admin/products/product/", "/admin/auth/user/"]
 DATA = ["/v1/devices/me", "/v1/products", "/v1/nothing", "/v1/schema", "/healthz", "/v1/sync"]
 
 

@@ -32,7 +32,7 @@ class TestAResponse:
                 ProductFactory(device=device)
 
     @pytest.mark.parametrize(
-        "path", ["/v1/products", "/v1/sync", "/v1/schema", "/v1/docs", "/v1/products?limit=0&offset=-1"]
+        "path", ["/v1/products", "/v1/sync", "/v1/schema", "/v1/docs", "/v1", "/", "/v1/products?limit=0&offset=-1"]
     )
     def test_is_compressed_if_the_client_accepts_it(self, api, path, monkeypatch):
         monkeypatch.setattr(compression, "SMALL", 100)
