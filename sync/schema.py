@@ -71,7 +71,7 @@ PUSH_RESPONSE = inline_serializer(
 )
 
 
-@extend_schema_serializer(component_name="PushConflictResponse")
+@extend_schema_serializer(component_name="PushConflictBody")
 class PushConflictSerializer(ErrorSerializer):
     conflicts = ids_by_table(RowIdField(), help_text="Rows that have changed since `last_pulled_at`, by table.")
 

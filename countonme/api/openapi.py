@@ -18,13 +18,13 @@ from countonme.api.pagination import LINK
 HEADER = OpenApiParameter.HEADER
 
 
-# Without component names, these would shadow the Error class of JavaScript, and an exception of Django.
-@extend_schema_serializer(component_name="ErrorResponse")
+# Without component names, these would hide the Error class of JavaScript. Swift clients have an ErrorResponse already.
+@extend_schema_serializer(component_name="ErrorBody")
 class ErrorSerializer(serializers.Serializer):
     detail = serializers.CharField(help_text="A description of the error, for developers.")
 
 
-@extend_schema_serializer(component_name="ConflictResponse")
+@extend_schema_serializer(component_name="ConflictBody")
 class ConflictSerializer(ErrorSerializer):
     conflict = serializers.ListField(
         child=serializers.UUIDField(),
@@ -44,7 +44,7 @@ class FieldErrorSerializer(serializers.Serializer):
     type = serializers.CharField(help_text="A code, such as `required` or `max_value`.")
 
 
-@extend_schema_serializer(component_name="ValidationErrorResponse")
+@extend_schema_serializer(component_name="ValidationErrorBody")
 class ValidationErrorSerializer(serializers.Serializer):
     detail = serializers.CharField()
     errors = FieldErrorSerializer(many=True)

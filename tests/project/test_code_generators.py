@@ -28,8 +28,8 @@ BUILTINS = {
     "JavaScript": "Array Blob Date Error Event File Function Headers Map Number Object Promise Proxy Record Request "
     "Response Set String Symbol URL",
     "Kotlin": "Any Array Boolean Exception Int List Long Map Nothing Pair Result Set String Throwable Unit",
-    "Swift": "Any Bundle Character Codable Data Date Decimal Double Error Host Locale Measurement Notification "
-    "Operation Optional Port Process Progress Result Scanner Sequence Set Thread Timer Type URL UUID Unit",
+    "Swift": "Any Bundle Character Codable Data Date Decimal Double Error ErrorResponse Host Locale Measurement "
+    "Notification Operation Optional Port Process Progress Result Scanner Sequence Set Thread Timer Type URL UUID Unit",
     "Dart": "DateTime Duration Enum Error Exception Function Future Iterable List Map Object Record Set Stream String "
     "Symbol Type Uri",
     "Python": "Any Client Enum Mapping Type Unset",
@@ -215,7 +215,7 @@ class TestSync:
     def test_has_ids_of_tables_that_the_document_does_not_know(self):
         for schema, name in (
             ("Push", "experimentalRejectedIds"),
-            ("PushConflictResponse", "conflicts"),
+            ("PushConflictBody", "conflicts"),
             ("Pull", "newer"),
         ):
             assert SCHEMAS[schema]["properties"][name]["additionalProperties"]["items"]["type"] == "string"

@@ -88,12 +88,12 @@ class TestTheSchema:
         assert {"406", "500"} <= errors.keys()
         for status, response in errors.items():
             body = response["content"]["application/json"]["schema"]["$ref"]
-            conflict = "PushConflictResponse" if path == "/v1/sync" else "ConflictResponse"
-            named = {"409": conflict, "422": "ValidationErrorResponse"}
-            assert body.rpartition("/")[2] == named.get(status, "ErrorResponse")
+            conflict = "PushConflictBody" if path == "/v1/sync" else "ConflictBody"
+            named = {"409": conflict, "422": "ValidationErrorBody"}
+            assert body.rpartition("/")[2] == named.get(status, "ErrorBody")
 
     def test_requires_the_ids_of_a_conflict(self):
-        conflict = DOCUMENT["components"]["schemas"]["ConflictResponse"]
+        conflict = DOCUMENT["components"]["schemas"]["ConflictBody"]
 
         assert conflict["required"] == ["conflict", "detail"]
         assert conflict["properties"]["conflict"]["items"] == {"type": "string", "format": "uuid"}
