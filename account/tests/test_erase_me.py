@@ -10,7 +10,7 @@ from devices.models import Device, Erasure, hash_device_id
 from food_entries.tests.factories import FoodEntryFactory
 from ownership.models import change_set
 from products.models import Product
-from tests.harness.errors import conflict_body, id_taken_body
+from tests.harness.errors import conflict_body, error_item, id_taken_body
 
 ME = "/v1/devices/me"
 INVALID = {"detail": "Invalid or expired token"}
@@ -91,7 +91,7 @@ class TestEraseMe:
         response = api.delete(f"{ME}?erasure_id={device.pk}")
 
         assert response.status_code == 422
-        assert response.json()["errors"] == [{"loc": ["erasure_id"], "msg": "Choose a random UUID.", "type": "invalid"}]
+        assert response.json()["errors"] == [error_item("erasure_id", "Choose a random UUID.", "invalid")]
         assert not Erasure.objects.exists()
 
     def test_returns_401_without_a_token(self, anonymous, device):

@@ -1,13 +1,13 @@
 """Error responses. Domain code raises exceptions; this module alone turns them into responses.
 
-Every error's body is `{"detail": text}`. A 422 also has `errors`, a list of `{"loc", "msg", "type"}`. A 409 also has
-`conflict`, a list of ids.
+Every error's body is `{"detail": text}`. A 422 also has `errors`, a list of `{"loc", "field", "msg", "type"}`. A 409
+also has `conflict`, a list of ids.
 """
 
 import logging
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from uuid import UUID
 
 from django.apps import apps
@@ -29,6 +29,7 @@ __all__ = [
     "NotFound",
     "Unavailable",
     "ValidationError",
+    "error_item",
     "exception_handler",
     "id_taken",
     "refusal",
@@ -139,10 +140,15 @@ def process_exception(error: Exception) -> JsonResponse | None:
     return timed_out and unavailable(timed_out)
 
 
+def error_item(loc: Collection[str | int], message: str, code: str) -> dict:
+    """Return one of the `errors` of a 422. `field` is `loc` as a text: code generators can't express a list of both."""
+    return {"loc": list(loc), "field": ".".join(map(str, loc)), "msg": message, "type": code}
+
+
 def flatten_errors(detail, loc: tuple = ()):
-    """Yield `{"loc", "msg", "type"}` for each error in DRF's nested dicts and lists."""
+    """Yield an `error_item()` for each error in DRF's nested dicts and lists."""
     if isinstance(detail, exceptions.ErrorDetail):
-        yield {"loc": list(loc), "msg": detail, "type": detail.code}
+        yield error_item(loc, detail, detail.code)
     elif isinstance(detail, dict):
         for name, inner in detail.items():
             yield from flatten_errors(inner, loc if name == api_settings.NON_FIELD_ERRORS_KEY else (*loc, name))

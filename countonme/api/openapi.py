@@ -40,6 +40,7 @@ class LocField(serializers.ListField):
 
 class FieldErrorSerializer(serializers.Serializer):
     loc = LocField(help_text='The path to the value: `["portions", 0, "grams"]`.')
+    field = serializers.CharField(help_text="The same path as a text: `portions.0.grams`. Empty for the whole body.")
     msg = serializers.CharField()
     type = serializers.CharField(help_text="A code, such as `required` or `max_value`.")
 

@@ -121,6 +121,6 @@ class TestRegister:
         assert response.status_code == 422
         assert response.json()["detail"] == "Validation error"
         (error,) = response.json()["errors"]
-        assert error.keys() == {"loc", "msg", "type"}
+        assert error.keys() == {"loc", "field", "msg", "type"}
         assert (error["loc"], error["type"]) == (["device_id"], code)
         assert not Device.objects.exists()

@@ -5,6 +5,7 @@ import pytest
 
 from food_entries.tests.factories import FoodEntryFactory
 from ownership.models import change_set
+from tests.harness.errors import validation_error_body
 
 ENTRIES = "/v1/food-entries"
 SUMMARY = f"{ENTRIES}/summary?from=2026-01-01&to=2026-01-31"
@@ -136,10 +137,7 @@ class TestListEntries:
         response = api.get(f"{ENTRIES}?{query}")
 
         assert response.status_code == 422
-        assert response.json() == {
-            "detail": "Validation error",
-            "errors": [{"loc": [error[0]], "msg": error[1], "type": error[2]}],
-        }
+        assert response.json() == validation_error_body(error)
         assert "ETag" not in response
 
     @pytest.mark.parametrize("count", [1, 5])

@@ -8,6 +8,7 @@ import pytest
 from food_entries.tests.factories import FoodEntryFactory
 from ownership.models import change_set
 from products.tests.factories import ProductFactory
+from tests.harness.errors import validation_error_body
 
 ENTRIES = "/v1/food-entries"
 SUMMARY = f"{ENTRIES}/summary"
@@ -166,10 +167,7 @@ class TestTheDaysOfASummary:
         response = api.get(f"{SUMMARY}?{query}")
 
         assert response.status_code == 422
-        assert response.json() == {
-            "detail": "Validation error",
-            "errors": [{"loc": [field], "msg": msg, "type": kind} for field, msg, kind in errors],
-        }
+        assert response.json() == validation_error_body(*errors)
         assert "ETag" not in response
 
     @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])

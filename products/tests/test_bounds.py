@@ -23,7 +23,7 @@ from tests.harness.bounds import (
     send,
     table,
 )
-from tests.harness.errors import validation_error_body
+from tests.harness.errors import error_item, validation_error_body
 
 NO_GTIN = ("A barcode has 8, 12, 13 or 14 digits.", "invalid")
 WRONG_CHECK_DIGIT = ("The barcode's check digit is wrong.", "check_digit")
@@ -250,8 +250,8 @@ class TestCreateProduct:
 
         assert response.status_code == 422
         assert response.json()["errors"] == [
-            {"loc": [field], "msg": msg, "type": kind}
-            for field, (msg, kind) in [
+            error_item(field, *error)
+            for field, error in [
                 ("name", BLANK),
                 ("kcal_100g", error_above(1000)),
                 ("fat_100g", error_below(0)),
@@ -298,7 +298,7 @@ class TestUpdateProduct:
         response = send(api, "PATCH", f"/v1/products/{product.pk}", body)
 
         assert response.status_code == 422
-        assert response.json()["errors"] == [{"loc": [], "msg": error[0], "type": error[1]}]
+        assert response.json()["errors"] == [error_item(*error)]
         assert all_rows() == before
 
 
@@ -345,7 +345,7 @@ class TestCreatePortion:
         response = send(api, "POST", f"/v1/products/{product.pk}/portions", body)
 
         assert response.status_code == 422
-        assert response.json()["errors"] == [{"loc": [], "msg": error[0], "type": error[1]}]
+        assert response.json()["errors"] == [error_item(*error)]
         assert all_rows() == before
 
 

@@ -8,7 +8,7 @@ from django.utils.dateparse import parse_datetime
 from ownership.models import change_set
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
-from tests.harness.errors import conflict_body, id_taken_body
+from tests.harness.errors import conflict_body, id_taken_body, validation_error_body
 
 EAN = "4006381333931"
 OTHER_EAN = "96385074"
@@ -464,10 +464,7 @@ class TestListPages:
         response = api.get(f"/v1/products?{query}")
 
         assert response.status_code == 422
-        assert response.json() == {
-            "detail": "Validation error",
-            "errors": [{"loc": [name], "msg": msg, "type": kind}],
-        }
+        assert response.json() == validation_error_body((name, msg, kind))
 
 
 class TestABarcode:

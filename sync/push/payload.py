@@ -9,7 +9,7 @@ from uuid import UUID
 from rest_framework.exceptions import ErrorDetail
 from rest_framework.settings import api_settings
 
-from countonme.api.errors import ValidationError, flatten_errors, refusal
+from countonme.api.errors import ValidationError, error_item, flatten_errors, refusal
 from countonme.api.fields import parse_uuid
 from countonme.api.parsers import BodyTooComplex
 from countonme.db.bulk import in_batches
@@ -22,15 +22,13 @@ LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 LISTS = ("created", "updated", "deleted")
 MAX_ROWS = 50_000  # rows and deletions that one push stores; the others are rejected
 TOO_MANY = [
-    {
-        "loc": [],
-        "msg": f"A push stores at most {MAX_ROWS:,} rows and deletions. Send this one again with the next sync.",
-        "type": "quota",
-    }
+    error_item(
+        (), f"A push stores at most {MAX_ROWS:,} rows and deletions. Send this one again with the next sync.", "quota"
+    )
 ]
 MAX_UNKNOWN_ROWS = 120_000  # rows and deletions of unknown tables: the response lists them all
 MAX_NAME = 64  # characters of a table's name or of an id, since the response repeats both
-UNKNOWN_TABLE = [{"loc": [], "msg": "Unknown table.", "type": "unknown_table"}]
+UNKNOWN_TABLE = [error_item((), "Unknown table.", "unknown_table")]
 
 Packed = tuple  # the column names, then their values: this takes much less memory than a dict
 NO_VALUES: Packed = ((),)  # shared by all rows without values

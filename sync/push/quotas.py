@@ -5,6 +5,7 @@ from uuid import UUID
 
 from rest_framework.exceptions import APIException
 
+from countonme.api.errors import error_item
 from ownership.quotas import Quota, quota_reached
 from sync.registry import SyncTable
 
@@ -52,4 +53,4 @@ class NewRows:
 
 
 def quota_errors(refusal: APIException) -> list[dict]:
-    return [{"loc": [], "msg": str(refusal.detail), "type": "quota"}]
+    return [error_item((), str(refusal.detail), "quota")]

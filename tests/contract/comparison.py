@@ -103,12 +103,15 @@ def differences(expected: Response | Refused, actual) -> list[str]:
 
 def error_differences(expected: Refused, body: dict) -> list[str]:
     keys = {"detail", *{409: ["conflict"], 422: ["errors"]}.get(expected.status, [])}
-    locs = {tuple(error["loc"]) for error in body.get("errors", ())}
+    errors = body.get("errors", ())
+    locs = {tuple(error["loc"]) for error in errors}
+    fields = [".".join(map(str, error["loc"])) for error in errors]
     conflict = sorted(body.get("conflict", ()))
     return [
         *value_differences(sorted(keys), sorted(body), "keys"),
         *value_differences(expected.detail or Unknown("text"), body.get("detail"), "detail"),
         *value_differences(conflict if expected.conflict is None else expected.conflict, conflict, "conflict"),
+        *value_differences(fields, [error.get("field") for error in errors], "fields of the errors"),
         *value_differences(sorted(expected.locs, key=repr), sorted(locs, key=repr), "locs of the errors"),
     ]
 

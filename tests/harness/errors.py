@@ -14,9 +14,15 @@ def conflict_body(detail: str, *ids) -> dict:
     return {"detail": detail, "conflict": [str(each) for each in ids]}
 
 
+def error_item(*error) -> dict:
+    """Return one of the `errors` of a 422."""
+    *loc, message, kind = error
+    return {"loc": loc, "field": ".".join(map(str, loc)), "msg": message, "type": kind}
+
+
 def validation_error_body(*errors: tuple) -> dict:
     """Return the body of a 422 with these errors."""
     return {
         "detail": "Validation error",
-        "errors": [{"loc": loc, "msg": message, "type": kind} for *loc, message, kind in errors],
+        "errors": [error_item(*error) for error in errors],
     }

@@ -66,7 +66,7 @@ def raised_types() -> set[str]:
                 case ast.Call(func=ast.Name("refusal" | "ErrorDetail" | "ValidationError")):
                     *_, code = [None, *node.args[1:], *(keyword.value for keyword in node.keywords)]
                     found |= {code.value} if isinstance(code, ast.Constant) else set()
-                case ast.Dict(keys=[*_, ast.Constant("msg"), ast.Constant("type")], values=[*_, ast.Constant(code)]):
+                case ast.Call(func=ast.Name("error_item"), args=[_, _, ast.Constant(code)]):
                     found.add(code)
     return found
 
