@@ -18,7 +18,9 @@ SQUAWK = Path(sys.executable).with_name("squawk")
 BEFORE_THE_FIRST_RELEASE = {"devices": "0004", "products": "0004", "food_entries": "0004"}
 
 # Later migrations that must break a rule, each with the reason.
-BASELINE: dict[str, str] = {}
+BASELINE: dict[str, str] = {
+    "food_entries.0007_names_of_meals": "PostgreSQL makes a varchar longer without rewriting the table.",
+}
 
 
 def main() -> int:

@@ -85,7 +85,7 @@ class FoodEntry(Base):
     quantity: Mapped[float | None]
     grams: Mapped[float]
     date: Mapped[Day]
-    meal_type: Mapped[str] = mapped_column(String(9))
+    meal_type: Mapped[str] = mapped_column(String(30))
 
     product: Mapped[Product] = relationship(lazy="selectin")
 
@@ -162,7 +162,7 @@ class FoodEntryCreate(BaseModel):
     product_id: UUID
     grams: float = Field(gt=0, le=100_000)
     date: Day
-    meal_type: str = Field("snacks", pattern="^(breakfast|lunch|dinner|snacks)$")
+    meal_type: str = Field("snacks", min_length=1, max_length=30)
 
 
 class FoodEntryRead(RowRead):

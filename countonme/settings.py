@@ -209,7 +209,6 @@ SPECTACULAR_SETTINGS = {
     ],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,  # it adds a `oneOf`
-    "ENUM_NAME_OVERRIDES": {"MealType": "food_entries.models.MealType"},
 }
 
 # --- static files of the admin and the docs, served by the service itself -------------------------

@@ -7,7 +7,7 @@ from rest_framework.exceptions import ValidationError
 
 from devices.models import Device
 from food_entries.chart import CHART_DAYS, kcal_chart, latest_day
-from food_entries.models import FoodEntry, daily_sums
+from food_entries.models import FoodEntry, daily_sums, meal_name
 from food_entries.serializers import FoodEntrySerializer
 from nutrition.amounts import days
 from support.owned_admin import OwnedAdmin, OwnedForm
@@ -28,6 +28,9 @@ class FoodEntryForm(OwnedForm):
             "carbs": "Grams",
             "fat": "Grams",
         }
+
+    def clean_meal_type(self) -> str:
+        return meal_name(self.cleaned_data["meal_type"])
 
     def clean(self) -> None:
         super().clean()

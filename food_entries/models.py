@@ -9,13 +9,14 @@ from countonme.api.fields import HUNDREDTH
 from countonme.db.compiled import compiled_query
 from countonme.db.constraints import bounds, within
 from devices.models import Device
-from nutrition.amounts import PER_100G, totals
+from nutrition.amounts import MEALS, PER_100G, totals
 from nutrition.fields import KCAL_100G, NAME_LENGTH, NUTRIENT_100G, nutrient_field
 from ownership.models import DeviceOwned, LiveManager, OwnedQuerySet
 from products.models import Portion, Product
 
 GRAMS = (HUNDREDTH, 100_000)
 QUANTITY = (HUNDREDTH, 1000)
+MEAL_LENGTH = (1, 30)
 DAYS = (date.min, date.max)  # the range of Python's `date`; PostgreSQL has a larger one
 
 
@@ -81,11 +82,9 @@ def product_snapshot(product: Product) -> dict:
     return {"product_id": product.pk, "product_name": product.name, **values}
 
 
-class MealType(models.TextChoices):
-    BREAKFAST = "breakfast"
-    LUNCH = "lunch"
-    DINNER = "dinner"
-    SNACKS = "snacks"
+def meal_name(text: str) -> str:
+    """Return the name of a meal as it is stored: the usual ones in lower case, all others as they are."""
+    return text.lower() if text.lower() in MEALS else text
 
 
 class FoodEntry(DeviceOwned):
@@ -111,7 +110,7 @@ class FoodEntry(DeviceOwned):
         max_digits=8, decimal_places=2, validators=bounds(GRAMS), help_text="Of the whole entry."
     )
     date = models.DateField(help_text="The client's calendar day.")
-    meal_type = models.CharField(max_length=9, choices=MealType, default=MealType.SNACKS)
+    meal_type = models.CharField(max_length=MEAL_LENGTH[1], default="snacks")
 
     product_name = models.CharField(max_length=NAME_LENGTH[1], editable=False)
     kcal_100g = models.IntegerField(editable=False)
@@ -140,6 +139,7 @@ class FoodEntry(DeviceOwned):
         constraints = [
             *DeviceOwned.Meta.constraints,
             within("product_name__length", NAME_LENGTH),
+            within("meal_type__length", MEAL_LENGTH),
             within("grams", GRAMS),
             within("quantity", QUANTITY),
             within("kcal_100g", KCAL_100G),
@@ -156,7 +156,6 @@ class FoodEntry(DeviceOwned):
             models.CheckConstraint(
                 condition=Q(quantity=None) | Q(portion__isnull=False), name="food_entry_quantity_is_of_a_portion"
             ),
-            models.CheckConstraint(condition=Q(meal_type__in=MealType.values), name="food_entry_is_of_a_meal"),
         ]
 
     def __str__(self) -> str:

@@ -4,15 +4,28 @@ from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
 from countonme.api.errors import refusal
-from countonme.api.fields import AmountField, DayField, OneOfField, round_half_up
+from countonme.api.fields import AmountField, DayField, TextField, round_half_up
 from countonme.api.pagination import PageQuery
-from food_entries.models import GRAMS, FoodEntry, MealType
+from food_entries.models import GRAMS, MEAL_LENGTH, FoodEntry, meal_name
+from nutrition.amounts import MAX_MEALS, MEALS, OTHER
 from ownership.serializers import LiveRowField, OwnedSerializer
 from products.models import Portion, Product
 
 MAX_BATCH = 100  # entries in one request
 MAX_SUMMARY_DAYS = 366
 ONE = Decimal(1)
+MEAL_TYPE = f"Any name. {', '.join(f'`{meal}`' for meal in MEALS)} are stored in lower case. Default: `snacks`."
+
+
+class MealTypeField(TextField):
+    """The name of a meal. The usual ones are stored in lower case, all others as they are sent."""
+
+    def __init__(self, **kwargs):
+        super().__init__(required=False, min_length=MEAL_LENGTH[0], max_length=MEAL_LENGTH[1], **kwargs)
+
+    def to_internal_value(self, data) -> str:
+        return meal_name(super().to_internal_value(data))
+
 
 ENTRY = {
     "id": "c2a4e8f0-5d1b-4a7e-9c3f-8b6d0e2f4a19",
@@ -46,6 +59,7 @@ class FoodEntrySerializer(OwnedSerializer):
     """Something that was eaten. Totals are for the whole entry, and `null` if the product has no value."""
 
     product_id = LiveRowField(Product, source="product")
+    meal_type = MealTypeField(help_text=MEAL_TYPE)
     portion_id = LiveRowField(Portion, source="portion", required=False, allow_null=True)
     grams = AmountField(
         max_digits=8,
@@ -160,7 +174,7 @@ class DaysQuery(serializers.Serializer):
 
 class FoodEntryQuery(DaysQuery, PageQuery):
     date = DayField(required=False, help_text="One day. Not allowed together with `from` or `to`.")
-    meal_type = OneOfField(MealType.choices, required=False)
+    meal_type = MealTypeField()
 
     def validate(self, query: dict) -> dict:
         if "date" in query and query.keys() & {"first", "last"}:
@@ -187,16 +201,6 @@ class MealSerializer(serializers.Serializer):
     fat = serializers.FloatField(help_text="Grams. Unknown values count as 0.")
 
 
-@extend_schema_serializer(component_name="MealSummaries")
-class MealsSerializer(serializers.Serializer):
-    """Totals of each meal that has entries."""
-
-    breakfast = MealSerializer(required=False)
-    lunch = MealSerializer(required=False)
-    dinner = MealSerializer(required=False)
-    snacks = MealSerializer(required=False)
-
-
 TOTALS = {"entries": 1, "kcal": 183.89, "protein": 6.04, "carbs": 34.29, "fat": 2.34}
 
 
@@ -206,4 +210,7 @@ TOTALS = {"entries": 1, "kcal": 183.89, "protein": 6.04, "carbs": 34.29, "fat": 
 )
 class DaySerializer(MealSerializer):
     date = serializers.DateField()
-    meals = MealsSerializer()
+    meals = serializers.DictField(
+        child=MealSerializer(),
+        help_text=f"Totals by meal. If a day has more than {MAX_MEALS} meals, the rest are summed up as `{OTHER}`.",
+    )

@@ -3,11 +3,15 @@ from uuid import UUID
 from countonme.api.errors import refusal
 from devices.models import Device
 from food_entries.models import FoodEntry
-from food_entries.serializers import ENTRY, quantity_without_portion
+from food_entries.serializers import ENTRY, MEAL_TYPE, MealTypeField, quantity_without_portion
 from ownership.serializers import no_such
 from products.models import Portion
 from sync.registry import References, SyncTable, Values, register, without
-from sync.serializers import RowIdField, RowSerializer
+from sync.serializers import EmptyIsNotSent, RowIdField, RowSerializer
+
+
+class MealTypeColumn(EmptyIsNotSent, MealTypeField):
+    pass
 
 
 class FoodEntryRow(RowSerializer):
@@ -15,6 +19,7 @@ class FoodEntryRow(RowSerializer):
 
     product_id = RowIdField()
     portion_id = RowIdField(required=False, allow_null=True)
+    meal_type = MealTypeColumn(help_text=MEAL_TYPE)
 
     class Meta:
         model = FoodEntry

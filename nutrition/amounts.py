@@ -7,6 +7,10 @@ from decimal import Decimal
 
 from countonme.api.fields import round_half_up
 
+MEALS = ("breakfast", "lunch", "dinner", "snacks")  # the usual ones: a meal can have any other name
+MAX_MEALS = 20  # that a summary lists for a day
+OTHER = "other"
+
 PER_100G = {"kcal": "kcal_100g", "protein": "protein_100g", "carbs": "carbs_100g", "fat": "fat_100g"}
 
 
@@ -34,7 +38,21 @@ def days(sums: Iterable[tuple], first: date, last: date) -> list[dict]:
     for row in sums:
         by_day[row[0]].append(row)
     calendar = map(date.fromordinal, range(first.toordinal(), last.toordinal() + 1))
-    return [day_summary(day, by_day[day]) for day in calendar]
+    return [day_summary(day, limit_meals(by_day[day])) for day in calendar]
+
+
+def limit_meals(sums: list[tuple]) -> list[tuple]:
+    """Return the sums of the meals of a day. If there are more than 20, sum up the rest as `other`.
+
+    The usual meals stay, and then the first ones by name. A meal that is called `other` is part of the rest.
+    """
+    if len(sums) <= MAX_MEALS:
+        return sums
+    named = sorted((row for row in sums if row[1] != OTHER), key=lambda row: (row[1] not in MEALS, row[1]))
+    rest = [*named[MAX_MEALS:], *(row for row in sums if row[1] == OTHER)]
+    (day, *_), (_, _, entries, *amounts) = sums[0], zip(*rest, strict=True)
+    exact = (round(sum(amount or 0.0 for amount in column) * 100) / 100 for column in amounts)
+    return [*named[:MAX_MEALS], (day, OTHER, sum(entries), *exact)]
 
 
 def day_summary(day: date, sums: list[tuple]) -> dict:

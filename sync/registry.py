@@ -44,6 +44,7 @@ class SyncTable:
         self.model = self.serializer_class.Meta.model
         self.columns = tuple(fields)
         self.read_only = tuple(name for name, field in fields.items() if field.read_only)
+        self.writable = tuple(name for name, field in fields.items() if not field.read_only)
         self.required = tuple(name for name, field in fields.items() if field.required)
         self.references = {name: model for name in fields if (model := self.model_named_by(name))}
         self.parent_model = self.references.get(self.parent_column)

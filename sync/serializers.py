@@ -31,6 +31,18 @@ def row_id_of(text) -> UUID | None:
     return row_id if str(row_id) == text else None
 
 
+class EmptyIsNotSent:
+    """Mixin for a column: null and an empty text count as not sent.
+
+    The client library fills a column that an app update adds with an empty text.
+    """
+
+    def run_validation(self, data=serializers.empty):
+        if data is None or (isinstance(data, str) and not data.strip()):
+            raise serializers.SkipField
+        return super().run_validation(data)
+
+
 class RowSerializer(OwnedSerializer):
     """Validates a pushed row by itself. `Meta.fields` are the columns of the client's table.
 

@@ -1,6 +1,7 @@
-"""Migration operations: SQL for PostgreSQL alone, and indexes that are created or dropped concurrently."""
+"""Migration operations: SQL for PostgreSQL alone, and indexes and constraints that lock the table only for a moment."""
 
-from django.db.migrations import AddIndex, RemoveIndex, RunSQL
+from django.contrib.postgres.operations import ValidateConstraint
+from django.db.migrations import AddConstraint, AddIndex, RemoveIndex, RunSQL
 
 
 def is_postgres(schema_editor) -> bool:
@@ -45,6 +46,27 @@ class RemoveIndexConcurrently(RemoveIndex):
     def database_backwards(self, app_label, schema_editor, from_state, to_state) -> None:
         index = to_state.models[app_label, self.model_name_lower].get_index_by_name(self.name)
         create(index, to_state.apps.get_model(app_label, self.model_name), schema_editor)
+
+
+class AddConstraintNotValid(AddConstraint):
+    """Add a check constraint that applies to new and changed rows. Validate it in the next migration.
+
+    Unlike Django's operation, this one also runs on SQLite, where the constraint is valid at once.
+    """
+
+    def database_forwards(self, app_label, schema_editor, from_state, to_state) -> None:
+        if not is_postgres(schema_editor):
+            return super().database_forwards(app_label, schema_editor, from_state, to_state)
+        sql = self.constraint.create_sql(to_state.apps.get_model(app_label, self.model_name), schema_editor)
+        return schema_editor.execute(f"{sql} NOT VALID", params=None)
+
+
+class ValidateConstraintOnPostgres(ValidateConstraint):
+    """Check the existing rows while the table is in use. On SQLite, they were checked already."""
+
+    def database_forwards(self, app_label, schema_editor, from_state, to_state) -> None:
+        if is_postgres(schema_editor):
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
 
 
 def create(index, model, schema_editor) -> None:

@@ -81,6 +81,13 @@ class TestAnEntry:
         assert "Enter a valid date." in response.text
         assert entries.recorded_changes() == []
 
+    @pytest.mark.parametrize(("meal", "stored"), [("DINNER", "dinner"), (" Tea ", "Tea")])
+    def test_gets_the_meal_as_the_api_stores_it(self, support, entry, meal, stored):
+        support.post(page(entry), sent(entry, meal_type=meal))
+
+        entry.refresh_from_db()
+        assert entry.meal_type == stored
+
     def test_gets_new_totals_with_new_grams(self, support, entry):
         support.post(page(entry), sent(entry, grams="50"))
 
@@ -113,7 +120,7 @@ class TestAnEntry:
             ({"grams": "1.001"}, "Ensure that there are no more than 2 decimal places."),
             ({"grams": "NaN"}, "Enter a number."),
             ({"date": "2026-02-30"}, "Enter a valid date."),
-            ({"meal_type": "tea"}, "Select a valid choice."),
+            ({"meal_type": "x" * 31}, "Ensure this value has at most 30 characters"),
             ({}, "there is nothing to save"),
         ],
         ids=str,

@@ -38,7 +38,8 @@ OUT_OF_BOUNDS = [
         if (total, value) != ("kcal", None)
     ],
     ("portion", None, "food_entry_quantity_is_of_a_portion"),
-    *[("meal_type", meal, "food_entry_is_of_a_meal") for meal in ("", "brunch", "LUNCH")],
+    ("meal_type", "", "foodentry_meal_type__length_within_bounds"),
+    ("meal_type", "x" * 31, r"foodentry_meal_type__length_within_bounds|too long for type character varying"),
 ]
 NOT_NULL = (
     "device",

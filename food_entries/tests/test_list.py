@@ -112,11 +112,21 @@ class TestListEntries:
             ("date=2026-01-07&meal_type=lunch", []),
             ("from=2026-01-06&to=2026-01-07&meal_type=snacks", [1, 6]),
             ("to=2026-01-05&meal_type=dinner", [5]),
+            ("meal_type=LUNCH", [3, 2, 4]),
+            ("meal_type=brunch", []),
             ("mood=fine&product_id=7", NEWEST_DAY_FIRST),
         ],
     )
     def test_can_be_filtered(self, api, diary, query, expected):
         assert shown(api.get(f"{ENTRIES}?{query}"), diary) == expected
+
+    def test_finds_a_meal_with_another_name_as_it_was_sent(self, api, rye):
+        for meal in ("Brunch", "brunch", "Snacks"):
+            FoodEntryFactory(product=rye, meal_type=meal)
+
+        response = api.get(ENTRIES, {"meal_type": " Brunch "})
+
+        assert [row["meal_type"] for row in response.json()] == ["Brunch"]
 
     @pytest.mark.parametrize(
         ("query", "error"),

@@ -68,6 +68,38 @@ class TestASummary:
 
         assert [(day["date"], day["entries"]) for day in response.json()] == [("2026-01-05", 2)]
 
+    def test_has_a_key_for_each_name_of_a_meal(self, api, rye):
+        for meal in ("Brunch", "brunch", "lunch", "other", "lunch"):
+            FoodEntryFactory(product=rye, meal_type=meal)
+
+        (day,) = api.get(SUMMARY, {"from": "2026-01-05", "to": "2026-01-05"}).json()
+
+        assert {meal: sums["entries"] for meal, sums in day["meals"].items()} == {
+            "Brunch": 1,
+            "brunch": 1,
+            "lunch": 2,
+            "other": 1,
+        }
+
+    def test_sums_up_all_but_20_meals_as_other(self, api, device, rye):
+        names = ["snacks", "other", *(f"Meal {number:02}" for number in range(20))]
+        with change_set(device):
+            for number, name in enumerate(names, start=1):
+                FoodEntryFactory(product=rye, meal_type=name, grams=Decimal(number))
+
+        (day,) = exact_json(api.get(SUMMARY, {"from": "2026-01-05", "to": "2026-01-05"}))
+
+        assert set(day["meals"]) == {"snacks", "other", *names[2:21]}
+        assert (day["entries"], day["kcal"]) == (22, Decimal("655.27"))
+        # the meal called "other", 2 g, and the last one by name, 22 g
+        assert day["meals"]["other"] == {
+            "entries": 2,
+            "kcal": Decimal("62.16"),
+            "protein": Decimal("2.04"),
+            "carbs": Decimal("11.6"),
+            "fat": Decimal("0.8"),
+        }
+
     def test_includes_only_live_entries_of_the_caller(self, api, device, other_device, by_weight):
         gone, _ = FoodEntryFactory(product=by_weight.product), FoodEntryFactory(device=other_device)
         api.delete(f"{ENTRIES}/{gone.pk}")

@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import pytest
 
-from nutrition.amounts import amount_in, days, totals
+from nutrition.amounts import amount_in, days, limit_meals, totals
 
 ONE_EACH = (1, 100.10, 10.01, 20.02, 5.05)
 NOTHING = {"entries": 0, "kcal": 0.0, "protein": 0.0, "carbs": 0.0, "fat": 0.0}
@@ -113,3 +113,33 @@ class TestDays:
         (summary,) = days([(day, meal, 1, 0.1, 0.1, None, None) for meal in meals], day, day)
 
         assert (summary["kcal"], summary["protein"]) == (0.3, 0.3)
+
+
+class TestLimitMeals:
+    DAY = date(2026, 1, 5)
+
+    def sums(self, *names: str) -> list[tuple]:
+        return [(self.DAY, name, 1, 0.1, None, 0.1, 0.0) for name in names]
+
+    @pytest.mark.parametrize("count", [0, 1, 20])
+    def test_changes_nothing_if_there_are_at_most_20(self, count):
+        sums = self.sums(*(f"{number}" for number in reversed(range(count))))
+
+        assert limit_meals(sums) is sums
+
+    def test_keeps_the_usual_meals_and_the_first_ones_by_name(self):
+        others = [f"M{number:02}" for number in range(19)]
+
+        limited = limit_meals(self.sums("snacks", *reversed(others), "lunch", "zz", "Zz"))
+
+        assert [meal for _, meal, *_ in limited] == ["lunch", "snacks", *others[:18], "other"]
+        assert limited[-1] == (self.DAY, "other", 3, 0.3, 0.0, 0.3, 0.0)
+
+    @pytest.mark.parametrize("place", [0, 7, 20])
+    def test_counts_a_meal_called_other_among_the_rest(self, place):
+        names = [f"M{number:02}" for number in range(20)]
+
+        limited = limit_meals(self.sums(*names[:place], "other", *names[place:]))
+
+        assert [meal for _, meal, *_ in limited] == [*names, "other"]
+        assert limited[-1] == (self.DAY, "other", 1, 0.1, 0.0, 0.1, 0.0)

@@ -40,7 +40,7 @@ class PushedRow:
 
     packed_values: Packed
     packed_read_only: Packed  # read-only columns as sent: the values that the client has stored
-    exact: bool  # validation changed no value, for example by trimming or rounding
+    exact: bool  # validation changed and ignored no value, for example by trimming or rounding
     errors: list[dict] | None = None  # in the form of the response
 
     @property
@@ -127,7 +127,9 @@ class TablePayload:
             values = validate(table.serializer_class, sent, partial=True)
         except ValidationError as error:
             return self.invalid_row(error)
-        exact = all(as_json_value(value) == sent[name] for name, value in values.items())
+        exact = all(
+            name in values and as_json_value(values[name]) == sent[name] for name in table.writable if name in sent
+        )
         del values["id"]
         return PushedRow(self.pack(values), self.pack(read_only), exact)
 

@@ -8,7 +8,9 @@ QUANTITIES = st.sampled_from([0.5, 1, 2, 2.675, 1000, 0.01])
 NUTRIENTS = st.sampled_from([None, 0, 0.01, 8.5, 33.335, 99.999, 100])
 BARCODES = st.sampled_from([None, "96385074", "012345678905", "4006381333931", "14006381333938"])
 DAYS = st.sampled_from(["2026-01-05", "2026-01-06", "2024-02-29"])
-MEAL_TYPES = st.sampled_from(["breakfast", "lunch", "dinner", "snacks"])
+MEAL_TYPES = st.sampled_from(
+    [*["breakfast", "lunch", "dinner", "snacks"] * 2, "LUNCH", " Snacks", "Brunch", "brunch ", "other", "麦" * 30]
+)
 INVALID = {
     "id": [7, "x", ""],
     "name": ["", "   ", "x" * 101, 5, None, "a\0b", "\ud800"],
@@ -19,7 +21,7 @@ INVALID = {
     "quantity": [0, 0.004, 1000.005, "2"],
     "is_default": [1, "true", None],
     "date": ["2026-02-30", "20260105", "2026-1-5", 5, None],
-    "meal_type": ["", "brunch", "LUNCH", 1, None],
+    "meal_type": ["", "  ", "x" * 31, "a\0b", "\ud800", 1, None],
 }
 IGNORED = {"unknown": st.just([1])}  # a field that the API doesn't have
 

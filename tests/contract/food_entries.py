@@ -26,6 +26,7 @@ FIELDS = {
 REQUIRED = ("date",)
 PER_100G = {"kcal": "kcal_100g", "protein": "protein_100g", "carbs": "carbs_100g", "fat": "fat_100g"}
 MOST_DAYS = 366  # of a summary
+MOST_MEALS = 20  # of a day
 
 
 def read(device: Device, entry_id) -> Response:
@@ -164,9 +165,10 @@ def list_all(device: Device, query: dict) -> Response:
     if last < first:
         raise invalid(("to",))
     rows = [row for row in device.rows("food_entries") if first <= row["date"] <= last]
-    for column in ("date", "meal_type"):
-        if column in query:
-            rows = [row for row in rows if row[column] == query[column]]
+    if "date" in query:
+        rows = [row for row in rows if row["date"] == query["date"]]
+    if "meal_type" in query:
+        rows = [row for row in rows if row["meal_type"] == meal_type(query["meal_type"])]
     rows.sort(key=lambda row: (row["created_at"], row["id"]))
     rows.sort(key=lambda row: row["date"], reverse=True)
     return page(rows, query, Row.to_json)
@@ -181,8 +183,18 @@ def summarise(device: Device, first: str, last: str) -> Response:
 
 def summarise_day(device: Device, day: str) -> dict:
     rows = device.rows("food_entries", date=day)
-    by_meal = {meal: [row for row in rows if row["meal_type"] == meal] for meal in MEAL_TYPES}
-    return {"date": day, **add_up(rows), "meals": {meal: add_up(rows) for meal, rows in by_meal.items() if rows}}
+    by_meal = {name: [] for name in limit_meals({row["meal_type"] for row in rows})}
+    for row in rows:
+        by_meal.get(row["meal_type"], by_meal.get("other")).append(row)
+    return {"date": day, **add_up(rows), "meals": {meal: add_up(rows) for meal, rows in by_meal.items()}}
+
+
+def limit_meals(names: set[str]) -> list[str]:
+    """Return the meals that a summary lists. `other` has the entries of all meals that it doesn't list."""
+    if len(names) <= MOST_MEALS:
+        return list(names)
+    usual = [name for name in MEAL_TYPES if name in names]
+    return [*usual, *sorted(names - {*MEAL_TYPES, "other"})[: MOST_MEALS - len(usual)], "other"]
 
 
 def add_up(rows: list[Row]) -> dict:

@@ -58,8 +58,9 @@ def day(value) -> str:
 
 
 def meal_type(value) -> str:
-    require(value in MEAL_TYPES)
-    return value
+    require(isinstance(value, str) and not re.search("[\0\ud800-\udfff]", value) and 1 <= len(value.strip()) <= 30)
+    meal = value.strip()
+    return meal.lower() if meal.lower() in MEAL_TYPES else meal
 
 
 def gtin(value) -> str:

@@ -465,6 +465,28 @@ class TestEntry:
         assert push_ok(api, revision(api), food_entries={"created": [row]}) == ALL_STORED
         assert list(live_rows(api, "food_entries")) == [row["id"]]
 
+    @pytest.mark.parametrize("sent", [{}, {"meal_type": ""}, {"meal_type": None}, {"meal_type": "  "}])
+    def test_is_a_snack_if_its_meal_is_missing_or_empty(self, api, rye, sent):
+        row = {name: value for name, value in entry(rye).items() if name != "meal_type"} | sent
+
+        assert push_ok(api, revision(api), food_entries={"created": [row]}) == ALL_STORED
+        assert live_rows(api, "food_entries")[row["id"]]["meal_type"] == "snacks"
+
+    @pytest.mark.parametrize("empty", ["", None])
+    def test_keeps_its_meal_if_an_empty_one_is_sent(self, api, lunch, empty):
+        since = revision(api)
+
+        assert push_ok(api, since, food_entries={"updated": [lunch | {"meal_type": empty}]}) == ALL_STORED
+        assert pull_changes(api, since)["changes"]["food_entries"]["updated"] == [lunch]
+
+    @pytest.mark.parametrize(("sent", "stored"), [("LUNCH", "lunch"), ("Brunch", "Brunch"), (" Brunch", "Brunch")])
+    def test_can_be_of_any_meal(self, api, lunch, sent, stored):
+        since = revision(api)
+        push_ok(api, since, food_entries={"updated": [lunch | {"meal_type": sent}]})
+
+        (row,) = pull_changes(api, since)["changes"]["food_entries"]["updated"]
+        assert row["meal_type"] == stored
+
     def test_keeps_its_grams_if_the_portion_has_others(self, api, rye, rye_slice):
         row = entry(rye, portion_id=rye_slice["id"], quantity=2, grams=80)
 
