@@ -77,7 +77,7 @@ ELSEWHERE = {
     "The backup job copies the ledger to the folder of the backups.": [
         "tests/project/test_deploy.py::TestBackup::test_copies_lines_that_are_added_to_the_ledger_during_the_backup"
     ],
-    "A job that is killed goes on at its next run.": [
+    "A job that is killed continues at its next run.": [
         "account/tests/test_erase.py::TestKilledErasure::test_continues_at_the_next_run"
     ],
     "The receipt can be read without a token, by its id, for a year after the erasure.": [
@@ -162,7 +162,7 @@ class TestPage:
 
 
 class TestStoredData:
-    @states("A person has no account. A phone registers an id that it made itself, and nothing else.")
+    @states("A person has no account. A phone registers an id that it generates, and nothing else.")
     def test_identifies_a_person_by_an_id_only(self, db):
         accounts = {model for model in apps.get_models() if "password" in columns(model)}
         assert accounts == {User}  # staff
