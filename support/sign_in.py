@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpResponse
 
 from devices.throttling import Limit, networks_of
+from ownership.counted import counted
 
 BY_ADDRESS = Limit("sign in from", "LOGIN_FAILURE_RATE")
 BY_NAME = Limit("sign in as", "LOGIN_FAILURE_RATE")
@@ -33,9 +34,8 @@ class SignInForm(AdminAuthenticationForm):
         limits = self.limits(self.cleaned_data["username"].casefold())
         if waits := [wait for limit, caller in limits if (wait := limit.wait(caller)) is not None]:
             self.request.seconds_to_wait = ceil(max(waits))
-            raise ValidationError(
-                f"Too many attempts. Try again in {self.request.seconds_to_wait} seconds.", "throttled"
-            )
+            minutes = counted(ceil(self.request.seconds_to_wait / 60), "minute")
+            raise ValidationError(f"Too many attempts. Try again in {minutes}.", "throttled")
         try:
             return super().clean()
         except ValidationError:

@@ -68,9 +68,19 @@ class TestLogin:
         responses = [sign_in(name, address=f"192.0.2.{n}") for n in range(4)]
 
         assert [response.status_code for response in responses] == [200, 200, 200, 429]
-        assert "Too many attempts. Try again in 3600 seconds." in page_text(responses[-1])
+        assert "Too many attempts. Try again in 60 minutes." in page_text(responses[-1])
         assert responses[-1]["Retry-After"] == "3600"
         assert sign_in(name, PASSWORD, "192.0.2.9").status_code == 429
+
+    def test_shows_the_wait_in_minutes_rounded_up(self, clock):
+        for _ in range(4):
+            refused = sign_in()
+        clock.now += int(refused["Retry-After"]) - 1
+
+        response = sign_in()
+
+        assert "Try again in 1 minute." in page_text(response)
+        assert response["Retry-After"] == "1"
 
     def test_locks_an_address_for_all_names(self, clock):
         responses = [sign_in(f"user {n}") for n in range(4)]
