@@ -57,7 +57,7 @@ class Environment:
         if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
             raise InvalidSetting(f"{name} is in quotes. Remove them: they would be a part of the value.")
         if REFERENCE.fullmatch(value):
-            raise wrong(name, value, "the value itself: nothing replaces this reference")
+            raise invalid_setting(name, value, "the value itself: nothing replaces this reference")
         return value or default
 
     def flag(self, name: str, default: bool) -> bool:
@@ -65,7 +65,7 @@ class Environment:
         if not value:
             return default
         if value.lower() not in FLAGS:
-            raise wrong(name, value, "on or off")
+            raise invalid_setting(name, value, "on or off")
         return FLAGS[value.lower()]
 
     def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
@@ -74,13 +74,13 @@ class Environment:
         for choice in choices:
             if choice.lower() == value.lower():
                 return choice
-        raise wrong(name, value, " or ".join(choice or "empty" for choice in choices))
+        raise invalid_setting(name, value, " or ".join(choice or "empty" for choice in choices))
 
     def integer(self, name: str, default: int, *, minimum: int, maximum: int | None = None) -> int:
         value = self.text(name, str(default))
         if not re.fullmatch(r"-?[0-9]{1,18}", value) or not minimum <= int(value) <= (maximum or math.inf):
             bounds = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
-            raise wrong(name, value, f"an integer {bounds}")
+            raise invalid_setting(name, value, f"an integer {bounds}")
         return int(value)
 
     def seconds(self, name: str, default: float, *, minimum: float, maximum: float) -> float:
@@ -88,13 +88,13 @@ class Environment:
         value = self.text(name, str(default))
         number = float(value) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value) else math.nan
         if number != 0 and not minimum <= number <= maximum:
-            raise wrong(name, value, f"a number of seconds from {minimum} to {maximum}, or 0")
+            raise invalid_setting(name, value, f"a number of seconds from {minimum} to {maximum}, or 0")
         return number
 
     def rate(self, name: str, default: str) -> str:
         value = self.text(name, default)
         if not RATE.fullmatch(value):
-            raise wrong(name, value, "a rate such as 10/min: a number per s, min, h or d")
+            raise invalid_setting(name, value, "a rate such as 10/min: a number per s, min, h or d")
         return value
 
     def parts(self, name: str, default: str = "") -> list[str]:
@@ -104,13 +104,13 @@ class Environment:
     def hosts(self, name: str) -> list[str]:
         for host in (hosts := self.parts(name)):
             if not (HOST.fullmatch(host) or is_ip_address(host.removeprefix("[").removesuffix("]"))):
-                raise wrong(name, host, "a host name, without https://, port and path")
+                raise invalid_setting(name, host, "a host name, without https://, port and path")
         return hosts
 
     def origins(self, name: str, default: str) -> list[str]:
         for origin in (origins := self.parts(name, default)):
             if origin != "*" and not ORIGIN.fullmatch(origin):
-                raise wrong(name, origin, "an origin such as https://app.example.org, or *")
+                raise invalid_setting(name, origin, "an origin such as https://app.example.org, or *")
         return origins
 
     def proxy_header(self, name: str) -> tuple[str, str] | None:
@@ -118,7 +118,7 @@ class Environment:
         if not header:
             return None
         if not META_HEADER.fullmatch(header) or not value.strip():
-            raise wrong(name, f"{header},{value}", "like HTTP_X_FORWARDED_PROTO,https")
+            raise invalid_setting(name, f"{header},{value}", "like HTTP_X_FORWARDED_PROTO,https")
         return header, value.strip()
 
     def token(self, name: str) -> str:
@@ -150,7 +150,7 @@ class Environment:
         return config
 
 
-def wrong(name: str, value: str, form: str) -> InvalidSetting:
+def invalid_setting(name: str, value: str, form: str) -> InvalidSetting:
     shown = value if len(value) <= 100 else f"{value[:100]}…"
     return InvalidSetting(f"{name} is {shown!r}. It must be {form}.")
 

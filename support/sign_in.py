@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpResponse
 
 from devices.throttling import Limit, networks_of
-from ownership.counted import counted
+from ownership.plural import pluralize
 
 BY_ADDRESS = Limit("sign in from", "LOGIN_FAILURE_RATE")
 BY_NAME = Limit("sign in as", "LOGIN_FAILURE_RATE")
@@ -34,7 +34,7 @@ class SignInForm(AdminAuthenticationForm):
         limits = self.limits(self.cleaned_data["username"].casefold())
         if waits := [wait for limit, caller in limits if (wait := limit.wait(caller)) is not None]:
             self.request.seconds_to_wait = ceil(max(waits))
-            minutes = counted(ceil(self.request.seconds_to_wait / 60), "minute")
+            minutes = pluralize(ceil(self.request.seconds_to_wait / 60), "minute")
             raise ValidationError(f"Too many attempts. Try again in {minutes}.", "throttled")
         try:
             return super().clean()

@@ -72,11 +72,11 @@ class Body:
         if self.size < LARGE:
             return HttpResponse(b"".join(self.parts), content_type, headers=headers)
         headers["Content-Length"] = str(sum(map(len, self.parts)) if self.gzip else self.size)
-        blocks = self.parts if self.gzip else decompressed(self.parts)
+        blocks = self.parts if self.gzip else decompress(self.parts)
         return StreamingHttpResponse(blocks, content_type=content_type, headers=headers)
 
 
-def decompressed(parts: list[bytes]) -> Iterator[bytes]:
+def decompress(parts: list[bytes]) -> Iterator[bytes]:
     """Decompress the parts and yield the data in blocks."""
     decompressor = zlib.decompressobj(GZIP_FORMAT)
     for part in parts:

@@ -29,7 +29,7 @@ class BodyMiddleware:
         stream = request.META.get("wsgi.input")
         if request.META.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
             drain(stream, min(length, MAX_DRAINED))
-            return compressed()
+            return unsupported_encoding()
         if length > limit:
             drain(stream, min(length, MAX_DRAINED))
             return too_large(limit)
@@ -60,7 +60,7 @@ def too_large(limit: int) -> JsonResponse:
     return JsonResponse({"detail": f"The body is larger than {limit} bytes."}, status=413)
 
 
-def compressed() -> JsonResponse:
+def unsupported_encoding() -> JsonResponse:
     """Return a 415: a small compressed body could be a very large one."""
     body = {"detail": "Compressed bodies are not accepted. Send the body without a Content-Encoding."}
     return JsonResponse(body, status=415, headers={"Accept-Encoding": "identity"})

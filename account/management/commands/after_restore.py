@@ -7,7 +7,7 @@ from django.utils import timezone
 from account import ledger
 from account.erasure import add_missing_to_ledger, adopt_marked_devices, erase_pending, mark_from_ledger
 from devices.models import Restore
-from ownership.counted import counted
+from ownership.plural import pluralize
 
 
 class Command(BaseCommand):
@@ -37,14 +37,14 @@ class Command(BaseCommand):
             restore, devices = Restore.objects.record(timezone.now())
         except ValueError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"Set the revision of {counted(devices, 'device')} to {restore.base}.")
+        self.stdout.write(f"Set the revision of {pluralize(devices, 'device')} to {restore.base}.")
         adopt_marked_devices()
         add_missing_to_ledger()
         outcome = erase_pending(pauses=False)
-        self.stdout.write(f"Completed {counted(outcome.erased, 'erasure')}.")
+        self.stdout.write(f"Completed {pluralize(outcome.erased, 'erasure')}.")
         if outcome.failed:
             raise CommandError(
-                f"{counted(outcome.failed, 'erasure')} failed. The log says why. manage.py erase tries again."
+                f"{pluralize(outcome.failed, 'erasure')} failed. The log says why. manage.py erase tries again."
             )
 
     def entries_of(self, files: list[Path], *, without_ledger: bool) -> dict[str, ledger.Entry]:
@@ -67,7 +67,7 @@ class Command(BaseCommand):
                 f"There is no ledger of erasures at {own}, or it is empty: devices that were erased after the backup "
                 "would come back. Add --ledger FILE. If no device was ever erased, add --without-ledger."
             )
-        self.stdout.write(f"The ledger lists {counted(len(entries), 'erasure')}, in {counted(len(files), 'file')}.")
+        self.stdout.write(f"The ledger lists {pluralize(len(entries), 'erasure')}, in {pluralize(len(files), 'file')}.")
         if unreadable:
-            self.stderr.write(f"Ignored {counted(unreadable, 'line')} of the ledger that can't be read.")
+            self.stderr.write(f"Ignored {pluralize(unreadable, 'line')} of the ledger that can't be read.")
         return entries

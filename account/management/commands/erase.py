@@ -15,7 +15,7 @@ from account.erasure import (
 from countonme.api.errors import InvalidToken
 from countonme.durations import days
 from devices.models import Attempts, Erasure
-from ownership.counted import counted, counted_rows
+from ownership.plural import describe_rows, pluralize
 
 
 class Command(BaseCommand):
@@ -44,7 +44,7 @@ class Command(BaseCommand):
             if not commit:
                 self.count_idle_devices(before, idle.days)
                 return
-            self.stdout.write(f"Marked {counted(mark_idle_devices(before), 'idle device')}.")
+            self.stdout.write(f"Marked {pluralize(mark_idle_devices(before), 'idle device')}.")
         if device is not None:
             self.mark(device)
         adopt_marked_devices()
@@ -52,11 +52,11 @@ class Command(BaseCommand):
         LogEntry.objects.all().delete()  # an older release may have run after `migrate`, and its entries name foods
         Attempts.objects.remove_expired()
         outcome = erase_pending()
-        rows = counted_rows(outcome.removed) or "no rows"
-        self.stdout.write(f"Erased {counted(outcome.erased, 'device')}: removed {rows}.")
+        rows = describe_rows(outcome.removed) or "no rows"
+        self.stdout.write(f"Erased {pluralize(outcome.erased, 'device')}: removed {rows}.")
         if outcome.failed:
             raise CommandError(
-                f"{counted(outcome.failed, 'erasure')} failed. The log says why. The next run tries again."
+                f"{pluralize(outcome.failed, 'erasure')} failed. The log says why. The next run tries again."
             )
         if not is_ledger_complete:
             raise CommandError("The erasure ledger can't be written. Without it, a restore brings erased devices back.")

@@ -119,7 +119,7 @@ class Connection(psycopg.Connection):
         except psycopg.Error:
             is_delivered = False
         try:
-            result = super().wait(resumed(gen), timeout=max(0.0, end - monotonic()))
+            result = super().wait(resume(gen), timeout=max(0.0, end - monotonic()))
         except psycopg.errors._WaitTimeout as error:
             if not is_delivered or not self.reacts_to_others():
                 breaker.open()
@@ -172,7 +172,7 @@ class Connection(psycopg.Connection):
             self.close()
 
 
-def resumed(gen):
+def resume(gen):
     """Resume a generator of psycopg after a timeout. It expects a number, and `next()` would send None."""
     ready = READY_NONE
     try:

@@ -2,8 +2,8 @@ from django.core.management.base import BaseCommand
 from django.db import transaction
 
 from devices.models import Device
-from ownership.counted import counted
 from ownership.models import owned_models
+from ownership.plural import pluralize
 
 
 class Command(BaseCommand):
@@ -16,7 +16,7 @@ class Command(BaseCommand):
         # Fetch all ids first: on SQLite, an open cursor would prevent the devices from being locked.
         ids = list(Device.objects.active().order_by("pk").values_list("pk", flat=True))
         repaired = sum(map(recount, ids))
-        self.stdout.write(f"Repaired the counters of {counted(repaired, 'device')}.")
+        self.stdout.write(f"Repaired the counters of {pluralize(repaired, 'device')}.")
 
 
 def recount(device_id) -> bool:

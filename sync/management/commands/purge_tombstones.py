@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
 from countonme.durations import days
-from ownership.counted import counted, counted_rows
+from ownership.plural import describe_rows, pluralize
 from sync.purge import purge
 
 
@@ -28,8 +28,8 @@ class Command(BaseCommand):
         for _, of_device in purge(timezone.now() - older_than, commit=commit):
             devices += any(of_device.values())
             removed.update(of_device)
-        verb, rows = "Removed" if commit else "Would remove", counted_rows(removed) or "no rows"
-        age = counted(older_than.days, "day")
-        self.stdout.write(f"{verb} {rows} of {counted(devices, 'device')}, deleted more than {age} ago.")
+        verb, rows = "Removed" if commit else "Would remove", describe_rows(removed) or "no rows"
+        age = pluralize(older_than.days, "day")
+        self.stdout.write(f"{verb} {rows} of {pluralize(devices, 'device')}, deleted more than {age} ago.")
         if not commit:
             self.stdout.write("Nothing has been changed. Add --commit to do it.")
