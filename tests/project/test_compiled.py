@@ -31,7 +31,7 @@ from ownership.serializers import live_rows_query
 from ownership.tests.factories import factories
 from ownership.viewsets import DeviceOwnedViewSet
 from products.models import Portion, Product
-from products.tests.factories import ProductFactory
+from products.tests.factories import PortionFactory, ProductFactory
 from sync.registry import tables
 from tests.harness import verification
 from tests.harness.verification import verified_run, verify
@@ -52,6 +52,8 @@ def compilations(monkeypatch) -> list:
 
 
 COLUMNS = ("id", "product_id", "portion_id", "grams", "protein", "fat", "date", "created_at", "updated_at")
+
+JOINED = ("id", "product__id", "product__fat_100g", "product__kcal_100g", "portion__id", "portion__grams")
 
 
 def products_of(device):
@@ -108,11 +110,19 @@ class TestACompiledQuery:
             (JSON, lambda device: FoodEntry.objects.for_device(device).values("date").annotate(g=Sum("grams"))),
             (JSON_TUPLES, lambda device: FoodEntry.objects.for_device(device).values_list(*COLUMNS)),
             (JSON_TUPLES, lambda device: FoodEntry.objects.for_device(device).sums()),
+            # joins
+            (MODELS, lambda device: FoodEntry.objects.for_device(device).order_by("product__name", "portion__grams")),
+            (TUPLES, lambda device: FoodEntry.objects.for_device(device).values_list(*JOINED)),
+            (JSON, lambda device: FoodEntry.objects.for_device(device).values(*JOINED)),
+            (JSON, lambda device: FoodEntry.objects.for_device(device).values(weight=F("portion__grams"))),
+            (JSON_TUPLES, lambda device: FoodEntry.objects.for_device(device).values_list(*JOINED)),
         ],
     )
     def test_returns_what_the_orm_returns(self, device, mode, shape):
         FoodEntryFactory(device=device, grams=Decimal("33.30"), date=date(2026, 1, 5))
         FoodEntryFactory(device=device, grams=Decimal(50), date=date(2026, 1, 6))
+        portion = PortionFactory(product__device=device)
+        FoodEntryFactory(device=device, product=portion.product, portion=portion, quantity=Decimal(1))
         query = compiled_query(shape)
 
         rows = getattr(query, mode.method)(device=device.pk)
