@@ -85,6 +85,7 @@ class FoodEntry(Base):
     quantity: Mapped[float | None]
     grams: Mapped[float]
     date: Mapped[Day]
+    time: Mapped[str | None] = mapped_column(String(12))
     meal_type: Mapped[str] = mapped_column(String(30))
 
     product: Mapped[Product] = relationship(lazy="selectin")
@@ -162,6 +163,7 @@ class FoodEntryCreate(BaseModel):
     product_id: UUID
     grams: float = Field(gt=0, le=100_000)
     date: Day
+    time: str | None = Field(None, pattern="^[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{3})?)?$")
     meal_type: str = Field("snacks", min_length=1, max_length=30)
 
 
@@ -171,6 +173,7 @@ class FoodEntryRead(RowRead):
     quantity: float | None
     grams: float
     date: Day
+    time: str | None
     meal_type: str
     product_name: str
     kcal: float
@@ -317,7 +320,7 @@ async def entries_between(session: AsyncSession, device_id: UUID, first: date, l
             FoodEntry.date <= last,
             FoodEntry.deleted_at.is_(None),
         )
-        .order_by(FoodEntry.date.desc(), FoodEntry.created_at)
+        .order_by(FoodEntry.date.desc(), FoodEntry.time, FoodEntry.created_at)
     )
     return (await session.execute(stmt)).scalars().all()
 

@@ -27,7 +27,7 @@ TOTALS = ("kcal", "protein", "carbs", "fat")
 PRODUCT = ("id", "name", "kcal_100g", "protein_100g", "carbs_100g", "fat_100g", "barcode", "created_at", "updated_at")
 PORTION = ("id", "product_id", "name", "grams", "is_default", "created_at", "updated_at")
 ENTRY = (
-    *("id", "product_id", "portion_id", "quantity", "grams", "date", "meal_type", "product_name"),
+    *("id", "product_id", "portion_id", "quantity", "grams", "date", "time", "meal_type", "product_name"),
     *TOTALS,
     *("created_at", "updated_at"),
 )

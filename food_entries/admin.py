@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
+from countonme.api.fields import parse_time
 from devices.models import Device
 from food_entries.chart import CHART_DAYS, kcal_chart, latest_day
 from food_entries.models import FoodEntry, daily_sums, meal_name
@@ -21,6 +22,7 @@ class FoodEntryForm(OwnedForm):
     class Meta:
         labels = {"kcal": "Energy", "product_name": "Name", "meal_type": "Meal"}
         help_texts = {
+            "time": "Local time: HH:MM.",
             "grams": "Weight of the whole entry. A new weight removes the portion and the quantity.",
             "quantity": "Number of portions. Default: 1.",
             "kcal": "kcal",
@@ -28,6 +30,13 @@ class FoodEntryForm(OwnedForm):
             "carbs": "Grams",
             "fat": "Grams",
         }
+
+    def clean_time(self) -> str | None:
+        text = self.cleaned_data["time"]
+        time = parse_time(text)
+        if text and time is None:
+            raise forms.ValidationError("A time has the form HH:MM.")
+        return time
 
     def clean_meal_type(self) -> str:
         return meal_name(self.cleaned_data["meal_type"])
@@ -49,8 +58,8 @@ class FoodEntryAdmin(OwnedAdmin):
     date_hierarchy = "date"
     allowed_filters = (*OwnedAdmin.allowed_filters, "date__year", "date__month", "date__day")
     name_lookup = "product_name__icontains"
-    list_display = ("product_name", "grams", "kcal", "date", "meal_type", "deleted_at")
-    correctable_fields = ("date", "meal_type", "grams", "quantity")
+    list_display = ("product_name", "grams", "kcal", "date", "time", "meal_type", "deleted_at")
+    correctable_fields = ("date", "time", "meal_type", "grams", "quantity")
     displayed_fields = ("product_name", "kcal", "protein", "carbs", "fat", "product", "portion")
 
     def chart(self, device: Device) -> str:

@@ -17,6 +17,7 @@ from products.models import Portion, Product
 GRAMS = (HUNDREDTH, 100_000)
 QUANTITY = (HUNDREDTH, 1000)
 MEAL_LENGTH = (1, 30)
+TIME_LENGTH = (12, 12)  # "HH:MM:SS.mmm"
 DAYS = (date.min, date.max)  # the range of Python's `date`; PostgreSQL has a larger one
 
 
@@ -60,7 +61,11 @@ class ExactSum(Unconverted, Sum):
 
 class FoodEntryQuerySet(OwnedQuerySet):
     def newest_day_first(self):
-        return self.order_by("-date", "created_at", "id")
+        """Sort by day, and within a day by time. Entries without a time come last, in the order of creation.
+
+        The index by day and meal serves the order of the days. A day's entries are few, so sorting them is fast.
+        """
+        return self.order_by("-date", F("time").asc(nulls_last=True), "created_at", "id")
 
     def sums(self):
         """Return a tuple for each day and meal: the day, the meal, the number of entries, and the sum of each total."""
@@ -110,6 +115,9 @@ class FoodEntry(DeviceOwned):
         max_digits=8, decimal_places=2, validators=bounds(GRAMS), help_text="Of the whole entry."
     )
     date = models.DateField(help_text="The client's calendar day.")
+    time = models.CharField(  # noqa: DJ001 - null means that it is not known
+        max_length=TIME_LENGTH[1], null=True, blank=True, help_text="The client's local time, as HH:MM:SS.mmm."
+    )
     meal_type = models.CharField(max_length=MEAL_LENGTH[1], default="snacks")
 
     product_name = models.CharField(max_length=NAME_LENGTH[1], editable=False)
@@ -140,6 +148,7 @@ class FoodEntry(DeviceOwned):
             *DeviceOwned.Meta.constraints,
             within("product_name__length", NAME_LENGTH),
             within("meal_type__length", MEAL_LENGTH),
+            within("time__length", TIME_LENGTH),
             within("grams", GRAMS),
             within("quantity", QUANTITY),
             within("kcal_100g", KCAL_100G),

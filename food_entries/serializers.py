@@ -4,7 +4,7 @@ from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
 from countonme.api.errors import refusal
-from countonme.api.fields import AmountField, DayField, TextField, round_half_up
+from countonme.api.fields import AmountField, DayField, TextField, TimeOfDayField, round_half_up
 from countonme.api.pagination import PageQuery
 from food_entries.models import GRAMS, MEAL_LENGTH, FoodEntry, meal_name
 from nutrition.amounts import MAX_MEALS, MEALS, OTHER
@@ -15,6 +15,8 @@ MAX_BATCH = 100  # entries in one request
 MAX_SUMMARY_DAYS = 366
 ONE = Decimal(1)
 MEAL_TYPE = f"Any name. {', '.join(f'`{meal}`' for meal in MEALS)} are stored in lower case. Default: `snacks`."
+
+TIME = "The user's local time. Responses have milliseconds: `HH:MM:SS.mmm`."
 
 
 class MealTypeField(TextField):
@@ -34,6 +36,7 @@ ENTRY = {
     "quantity": 2.0,
     "grams": 71.0,
     "date": "2026-01-05",
+    "time": "07:30:00.000",
     "meal_type": "breakfast",
     "product_name": "Rye bread",
     "kcal": 183.89,
@@ -45,7 +48,7 @@ ENTRY = {
 }
 
 
-BY_PORTION = {name: ENTRY[name] for name in ("product_id", "portion_id", "quantity", "date", "meal_type")}
+BY_PORTION = {name: ENTRY[name] for name in ("product_id", "portion_id", "quantity", "date", "time", "meal_type")}
 BY_WEIGHT = {name: ENTRY[name] for name in ("product_id", "grams", "date")}
 EXAMPLES = [
     OpenApiExample("Stored", ENTRY, response_only=True),
@@ -59,7 +62,6 @@ class FoodEntrySerializer(OwnedSerializer):
     """Something that was eaten. Totals are for the whole entry, and `null` if the product has no value."""
 
     product_id = LiveRowField(Product, source="product")
-    meal_type = MealTypeField(help_text=MEAL_TYPE)
     portion_id = LiveRowField(Portion, source="portion", required=False, allow_null=True)
     grams = AmountField(
         max_digits=8,
@@ -70,6 +72,8 @@ class FoodEntrySerializer(OwnedSerializer):
         allow_null=True,
         help_text="Weight of the whole entry. Required without `portion_id`, rejected with it. Part of every response.",
     )
+    time = TimeOfDayField(required=False, allow_null=True, help_text=TIME)
+    meal_type = MealTypeField(help_text=MEAL_TYPE)
 
     class Meta:
         model = FoodEntry
@@ -80,6 +84,7 @@ class FoodEntrySerializer(OwnedSerializer):
             "quantity",
             "grams",
             "date",
+            "time",
             "meal_type",
             "product_name",
             "kcal",

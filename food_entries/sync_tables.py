@@ -1,13 +1,18 @@
 from uuid import UUID
 
 from countonme.api.errors import refusal
+from countonme.api.fields import TimeOfDayField
 from devices.models import Device
 from food_entries.models import FoodEntry
-from food_entries.serializers import ENTRY, MEAL_TYPE, MealTypeField, quantity_without_portion
+from food_entries.serializers import ENTRY, MEAL_TYPE, TIME, MealTypeField, quantity_without_portion
 from ownership.serializers import no_such
 from products.models import Portion
 from sync.registry import References, SyncTable, Values, register, without
-from sync.serializers import EmptyIsNotSent, RowIdField, RowSerializer
+from sync.serializers import EmptyIsNotSent, EmptyIsNull, RowIdField, RowSerializer
+
+
+class TimeColumn(EmptyIsNull, TimeOfDayField):
+    pass
 
 
 class MealTypeColumn(EmptyIsNotSent, MealTypeField):
@@ -19,6 +24,7 @@ class FoodEntryRow(RowSerializer):
 
     product_id = RowIdField()
     portion_id = RowIdField(required=False, allow_null=True)
+    time = TimeColumn(required=False, allow_null=True, help_text=TIME)
     meal_type = MealTypeColumn(help_text=MEAL_TYPE)
 
     class Meta:
@@ -28,6 +34,7 @@ class FoodEntryRow(RowSerializer):
             "product_id",
             "portion_id",
             "date",
+            "time",
             "meal_type",
             "quantity",
             "grams",

@@ -33,7 +33,8 @@ BATCH_SCHEMA = {
 @extend_schema(tags=["food entries"])
 @extend_schema_view(
     list=extend_schema(
-        summary="List food entries", description="The newest day first; within a day, in the order of creation."
+        summary="List food entries",
+        description="The newest day first; within a day by time, and those without a time last.",
     ),
     create=extend_schema(summary="Create a food entry"),
     retrieve=extend_schema(summary="Read a food entry"),

@@ -10,7 +10,7 @@ from devices.authentication import check_early
 from devices.models import Device
 
 # The version of the JSON that clients read. Raise it with each change, so that no client keeps an old representation.
-REPRESENTATION = 1
+REPRESENTATION = 2
 
 
 class ConditionalReadsMiddleware:

@@ -43,6 +43,13 @@ class EmptyIsNotSent:
         return super().run_validation(data)
 
 
+class EmptyIsNull:
+    """Mixin for a column: an empty text is stored as null."""
+
+    def run_validation(self, data=serializers.empty):
+        return super().run_validation(None if isinstance(data, str) and not data.strip() else data)
+
+
 class RowSerializer(OwnedSerializer):
     """Validates a pushed row by itself. `Meta.fields` are the columns of the client's table.
 

@@ -5,10 +5,12 @@ from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from uuid import UUID
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 HUNDREDTH = Decimal("0.01")
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{3})?)?")
 CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -27,6 +29,16 @@ def parse_uuid(text) -> UUID | None:
 def sent_uuid(sent, name: str) -> UUID | None:
     """Return the UUID in the field `name` of a parsed body. Return None if there is none, or the body is no object."""
     return parse_uuid(sent.get(name)) if isinstance(sent, dict) else None
+
+
+def parse_time(text) -> str | None:
+    """Return a time of day with milliseconds, `HH:MM:SS.mmm`. Return None if `text` is no time of day.
+
+    In this form, times are sorted as texts, and read in the same form on every database.
+    """
+    if isinstance(text, str) and TIME_OF_DAY.fullmatch(text):
+        return text + "00:00:00.000"[len(text) :]
+    return None
 
 
 def is_number(value) -> bool:
@@ -95,6 +107,19 @@ class DayField(serializers.DateField):
             return date.fromisoformat(value)
         except ValueError:
             self.fail("invalid")
+
+
+@extend_schema_field({"type": "string", "pattern": f"^{TIME_OF_DAY.pattern}$"})
+class TimeOfDayField(serializers.Field):
+    """A time of day: `HH:MM`, `HH:MM:SS` or `HH:MM:SS.mmm`. The value is a text with milliseconds."""
+
+    default_error_messages = {"invalid": "A time has the form HH:MM, HH:MM:SS or HH:MM:SS.mmm."}
+
+    def to_internal_value(self, data) -> str:
+        return parse_time(data) or self.fail("invalid")
+
+    def to_representation(self, value) -> str:
+        return value
 
 
 class OneOfField(serializers.ChoiceField):

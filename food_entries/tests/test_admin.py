@@ -31,7 +31,7 @@ def page(entry, act: str = "change") -> str:
 
 
 def sent(entry, **changed) -> dict:
-    values = {name: getattr(entry, name) for name in ("date", "meal_type", "grams", "quantity")}
+    values = {name: getattr(entry, name) for name in ("date", "time", "meal_type", "grams", "quantity")}
     values |= {"seen": FoodEntry.all_objects.get(pk=entry.pk).revision, "reason": "A typo.", **changed}
     return {name: "" if value is None else value for name, value in values.items()}
 
@@ -88,6 +88,16 @@ class TestAnEntry:
         entry.refresh_from_db()
         assert entry.meal_type == stored
 
+    @pytest.mark.parametrize(("time", "stored"), [("19:30", "19:30:00.000"), ("07:00:00.123", "07:00:00.123")])
+    def test_gets_another_time_or_none(self, support, entry, time, stored):
+        support.post(page(entry), sent(entry, time=time))
+        entry.refresh_from_db()
+        assert entry.time == stored
+
+        support.post(page(entry), sent(entry, time=""))
+        entry.refresh_from_db()
+        assert entry.time is None
+
     def test_gets_new_totals_with_new_grams(self, support, entry):
         support.post(page(entry), sent(entry, grams="50"))
 
@@ -119,6 +129,7 @@ class TestAnEntry:
             ({"grams": "100001"}, "Ensure this value is less than or equal to 100000."),
             ({"grams": "1.001"}, "Ensure that there are no more than 2 decimal places."),
             ({"grams": "NaN"}, "Enter a number."),
+            ({"time": "7 pm"}, "A time has the form HH:MM."),
             ({"date": "2026-02-30"}, "Enter a valid date."),
             ({"meal_type": "x" * 31}, "Ensure this value has at most 30 characters"),
             ({}, "there is nothing to save"),

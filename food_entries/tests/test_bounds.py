@@ -22,6 +22,7 @@ from tests.harness.errors import validation_error_body
 ENTRIES = "/v1/food-entries"
 
 NO_DAY = ("A date has the form YYYY-MM-DD.", "invalid")
+NO_TIME = ("A time has the form HH:MM, HH:MM:SS or HH:MM:SS.mmm.", "invalid")
 LONG_MEAL = ("Ensure this field has no more than 30 characters.", "max_length")
 TOO_LITTLE = error_below("0.01")
 TOO_MANY_GRAMS = error_above(100000)
@@ -43,6 +44,22 @@ NO_DAYS = [
     ],
     *['"２０２６-０１-０５"', '"٢٠٢٦-٠١-٠٥"', '"2026‐01‐05"', "0", "true", '["2026-01-05"]', "{}"],
 ]
+NO_TIMES = [
+    *['""', '"7:30"', '"24:00"', '"12:60"', '"12:00:60"', '"12:00:00.1"', '"12:00:00.0001"', '"12:00:00,000"'],
+    *[
+        '"12:00Z"',
+        '"12:00+01:00"',
+        '" 12:00"',
+        r'"12:00\n"',
+        '"1200"',
+        '"１２:００"',
+        '"noon"',
+        "12",
+        "true",
+        '["12:00"]',
+        "{}",
+    ],
+]
 GRAMS_REFUSED = [
     *[("grams", value, NOT_A_NUMBER) for value in [*NO_NUMBERS, "9" * 5000]],
     *[("grams", value, TOO_LITTLE) for value in ("0", "-0.0", "0.004", "0.0049999", "-0.001", "-71", "1e-400")],
@@ -54,6 +71,7 @@ QUANTITY_REFUSED = [
     *[("quantity", value, TOO_MANY) for value in ("1000.005", "1001", "1e30", "1" + "0" * 4000)],
 ]
 REFUSED = [
+    *[("time", value, NO_TIME) for value in NO_TIMES],
     ("product_id", "null", NULL),
     *[(field, value, NOT_A_UUID) for field in ("product_id", "portion_id") for value in INVALID_UUIDS],
     ("date", "null", NULL),
@@ -88,6 +106,16 @@ QUANTITY_ACCEPTED = [
 ]
 ACCEPTED = [
     *[("date", f'"{day}"', day) for day in ("0001-01-01", "2024-02-29", "9999-12-31")],
+    *[
+        ("time", f'"{sent}"', stored)
+        for sent, stored in (
+            ("00:00", "00:00:00.000"),
+            ("07:30", "07:30:00.000"),
+            ("07:30:05", "07:30:05.000"),
+            ("23:59:59.999", "23:59:59.999"),
+        )
+    ],
+    ("time", "null", None),
     *[("meal_type", f'"{meal}"', meal) for meal in ("breakfast", "lunch", "dinner", "snacks")],
     *[("meal_type", f'"{sent}"', stored) for sent, stored in (("LUNCH", "lunch"), (" Snacks ", "snacks"))],
     *[("meal_type", f'" {meal} "', meal) for meal in ("Brunch", "BRUNCH", "Second breakfast", "x", "麦" * 30)],

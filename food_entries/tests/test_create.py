@@ -30,6 +30,7 @@ class TestCreateEntry:
             "quantity": None,
             "grams": 71.0,
             "date": DAY,
+            "time": None,
             "meal_type": "lunch",
             "created_at": response.json()["created_at"],
             "updated_at": None,
@@ -48,6 +49,7 @@ class TestCreateEntry:
                 "portion_id": str(rye_slice.pk),
                 "quantity": 2,
                 "date": DAY,
+                "time": "07:30",
                 "meal_type": "breakfast",
             },
         )
@@ -61,6 +63,7 @@ class TestCreateEntry:
             "quantity": 2.0,
             "grams": 71.0,
             "date": DAY,
+            "time": "07:30:00.000",
             "meal_type": "breakfast",
             "created_at": response.json()["created_at"],
             "updated_at": None,
@@ -495,7 +498,7 @@ class TestAnAmount:
         before = all_rows()
 
         response = api.post(
-            ENTRIES, {"product_id": "rye", "quantity": 0, "grams": 0, "date": "today", "meal_type": "brunch"}
+            ENTRIES, {"product_id": "rye", "quantity": 0, "grams": 0, "date": "today", "time": "noon", "meal_type": ""}
         )
 
         assert response.status_code == 422
@@ -505,5 +508,6 @@ class TestAnAmount:
             ["meal_type"],
             ["product_id"],
             ["quantity"],
+            ["time"],
         ]
         assert all_rows() == before

@@ -38,6 +38,8 @@ OUT_OF_BOUNDS = [
         if (total, value) != ("kcal", None)
     ],
     ("portion", None, "food_entry_quantity_is_of_a_portion"),
+    ("time", "07:30", "foodentry_time__length_within_bounds"),
+    ("time", "07:30:00.0000", r"foodentry_time__length_within_bounds|too long for type character varying"),
     ("meal_type", "", "foodentry_meal_type__length_within_bounds"),
     ("meal_type", "x" * 31, r"foodentry_meal_type__length_within_bounds|too long for type character varying"),
 ]

@@ -55,6 +55,7 @@ class TestListEntries:
                 "quantity": 2.0,
                 "grams": 71.0,
                 "date": "2026-01-05",
+                "time": None,
                 "meal_type": "breakfast",
                 "product_name": "Rye bread",
                 "kcal": 183.89,
@@ -80,6 +81,16 @@ class TestListEntries:
         api.patch(f"{ENTRIES}/{diary[2]}", {"date": "2026-01-07"})
 
         assert shown(api.get(ENTRIES), diary) == [1, 2, 3, 6, 0, 4, 5]
+
+    def test_sorts_a_day_by_time_and_puts_entries_without_a_time_last(self, api, rye):
+        times = [None, "12:00:00.001", "23:59:59.999", None, "12:00:00.000", "00:00:00.000", "12:00:00.000"]
+        rows = [FoodEntryFactory(product=rye, time=time) for time in times]
+        earlier = FoodEntryFactory(product=rye, time="00:00:00.000", date=date(2026, 1, 4))
+
+        response = api.get(ENTRIES)
+
+        expected = [*(rows[number] for number in (5, 4, 6, 1, 2, 0, 3)), earlier]
+        assert [row["id"] for row in response.json()] == [str(row.pk) for row in expected]
 
     def test_breaks_ties_by_id(self, api, device, rye):
         ids = [f"{first}f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10" for first in "a05f9"]

@@ -26,6 +26,7 @@ OF_OATS = {"product_id": "oats", "product_name": "Oats"}
 CHANGES = [
     ("the day", "by_portion", {"date": "2026-02-01"}, {"date": "2026-02-01"}),
     ("the meal", "by_portion", {"meal_type": "dinner"}, {"meal_type": "dinner"}),
+    ("the time", "by_weight", {"time": "12:15"}, {"time": "12:15:00.000"}),
     (
         "a quantity",
         "by_portion",

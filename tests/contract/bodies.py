@@ -8,6 +8,7 @@ QUANTITIES = st.sampled_from([0.5, 1, 2, 2.675, 1000, 0.01])
 NUTRIENTS = st.sampled_from([None, 0, 0.01, 8.5, 33.335, 99.999, 100])
 BARCODES = st.sampled_from([None, "96385074", "012345678905", "4006381333931", "14006381333938"])
 DAYS = st.sampled_from(["2026-01-05", "2026-01-06", "2024-02-29"])
+TIMES = st.sampled_from([None, "07:30", "07:30:00", "07:30:00.001", "23:59:59.999", "00:00"])
 MEAL_TYPES = st.sampled_from(
     [*["breakfast", "lunch", "dinner", "snacks"] * 2, "LUNCH", " Snacks", "Brunch", "brunch ", "other", "麦" * 30]
 )
@@ -21,6 +22,7 @@ INVALID = {
     "quantity": [0, 0.004, 1000.005, "2"],
     "is_default": [1, "true", None],
     "date": ["2026-02-30", "20260105", "2026-1-5", 5, None],
+    "time": ["", "7:30", "24:00", "12:60", "12:00:60", "12:00:00.1", "12:00Z", "12:00:00.0001", 730],
     "meal_type": ["", "  ", "x" * 31, "a\0b", "\ud800", 1, None],
 }
 IGNORED = {"unknown": st.just([1])}  # a field that the API doesn't have
@@ -65,12 +67,11 @@ PORTION_INVALID = ("name", "grams", "is_default")
 NEW_PORTIONS = bodies(PORTION_REQUIRED, PORTION_OPTIONAL, *PORTION_INVALID)
 PORTION_CHANGES = bodies({}, PORTION_REQUIRED | PORTION_OPTIONAL, *PORTION_INVALID)
 
-ENTRY_INVALID = ("date", "meal_type", "grams", "quantity")
-ENTRIES_BY_WEIGHT = bodies({"grams": GRAMS, "date": DAYS}, {"meal_type": MEAL_TYPES}, *ENTRY_INVALID)
-ENTRIES_BY_PORTION = bodies({"date": DAYS}, {"meal_type": MEAL_TYPES, "quantity": QUANTITIES}, *ENTRY_INVALID)
-ENTRY_CHANGES = bodies(
-    {}, {"grams": GRAMS, "quantity": QUANTITIES, "date": DAYS, "meal_type": MEAL_TYPES}, *ENTRY_INVALID
-)
+ENTRY_INVALID = ("date", "time", "meal_type", "grams", "quantity")
+ENTRY_OPTIONAL = {"time": TIMES, "meal_type": MEAL_TYPES}
+ENTRIES_BY_WEIGHT = bodies({"grams": GRAMS, "date": DAYS}, ENTRY_OPTIONAL, *ENTRY_INVALID)
+ENTRIES_BY_PORTION = bodies({"date": DAYS}, ENTRY_OPTIONAL | {"quantity": QUANTITIES}, *ENTRY_INVALID)
+ENTRY_CHANGES = bodies({}, {"grams": GRAMS, "quantity": QUANTITIES, "date": DAYS} | ENTRY_OPTIONAL, *ENTRY_INVALID)
 
 PAGES = st.fixed_dictionaries(
     {}, optional={"limit": st.sampled_from([1, 2, 3, 200, 0, 201]), "offset": st.sampled_from([0, 1, 4, -1])}

@@ -15,12 +15,13 @@ from tests.contract.model import (
     validate,
     validate_new,
 )
-from tests.contract.values import MEAL_TYPES, amount, day, meal_type, nullable, round_half_up
+from tests.contract.values import MEAL_TYPES, amount, day, meal_type, nullable, round_half_up, time_of_day
 
 FIELDS = {
     "quantity": nullable(amount("0.01", 1000)),
     "grams": nullable(amount("0.01", 100_000)),
     "date": day,
+    "time": nullable(time_of_day),
     "meal_type": meal_type,
 }
 REQUIRED = ("date",)
@@ -70,7 +71,7 @@ def draft(device: Device, body: dict) -> tuple[dict, dict]:
     values, food = validate_entry(device, body)
     product, portion = food["product_id"], food["portion_id"]
     weight = weigh(product["id"], portion, values.get("quantity"), values.get("grams"))
-    return copy_product({"meal_type": "snacks"} | values | weight, product)
+    return copy_product({"time": None, "meal_type": "snacks"} | values | weight, product)
 
 
 def validate_entry(device: Device, body: dict, row: Row | None = None) -> tuple[dict, dict[str, Row | None]]:
@@ -169,7 +170,7 @@ def list_all(device: Device, query: dict) -> Response:
         rows = [row for row in rows if row["date"] == query["date"]]
     if "meal_type" in query:
         rows = [row for row in rows if row["meal_type"] == meal_type(query["meal_type"])]
-    rows.sort(key=lambda row: (row["created_at"], row["id"]))
+    rows.sort(key=lambda row: (row["time"] is None, row["time"], row["created_at"], row["id"]))
     rows.sort(key=lambda row: row["date"], reverse=True)
     return page(rows, query, Row.to_json)
 

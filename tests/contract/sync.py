@@ -7,7 +7,7 @@ COLUMNS = {
     "products": ("id", "name", "kcal_100g", "protein_100g", "carbs_100g", "fat_100g", "barcode"),
     "portions": ("id", "product_id", "name", "grams", "is_default"),
     "food_entries": (
-        *("id", "product_id", "portion_id", "date", "meal_type", "quantity", "grams"),
+        *("id", "product_id", "portion_id", "date", "time", "meal_type", "quantity", "grams"),
         *("product_name", "kcal", "protein", "carbs", "fat"),
     ),
 }

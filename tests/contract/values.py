@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Callable
-from datetime import date
+from datetime import date, time
 from decimal import ROUND_HALF_UP, Decimal
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -55,6 +55,11 @@ def boolean(value) -> bool:
 def day(value) -> str:
     require(isinstance(value, str) and len(value) == 10)
     return str(date.fromisoformat(value))
+
+
+def time_of_day(value) -> str:
+    require(isinstance(value, str) and re.fullmatch(r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{3})?)?", value) is not None)
+    return time.fromisoformat(value).isoformat("milliseconds")
 
 
 def meal_type(value) -> str:

@@ -45,7 +45,14 @@ def portion(of: dict, **values) -> dict:
 
 
 def entry(of: dict, **values) -> dict:
-    eaten = {"portion_id": None, "date": "2026-01-05", "meal_type": "lunch", "quantity": None, "grams": 70}
+    eaten = {
+        "portion_id": None,
+        "date": "2026-01-05",
+        "time": None,
+        "meal_type": "lunch",
+        "quantity": None,
+        "grams": 70,
+    }
     return {"id": str(uuid4()), "product_id": of["id"], **eaten, **values}
 
 

@@ -465,6 +465,32 @@ class TestEntry:
         assert push_ok(api, revision(api), food_entries={"created": [row]}) == ALL_STORED
         assert list(live_rows(api, "food_entries")) == [row["id"]]
 
+    @pytest.mark.parametrize("sent", [{}, {"time": None}, {"time": ""}])
+    def test_has_no_time_if_it_is_missing_or_empty(self, api, rye, sent):
+        row = {name: value for name, value in entry(rye).items() if name != "time"} | sent
+
+        assert push_ok(api, revision(api), food_entries={"created": [row]}) == ALL_STORED
+        assert live_rows(api, "food_entries")[row["id"]]["time"] is None
+
+    @pytest.mark.parametrize(("sent", "stored"), [("07:30", "07:30:00.000"), ("", None)])
+    def test_is_in_the_next_pull_if_its_time_had_another_form(self, api, lunch, sent, stored):
+        push_ok(api, revision(api), food_entries={"updated": [lunch | {"time": stored}]})
+        since = revision(api)
+
+        push_ok(api, since, food_entries={"updated": [lunch | {"time": sent}]})
+
+        (row,) = pull_changes(api, since)["changes"]["food_entries"]["updated"]
+        assert row == lunch | {"time": stored}
+
+    def test_is_not_stored_again_if_its_time_is_the_same(self, api, rye, all_rows):
+        row = entry(rye, time="07:30:00.000")
+        push_ok(api, revision(api), food_entries={"created": [row]})
+        before = all_rows()
+
+        push_ok(api, revision(api), food_entries={"updated": [row]})
+
+        assert all_rows() == before
+
     @pytest.mark.parametrize("sent", [{}, {"meal_type": ""}, {"meal_type": None}, {"meal_type": "  "}])
     def test_is_a_snack_if_its_meal_is_missing_or_empty(self, api, rye, sent):
         row = {name: value for name, value in entry(rye).items() if name != "meal_type"} | sent

@@ -36,6 +36,7 @@ export const schema = appSchema({
         { name: "quantity", type: "number", isOptional: true },
         { name: "grams", type: "number" },
         { name: "date", type: "string", isIndexed: true },
+        { name: "time", type: "string", isOptional: true },
         { name: "meal_type", type: "string" },
         { name: "product_name", type: "string" },
         { name: "kcal", type: "number" },
@@ -83,6 +84,7 @@ export class FoodEntry extends Model {
   @field("quantity") quantity!: number | null;
   @field("grams") grams!: number;
   @field("date") date!: string;
+  @field("time") time!: string | null;
   @field("meal_type") mealType!: string;
   // The server has the last word on the rest; until the next sync it is what the app puts there.
   @field("product_name") productName!: string;

@@ -14,7 +14,7 @@ export async function bread(phone: Phone, values: object = {}) {
 
 /** Two slices. */
 export function breakfast(phone: Phone, of: { product_id: string; portion_id: string }): Promise<string> {
-  return phone.put("food_entries", { ...of, quantity: 2, grams: 71, date: DAY, meal_type: "breakfast" });
+  return phone.put("food_entries", { ...of, quantity: 2, grams: 71, date: DAY, time: "07:30:00.000", meal_type: "breakfast" });
 }
 
 /** Some grams of a product, weighed. */
