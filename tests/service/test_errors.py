@@ -268,10 +268,10 @@ class TestAStatementTimeout:
         assert response["Retry-After"] == "5"
 
     def test_is_not_an_outage(self, anonymous, monkeypatch, name, error_class):
-        def missing_migrations(self):
+        def find_fault(self):
             raise RAISED[name]
 
-        monkeypatch.setattr(ReadyView, "missing_migrations", missing_migrations)
+        monkeypatch.setattr(ReadyView, "find_fault", find_fault)
 
         response = anonymous.get("/readyz")
 
