@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from io import BytesIO
 from threading import Lock
 
-from django.http import HttpResponse, HttpResponseBase
+from django.http import HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework.viewsets import ViewSet
 
@@ -73,7 +73,7 @@ class SyncViewSet(ConditionalReads, ViewSet):
         examples=PUSH_EXAMPLES,
     )
     @extended_timeout()
-    def push(self, request) -> HttpResponse:
+    def push(self, request) -> HttpResponseBase:
         query = validate(PushQuery, request.query_params.dict())
         with sync_limiter.admit(request.user.pk) as running:
             is_large = content_length(request) > LARGE_BODY
@@ -88,7 +88,7 @@ class SyncViewSet(ConditionalReads, ViewSet):
                 parsing=LARGE_BODY_LOCK if is_large else nullcontext(),
                 on_large=running.become_large,
             )
-            return HttpResponse(render(rejected), content_type="application/json")
+            return render(rejected, gzip=accepts_gzip(request)).response("application/json")
 
 
 def parsed_bodies(request, sent: bytes) -> Iterator:

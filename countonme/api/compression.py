@@ -51,8 +51,9 @@ class Body:
     that grows is copied again and again, and fragments the memory of the process.
     """
 
-    def __init__(self, *, gzip: bool):
+    def __init__(self, *, gzip: bool, large: int | None = None):
         self.gzip = gzip
+        self.large = LARGE if large is None else large
         self.size = 0  # bytes, uncompressed
         self.parts: list[bytes] = []
         self.compressor = None
@@ -60,7 +61,7 @@ class Body:
     def write(self, data: bytes | memoryview) -> None:
         self.size += len(data)
         self.parts.append(self.compressor.compress(data) if self.compressor else bytes(data))
-        if self.compressor is None and (self.size > SMALL if self.gzip else self.size >= LARGE):
+        if self.compressor is None and (self.size > SMALL if self.gzip else self.size >= self.large):
             self.compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP_FORMAT)
             self.parts = [self.compressor.compress(part) for part in self.parts]
 
@@ -69,7 +70,7 @@ class Body:
         if self.compressor:
             self.parts.append(self.compressor.flush())
         headers = {"Content-Encoding": "gzip"} if self.compressor and self.gzip else {}
-        if self.size < LARGE:
+        if self.size < self.large:
             return HttpResponse(b"".join(self.parts), content_type, headers=headers)
         headers["Content-Length"] = str(sum(map(len, self.parts)) if self.gzip else self.size)
         blocks = self.parts if self.gzip else decompress(self.parts)

@@ -12,6 +12,7 @@ from countonme.api import compression
 from food_entries.models import FoodEntry
 from ownership.models import change_set
 from products.tests.factories import ProductFactory
+from sync.push import payload, response
 from sync.views import SyncViewSet
 from tests.harness.sync import ALL_STORED, entry, live_rows, portion, product, push_ok, revision
 
@@ -32,12 +33,17 @@ def diary(count: int) -> dict[str, list[dict]]:
     return {"products": products, "portions": portions, "food_entries": entries}
 
 
-def peak_of(api, since: int, tables: dict, name: str = "updated") -> float:
+def peak_of(api, since: int, tables: dict, name: str = "updated", accepted: str = "") -> float:
     """Push the tables' lists of this name, and return the peak of Python's memory, as a multiple of the body."""
     body = json.dumps({table: {name: rows} for table, rows in tables.items()}).encode()
     tracemalloc.start()
     try:
-        response = api.post(f"/v1/sync?last_pulled_at={since}", body, content_type="application/json")
+        response = api.post(
+            f"/v1/sync?last_pulled_at={since}",
+            body,
+            content_type="application/json",
+            headers={"Accept-Encoding": accepted},
+        )
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -132,24 +138,32 @@ class TestPushPeak:
 
         assert edited < 10
 
-    def test_is_about_ten_bodies_of_new_default_portions(self, api, warm):
+    def test_is_below_ten_bodies_of_new_default_portions(self, api, warm):
         products = push_new_rows(api, {"products": [product() for _ in range(2 * COUNT)]})["products"]
 
         new = peak_of(api, revision(api), {"portions": [portion(of, is_default=True) for of in products]})
 
-        assert new < 11
+        assert new < 10
 
-    def test_is_below_twenty_bodies_of_an_unknown_table(self, api, warm):
-        ids = [row["id"] for row in diary(COUNT)["food_entries"]]
+    @pytest.mark.parametrize("accepted", ["gzip", ""])
+    @pytest.mark.parametrize(
+        ("table", "name"), [("weights", "deleted"), ("weights", "created"), ("food_entries", "created")]
+    )
+    def test_is_below_ten_bodies_of_rejected_rows(self, api, warm, monkeypatch, table, name, accepted):
+        """The response alone is up to seven times as long as these bodies."""
+        monkeypatch.setattr(response, "LARGE", 100_000)
+        ids = [row["id"] for row in diary(3 * COUNT)["food_entries"]]
+        rows = ids if name == "deleted" else [{"id": row_id} for row_id in ids]
 
-        assert peak_of(api, warm, {"weights": ids}, "deleted") < 20
-        assert peak_of(api, warm, {"weights": [{"id": row_id} for row_id in ids]}) < 20
+        assert peak_of(api, warm, {table: rows}, name, accepted) < 10
 
-    def test_grows_little_with_rejected_rows(self, api, warm):
-        """The response alone is seven times as long as these rows."""
-        rows = [{"id": row["id"]} for row in diary(COUNT)["food_entries"]]
+    @pytest.mark.parametrize("name", ["deleted", "updated"])
+    def test_is_below_ten_bodies_over_the_limit(self, api, warm, monkeypatch, name):
+        monkeypatch.setattr(response, "LARGE", 100_000)
+        monkeypatch.setattr(payload, "MAX_ROWS", 50)
+        rows = diary(COUNT)
 
-        assert peak_of(api, warm, {"food_entries": rows}) < 12
+        assert peak_of(api, warm, ids_of(rows) if name == "deleted" else rows, name) < 10
 
 
 class TestPullPeak:
