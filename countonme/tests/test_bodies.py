@@ -1,15 +1,33 @@
 import json
 import time
 from io import BytesIO
+from unittest.mock import patch
 
 import pytest
 from django.http import HttpResponse
 from drf_spectacular.generators import SchemaGenerator
+from hypothesis import given
+from hypothesis import strategies as st
 
+from countonme.api import parsers
 from countonme.api.parsers import MAX_CONTAINERS, MAX_VALUES, is_too_complex
 from countonme.middleware.body_limit import BodyMiddleware
 
 ROW_ID = "0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11"
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.integers() | st.text(alphabet=st.sampled_from('\\",[]{}: aé\ud800\n')),
+    lambda values: st.lists(values) | st.dictionaries(st.text(alphabet=st.sampled_from('\\",[{a')), values),
+)
+
+
+def count_signs(value) -> tuple[int, int]:
+    """Return how many objects and arrays, and how many commas a value has as JSON."""
+    if not isinstance(value, list | dict):
+        return 0, 0
+    counts = [count_signs(inner) for inner in (value.values() if isinstance(value, dict) else value)]
+    return 1 + sum(count[0] for count in counts), max(0, len(value) - 1) + sum(count[1] for count in counts)
 
 
 def operations_with_a_body() -> list[tuple[str, str]]:
@@ -91,6 +109,31 @@ class TestAComplexBody:
             return time.process_time() - began
 
         assert seconds(2_000_000) < 40 * seconds(100_000) + 0.5  # in quadratic time it would be 400 times
+
+    @given(JSON_VALUES, st.booleans(), st.integers(1, 9))
+    def test_is_counted_without_what_is_in_strings(self, value, as_ascii, chunk):
+        body = json.dumps(value, ensure_ascii=as_ascii).encode("utf-8", "surrogatepass")
+
+        with patch.object(parsers, "CHUNK", chunk):
+            structure = parsers.structure_of(body)
+
+        assert (structure.count(b"[") + structure.count(b"{"), structure.count(b",")) == count_signs(value)
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b'["' + b"[{" * 5_000_000 + b'"]',
+            b"[" + b'"[",' * 1_400_000 + b'""]',
+            b'["' + b'\\"[' * 3_000_000 + b'"]',
+            b'{"a":' + b'"[[",' * 2_000_000,
+        ],
+        ids=lambda body: repr(body[:12]),
+    )
+    def test_is_counted_fast(self, body):
+        began = time.process_time()
+        is_too_complex(body)
+
+        assert time.process_time() - began < 0.1 * len(body) / 1_000_000  # several times as long as it takes
 
     @pytest.mark.parametrize("path", ["/v1/sync", "/v1/products"])
     def test_gets_413_before_it_is_parsed(self, api, all_rows, path):
