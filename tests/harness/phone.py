@@ -38,7 +38,7 @@ class Phone:
     """
 
     unavailable: Container[int] = (502, 503, 504)  # statuses after which a request is retried, as without a response
-    patience = 30  # seconds for which a request is retried
+    retry_seconds = 30  # seconds for which a request is retried
 
     def __init__(self, port: int, *, token: str = "", headers: dict | None = None, keeps_connection=False, timeout=30):
         self.port, self.token, self.headers, self.timeout = port, token, headers or {}, timeout
@@ -97,7 +97,7 @@ class Phone:
 
     def retry(self, method: str, path: str, body=None) -> tuple[Response, int]:
         """Send a request until there is a response. Return it, and the number of failed attempts."""
-        end, failures = time.monotonic() + self.patience, 0
+        end, failures = time.monotonic() + self.retry_seconds, 0
         while True:
             try:
                 return self.attempt(method, path, body), failures

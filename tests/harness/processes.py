@@ -18,7 +18,7 @@ import psycopg
 from tests.harness.phone import Phone
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 60  # seconds to wait for a process
+TIMEOUT = 60  # seconds to wait for a process
 NEWEST_FIRST = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -float(path.parent.name))
 PLACES = [*os.environ["PATH"].split(":"), "/usr/sbin", *map(str, NEWEST_FIRST)]
 
@@ -56,12 +56,12 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_until(true: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
-    """Wait until a condition is true. A connection error counts as false. Raise TimeoutError after `patience` seconds.
+def wait_until(true: Callable[[], bool], what: str, timeout: float = TIMEOUT) -> None:
+    """Wait until a condition is true. A connection error counts as false. Raise TimeoutError after `timeout` seconds.
 
     `what` is the message of the TimeoutError.
     """
-    end = time.monotonic() + patience
+    end = time.monotonic() + timeout
     while time.monotonic() < end:
         with suppress(OSError, HTTPException):
             if true():
@@ -105,7 +105,7 @@ class Process:
 
     def status(self, path: str) -> int:
         """Return the status of the response to a GET request."""
-        return Phone(self.port, timeout=PATIENCE).get(path).status_code
+        return Phone(self.port, timeout=TIMEOUT).get(path).status_code
 
     def has_ended(self) -> bool:
         return self.process is None or self.process.poll() is not None

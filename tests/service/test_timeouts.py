@@ -76,7 +76,7 @@ def all_at_once(service, *request) -> tuple[set[int], float]:
     return {response.status_code for response in responses}, max(response.seconds for response in responses)
 
 
-def refusal(response: Response) -> tuple[int, str, str]:
+def error_of(response: Response) -> tuple[int, str, str]:
     return response.status_code, response.json()["detail"], response.headers["Retry-After"]
 
 
@@ -89,7 +89,7 @@ class TestAnOutageOfTheDatabase:
             for _ in range(times):
                 statuses, seconds = all_at_once(connected, "GET", "/v1/products")
                 assert (statuses, seconds < SOON) == ({503}, True)
-            assert refusal(connected.phone.get("/readyz")) == (503, "The database cannot be reached", "5")
+            assert error_of(connected.phone.get("/readyz")) == (503, "The database cannot be reached", "5")
             assert connected.phone.get("/healthz").status_code == 200
         finally:
             relay.flowing.set()
@@ -131,7 +131,7 @@ class TestAnOutageOfTheDatabase:
         finally:
             relay.open(relay.port)
 
-        assert refusal(response) == (503, "Service unavailable", "5")
+        assert error_of(response) == (503, "Service unavailable", "5")
         assert (statuses, seconds < 1) == ({503}, True)
         assert all_at_once(connected, "GET", "/v1/products")[0] == {200}
 
@@ -270,7 +270,7 @@ class TestASlowStatement:
 
         assert len(statuses) > 10
         assert set(statuses) == {200, 201}
-        assert {refusal(future.result()) for future in slow} == {(503, TooSlow.default_detail, "5")}
+        assert {error_of(future.result()) for future in slow} == {(503, TooSlow.default_detail, "5")}
         assert backends(slow_url).keys() == before
         assert not is_running(slow_url)
         assert slow_ones[0].get("/v1/products").json() == []
@@ -287,13 +287,13 @@ class TestASlowStatement:
         body = {"products": {"created": [{"id": str(uuid4()), **self.SLOW}]}}
         with ThreadPoolExecutor(1) as pool:
             pushed = pool.submit(one.phone.post, "/v1/sync?last_pulled_at=1", body)
-            wait_until(lambda: is_running(slow_url), "it does not run", patience=SOON)
+            wait_until(lambda: is_running(slow_url), "it does not run", timeout=SOON)
             time.sleep(1)  # until it has been running for a while
             for worker in one.workers():
                 os.kill(worker, signal.SIGKILL)
             assert isinstance(pushed.exception(), NoResponse)
 
-        wait_until(lambda: not is_running(slow_url), "it still runs", patience=SOON)
+        wait_until(lambda: not is_running(slow_url), "it still runs", timeout=SOON)
 
 
 def backends(url: str) -> dict[int, str]:

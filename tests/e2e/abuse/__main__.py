@@ -32,7 +32,7 @@ from tests.harness.servers import NO_LIMITS, Server, migrate, our_server, run_se
 DATABASE = "countonme"
 NOTHING, ALL = "nothing", "all"
 SHARES = {NOTHING: 1, **{attack.name: attack.share for attack in ATTACKS}, ALL: 6}  # of the time
-LOOK_EVERY = 0.05  # seconds between two looks at the memory
+SAMPLE_EVERY = 0.05  # seconds between two samples of the memory
 
 
 def main() -> int:
@@ -107,13 +107,13 @@ def memory_of(service: Server) -> Iterator[list[float]]:
     """Sample the memory of all workers together inside the block. Yield the list of samples, in MB."""
     held, ended = [0.0], Event()
 
-    def look() -> None:
-        while not ended.wait(LOOK_EVERY):
+    def sample_memory() -> None:
+        while not ended.wait(SAMPLE_EVERY):
             held.append(sum(map(rss, service.workers)))
             if any(not Path("/proc", str(pid)).exists() for pid in service.workers):
                 service.workers = workers_of(service.process.pid)
 
-    thread = Thread(target=look, daemon=True)
+    thread = Thread(target=sample_memory, daemon=True)
     thread.start()
     try:
         yield held

@@ -10,7 +10,7 @@ from tests.harness.phone import NoResponse, Phone, Response
 
 PAUSE = 0.2  # seconds between two requests: five a second, 300 a minute
 WARM_UP = 40  # requests before the attack begins
-PATIENCE = 10  # timeout of a request, in seconds
+REQUEST_TIMEOUT = 10  # timeout of a request, in seconds
 DAY = "2026-01-05"
 TIMEOUT, CLOSED, REJECTED = "timeout", "closed", "rejected rows"
 
@@ -33,7 +33,7 @@ class HonestDevice:
 
     def __init__(self, port: int, caller: Caller):
         self.caller, self.since = caller, caller.revision
-        self.phone = phone_of(caller, port, keeps_connection=True, timeout=PATIENCE)
+        self.phone = phone_of(caller, port, keeps_connection=True, timeout=REQUEST_TIMEOUT)
         self.samples: list[Sample] = []
 
     def run(self, until: float) -> list[Sample]:

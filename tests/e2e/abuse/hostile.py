@@ -21,7 +21,7 @@ from tests.e2e.abuse.wire import CLOSED, LEFT, Client
 from tests.harness.processes import ROOT
 
 NICENESS = 10
-MOST_REQUESTS = 100_000  # of one connection
+MAX_REQUESTS = 100_000  # of one connection
 PAUSE = 0.1  # seconds before a new connection, so that connecting is not the attack
 
 
@@ -49,7 +49,7 @@ def attack(scripts: list[Script], port: int, seconds: float) -> Counter:
 
 def statuses_of(script: Script, client: Client) -> Counter:
     statuses, last = Counter(), None
-    for _ in range(MOST_REQUESTS):
+    for _ in range(MAX_REQUESTS):
         if time.monotonic() >= client.end:
             break
         last = client.exchange(script.send(last))

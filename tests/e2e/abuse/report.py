@@ -8,7 +8,7 @@ from tests.e2e.abuse.honest import Sample
 
 P95_SECONDS = 1.0
 WORST_SECONDS = 5.0
-ENOUGH = 100  # requests; with fewer, the p95 depends on a few of them
+MIN_REQUESTS = 100  # requests; with fewer, the p95 depends on a few of them
 MEMORY_MB = 1500  # of 10⁶ bytes; of all workers together
 
 HEADINGS = (
@@ -50,7 +50,7 @@ class Row:
         faults = [] if self.hostile is None or self.hostile.total() else ["no hostile request was sent"]
         if self.wrong:
             faults.append(f"honest requests got {counts(self.wrong)}")
-        if len(self.honest) >= ENOUGH and (p95 := percentile(self.seconds, 95)) > P95_SECONDS:
+        if len(self.honest) >= MIN_REQUESTS and (p95 := percentile(self.seconds, 95)) > P95_SECONDS:
             faults.append(f"p95 is {p95:.2f} s, more than {P95_SECONDS:g} s")
         if (worst := max(self.seconds)) > WORST_SECONDS:
             faults.append(f"the worst latency is {worst:.2f} s, more than {WORST_SECONDS:g} s")

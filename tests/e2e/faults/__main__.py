@@ -26,7 +26,7 @@ from pathlib import Path
 import psycopg
 
 from tests.e2e.faults.audit import find_faults
-from tests.e2e.faults.phones import PATIENCE, JournalingPhone
+from tests.e2e.faults.phones import RETRY_SECONDS, JournalingPhone
 from tests.harness.machine import workers_of
 from tests.harness.processes import ROOT, Postgres, folder_of_owner, postgres, wait_until
 from tests.harness.servers import Server, manage, migrate, our_server, run_servers, say
@@ -157,12 +157,12 @@ def has_work_left(database: Postgres) -> bool:
 
 def errors_of(calls: list[Future]) -> list[str]:
     """Wait for all phones, and return the exceptions that ended any of them."""
-    errors = [call.exception(2 * PATIENCE) for call in calls]
+    errors = [call.exception(2 * RETRY_SECONDS) for call in calls]
     return [f"{type(error).__name__}: {error}" for error in errors if error]
 
 
 def wait_until_ready(service: Server) -> None:
-    wait_until(lambda: service.status("/readyz") == 200, "the service is not ready", PATIENCE)
+    wait_until(lambda: service.status("/readyz") == 200, "the service is not ready", RETRY_SECONDS)
 
 
 def report(phones: list[JournalingPhone], injected: Counter, found: dict[str, list[str]]) -> int:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from tests.harness.phone import NoResponse, Phone
 
-PATIENCE = 60  # seconds for which a phone retries a request
+RETRY_SECONDS = 60  # seconds for which a phone retries a request
 BATCH = 10
 ERASED = 0.15  # the probability that a phone erases its device after a write
 BEFORE = 8  # writes of a device before it may be erased
@@ -69,7 +69,7 @@ class JournalingPhone(Phone):
     """A phone that writes, and keeps a journal of its acknowledged writes."""
 
     unavailable = range(500, 600)  # after a 500, it is unknown whether the request was carried out
-    patience = PATIENCE
+    retry_seconds = RETRY_SECONDS
 
     def __init__(self, port: int, seed: int, *, erases: bool):
         super().__init__(port, timeout=15)
@@ -172,7 +172,7 @@ class JournalingPhone(Phone):
     def erase(self) -> None:
         """Request the erasure of the device until it is confirmed, and continue as a new device."""
         erasure_id, times = str(uuid4()), 0
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + RETRY_SECONDS
         while not self.has_erased(erasure_id, times):
             times += 1
             if time.monotonic() > until:

@@ -10,7 +10,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from tests.e2e.scaling.machines import create_migrated
-from tests.e2e.scaling.writing_phone import WritingPhone, living
+from tests.e2e.scaling.writing_phone import WritingPhone, write_and_sync
 from tests.harness.phone import Phone
 from tests.harness.processes import wait_until
 
@@ -46,7 +46,7 @@ def lines(service) -> int:
 
 class TestTwoCopies:
     def test_share_the_work_and_lose_nothing(self, service, phones):
-        with living(phones):
+        with write_and_sync(phones):
             time.sleep(SECONDS)
 
         assert all(count > 5 for count in responses(service).values())
@@ -55,7 +55,7 @@ class TestTwoCopies:
 
     def test_lose_nothing_if_one_is_killed_and_restarted(self, service, phones):
         one = service.copies[0]
-        with living(phones):
+        with write_and_sync(phones):
             time.sleep(SECONDS)
             one.kill()
             before = lines(service)
@@ -82,7 +82,7 @@ class TestTwoCopies:
         assert [status_at(port, new) for port in ports] == [401] * 2
 
     def test_use_few_connections_of_postgresql(self, service, phones, postgres, pooler):
-        with living(phones):
+        with write_and_sync(phones):
             time.sleep(SECONDS / 2)
             ((servers,),) = postgres.run("SELECT count(*) FROM pg_stat_activity WHERE datname = 'copies'")
             clients = connections_to(pooler, "copies")
@@ -90,13 +90,13 @@ class TestTwoCopies:
         assert 0 < servers <= 3 < clients
 
     def test_continue_after_a_restart_of_pgbouncer(self, service, phones, pooler):
-        with living(phones):
+        with write_and_sync(phones):
             time.sleep(SECONDS / 4)
         pooler.stop()
         wait_until(lambda: service.copies[0].status("/readyz") == 503, "the copies don't notice that PgBouncer stopped")
         pooler.start()
 
-        with living(phones):
+        with write_and_sync(phones):
             time.sleep(SECONDS / 4)
 
         assert [phone.finds_everything() for phone in phones] == [True] * PHONES

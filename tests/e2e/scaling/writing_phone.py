@@ -101,7 +101,7 @@ class WritingPhone(Phone):
 
 
 @contextmanager
-def living(phones: list[WritingPhone]) -> Iterator[None]:
+def write_and_sync(phones: list[WritingPhone]) -> Iterator[None]:
     """Let all phones write and sync in threads inside the block."""
     over = Event()
     with ThreadPoolExecutor(len(phones)) as pool:
