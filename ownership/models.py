@@ -30,14 +30,17 @@ class OutsideChangeSet(RuntimeError):
 
 
 class ChangeSet:
-    """The revision and the time that written rows get. Each write gets a later time than the one before it."""
+    """The revision and the time that written rows get. Each write gets a later time than the one before it.
+
+    All rows that are deleted in one change set get the same `deleted_at`, which is `started_at`.
+    """
 
     def __init__(self, device_id: uuid.UUID, revision: int, quota: Quota, *, counts_rows: bool = True):
         self.device_id = device_id
         self.revision = revision
         self.quota = quota
         self.counts_rows = counts_rows
-        self.at = quota.now
+        self.started_at = self.at = quota.now
         self.wrote = False
 
     def tick(self) -> datetime:
@@ -130,7 +133,15 @@ class OwnedQuerySet(models.QuerySet):
         return models.QuerySet.delete(self.for_device(open_change_set().device_id))
 
     def soft_delete(self) -> int:
-        return self.update(deleted_at=open_change_set().at)
+        return self.update(deleted_at=open_change_set().started_at)
+
+    def deleted_with(self, parent: "DeviceOwned"):
+        """Filter by rows that were deleted in the same change set as their parent, or created as tombstones.
+
+        Call this before the parent is restored. The revision can't be compared: a tombstone gets a new one if a device
+        pushes the deletion again. `deleted_at` stays the same.
+        """
+        return self.filter(models.Q(deleted_at=parent.deleted_at) | models.Q(created_at__gte=models.F("deleted_at")))
 
     def purge(self) -> int:
         """Permanently remove tombstones. This needs no change set, since clients never see their contents."""
@@ -230,7 +241,7 @@ class DeviceOwned(models.Model):
         return super().delete(**kwargs)
 
     def soft_delete(self) -> None:
-        self.deleted_at = open_change_set(self.device_id).at
+        self.deleted_at = open_change_set(self.device_id).started_at
         self.save()
 
     def restore(self) -> None:

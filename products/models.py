@@ -2,7 +2,7 @@ from decimal import Decimal
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 
 from countonme.api.errors import Conflict
 from countonme.api.fields import HUNDREDTH
@@ -95,23 +95,13 @@ class Product(DeviceOwned):
         if default is None:  # all portions were purged
             Portion.new_default(device_id=self.device_id, product_id=self.pk).save()
             return
-        portions.update(deleted_at=None, is_default=False)
-        default.refresh_from_db()
-        default.change(is_default=True)
+        portions.update(deleted_at=None, is_default=Q(pk=default.pk))
 
 
 class PortionQuerySet(OwnedQuerySet):
     def default_first(self):
         # Products come first, because a query may have the portions of several.
         return self.order_by("product_id", "-is_default", "name_key", "id")
-
-    def deleted_with(self, product: Product):
-        """Filter by portions that were deleted together with the product, or created as tombstones.
-
-        The revision can't be compared: a tombstone gets a new one if a device pushes the deletion again. `deleted_at`
-        stays the same.
-        """
-        return self.filter(Q(deleted_at=product.deleted_at) | Q(created_at__gte=F("deleted_at")))
 
     def add(self, product: Product, *, is_default: bool = False, **values) -> "Portion":
         """Create a portion of the product. If it is the default, the current default portion no longer is.

@@ -26,6 +26,12 @@ class Note(DeviceOwned):
         Line.objects.for_device(self.device_id).filter(note=self).soft_delete()
         super().soft_delete()
 
+    def restore(self) -> None:
+        """Restore the note and the lines that were deleted with it."""
+        lines = Line.all_objects.for_device(self.device_id).filter(note=self).deleted_with(self)
+        super().restore()
+        lines.update(deleted_at=None)
+
 
 class Line(DeviceOwned):
     """A line of a note."""

@@ -35,6 +35,18 @@ class TestRestore:
         device.refresh_from_db()
         assert device.revision == 3
 
+    def test_includes_lines_of_several_notes_that_were_deleted_in_one_change_set(self, device):
+        lines = [LineFactory(device=device) for _ in range(3)]
+        with change_set(device):
+            for line in lines:
+                line.note.soft_delete()
+
+        for line in lines:
+            with change_set(device):
+                line.note.restore()
+
+        assert set(Line.objects.for_device(device)) == set(lines)
+
     def test_needs_a_change_set(self, device):
         line = LineFactory(device=device)
         with change_set(device):
