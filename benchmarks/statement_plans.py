@@ -73,6 +73,10 @@ def calls_of(dataset: data.Data) -> dict[str, Callable]:
         call("POST", f"{product_path}/{portions}", sent_portion)
         return call("DELETE", f"/v1/portions/{sent_portion['id']}")
 
+    def restore(path: str):
+        call("DELETE", path)
+        return call("POST", f"{path}/restore")
+
     def used():
         return send(call("POST", "/v1/auth/rotate").json()["token"], "GET", "/v1/devices/me")
 
@@ -89,6 +93,7 @@ def calls_of(dataset: data.Data) -> dict[str, Callable]:
         "create a product": lambda: call("POST", "/v1/products", new | {"id": str(uuid4()), "barcode": "96385074"}),
         "change a product": lambda: call("PATCH", product_path, {"name": "Rye", "barcode": "96385074"}),
         "delete a product": lambda: call("DELETE", product_path),
+        "delete a product, restore it": lambda: restore(product_path),
         "list portions": lambda: call("GET", f"{product_path}/{portions}"),
         "create a default portion, delete it": default,
         "read a portion": lambda: call("GET", f"/v1/portions/{portion_id}"),
@@ -104,6 +109,7 @@ def calls_of(dataset: data.Data) -> dict[str, Callable]:
         "create a batch": lambda: call("POST", "/v1/food-entries/batch", [eaten | {"grams": 1}] * 20),
         "change an entry": lambda: call("PATCH", entry_path, {"product_id": other_id}),
         "delete an entry": lambda: call("DELETE", entry_path),
+        "delete an entry, restore it": lambda: restore(entry_path),
         "first pull": lambda: call("GET", "/v1/sync"),
         "pull": lambda: call("GET", f"/v1/sync?last_pulled_at={pulled_at}"),
         "pull after a restore": lambda: call("GET", "/v1/sync?last_pulled_at=2"),

@@ -40,6 +40,10 @@ BATCH_SCHEMA = {
     retrieve=extend_schema(summary="Read a food entry"),
     update=extend_schema(summary="Change a food entry"),
     destroy=extend_schema(summary="Delete a food entry"),
+    restore=extend_schema(
+        summary="Restore a deleted food entry",
+        description="Its product may be deleted. The next pull has the entry. A live entry is returned unchanged.",
+    ),
 )
 class FoodEntryViewSet(DeviceOwnedViewSet):
     """The food entries of the calling device."""

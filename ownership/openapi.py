@@ -2,11 +2,19 @@
 
 from countonme.api.openapi import ContractSchema
 
-VERBS = {"list": "list", "create": "create", "retrieve": "get", "update": "update", "destroy": "delete"}
+VERBS = {
+    "list": "list",
+    "create": "create",
+    "retrieve": "get",
+    "update": "update",
+    "destroy": "delete",
+    "restore": "restore",
+}
 DESCRIPTIONS = {
     "create": "The client can choose the `id`. A request with the `id` of a live row is a retry and changes nothing.",
     "retrieve": "Returns one row. Rows of other devices and deleted rows are not found.",
     "update": "Changes only the fields that are sent. `PUT` does the same as `PATCH`.",
+    "restore": "Makes a deleted row live again. The next pull has it. A live row is returned unchanged.",
     "destroy": "The next pull lists the row as deleted. A second request returns `404`, which means the same.",
 }
 

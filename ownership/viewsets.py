@@ -5,6 +5,8 @@ from functools import lru_cache
 from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils.functional import cached_property
+from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
@@ -20,15 +22,18 @@ from ownership.models import DeviceOwned, change_set
 from ownership.openapi import OwnedSchema
 from ownership.serializers import LiveRows, not_found, validate
 
-# Actions by HTTP method, for the URL of one row and of a list: `as_view(ROW)`.
-ROW = {"get": "retrieve", "put": "update", "patch": "update", "delete": "destroy"}
+# Actions by HTTP method, for the URLs of a list, of one row, and of its restore: `as_view(ROW)`.
 ROWS = {"get": "list", "post": "create"}
+ROW = {"get": "retrieve", "put": "update", "patch": "update", "delete": "destroy"}
+RESTORE = {"post": "restore"}
 
 Rows = list[dict]  # an alias, because `list` is an action inside a viewset
 
 
 class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
-    """List, create, read, update and delete the caller's live rows. No other rows are ever visible.
+    """List, create, read, update and delete the caller's live rows, and restore deleted ones.
+
+    No other rows are ever visible.
 
     A complete subclass:
 
@@ -52,7 +57,8 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
       query string (`query_class`) as parameters of the SQL. `python -m benchmarks.compiled_queries` measures the gain.
     - `perform_create()`, `perform_update()` and `perform_destroy()` get values and rows, and run inside a change set.
 
-    `find_retry()` is not in DRF. It returns the row that an earlier request with the same id has created.
+    `restore()` and `find_retry()` are not in DRF. `find_retry()` returns the row that an earlier request with the same
+    id has created.
     """
 
     model: type[DeviceOwned]
@@ -139,6 +145,18 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
         with change_set(self.device):
             self.perform_destroy(self.get_row(pk))
         return Response(status=204)
+
+    @extend_schema(request=None)
+    @action(detail=True, methods=["post"])
+    def restore(self, request, pk, **kwargs) -> JSONResponse:
+        """Make a deleted row live again. If the row is live, the request is a retry, and nothing changes."""
+        with change_set(self.device):
+            row = self.model.all_objects.for_device(self.device).filter(pk=pk).first()
+            if row is None:
+                raise not_found(self.model)
+            if row.deleted_at is not None:
+                row.restore()
+            return JSONResponse(self.to_representation(row))
 
     def validate_query(self, query_class: type | None = None) -> dict:
         """Return the values of the query string; raise ValidationError."""

@@ -21,6 +21,11 @@ from products.serializers import PortionSerializer, ProductQuery, ProductSeriali
         summary="Delete a product",
         description="Also deletes its portions. Food entries that were logged with it stay unchanged.",
     ),
+    restore=extend_schema(
+        summary="Restore a deleted product",
+        description="Also restores the portions that were deleted with it. The next pull has them. A live product is "
+        "returned unchanged.",
+    ),
 )
 class ProductViewSet(DeviceOwnedViewSet):
     """The products of the calling device, with their portions."""
@@ -28,7 +33,8 @@ class ProductViewSet(DeviceOwnedViewSet):
     model = Product
     serializer_class = ProductSerializer
     query_class = ProductQuery
-    conflicts = ("create", "update")
+    conflicts = ("create", "update", "restore")
+    additions = ("create", "restore")  # a product whose portions were purged gets a new default portion
 
     @classmethod
     def filter_queryset(cls, queryset: QuerySet, *, search=None, barcode=None) -> QuerySet:
@@ -80,13 +86,18 @@ def portions_of(device, **products) -> QuerySet:
         description="The only portion of a product can't be deleted. If the default portion is deleted, "
         "the oldest remaining portion becomes the default.",
     ),
+    restore=extend_schema(
+        summary="Restore a deleted portion",
+        description="Its product must be live. The portion does not become the default. The next pull has it. A live "
+        "portion is returned unchanged.",
+    ),
 )
 class PortionViewSet(DeviceOwnedViewSet):
     """The portions of the calling device's products."""
 
     model = Portion
     serializer_class = PortionSerializer
-    conflicts = ("create", "update", "destroy")
+    conflicts = ("create", "update", "destroy", "restore")
 
     def validate_query(self, *args) -> dict:
         return super().validate_query(*args) | {"product": self.product.pk}

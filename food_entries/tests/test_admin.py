@@ -54,16 +54,6 @@ class TestAnEntry:
         assert after["changes"]["food_entries"]["deleted"] == []
         assert entries.recorded_changes() == ["Deleted. A typo.", "Restored. A typo."]
 
-    def test_is_restored_even_if_its_product_and_portion_stay_deleted(self, support, api, entry_by_portion):
-        delete(entry_by_portion)
-        delete(entry_by_portion.product)
-
-        response = support.post(page(entry_by_portion, "restore"), sent(entry_by_portion))
-
-        assert response.status_code == 302
-        stored = api.get(f"/v1/food-entries/{entry_by_portion.pk}").json()
-        assert (stored["portion_id"], stored["grams"]) == (str(entry_by_portion.portion_id), 80)
-
     def test_can_be_corrected(self, support, api, entry):
         cursor = pull_changes(api)["timestamp"]
 

@@ -55,7 +55,7 @@ class TestARestore:
         device.refresh_from_db()
         assert device.revision == 3
 
-    def test_creates_a_portion_if_all_were_purged(self, support, api, device):
+    def test_creates_a_portion_if_all_were_purged(self, api, device):
         product = ProductFactory(device=device)
         entry = FoodEntryFactory(product=product)
         with change_set(device):
@@ -66,10 +66,9 @@ class TestARestore:
                 rows.update(deleted_at=timezone.now() - timedelta(days=200))
         call_command("purge_tombstones", "--older-than", "180d", "--commit", verbosity=0)
         assert not Portion.all_objects.filter(product=product).exists()
-        seen = Product.all_objects.get(pk=product.pk).revision
 
-        support.post(f"/admin/products/product/{product.pk}/restore/", {"reason": "She asked for it.", "seen": seen})
+        response = api.post(f"/v1/products/{product.pk}/restore")
 
-        portion = product.portions.get()
-        assert (portion.name, portion.grams, portion.is_default) == ("100g", 100, True)
+        portions = [(one["name"], one["grams"], one["is_default"]) for one in response.json()["portions"]]
+        assert portions == [("100g", 100, True)]
         assert api.get(f"/v1/food-entries/{entry.pk}").json()["product_id"] == str(product.pk)

@@ -60,6 +60,23 @@ class TestAnEntryThatIsNotTheCallers:
         assert (status, content) == (404, b'{"detail":"Food entry not found"}')
         assert all_rows() == before
 
+    def test_can_not_be_restored(self, api, device, other_device, other_api, all_rows):
+        purged, live, gone = FoodEntryFactory(device=device), *(FoodEntryFactory(device=other_device) for _ in range(2))
+        api.delete(f"{ENTRIES}/{purged.pk}")
+        other_api.delete(f"{ENTRIES}/{gone.pk}")
+        FoodEntry.all_objects.for_device(device).purge()
+        before = all_rows()
+
+        unknown = without_request_id(api.get(f"{ENTRIES}/{uuid4()}"))
+        responses = {
+            without_request_id(api.post(f"{ENTRIES}/{row_id}/restore"))
+            for row_id in (purged.pk, live.pk, gone.pk, live.product_id, uuid4(), *INVALID_UUIDS)
+        }
+
+        assert responses == {unknown}
+        assert unknown[0] == 404
+        assert all_rows() == before
+
     def test_is_in_no_list_and_no_summary(self, api, device, other_device):
         mine = FoodEntryFactory(device=device)
         theirs, gone = FoodEntryFactory(device=other_device), FoodEntryFactory(device=device)
@@ -74,7 +91,7 @@ class TestAnEntryThatIsNotTheCallers:
 
 
 class TestARequestWithoutAToken:
-    @calls(ENTRY_REQUESTS + LIST_REQUESTS)
+    @calls([*ENTRY_REQUESTS, *LIST_REQUESTS, ("POST", ENTRIES + "/{id}/restore", None)])
     def test_is_refused(self, anonymous, by_weight, all_rows, method, path, body):
         before = all_rows()
 

@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import pytest
 
+from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
 
 PRODUCT = {"name": "Rye", "kcal_100g": 250}
@@ -29,6 +30,7 @@ PORTION_REQUESTS = [
     ("PATCH", "/v1/portions/{id}", {"grams": 0}),
     ("DELETE", "/v1/portions/{id}", None),
 ]
+RESTORES = [("POST", "/v1/products/{id}/restore", None), ("POST", "/v1/portions/{id}/restore", None)]
 INVALID_UUIDS = ("rye", "7", "7f1c2f6e61a54a6a9d550a3f0c5f8e10", "%00", "é", "null")
 
 
@@ -82,9 +84,38 @@ class TestARowThatIsNotTheCallers:
         assert (status, content) == (404, b'{"detail":"Portion not found"}')
         assert all_rows() == before
 
+    @pytest.mark.parametrize(("factory", "name"), [(ProductFactory, b"Product"), (PortionFactory, b"Portion")])
+    def test_can_not_be_restored(self, api, device, other_device, other_api, all_rows, factory, name):
+        path = f"/v1/{factory._meta.model._meta.db_table}/{{}}"
+        theirs = [factory(device=other_device) for _ in range(2)]
+        assert other_api.delete(path.format(theirs[0].pk)).status_code == 204
+        before = all_rows()
+
+        unknown = without_request_id(api.get(path.format(uuid4())))
+        responses = {
+            without_request_id(api.post(path.format(row_id) + "/restore"))
+            for row_id in (*(row.pk for row in theirs), uuid4(), *INVALID_UUIDS)
+        }
+
+        assert responses == {unknown}
+        assert unknown[0::2] == (404, b'{"detail":"%s not found"}' % name)
+        assert all_rows() == before
+
+    def test_can_not_be_restored_after_a_purge(self, api, device):
+        product = ProductFactory(device=device)
+        api.delete(f"/v1/products/{product.pk}")
+        portion = Portion.all_objects.for_device(device).get()
+        for model in (Portion, Product):
+            model.all_objects.for_device(device).purge()
+
+        for kind, row in (("products", product), ("portions", portion)):
+            restored, unknown = api.post(f"/v1/{kind}/{row.pk}/restore"), api.post(f"/v1/{kind}/{uuid4()}/restore")
+            assert restored.status_code == 404
+            assert without_request_id(restored) == without_request_id(unknown)
+
 
 class TestARequestWithoutAToken:
-    @calls(LIST_REQUESTS + PRODUCT_REQUESTS + PORTION_REQUESTS)
+    @calls(LIST_REQUESTS + PRODUCT_REQUESTS + PORTION_REQUESTS + RESTORES)
     def test_is_refused(self, anonymous, device, all_rows, method, path, body):
         product = ProductFactory(device=device)
         row = product.portions.get() if "/portions/{id}" in path else product

@@ -29,6 +29,5 @@ sequence, which takes minutes.
 
 **To add a resource**, add its table to LABELS in model.py and to COLUMNS in sync.py. Write its module with one function
 for each call, its bodies in bodies.py, and a rule for each call in calls.py. There, also add it to `add_first_rows()`,
-to the resources of `read_row()` and to the lists of `teardown()`. Then break the service on purpose, and check that the
-test fails.
+to RESOURCES and to the lists of `teardown()`. Then break the service on purpose, and check that the test fails.
 """

@@ -38,7 +38,10 @@ INDEXES = st.integers(0, 99)
 
 @dataclass
 class RowChoice:
-    """The row that a call names: one of the device's `own` live rows, or any row, also deleted or another device's."""
+    """The row that a call names: one of the device's `own` live rows, or any row, also deleted or another device's.
+
+    A restore names one of its `own` deleted rows instead of a live one.
+    """
 
     own: bool
     index: int
@@ -86,6 +89,7 @@ NEW_ENTRIES = st.one_of(
     st.builds(NewEntry, body=ENTRIES_BY_PORTION, by_portion=st.just(True), food=FOODS, id=IDS),
 )
 DEVICES = st.integers(0, 2)
+RESOURCES = st.sampled_from([("products", products), ("portions", portions), ("food_entries", food_entries)])
 UPDATES = st.sampled_from(["PUT", "PATCH"])
 
 
@@ -121,8 +125,8 @@ class RandomCalls(RuleBasedStateMachine):
 
     # --- the rows that a call names ----------------------------------------------------------------
 
-    def row_id(self, device: Device, table: str, choice: RowChoice) -> str:
-        own = [row["id"] for row in device.rows(table)]
+    def row_id(self, device: Device, table: str, choice: RowChoice, *, deleted: bool = False) -> str:
+        own = [row["id"] for row in device.all_rows(table) if row.deleted == deleted]
         ids = own if choice.own and own else [*self.service.used_ids(table), *self.ids_without_row]
         return ids[choice.index % len(ids)]
 
@@ -299,19 +303,21 @@ class RandomCalls(RuleBasedStateMachine):
         query, respond = {"from": first, "to": last}, partial(food_entries.summarise, device, first, last)
         self.read(device, "food-entries/summary", query, respond, conditional=conditional)
 
-    # --- reads of any table ------------------------------------------------------------------------
+    # --- rows of any table -------------------------------------------------------------------------
 
-    @rule(
-        number=DEVICES,
-        resource=st.sampled_from([("products", products), ("portions", portions), ("food_entries", food_entries)]),
-        row=ROWS,
-        conditional=st.booleans(),
-    )
+    @rule(number=DEVICES, resource=RESOURCES, row=ROWS, conditional=st.booleans())
     def read_row(self, number, resource, row, conditional):
         device, (table, module) = self.devices[number], resource
         row_id = self.row_id(device, table, row)
         path = f"{table.replace('_', '-')}/{row_id}"
         self.read(device, path, {}, partial(module.read, device, row_id), conditional=conditional)
+
+    @rule(number=DEVICES, resource=RESOURCES, row=ROWS)
+    def restore_row(self, number, resource, row):
+        device, (table, module) = self.devices[number], resource
+        row_id = self.row_id(device, table, row, deleted=True)
+        path = f"{table.replace('_', '-')}/{row_id}/restore"
+        self.call(device, "POST", path, None, partial(module.restore, device, row_id))
 
     @rule(number=DEVICES, index=INDEXES)
     def pull(self, number, index):

@@ -160,6 +160,13 @@ def delete(device: Device, entry_id) -> Response:
     return device.delete(device.get("food_entries", entry_id))
 
 
+def restore(device: Device, entry_id) -> Response:
+    row = device.get_deleted_or_live("food_entries", entry_id)
+    if row.deleted:
+        device.restore(row)
+    return Response(200, row.to_json())
+
+
 def list_all(device: Device, query: dict) -> Response:
     page_of(query)  # its errors have precedence
     first, last = query.get("from", "0001-01-01"), query.get("to", "9999-12-31")

@@ -48,6 +48,10 @@ def id_taken(*ids: str) -> Refused:
     return Refused(409, "This id is taken", conflict=ids)
 
 
+def not_found(table: str) -> Refused:
+    return Refused(404, f"{LABELS[table]} not found")
+
+
 def invalid(*locs: tuple) -> Refused:
     return Refused(422, "Validation error", *locs)
 
@@ -84,10 +88,14 @@ class Row:
     stored: dict
     per_100g: dict  # the values that a food entry copies from its product
     revision: int
-    deleted: bool = False
+    deleted_in: int | None = None  # the revision in which it was deleted
 
     def __getitem__(self, column: str):
         return known(self.stored[column])
+
+    @property
+    def deleted(self) -> bool:
+        return self.deleted_in is not None
 
     @property
     def values(self) -> dict:
@@ -135,10 +143,16 @@ class Device:
 
     def get(self, table: str, row_id) -> Row:
         """Return a live row, or raise Refused with 404."""
-        row = self.find(table, row_id)
-        if row is None:
-            raise Refused(404, f"{LABELS[table]} not found")
+        row = self.get_deleted_or_live(table, row_id)
+        if row.deleted:
+            raise not_found(table)
         return row
+
+    def get_deleted_or_live(self, table: str, row_id) -> Row:
+        for row in self.all_rows(table):
+            if row["id"] == row_id:
+                return row
+        raise not_found(table)
 
     # --- writing rows ------------------------------------------------------------------------------
 
@@ -159,10 +173,16 @@ class Device:
 
     def delete(self, *rows: Row) -> Response:
         for row in rows:
-            row.deleted = True
+            row.deleted_in = self.revision + 1
             self.stamp(row)
         self.commit()
         return Response(204)
+
+    def restore(self, *rows: Row) -> None:
+        for row in rows:
+            row.deleted_in = None
+            self.stamp(row)
+        self.commit()
 
     def stamp(self, row: Row) -> None:
         """Set the revision and the time of a changed row."""

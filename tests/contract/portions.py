@@ -62,3 +62,14 @@ def delete(device: Device, portion_id) -> Response:
         oldest = min(others, key=lambda other: (other["created_at"], other["id"]))
         device.change(oldest, {"is_default": True})
     return device.delete(row)
+
+
+def restore(device: Device, portion_id) -> Response:
+    """Restore a portion of a live product. It does not become the default."""
+    row = device.get_deleted_or_live("portions", portion_id)
+    if row.deleted:
+        if device.find("products", row["product_id"]) is None:
+            raise Refused(409)
+        row.stored["is_default"] = False
+        device.restore(row)
+    return Response(200, row.to_json())

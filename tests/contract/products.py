@@ -64,6 +64,17 @@ def delete(device: Device, product_id) -> Response:
     return device.delete(device.get("products", product_id), *device.rows("portions", product_id=product_id))
 
 
+def restore(device: Device, product_id) -> Response:
+    """Restore a product and the portions that were deleted with it."""
+    row = device.get_deleted_or_live("products", product_id)
+    if row.deleted:
+        if with_barcode := rows_with_barcode(device, row["barcode"]):
+            raise barcode_taken(with_barcode)
+        portions = [one for one in device.all_rows("portions") if one["product_id"] == product_id]
+        device.restore(row, *[one for one in portions if one.deleted_in == row.deleted_in])
+    return Response(200, represent(row))
+
+
 def list_all(device: Device, query: dict) -> Response:
     rows = sorted(device.rows("products"), key=lambda row: (fold(row["name"]), row["id"]))
     if "search" in query:

@@ -1,6 +1,5 @@
 """Find what a device-owned model lacks: its admin, viewset, sync table, factory, settings and documentation."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from django.conf import settings
@@ -10,7 +9,6 @@ from django.urls import URLPattern, get_resolver
 
 from ownership.models import DeviceOwned, owned_models
 from ownership.tests.factories import factories
-from ownership.viewsets import DeviceOwnedViewSet
 from support.owned_admin import OwnedAdmin
 from sync.registry import tables
 
@@ -26,12 +24,12 @@ def missing_parts(model: type[DeviceOwned]) -> list[str]:
     granted = Permission.objects.filter(
         group__name="Support", content_type__app_label=meta.app_label, content_type__model=meta.model_name
     )
+    actions = routed_actions(model, get_resolver().url_patterns)
     parts = {
         f"a table in {meta.app_label}/sync_tables.py": model in {table.model for table in tables()},
         f"an OwnedAdmin in {meta.app_label}/admin.py": isinstance(admin.site._registry.get(model), OwnedAdmin),
-        f"a route to a viewset of {name} in {meta.app_label}/urls.py, which countonme/urls.py lists": any(
-            getattr(view, "model", None) is model for view in routed_viewsets(get_resolver().url_patterns)
-        ),
+        f"a route to a viewset of {name} in {meta.app_label}/urls.py, which countonme/urls.py lists": bool(actions),
+        f"a route to restore a {name} in {meta.app_label}/urls.py": "restore" in actions,
         f"let_support_correct({meta.label!r}) in a migration": permissions
         <= set(granted.values_list("codename", flat=True)),
         f"an OwnedFactory in {meta.app_label}/tests/factories.py": model in {each._meta.model for each in factories()},
@@ -46,14 +44,15 @@ def missing_parts(model: type[DeviceOwned]) -> list[str]:
     return [part for part, exists in parts.items() if not exists]
 
 
-def routed_viewsets(patterns) -> Iterator[type[DeviceOwnedViewSet]]:
+def routed_actions(model: type[DeviceOwned], patterns) -> set[str]:
+    """Return the actions of the model's viewsets that have a route."""
+    found = set()
     for pattern in patterns:
-        if isinstance(pattern, URLPattern):
-            view = getattr(pattern.callback, "cls", None)
-            if view and issubclass(view, DeviceOwnedViewSet):
-                yield view
-        else:
-            yield from routed_viewsets(pattern.url_patterns)
+        if not isinstance(pattern, URLPattern):
+            found |= routed_actions(model, pattern.url_patterns)
+        elif getattr(getattr(pattern.callback, "cls", None), "model", None) is model:
+            found |= set(pattern.callback.actions.values())
+    return found
 
 
 def owned_parents(model: type[DeviceOwned]) -> list[type[DeviceOwned]]:

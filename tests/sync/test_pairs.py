@@ -62,7 +62,7 @@ def phone_with(token: str) -> DeviceClient:
 
 
 class Scenario:
-    """A device with a product of three portions and an entry, and with a deleted product.
+    """A device with a product of three portions and an entry, and with a deleted product, portion and entry.
 
     Rows have labels, by which the outcomes of two scenarios can be compared.
     """
@@ -73,14 +73,16 @@ class Scenario:
         self.labels: dict[UUID, str] = {self.device.pk: "device"}
         with change_set(self.device):
             rye = Product.objects.add(self.device, id=self.id("rye"), name="Rye", kcal_100g=250)
-            gone = Product.objects.add(self.device, id=self.id("gone"), name="Gone", kcal_100g=1)
-            for name in ("slice", "loaf"):
+            Product.objects.add(self.device, id=self.id("gone"), name="Gone", kcal_100g=1, barcode=BARCODE)
+            for name in ("slice", "loaf", "gone slice"):
                 Portion.objects.add(rye, id=self.id(name), name=name, grams=Decimal(40))
             by_slice = Portion.objects.for_device(self.device).get(name="slice")
             amount = {"portion": by_slice, "quantity": Decimal(2), "grams": Decimal(80)}
-            FoodEntry.draft(self.device, id=self.id("entry"), product=rye, date=date(2026, 1, 5), **amount).save()
-        with change_set(self.device):
-            gone.soft_delete()
+            for name in ("entry", "gone entry"):
+                FoodEntry.draft(self.device, id=self.id(name), product=rye, date=date(2026, 1, 5), **amount).save()
+        for model, name in ((FoodEntry, "gone entry"), (Portion, "gone slice"), (Product, "gone")):
+            with change_set(self.device):
+                model.objects.for_device(self.device).get(pk=self.id(name)).soft_delete()
         self.labels[rye.portions.get(is_default=True).pk] = "100g"
         self.device.refresh_from_db()
         self.start, self.ready_at = self.device.revision, timezone.now()
@@ -149,6 +151,15 @@ def delete_product(scenario, phone):
     return phone.delete(scenario.path("products", "rye"))
 
 
+def restore_product(scenario, phone):
+    """It has the barcode that other calls also want."""
+    return phone.post(f"{scenario.path('products', 'gone')}/restore")
+
+
+def delete_restored_product(scenario, phone):
+    return phone.delete(scenario.path("products", "gone"))
+
+
 def create_product_with_the_barcode(scenario, phone):
     return phone.post("/v1/products", product(id=scenario.id("oats"), barcode=BARCODE))
 
@@ -178,6 +189,10 @@ def delete_portion(scenario, phone):
     return phone.delete(scenario.path("portions", "slice"))
 
 
+def restore_portion(scenario, phone):
+    return phone.post(f"{scenario.path('portions', 'gone slice')}/restore")
+
+
 def create_entry(scenario, phone):
     body = scenario.entry("new") | {"portion_id": scenario.id("slice"), "quantity": 3, "grams": None}
     return phone.post("/v1/food-entries", body)
@@ -193,6 +208,10 @@ def edit_entry(scenario, phone):
 
 def delete_entry(scenario, phone):
     return phone.delete(scenario.path("food-entries", "entry"))
+
+
+def restore_entry(scenario, phone):
+    return phone.post(f"{scenario.path('food-entries', 'gone entry')}/restore")
 
 
 def push_changes(scenario, phone):
@@ -232,6 +251,8 @@ CALLS = [
     edit_product,
     give_product_the_barcode,
     delete_product,
+    restore_product,
+    delete_restored_product,
     create_product_with_the_barcode,
     create_another_product_with_the_barcode,
     create_default_portion,
@@ -239,10 +260,12 @@ CALLS = [
     make_another_portion_default,
     delete_default_portion,
     delete_portion,
+    restore_portion,
     create_entry,
     create_entries,
     edit_entry,
     delete_entry,
+    restore_entry,
     push_changes,
     push_entry_of_deleted_product,
     purge,

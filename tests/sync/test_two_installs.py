@@ -134,6 +134,17 @@ class TwoInstalls(RuleBasedStateMachine):
             self.record_deletions()
 
     @precondition(lambda self: self.deleted)
+    @rule(place=PLACES)
+    def restore_over_rest(self, place):
+        row_id = sorted(self.deleted)[place % len(self.deleted)]
+        for kind in ("products", "portions", "food-entries"):
+            response = self.api.post(f"/v1/{kind}/{row_id}/restore")
+            assert response.status_code in (200, 404, 409)
+            if response.status_code == 200:
+                row = response.json()
+                self.deleted -= {row["id"], *(one["id"] for one in row.get("portions", ()))}
+
+    @precondition(lambda self: self.deleted)
     @rule()
     def purge(self):
         before = self.tombstones()

@@ -26,6 +26,7 @@ class NoteViewSet(DeviceOwnedViewSet):
 class LineViewSet(DeviceOwnedViewSet):
     model = Line
     serializer_class = LineSerializer
+    conflicts = ("create", "restore")
 
     @cached_property
     def note(self) -> Note:

@@ -11,8 +11,10 @@ class TestRoutes:
         [
             ("notes", {}, "/v1/notes"),
             ("note", {"pk": uuid4()}, "/v1/notes/{pk}"),
+            ("note-restore", {"pk": uuid4()}, "/v1/notes/{pk}/restore"),
             ("lines", {"note_id": uuid4()}, "/v1/notes/{note_id}/lines"),
             ("line", {"pk": uuid4()}, "/v1/lines/{pk}"),
+            ("line-restore", {"pk": uuid4()}, "/v1/lines/{pk}/restore"),
         ],
     )
     def test_have_names(self, name, arguments, path):
@@ -35,11 +37,41 @@ class TestNote:
 
         assert api.get(f"/v1/lines/{line['id']}").status_code == 404
 
+    def test_is_restored_with_the_lines_that_were_deleted_with_it(self, api, note, line):
+        address = f"/v1/notes/{note['id']}"
+        earlier = api.post(f"{address}/lines", {"text": "Salt"}).json()
+        api.delete(f"/v1/lines/{earlier['id']}")
+        api.delete(address)
+
+        response = api.post(f"{address}/restore")
+
+        assert (response.status_code, response.json()) == (200, api.get(address).json())
+        assert [one["text"] for one in api.get(f"{address}/lines").json()] == ["Bread"]
+
     def test_returns_422_without_a_title(self, api):
         response = api.post("/v1/notes", {"title": ""})
 
         assert response.status_code == 422
         assert response.json()["errors"][0]["loc"] == ["title"]
+
+
+class TestLine:
+    def test_can_be_restored(self, api, line):
+        address = f"/v1/lines/{line['id']}"
+        api.delete(address)
+
+        restored, again = api.post(f"{address}/restore"), api.post(f"{address}/restore")
+
+        assert restored.status_code == again.status_code == 200
+        assert restored.json() == again.json() == api.get(address).json()
+
+    def test_can_not_be_restored_without_its_note(self, api, note, line):
+        api.delete(f"/v1/notes/{note['id']}")
+
+        response = api.post(f"/v1/lines/{line['id']}/restore")
+
+        detail = "Its note is deleted. Restore that first."
+        assert (response.status_code, response.json()["detail"]) == (409, detail)
 
 
 class TestRowsOfAnotherDevice:
@@ -51,6 +83,7 @@ class TestRowsOfAnotherDevice:
                 other_api.get(address),
                 other_api.patch(address, {"title": "Mine", "text": "Mine"}),
                 other_api.delete(address),
+                other_api.post(f"{address}/restore"),
             ):
                 assert answer.status_code == 404
         assert other_api.post(f"/v1/notes/{note['id']}/lines", {"text": "Mine"}).status_code == 404
@@ -78,14 +111,14 @@ class TestOpenAPI:
         return SchemaGenerator().get_schema(request=None, public=True)
 
     def test_has_the_operations(self, document):
-        assert {"/v1/notes", "/v1/notes/{id}", "/v1/notes/{note_id}/lines", "/v1/lines/{id}"} <= document[
-            "paths"
-        ].keys()
+        rows = {"/v1/notes", "/v1/notes/{id}", "/v1/notes/{note_id}/lines", "/v1/lines/{id}"}
+
+        assert rows | {"/v1/notes/{id}/restore", "/v1/lines/{id}/restore"} <= document["paths"].keys()
 
     def test_names_the_operations_after_the_model(self, document):
         by_path = {
             path: {method: operation["operationId"] for method, operation in document["paths"][path].items()}
-            for path in ("/v1/notes", "/v1/notes/{id}")
+            for path in ("/v1/notes", "/v1/notes/{id}", "/v1/notes/{id}/restore")
         }
 
         assert by_path["/v1/notes"] == {"get": "listNotes", "post": "createNote"}
@@ -95,6 +128,7 @@ class TestOpenAPI:
             "patch": "updateNote",
             "delete": "deleteNote",
         }
+        assert by_path["/v1/notes/{id}/restore"] == {"post": "restoreNote"}
 
     def test_has_the_sync_tables(self, document):
         schemas = document["components"]["schemas"]

@@ -41,6 +41,7 @@ class TestIncompleteModel:
             "a table in notebook/sync_tables.py",
             "an OwnedAdmin in notebook/admin.py",
             "a route to a viewset of Note in notebook/urls.py, which countonme/urls.py lists",
+            "a route to restore a Note in notebook/urls.py",
             "let_support_correct('notebook.Note') in a migration",
             "a `quota_setting` of Note",
             DOCS[Note],
