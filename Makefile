@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-clients test-schema rehearse-restore faults abuse scaling lint nightly indexes bench key
+.PHONY: run test test-clients test-schema test-generators rehearse-restore faults abuse scaling lint nightly indexes bench key
 
 run: .venv/run key
 	$(BIN)/python manage.py migrate --noinput
@@ -37,6 +37,20 @@ SCHEMA_SECONDS ?= 45
 test-schema: .venv/run key $(SCHEMATHESIS)/.venv/run
 	$(if $(DATABASE_URL),BENCH_POSTGRES=$(dir $(DATABASE_URL))) $(BIN)/python -m tests.e2e.clients.live \
 	  $(BIN)/python -m tests.e2e.schema.run --max-time $(SCHEMA_SECONDS) $(ARGS)
+
+# Generate clients from the OpenAPI document, and use them against a live service. With QUICK=1, three generators only.
+# Needs npm, and PostgreSQL, as test-clients does. The folders install all other tools.
+GENERATORS := tests/e2e/generators
+TYPESCRIPT := $(GENERATORS)/openapi-typescript/node_modules/.package-lock.json
+NODE22 := $(GENERATORS)/node22/node_modules/.package-lock.json
+
+test-generators: .venv/run key $(GENERATORS)/.venv/run $(TYPESCRIPT) $(if $(QUICK),,$(NODE22))
+	$(if $(DATABASE_URL),BENCH_POSTGRES=$(dir $(DATABASE_URL))) $(BIN)/python -m tests.e2e.clients.live \
+	  $(BIN)/python -m tests.e2e.generators.run $(if $(QUICK),--quick)
+
+$(TYPESCRIPT) $(NODE22): $(GENERATORS)/%/node_modules/.package-lock.json: $(GENERATORS)/%/package-lock.json
+	cd $(<D) && npm ci --silent --ignore-scripts
+	@touch $@
 
 # Kill workers, the database, connections and `manage.py erase` for FAULT_SECONDS. Check that no acknowledged write is
 # lost, and that no data of an erased device is left. Starts a PostgreSQL of its own, so it needs PostgreSQL's programs.
@@ -88,7 +102,8 @@ bench: $(OURS)/run key $(PEER)/run
 $(OURS)/run: requirements.txt
 $(PEER)/run: benchmarks/requirements.txt
 $(SCHEMATHESIS)/.venv/run: $(SCHEMATHESIS)/requirements.txt
-$(OURS)/run $(PEER)/run $(SCHEMATHESIS)/.venv/run:
+$(GENERATORS)/.venv/run: $(GENERATORS)/requirements.txt
+$(OURS)/run $(PEER)/run $(SCHEMATHESIS)/.venv/run $(GENERATORS)/.venv/run:
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

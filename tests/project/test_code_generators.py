@@ -106,6 +106,15 @@ class TestNamesOfSchemas:
     def test_are_not_names_of_builtin_classes(self):
         assert sorted(RESERVED & SCHEMAS.keys()) == []
 
+    def test_are_not_names_that_generators_make_of_operations(self):
+        made = {
+            operation["operationId"][0].upper() + operation["operationId"][1:] + suffix
+            for operation in OPERATIONS.values()
+            for suffix in ("Body", "Data", "Error", "Errors", "Params", "Request", "Response", "Responses")
+        }
+
+        assert sorted(made & SCHEMAS.keys()) == []
+
     def test_differ_in_more_than_case(self):
         assert len({name.lower() for name in SCHEMAS}) == len(SCHEMAS)
 
