@@ -1,7 +1,9 @@
 from datetime import timedelta
+from itertools import islice
 
 from django import forms
 from django.contrib import admin
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
@@ -11,7 +13,10 @@ from food_entries.chart import CHART_DAYS, kcal_chart, latest_day
 from food_entries.models import FoodEntry, daily_sums, meal_name
 from food_entries.serializers import FoodEntrySerializer
 from nutrition.amounts import days
+from nutrition.names import name_key, search_parts
 from support.owned_admin import OwnedAdmin, OwnedForm
+
+NAMES_FOUND = 1000  # a search shows the entries of at most so many different names
 
 
 class FoodEntryForm(OwnedForm):
@@ -57,10 +62,17 @@ class FoodEntryAdmin(OwnedAdmin):
     form = FoodEntryForm
     date_hierarchy = "date"
     allowed_filters = (*OwnedAdmin.allowed_filters, "date__year", "date__month", "date__day")
-    name_lookup = "product_name__icontains"
+    name_column = "product_name"
     list_display = ("product_name", "grams", "kcal", "date", "time", "meal_type", "deleted_at")
     correctable_fields = ("date", "time", "meal_type", "grams", "quantity")
     displayed_fields = ("product_name", "kcal", "protein", "carbs", "fat", "product", "portion")
+
+    def contains_words(self, rows: QuerySet, text: str) -> Q:
+        """Compare the distinct names in Python, because entries have no key of their name."""
+        parts = search_parts(text)
+        names = rows.order_by().values_list("product_name", flat=True).distinct()
+        found = (name for name in names if all(part in name_key(name) for part in parts))
+        return Q(product_name__in=list(islice(found, NAMES_FOUND)))
 
     def chart(self, device: Device) -> str:
         last = latest_day(timezone.now())

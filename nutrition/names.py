@@ -1,40 +1,123 @@
-"""Compare names, ignoring case and accents, in any script, with the same result on every database."""
+"""Compare names, ignoring case, accents and typography, in any script, with the same result on every database."""
 
+import re
 import unicodedata
+from functools import lru_cache, partial
 
 from django.db import models
+from django.db.models import Lookup
 from django.db.models.functions import StrIndex
+from django.db.models.lookups import GreaterThan
 
-# Canonical combining classes of marks that are not accents. Without these marks, a word becomes another word: viramas
-# (9), and vowel signs and length marks of Telugu (84, 91), Thai (103), Lao (118) and Tibetan (129, 130, 132).
-LETTER_CLASSES = {9, 84, 91, 103, 118, 129, 130, 132}
+from countonme.db.compiled import transformed
+
+KEY_LENGTH = 500  # characters; PostgreSQL can't index a text of more than 2,704 bytes
+SEARCH_PARTS = 8  # words of a search text that are found in any order
+
+# Canonical combining classes of marks that are not accents. Without these marks, a word becomes another word: voicing
+# marks of kana (8), viramas (9), and vowel signs and length marks of Telugu (84, 91), Thai (103), Lao (118) and Tibetan
+# (129, 130, 132).
+LETTER_CLASSES = {8, 9, 84, 91, 103, 118, 129, 130, 132}
+
+# Characters that look or sound alike, each with the one that replaces it in a key. They have no decomposition, and the
+# names of the letters don't say what people type instead.
+REPLACED = {
+    **dict.fromkeys("'`´‘’‛′‵ʹʻʼʽˈˊˋ՚׳ꞌ᾽᾿", "'"),
+    **dict.fromkeys('"“”„‟«»″״', '"'),
+    **dict.fromkeys("−⁃", "-"),
+    **dict.fromkeys("⁄∕", "/"),
+    "ð": "d",
+    "þ": "th",
+    "ŋ": "n",
+    "ə": "e",
+    "ĸ": "k",
+}
+BEFORE_DECOMPOSING = str.maketrans(REPLACED)  # NFKD makes a space and an accent of `´`
+# Characters without a shape of their own, apart from those of the category Cf. The tatweel stretches an Arabic word.
+INVISIBLE = re.compile("[\u034f\u0640\u115f\u1160\u17b4\u17b5\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+# What the Unicode names of letters such as `LATIN SMALL LETTER L WITH STROKE` and `LATIN SMALL LIGATURE OE` consist of.
+LETTER_NAME = re.compile(
+    r"((?:LATIN|CYRILLIC) SMALL (?:LETTER|LIGATURE)) (?:BARRED |DOTLESS |OPEN )?(.+?)(?: WITH .+)?"
+)
+LATIN_NAME = re.compile("LATIN SMALL (?:LETTER|LIGATURE) ([A-Z]{1,2})")
 
 
 def name_key(name: str) -> str:
-    """Return the key of a name: case-folded NFD without accents. Names that differ only in case or accents share it.
+    """Return the key of a name, cut to 500 characters. Names that differ only in how they are written share it.
 
-    One character can become several: `ß` becomes `ss`, and a Hangul syllable becomes its letters.
-    The combining classes are in Unicode Standard Annex 44, table 15.
+    The key has no case, no accents and no strokes. Ligatures, full-width forms and other compatibility characters are
+    written out. Apostrophes, quotation marks and hyphens each have one form, and one space separates two words. One
+    character can become up to 18. A name that consists only of accents keeps them.
     """
-    # Normalize again after case folding, which can add a mark: `İ` becomes `i` and a dot above.
-    decomposed = unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
-    return "".join(character for character in decomposed if not is_mark(character))
+    if name.isascii():
+        key = join_words(name.replace("`", "'").lower())
+    else:
+        # As Unicode's NFKC_Casefold: twice, because each step can produce characters that the other one changes.
+        decomposed = decompose(decompose(name.translate(BEFORE_DECOMPOSING)))
+        key = join_words("".join(map(fold_character, decomposed))) or join_words(decomposed)
+    return key[:KEY_LENGTH].rstrip()
 
 
-def search_key(text: str) -> str:
-    """Return the key of a search text, cut to 1,001 characters.
+def join_words(text: str) -> str:
+    return " ".join(text.split())
 
-    A key that long matches no name: names have at most 100 characters, and each becomes at most 10.
+
+def decompose(text: str) -> str:
+    return unicodedata.normalize("NFKD", text.casefold())
+
+
+@lru_cache(maxsize=4096)
+def fold_character(character: str) -> str:
+    """Return what a character becomes in a key, after case folding and decomposition."""
+    if character in REPLACED:
+        return REPLACED[character]
+    if character < "\u0080":
+        return character
+    category = unicodedata.category(character)
+    is_accent = unicodedata.combining(character) not in {0, *LETTER_CLASSES}
+    if is_accent or category == "Cf" or INVISIBLE.match(character):
+        return ""
+    return "-" if category == "Pd" else base_letters(character)
+
+
+def base_letters(character: str) -> str:
+    """Return a Latin or Cyrillic letter without its stroke, hook or tail, and a ligature as two letters."""
+    named = LETTER_NAME.fullmatch(unicodedata.name(character, ""))
+    if named is None:
+        return character
+    base_name = " ".join(named.groups())
+    if latin := LATIN_NAME.fullmatch(base_name):
+        return latin[1].lower()
+    try:
+        base = unicodedata.lookup(base_name)
+    except KeyError:  # there is no such letter without the stroke
+        return character
+    return character if base == character else "".join(map(fold_character, decompose(base)))
+
+
+@lru_cache(maxsize=100)
+def search_parts(text: str) -> list[str]:
+    """Return the 8 parts of a search text, which a name must all contain. A missing part is an empty text.
+
+    The parts are the words. If there are more than 8, the last part is all words from the eighth on. The text is cut,
+    so that a long one is folded quickly: no name has so many characters.
     """
-    return name_key(text)[:1001]
+    words = list(dict.fromkeys(name_key(text[:KEY_LENGTH]).split()))
+    parts = [*words[: SEARCH_PARTS - 1], " ".join(words[SEARCH_PARTS - 1 :])]
+    return parts + [""] * (SEARCH_PARTS - len(parts))
 
 
-def is_mark(character: str) -> bool:
-    """Return whether a character is an accent or a variation selector."""
-    if character < "\u0300":
-        return False
-    is_selector = "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef"
-    return is_selector or unicodedata.combining(character) not in {0, *LETTER_CLASSES}
+def search_part(number: int, text: str) -> str:
+    return search_parts(text)[number]
+
+
+def contains_parts(column: str, text) -> list[Lookup]:
+    """Return the conditions that a column of keys contains all parts of a search text, which may be a Param.
+
+    Not LIKE: the text may contain its wildcards, and SQLite limits the length of a pattern.
+    """
+    parts = [transformed(partial(search_part, number), text) for number in range(SEARCH_PARTS)]
+    return [GreaterThan(Position(column, part), 0) for part in parts]
 
 
 class NameKeyField(models.TextField):

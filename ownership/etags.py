@@ -9,8 +9,9 @@ from rest_framework.request import Request
 from devices.authentication import check_early
 from devices.models import Device
 
-# The version of the JSON that clients read. Raise it with each change, so that no client keeps an old representation.
-REPRESENTATION = 2
+# The version of the JSON that clients read, and of which rows a search finds. Raise it with each change, so that no
+# client keeps an old representation.
+REPRESENTATION = 3
 
 
 class ConditionalReadsMiddleware:

@@ -1,11 +1,11 @@
 from dataclasses import replace
 
 from django.contrib import admin
-from django.db.models import F
+from django.db.models import F, Q, QuerySet
 from django.urls import reverse
 from django.utils.html import format_html_join
 
-from nutrition.names import name_key
+from nutrition.names import contains_parts
 from products.models import Portion, Product
 from support.owned_admin import DELETE, RESTORE, OwnedAdmin, OwnedForm
 
@@ -18,12 +18,12 @@ class ProductForm(OwnedForm):
 
 
 class NameSearchAdmin(OwnedAdmin):
-    """Searches by part of a name, ignoring case and accents, as the API does."""
+    """Searches by the words of a name, as the API does."""
 
-    name_lookup = "name_key__contains"
+    name_column = "name_key"
 
-    def name_key_of(self, term: str) -> str:
-        return name_key(term)
+    def contains_words(self, rows: QuerySet, text: str) -> Q:
+        return Q(*contains_parts("name_key", text))
 
 
 @admin.register(Product)

@@ -6,12 +6,11 @@ from django.db.models import Q
 
 from countonme.api.errors import Conflict
 from countonme.api.fields import HUNDREDTH
-from countonme.db.compiled import transformed
 from countonme.db.constraints import bounds, within
 from devices.models import Device
 from nutrition.fields import KCAL_100G, NAME_LENGTH, NUTRIENT_100G, nutrient_field
 from nutrition.gtin import GTIN_VALIDATORS, IsGtin
-from nutrition.names import NameKeyField, Position, search_key
+from nutrition.names import NameKeyField, contains_parts
 from ownership.models import DeviceOwned, LiveManager, OwnedQuerySet
 from ownership.quotas import quota_reached
 
@@ -20,9 +19,8 @@ PORTION_GRAMS = (HUNDREDTH, 10_000)
 
 class ProductQuerySet(OwnedQuerySet):
     def name_contains(self, text: str):
-        """Filter by names that contain `text`, ignoring case and accents."""
-        # Not LIKE: the text may contain its wildcards, and SQLite limits the length of a pattern.
-        return self.alias(position=Position("name_key", transformed(search_key, text))).filter(position__gt=0)
+        """Filter by names that contain each word of `text`, as `name_key()` compares them."""
+        return self.filter(*contains_parts("name_key", text))
 
     def by_name(self):
         return self.order_by("name_key", "id")

@@ -11,7 +11,9 @@ from products.serializers import PortionSerializer, ProductQuery, ProductSeriali
 
 @extend_schema(tags=["products"])
 @extend_schema_view(
-    list=extend_schema(summary="List products", description="By name, ignoring case and accents."),
+    list=extend_schema(
+        summary="List products", description="By name, ignoring case, accents and letters with strokes."
+    ),
     create=extend_schema(
         summary="Create a product", description="Also creates its default portion, `100g`, which weighs 100 g."
     ),

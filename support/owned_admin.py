@@ -35,6 +35,8 @@ SYSTEM_FIELDS = ("id", "device", "revision", "created_at", "updated_at", "delete
 
 OF_DEVICE = "device__id__exact"
 
+SEARCHED_WORDS = 8
+
 ROW_CHANGED = "The row has changed since you opened it. This page shows its current state."
 
 DELETE = SupportAction(
@@ -111,7 +113,7 @@ class OwnedAdmin(SupportActionAdmin, LargeTableAdmin):
     list_filter = (OwnedStateFilter,)
     ordering = ("-revision", "id")  # newest change first, as in the index
     allowed_filters = ("state", OF_DEVICE)
-    name_lookup: str | None = None  # finds a part of a name; None if rows are found by their id only
+    name_column: str | None = None  # the column in which a name is searched; None if rows are found by their id only
     correctable_fields: tuple[str, ...] = ()  # fields that support may correct
     displayed_fields: tuple[str, ...] = ()  # read-only fields
 
@@ -132,8 +134,8 @@ class OwnedAdmin(SupportActionAdmin, LargeTableAdmin):
         by_id = (
             "Search by the id of a row or its first digits. Without a device, at least 8 digits of the id are needed."
         )
-        by_name = "In the list of one device, you can also search for a part of the name."
-        return f"{by_id} {by_name}" if self.name_lookup else by_id
+        by_name = "In the list of one device, you can also search for a part of the name, or for several."
+        return f"{by_id} {by_name}" if self.name_column else by_id
 
     def changelist_view(self, request, extra_context=None) -> HttpResponse:
         """List rows and record that: one entry for the list of a device, or one for each row that was found by id."""
@@ -159,12 +161,13 @@ class OwnedAdmin(SupportActionAdmin, LargeTableAdmin):
         if not term:
             return queryset, False
         found = has_prefix("id", term)
-        if of_device and self.name_lookup:
-            found |= Q(**{self.name_lookup: self.name_key_of(term)})
+        if of_device and self.name_column:
+            found |= self.contains_words(queryset, term)
         return queryset.filter(found), False
 
-    def name_key_of(self, term: str) -> str:
-        return term
+    def contains_words(self, rows: QuerySet, text: str) -> Q:
+        """Return the condition by which one device's rows are searched: that a name contains each word of the text."""
+        return Q(*(Q(**{f"{self.name_column}__icontains": word}) for word in text.split(maxsplit=SEARCHED_WORDS - 1)))
 
     def of_device(self, device: Device) -> str:
         """Return the device's number of rows with a link to their list, for the device's page."""

@@ -150,6 +150,26 @@ class TestAnEntry:
 
 
 class TestTheListOfADevice:
+    @pytest.mark.parametrize(
+        ("text", "found"),
+        [
+            ("maslo", ["Masło", "Masło klarowane"]),
+            ("KLAROWANE  masło", ["Masło klarowane"]),
+            ("reese's", ["Reese’s"]),
+            ("%", []),
+            ("maslo reese", []),
+            ("\u0301", []),
+        ],
+    )
+    def test_is_searched_as_products_are(self, support, device, other_device, text, found):
+        for name in ["Masło", "Masło klarowane", "Reese’s"]:
+            FoodEntryFactory(product=ProductFactory(device=device, name=name))
+            FoodEntryFactory(product=ProductFactory(device=other_device, name=name))
+
+        response = support.get("/admin/food_entries/foodentry/", {"device__id__exact": device.pk, "q": text})
+
+        assert sorted(entry.product_name for entry in response.context["cl"].result_list) == found
+
     @pytest.fixture
     def years(self, device) -> list[FoodEntry]:
         days = [date(2025, 12, 31), date(2026, 1, 5), date(9999, 12, 31)]

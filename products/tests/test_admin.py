@@ -4,6 +4,7 @@ from html import unescape
 
 import pytest
 
+from devices.models import Device
 from ownership.models import change_set
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
@@ -42,6 +43,47 @@ def soft_delete(*rows) -> None:
     for row in rows:
         with change_set(row.device):
             type(row).objects.for_device(row.device).get(pk=row.pk).soft_delete()
+
+
+class TestTheListOfADevice:
+    """Lists of products and of portions are searched in the same way."""
+
+    @pytest.fixture(params=["product", "portion"])
+    def found(self, request, support, device, other_device):
+        """Return a function that stores rows with these names and searches them."""
+        kind = request.param
+
+        def store(owner: Device, name: str) -> None:
+            if kind == "product":
+                ProductFactory(device=owner, name=name)
+            else:
+                PortionFactory(product=ProductFactory(device=owner, name="Ω"), name=name)
+
+        def search(text: str, *names: str) -> list[str]:
+            for name in names:
+                store(device, name)
+                store(other_device, name)
+            response = support.get(f"/admin/products/{kind}/", {"device__id__exact": device.pk, "q": text})
+            return sorted(row.name for row in response.context["cl"].result_list)
+
+        return search
+
+    @pytest.mark.parametrize(
+        ("text", "name"),
+        [
+            ("maslo", "Masło"),
+            ("reese's", "Reese’s"),
+            ("ıspanak", "ISPANAK"),
+            ("bread  rye", "Rye\u00a0bread"),
+            ("100%", "100% juice"),
+        ],
+    )
+    def test_is_searched_as_by_the_api(self, found, text, name):
+        assert found(text, name, "Rye") == [name]
+
+    @pytest.mark.parametrize("text", ["_", "rye oats", "\u0301", " ".join("abcdefghijklmnop"), "word " * 3000])
+    def test_is_empty_if_no_name_has_all_words(self, found, text):
+        assert found(text, "Rye bread", "Oats") == []
 
 
 class TestARestoredProduct:

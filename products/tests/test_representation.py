@@ -41,7 +41,7 @@ PRODUCT = """\
   "protein_100g": 0.1,
   "updated_at": null
 }"""
-VERSION = 2
+VERSION = 3
 
 CHANGED = (
     "The JSON of responses has changed. Increase ownership.etags.REPRESENTATION, so that clients don't keep the old "

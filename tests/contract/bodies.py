@@ -2,7 +2,12 @@
 
 from hypothesis import strategies as st
 
-NAMES = st.sampled_from(["Rye", "rye ", "  Oats", "Éclair", "ECLAIR", "Straße", "麦", "x" * 100, "100g", "%_\\"])
+NAMES = st.sampled_from(
+    [
+        *["Rye", "rye ", "  Oats", "Éclair", "ECLAIR", "Straße", "麦", "x" * 100, "100g", "%_\\"],
+        *["Masło", "Œuf dur", "Reese’s \u00a0 cup", "Ispanak", "ISPANAK"],
+    ]
+)
 GRAMS = st.sampled_from([0.01, 1, 35.5, 99.995, 250, 1000, 0.30000000000000004])
 QUANTITIES = st.sampled_from([0.5, 1, 2, 2.675, 1000, 0.01])
 NUTRIENTS = st.sampled_from([None, 0, 0.01, 8.5, 33.335, 99.999, 100])
@@ -76,7 +81,9 @@ ENTRY_CHANGES = bodies({}, {"grams": GRAMS, "quantity": QUANTITIES, "date": DAYS
 PAGES = st.fixed_dictionaries(
     {}, optional={"limit": st.sampled_from([1, 2, 3, 200, 0, 201]), "offset": st.sampled_from([0, 1, 4, -1])}
 )
-SEARCHES = st.sampled_from(["rye", "É", "ss", "X", "%", "麦", "", "zz"])
+SEARCHES = st.sampled_from(
+    ["rye", "É", "ss", "X", "%", "麦", "", "zz", "maslo", "dur oeuf", "cup reese's", "reese’s  CUP", "ıspanak", "u r"]
+)
 PRODUCT_FILTERS = st.builds(
     lambda search, barcode: search | barcode,
     st.one_of(st.just({}), st.fixed_dictionaries({"search": SEARCHES})),

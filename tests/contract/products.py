@@ -78,7 +78,8 @@ def restore(device: Device, product_id) -> Response:
 def list_all(device: Device, query: dict) -> Response:
     rows = sorted(device.rows("products"), key=lambda row: (fold(row["name"]), row["id"]))
     if "search" in query:
-        rows = [row for row in rows if fold(query["search"]) in fold(row["name"])]
+        words = fold(query["search"]).split()
+        rows = [row for row in rows if all(word in fold(row["name"]) for word in words)]
     if "barcode" in query:
         rows = [row for row in rows if row["barcode"] == query["barcode"]]
     return page(rows, query, represent)

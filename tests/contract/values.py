@@ -85,6 +85,11 @@ def to_json(value):
     return float(value) if isinstance(value, Decimal) else value
 
 
+# Enough for the names in bodies.py.
+SAME = str.maketrans({"ł": "l", "ø": "o", "œ": "oe", "ı": "i", "’": "'"})
+
+
 def fold(text: str) -> str:
-    """Return a text without case and accents. Names are searched and sorted by it."""
-    return "".join(each for each in unicodedata.normalize("NFD", text.casefold()) if not unicodedata.combining(each))
+    """Return a text without case, accents, strokes and repeated spaces. Names are searched and sorted by it."""
+    letters = [each for each in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(each)]
+    return " ".join("".join(letters).translate(SAME).split())

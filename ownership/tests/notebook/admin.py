@@ -7,13 +7,13 @@ from support.owned_admin import OwnedAdmin
 @admin.register(Note)
 class NoteAdmin(OwnedAdmin):
     list_display = ("title", "deleted_at")
-    name_lookup = "title__icontains"
+    name_column = "title"
     correctable_fields = ("title",)
 
 
 @admin.register(Line)
 class LineAdmin(OwnedAdmin):
     list_display = ("text", "deleted_at")
-    name_lookup = "text__icontains"
+    name_column = "text"
     correctable_fields = ("text",)
     displayed_fields = ("note",)

@@ -67,7 +67,7 @@ class TestSupportUser:
             return support.get("/admin/notebook/note/").context_data["cl"].search_help_text
 
         with_name = help_text()
-        monkeypatch.setattr(NoteAdmin, "name_lookup", None)
+        monkeypatch.setattr(NoteAdmin, "name_column", None)
         without_name = help_text()
 
         assert "part of the name" in with_name
