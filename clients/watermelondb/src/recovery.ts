@@ -1,5 +1,7 @@
 import type { Database, DirtyRaw, Model } from "@nozbe/watermelondb";
 import { setRawColumnChange } from "@nozbe/watermelondb/sync/helpers";
+import randomId from "@nozbe/watermelondb/utils/common/randomId";
+import { standInsFor } from "./lost";
 
 type Changes = { [table: string]: { updated: DirtyRaw[]; deleted: string[] } };
 type Newer = { [table: string]: string[] };
@@ -16,16 +18,22 @@ export async function reclaim(database: Database, changes: Changes, newer: Newer
     const isNewer = new Set(Object.values(newer).flat());
     const own = (await recordsOf(database)).filter(({ id }) => !isNewer.has(id));
     const known = new Set([...own.map(({ id }) => id), ...stored.keys(), ...deleted]);
-    const products = standIns(own, known).map((raw) => database.get("products").prepareCreateFromDirtyRaw(raw));
-    const marked = own.map((record) => record.prepareUpdate(() => mark(record, stored.get(record.id), known)));
-    await database.batch([...products, ...marked]);
+    const missing = standIns(own, known);
+    for (const { id } of missing) known.add(id);
+    const [orphans, kept] = split(own, known);
+    await database.adapter.destroyDeletedRecords("products", missing.map(({ id }) => id)); // their ids are needed again
+    await database.batch([
+      ...missing.map((raw) => database.get("products").prepareCreateFromDirtyRaw(raw)),
+      ...orphans.map((portion) => portion.prepareDestroyPermanently()),
+      ...kept.map((record) => record.prepareUpdate(() => mark(record, stored.get(record.id), known))),
+    ]);
   });
 }
 
 function mark(record: Model, stored: DirtyRaw | undefined, known: Set<string>): void {
   const raw: DirtyRaw = record._raw;
   if (raw.portion_id && !known.has(raw.portion_id)) {
-    record._setRaw("portion_id", null); // nobody has it any more; the grams say what was eaten
+    record._setRaw("portion_id", null); // nobody has it any more, and the grams say what was eaten
     record._setRaw("quantity", null);
   }
   if (!stored) raw._status = "created";
@@ -34,16 +42,21 @@ function mark(record: Model, stored: DirtyRaw | undefined, known: Set<string>): 
   }
 }
 
-/** Give every row a new id, and forget what was synced. For going on under a new device id: ids are never used twice. */
+/**
+ * Give every row a new id, as if nothing had been synced. For a new device: the server rejects ids that another device
+ * has used.
+ */
 export async function giveNewIds(database: Database): Promise<void> {
   await database.write(async () => {
     const old = await recordsOf(database);
-    const missing = standIns(old, new Set(old.map(({ id }) => id)));
+    const known = new Set(old.map(({ id }) => id));
+    const missing = standIns(old, known);
+    for (const { id } of missing) known.add(id);
     const rows = [
-      ...old.map((record) => ({ table: record.table, raw: { ...record._raw } as DirtyRaw })),
+      ...split(old, known)[1].map((record) => ({ table: record.table, raw: { ...record._raw } as DirtyRaw })),
       ...missing.map((raw) => ({ table: "products", raw })),
     ];
-    const ids = new Map(rows.map(({ raw }) => [raw.id, crypto.randomUUID()]));
+    const ids = new Map(rows.map(({ raw }) => [raw.id, randomId()]));
     const copies = rows.map(({ table, raw }) =>
       database.get(table).prepareCreateFromDirtyRaw({
         ...raw,
@@ -65,26 +78,18 @@ export async function giveNewIds(database: Database): Promise<void> {
   });
 }
 
+/** Return the portions whose product is unknown, which nobody needs, and all other records. */
+function split(records: Model[], known: Set<string>): [Model[], Model[]] {
+  const isOrphan = ({ table, _raw }: Model) => table === "portions" && !known.has((_raw as DirtyRaw).product_id);
+  return [records.filter(isOrphan), records.filter((record) => !isOrphan(record))];
+}
+
 async function recordsOf(database: Database): Promise<Model[]> {
   const tables = Object.keys(database.schema.tables);
   return (await Promise.all(tables.map((table) => database.get(table).query().fetch()))).flat();
 }
 
-/** Return the products that entries were logged with and that nobody has any more, by what the entries say of them. */
 function standIns(records: Model[], known: Set<string>): DirtyRaw[] {
-  const entries = records.filter((record) => record.table === "food_entries").map((record): DirtyRaw => record._raw);
-  const orphans = entries.filter((entry) => !known.has(entry.product_id));
-  return [...new Map(orphans.map((entry) => [entry.product_id, productOf(entry)])).values()];
-}
-
-function productOf({ product_id, product_name, grams, kcal, protein, carbs, fat }: DirtyRaw): DirtyRaw {
-  const per100g = (amount: number | null) => amount === null ? null : Math.min(100, (amount / grams) * 100);
-  return {
-    id: product_id,
-    name: product_name,
-    kcal_100g: Math.min(1000, Math.round((kcal / grams) * 100)),
-    protein_100g: per100g(protein),
-    carbs_100g: per100g(carbs),
-    fat_100g: per100g(fat),
-  };
+  const entries = records.filter(({ table }) => table === "food_entries").map((record): DirtyRaw => record._raw);
+  return standInsFor(entries, known);
 }

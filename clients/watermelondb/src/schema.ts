@@ -1,9 +1,9 @@
-import { appSchema, associations, Model, tableSchema } from "@nozbe/watermelondb";
+import { appSchema, associations, Database, Model, tableSchema } from "@nozbe/watermelondb";
+import type { DatabaseAdapter, DirtyRaw } from "@nozbe/watermelondb";
 import { field, text } from "@nozbe/watermelondb/decorators";
 import { schemaMigrations } from "@nozbe/watermelondb/Schema/migrations";
 import { setGenerator } from "@nozbe/watermelondb/utils/common/randomId";
-
-setGenerator(() => crypto.randomUUID()); // the library's own ids are no UUIDs
+import { gramsOf, type Totals, totalsOf } from "./totals";
 
 export const schema = appSchema({
   version: 1,
@@ -60,6 +60,11 @@ export class Product extends Model {
   @field("carbs_100g") carbs100g!: number | null;
   @field("fat_100g") fat100g!: number | null;
   @field("barcode") barcode!: string | null;
+
+  /** What the server copies from the product into an entry of `grams`, and what it computes. */
+  inEntry(grams: number): { productId: string; productName: string; grams: number } & Totals {
+    return { productId: this.id, productName: this.name, grams, ...totalsOf(this._raw as DirtyRaw, grams) };
+  }
 }
 
 export class Portion extends Model {
@@ -70,6 +75,11 @@ export class Portion extends Model {
   @text("name") name!: string;
   @field("grams") grams!: number;
   @field("is_default") isDefault!: boolean;
+
+  /** The weight of so many of this portion. */
+  gramsOf(quantity: number): number {
+    return gramsOf(this.grams, quantity);
+  }
 }
 
 export class FoodEntry extends Model {
@@ -86,7 +96,7 @@ export class FoodEntry extends Model {
   @field("date") date!: string;
   @field("time") time!: string | null;
   @field("meal_type") mealType!: string;
-  // The server has the last word on the rest; until the next sync it is what the app puts there.
+  // The rest is the server's. Until a sync brings it, it is what the app puts there: `product.inEntry(grams)`.
   @field("product_name") productName!: string;
   @field("kcal") kcal!: number;
   @field("protein") protein!: number | null;
@@ -95,3 +105,9 @@ export class FoodEntry extends Model {
 }
 
 export const modelClasses = [Product, Portion, FoodEntry];
+
+/** Open the database. New rows get their ids from `randomUUID`, because the library's own ids are no UUIDs. */
+export function openDatabase(adapter: DatabaseAdapter, randomUUID: () => string): Database {
+  setGenerator(randomUUID);
+  return new Database({ adapter, modelClasses });
+}

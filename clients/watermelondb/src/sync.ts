@@ -1,25 +1,22 @@
 import type { Database, DirtyRaw } from "@nozbe/watermelondb";
 import { synchronize } from "@nozbe/watermelondb/sync";
 import { reclaim } from "./recovery";
+import { type Account, push, type Rejected, request, ServerError } from "./server";
 
-/** Where to sync, such as `https://api.example.org/v1`, and the token that says as whom. */
-export type Account = { url: string; token: string };
+const running = new WeakMap<Database, Promise<Rejected[]>>();
 
-/** A row that the server refused, and why. It stays on the phone, unsynced, until it is changed. */
-export type Rejected = { table: string; id: string; errors: { loc: (string | number)[]; msg: string; type: string }[] };
-
-export class Refused extends Error {
-  constructor(readonly status: number, body: string) {
-    super(`${status} ${body}`);
-  }
+/** Pull, merge, push. If the push is in conflict with a newer change, do it once more. Returns the rejected rows. */
+export function sync(database: Database, account: Account): Promise<Rejected[]> {
+  const started = running.get(database) ?? syncTwice(database, account).finally(() => running.delete(database));
+  running.set(database, started);
+  return started;
 }
 
-/** Pull, merge, push. A push that ran into a newer change pulls that one and tries once more. */
-export async function sync(database: Database, account: Account): Promise<Rejected[]> {
+async function syncTwice(database: Database, account: Account): Promise<Rejected[]> {
   try {
     return await syncOnce(database, account);
   } catch (error) {
-    if (!(error instanceof Refused && error.status === 409)) throw error;
+    if (!(error instanceof ServerError && error.status === 409)) throw error;
     return await syncOnce(database, account);
   }
 }
@@ -30,13 +27,14 @@ async function syncOnce(database: Database, account: Account): Promise<Rejected[
     database,
     pullChanges: async ({ lastPulledAt, schemaVersion, migration }) => {
       const known = `last_pulled_at=${lastPulledAt}&schema_version=${schemaVersion}`;
-      const answer = await call(account, `${known}&migration=${encodeURIComponent(JSON.stringify(migration))}`);
+      const changed = `migration=${encodeURIComponent(JSON.stringify(migration))}`;
+      const answer = await request(account, "GET", `/sync?${known}&${changed}`);
       if (answer.restored) await reclaim(database, answer.changes, answer.newer);
       return answer;
     },
     pushChanges: async ({ changes, lastPulledAt }) => {
-      const answer = await call(account, `last_pulled_at=${lastPulledAt}`, changes);
-      rejected = answer.rejected ?? [];
+      const answer = await push(account, lastPulledAt, changes);
+      rejected = answer.rejected;
       return answer; // its experimentalRejectedIds stay unsynced
     },
     sendCreatedAsUpdated: true,
@@ -46,7 +44,7 @@ async function syncOnce(database: Database, account: Account): Promise<Rejected[
   return rejected;
 }
 
-// What was eaten is one decision: half of this phone's and half of another's would be what nobody ate.
+// Together they say what was eaten. Half from this phone and half from another would be wrong.
 const EATEN = ["product_id", "portion_id", "quantity", "grams"];
 
 function keepTogether(table: string, local: DirtyRaw, _remote: DirtyRaw, resolved: DirtyRaw): DirtyRaw {
@@ -55,14 +53,4 @@ function keepTogether(table: string, local: DirtyRaw, _remote: DirtyRaw, resolve
     for (const column of EATEN) resolved[column] = local[column];
   }
   return resolved;
-}
-
-async function call({ url, token }: Account, query: string, changes?: object) {
-  const response = await fetch(`${url}/sync?${query}`, {
-    method: changes ? "POST" : "GET",
-    headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" },
-    body: changes && JSON.stringify(changes),
-  });
-  if (!response.ok) throw new Refused(response.status, await response.text());
-  return response.json();
 }

@@ -1,18 +1,22 @@
 /** Two kinds of phone, one interface: the published WatermelonDB with the set-up of this project, and the one by hand. */
 import assert from "node:assert/strict";
-import { Database, type DirtyRaw, type Model } from "@nozbe/watermelondb";
+import { randomUUID } from "node:crypto";
+import type { Database, DirtyRaw, Model } from "@nozbe/watermelondb";
 import LokiJSAdapter from "@nozbe/watermelondb/adapters/lokijs";
 import { hasUnsyncedChanges } from "@nozbe/watermelondb/sync";
 import logger from "@nozbe/watermelondb/utils/common/logger";
-import { Diary } from "../src/handwritten";
-import { migrations, modelClasses, schema } from "../src/schema";
-import { type Account, type Rejected, sync } from "../src/sync";
+import { Diary, type Storage } from "../src/handwritten";
+import { giveNewIds } from "../src/recovery";
+import { migrations, openDatabase, schema } from "../src/schema";
+import type { Account, Rejected } from "../src/server";
+import { sync } from "../src/sync";
 import { everything, inForm, type Row, type Table, TABLES, type Tables } from "./service";
 
 export interface Phone {
   /** Create a row, or change the columns of it that are given. */
   put(table: Table, values: Partial<Row>): Promise<string>;
   delete(table: Table, id: string): Promise<void>;
+  giveNewIds(): Promise<void>;
   sync(): Promise<Rejected[]>;
   everything(): Promise<Tables>;
   isSynced(): Promise<boolean>;
@@ -22,7 +26,7 @@ export class Watermelon implements Phone {
   database: Database;
 
   constructor(public account: Account, adapter = inMemory()) {
-    this.database = new Database({ adapter, modelClasses });
+    this.database = openDatabase(adapter, randomUUID);
   }
 
   async put(table: Table, { id, ...values }: Partial<Row>): Promise<string> {
@@ -47,6 +51,10 @@ export class Watermelon implements Phone {
     await this.database.write(() => record.markAsDeleted());
   }
 
+  giveNewIds(): Promise<void> {
+    return giveNewIds(this.database);
+  }
+
   sync(): Promise<Rejected[]> {
     return sync(this.database, this.account);
   }
@@ -66,34 +74,71 @@ export function inMemory(options: object = {}): LokiJSAdapter {
   return new LokiJSAdapter({ schema, migrations, ...anywhere, ...options });
 }
 
-export class Handwritten implements Phone {
-  diary: Diary;
+/** What a phone stores. It forgets everything else when the app is killed. */
+export class InMemory implements Storage {
+  values = new Map<string, string>();
 
-  constructor(public account: Account) {
-    this.diary = new Diary(account.url, account.token);
+  async getAllKeys(): Promise<string[]> {
+    return [...this.values.keys()];
+  }
+
+  async multiGet(keys: string[]): Promise<[string, string | null][]> {
+    return keys.map((key) => [key, this.values.get(key) ?? null]);
+  }
+
+  async multiSet(values: [string, string][]): Promise<void> {
+    for (const [key, value] of values) await this.write(() => this.values.set(key, value));
+  }
+
+  async multiRemove(keys: string[]): Promise<void> {
+    for (const key of keys) await this.write(() => this.values.delete(key));
+  }
+
+  protected async write(write: () => void): Promise<void> {
+    write();
+  }
+}
+
+export class Handwritten implements Phone {
+  private opened?: Promise<Diary>;
+
+  constructor(public account: Account, public storage: Storage = new InMemory()) {}
+
+  /** The diary. The app is started at the first use, and again after a `restart()`. */
+  async diary(): Promise<Diary> {
+    this.opened ??= Diary.open(this.storage, this.account, randomUUID);
+    return Object.assign(await this.opened, { account: this.account });
+  }
+
+  restart(): void {
+    this.opened = undefined;
   }
 
   async put(table: Table, values: Partial<Row>): Promise<string> {
-    return this.diary.put(table, values);
+    return (await this.diary()).put(table, values);
   }
 
   async delete(table: Table, id: string): Promise<void> {
-    this.diary.delete(table, id);
+    await (await this.diary()).delete(table, id);
   }
 
-  sync(): Promise<Rejected[]> {
-    return this.diary.sync() as Promise<Rejected[]>;
+  async giveNewIds(): Promise<void> {
+    await (await this.diary()).giveNewIds();
+  }
+
+  async sync(): Promise<Rejected[]> {
+    return (await this.diary()).sync();
   }
 
   async everything(): Promise<Tables> {
-    return inForm((table) =>
-      [...this.diary.rows[table].values()].filter(({ isDeleted }) => !isDeleted).map(({ row }) => row),
-    );
+    const { rows } = await this.diary();
+    return inForm((table) => [...rows[table].values()].filter(({ isDeleted }) => !isDeleted).map(({ row }) => row));
   }
 
   async isSynced(): Promise<boolean> {
-    const rows = TABLES.flatMap((table) => [...this.diary.rows[table].values()]);
-    return rows.every(({ changed, isDeleted, isNew }) => !changed.length && !isDeleted && !isNew);
+    const { rows } = await this.diary();
+    const all = TABLES.flatMap((table) => [...rows[table].values()]);
+    return all.every(({ changed, isDeleted, isNew }) => !changed.length && !isDeleted && !isNew);
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { Account, Rejected } from "../src/sync";
+import type { Account, Rejected } from "../src/server";
 import { agree, complaints, Handwritten, type Phone, Watermelon } from "./phones";
 import { calm, everything, LOST, lose, next, purge, register, rest, type Row, type Table, TABLES } from "./service";
 

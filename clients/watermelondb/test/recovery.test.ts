@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { appSchema, tableSchema } from "@nozbe/watermelondb";
 import { addColumns, schemaMigrations } from "@nozbe/watermelondb/Schema/migrations";
-import { giveNewIds } from "../src/recovery";
 import { schema } from "../src/schema";
-import type { Account } from "../src/sync";
+import type { Account } from "../src/server";
 import { BARCODES, BREAD, bread, breakfast, QUARK, weighed } from "./food";
 import { agree, complaints, inMemory, KINDS, Watermelon } from "./phones";
 import { backUp, everything, purge, register, rest, restore, type Row, watched } from "./service";
@@ -101,6 +101,99 @@ for (const Kind of KINDS) {
 
       assert.deepEqual(ids((await agree(phone, other)).food_entries), [eaten]);
     });
+
+    it("gives back to a restored server an entry whose product and portion exist nowhere any more", async () => {
+      const { product_id } = of;
+      await backUp();
+      const lost = await bread(phone, { name: "Lost bread" });
+      const ofLostProduct = await breakfast(phone, lost);
+      const portion_id = await phone.put("portions", { product_id, name: "Half", grams: 250, is_default: false });
+      const ofLostPortion = await breakfast(phone, { product_id, portion_id });
+      await agree(phone);
+      await phone.delete("products", lost.product_id);
+      await phone.delete("portions", portion_id);
+      await agree(phone);
+      const before = await phone.everything();
+      await restore();
+
+      await phone.sync();
+
+      const stored = await agree(phone, new Kind(account));
+      const withoutPortions = before.food_entries.map((entry) =>
+        entry.id === eaten ? entry : { ...entry, portion_id: null, quantity: null },
+      );
+      assert.deepEqual(ids(stored.food_entries), [eaten, ofLostProduct, ofLostPortion].sort());
+      assert.deepEqual(stored.food_entries, withoutPortions);
+      const standIn = stored.products.find(({ id }) => id === lost.product_id);
+      assert.deepEqual([standIn?.name, standIn?.kcal_100g], ["Lost bread", BREAD.kcal_100g]);
+    });
+
+    it("gives back an entry whose product it has deleted, before and after the restore, and forgets the portions", async () => {
+      const gone = await bread(other, { name: "Gone bread" });
+      await agree(other, phone);
+      await other.delete("products", gone.product_id);
+      await other.sync();
+      await purge();
+      await backUp();
+      const lost = await bread(phone, { name: "Lost bread" });
+      await agree(phone);
+      const lostEntry = await breakfast(phone, lost);
+      await agree(phone);
+      await restore();
+      await phone.delete("products", lost.product_id);
+
+      await phone.sync();
+
+      const stored = await agree(phone, other);
+      assert.deepEqual(ids(stored.food_entries), [eaten, lostEntry].sort());
+      assert.deepEqual(stored.products.map(({ name }) => name).sort(), ["Lost bread", "Rye bread"]);
+    });
+
+    it("goes on under a new device id with all its rows", async () => {
+      await phone.put("products", { id: of.product_id, barcode: BARCODES[0] });
+      const gone = await bread(phone, { name: "Gone bread" });
+      await breakfast(phone, gone);
+      await agree(phone);
+      await phone.delete("products", gone.product_id);
+      await phone.put("products", { id: of.product_id, name: "Bread" });
+      await agree(phone);
+      const unsent = await weighed(phone, of.product_id);
+      await phone.delete("food_entries", unsent);
+      await rest(account, "DELETE", "/devices/me");
+      await assert.rejects(phone.sync(), /401/);
+      const before = await phone.everything();
+
+      await phone.giveNewIds();
+      phone.account = await register();
+
+      const stored = await agree(phone, new Kind(phone.account));
+      const old = new Set(Object.values(before).flatMap(ids));
+      assert.deepEqual(Object.values(stored).flatMap(ids).filter((id) => old.has(id)), []);
+      assert.deepEqual(stored.products.map(({ name }) => name).sort(), ["Bread", "Gone bread"]);
+      const expected = before.food_entries.map((row) =>
+        row.product_id === gone.product_id ? { ...row, quantity: null } : { ...row, product_name: "Bread" },
+      );
+      assert.deepEqual(withoutIds(stored.food_entries), withoutIds(expected));
+      assert.equal(stored.food_entries.filter(({ portion_id }) => portion_id).length, 1);
+    });
+
+    it("registers its device again, and gives back all its rows, if it registered after the backup", async () => {
+      await backUp();
+      const device_id = randomUUID();
+      const late = new Kind(await register(device_id));
+      const eaten = await breakfast(late, await bread(late));
+      await agree(late);
+      const unsent = await weighed(late, (await late.everything()).products[0].id);
+      const before = await late.everything();
+      await restore();
+      await assert.rejects(late.sync(), /401/);
+
+      late.account = await register(device_id);
+
+      const stored = await agree(late, new Kind(late.account));
+      assert.deepEqual(ids(stored.food_entries), [eaten, unsent].sort());
+      assert.deepEqual([stored.products, stored.portions], [before.products, before.portions]);
+    });
   });
 }
 
@@ -111,60 +204,6 @@ describe("WatermelonDB", () => {
   beforeEach(async () => {
     account = await register();
     phone = new Watermelon(account);
-  });
-
-  it("gives back to a restored server an entry whose product and portion exist nowhere any more", async () => {
-    const { product_id } = await bread(phone);
-    await agree(phone);
-    await backUp();
-    const lost = await bread(phone, { name: "Lost bread" });
-    const ofLostProduct = await breakfast(phone, lost);
-    const portion_id = await phone.put("portions", { product_id, name: "Half", grams: 250, is_default: false });
-    const ofLostPortion = await breakfast(phone, { product_id, portion_id });
-    await agree(phone);
-    await phone.delete("products", lost.product_id);
-    await phone.delete("portions", portion_id);
-    await agree(phone);
-    const before = await phone.everything();
-    await restore();
-
-    await phone.sync();
-
-    const stored = await agree(phone, new Watermelon(account));
-    const withoutPortions = before.food_entries.map((entry) => ({ ...entry, portion_id: null, quantity: null }));
-    assert.deepEqual(ids(stored.food_entries), [ofLostProduct, ofLostPortion].sort());
-    assert.deepEqual(stored.food_entries, withoutPortions);
-    const standIn = stored.products.find(({ id }) => id === lost.product_id);
-    assert.deepEqual([standIn?.name, standIn?.kcal_100g], ["Lost bread", BREAD.kcal_100g]);
-  });
-
-  it("goes on under a new device id with all its rows", async () => {
-    const of = await bread(phone, { barcode: BARCODES[0] });
-    await breakfast(phone, of);
-    const gone = await bread(phone, { name: "Gone bread" });
-    await breakfast(phone, gone);
-    await agree(phone);
-    await phone.delete("products", gone.product_id);
-    await phone.put("products", { id: of.product_id, name: "Bread" });
-    await agree(phone);
-    const unsent = await weighed(phone, of.product_id);
-    await phone.delete("food_entries", unsent);
-    await rest(account, "DELETE", "/devices/me");
-    await assert.rejects(phone.sync(), /401/);
-    const before = await phone.everything();
-
-    phone.account = await register();
-    await giveNewIds(phone.database);
-
-    const stored = await agree(phone, new Watermelon(phone.account));
-    const old = new Set(Object.values(before).flatMap(ids));
-    assert.deepEqual(Object.values(stored).flatMap(ids).filter((id) => old.has(id)), []);
-    assert.deepEqual(stored.products.map(({ name }) => name).sort(), ["Bread", "Gone bread"]);
-    const expected = before.food_entries.map((row) =>
-      row.product_id === gone.product_id ? { ...row, quantity: null } : { ...row, product_name: "Bread" },
-    );
-    assert.deepEqual(withoutIds(stored.food_entries), withoutIds(expected));
-    assert.equal(stored.food_entries.filter(({ portion_id }) => portion_id).length, 1);
   });
 
   it("asks for the whole of a table that a new version of the app knows a column more of", async () => {

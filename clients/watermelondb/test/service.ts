@@ -1,10 +1,11 @@
 /** The live service: its REST API, its commands, and the network in between. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { resolve } from "node:path";
 import { promisify } from "node:util";
 import { schema } from "../src/schema";
-import type { Account } from "../src/sync";
+import type { Account } from "../src/server";
 
 export type Table = "products" | "portions" | "food_entries";
 export type Row = { id: string; [column: string]: any };
@@ -12,10 +13,10 @@ export type Tables = Record<Table, Row[]>;
 
 export const TABLES: Table[] = ["products", "portions", "food_entries"];
 const ROOT = resolve(__dirname, "../../../..");
-const url = process.env.COUNTONME_URL ?? assert.fail("no service: run `make test-clients`");
+export const url = process.env.COUNTONME_URL ?? assert.fail("no service: run `make test-clients`");
 
-export async function register(): Promise<Account> {
-  const { token } = await rest({ url, token: "" }, "POST", "/auth/register", { device_id: crypto.randomUUID() });
+export async function register(device_id: string = randomUUID()): Promise<Account> {
+  const { token } = await rest({ url, token: "" }, "POST", "/auth/register", { device_id });
   return { url, token };
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import type { FoodEntry, Product } from "../src/schema";
-import type { Account } from "../src/sync";
+import type { Account } from "../src/server";
 import { BARCODES, BREAD, bread, breakfast, DAY, QUARK, weighed } from "./food";
 import { agree, complaints, KINDS, Watermelon } from "./phones";
 import { during, everything, losingTheAnswer, next, register, rest, type Row, watched } from "./service";

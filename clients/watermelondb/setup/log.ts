@@ -1,0 +1,18 @@
+import type { Database } from "@nozbe/watermelondb";
+import type { FoodEntry, Portion, Product } from "../src/schema";
+
+/** Log two slices of bread: the product, the portion and the entry. */
+export function logBread(database: Database, today: string): Promise<FoodEntry> {
+  return database.write(async () => {
+    const bread = await database.get<Product>("products").create((product) => {
+      Object.assign(product, { name: "Rye bread", kcal100g: 259, protein100g: 8.5, carbs100g: 48.3, fat100g: 3.3 });
+    });
+    const slice = await database.get<Portion>("portions").create((portion) => {
+      Object.assign(portion, { productId: bread.id, name: "Slice", grams: 35.5, isDefault: true });
+    });
+    return database.get<FoodEntry>("food_entries").create((entry) => {
+      Object.assign(entry, bread.inEntry(slice.gramsOf(2)), { portionId: slice.id, quantity: 2 });
+      Object.assign(entry, { date: today, mealType: "breakfast" });
+    });
+  });
+}

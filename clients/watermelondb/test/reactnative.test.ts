@@ -1,0 +1,91 @@
+/** The published code as React Native runs it: compiled with its Babel preset, and without `crypto`. */
+import assert from "node:assert/strict";
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import { before, describe, it } from "node:test";
+import { DAY } from "./food";
+import { everything, register, url } from "./service";
+
+const { transformFileSync } = require("@babel/core"); // it has no types
+const ROOT = resolve(__dirname, "../..");
+const COMPILED = resolve(__dirname, "../react-native");
+const SQLITE = "database.ts"; // it needs a phone
+
+/** What stands in for Expo. */
+const EXPO = {
+  "expo-crypto": `exports.randomUUID = require("node:crypto").randomUUID;`,
+  "expo-secure-store": `
+    const values = new Map();
+    exports.getItemAsync = async (key) => values.get(key) ?? null;
+    exports.setItemAsync = async (key, value) => void values.set(key, value);`,
+  "expo-sqlite/kv-store": `
+    const { InMemory } = require(${JSON.stringify(join(__dirname, "phones"))});
+    module.exports = new InMemory();`,
+};
+
+function load<Module>(name: string): Module {
+  return require(join(COMPILED, name));
+}
+
+function write(path: string, code: string): void {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, code);
+}
+
+function compile(folder: string): void {
+  for (const file of readdirSync(join(ROOT, folder)).filter((name) => !name.endsWith(".d.ts") && name !== SQLITE)) {
+    const compiled = transformFileSync(join(ROOT, folder, file), {
+      presets: [["@react-native/babel-preset", { enableBabelRuntime: false }]],
+      plugins: [["@babel/plugin-proposal-decorators", { legacy: true }]],
+      configFile: false,
+      caller: { name: "metro", bundler: "metro", platform: "ios" },
+    });
+    write(join(COMPILED, folder, `${basename(file, ".ts")}.js`), compiled.code);
+  }
+}
+
+describe("In React Native, the published code", () => {
+  before(() => {
+    compile("src");
+    compile("setup");
+    for (const [name, code] of Object.entries(EXPO)) write(join(COMPILED, "node_modules", `${name}.js`), code);
+    assert.ok(Reflect.deleteProperty(globalThis, "crypto"));
+  });
+
+  it("syncs with WatermelonDB", async () => {
+    const { sync } = load<typeof import("../src/sync")>("src/sync");
+    const { giveNewIds } = load<typeof import("../src/recovery")>("src/recovery");
+    const { database } = load<typeof import("../setup/database.web")>("setup/database.web");
+    const { openAccount, registerAgain } = load<typeof import("../setup/account")>("setup/account");
+    const { logBread } = load<typeof import("../setup/log")>("setup/log");
+    const { kcal } = await logBread(database, DAY);
+    (database.adapter as any).underlyingAdapter._driver.loki.autosaveDisable(); // its timer would keep the tests running
+    await giveNewIds(database);
+
+    const account = await openAccount(url);
+    assert.deepEqual(await sync(database, account), []);
+
+    assert.deepEqual(await openAccount(url), account);
+    await assert.rejects(registerAgain(url), { status: 409 });
+    const { products, food_entries } = await everything(account);
+    assert.deepEqual([products[0].name, products[0].protein_100g], ["Rye bread", 8.5]);
+    assert.deepEqual([food_entries[0].kcal, food_entries[0].meal_type], [kcal, "breakfast"]);
+  });
+
+  it("syncs without a library", async () => {
+    const { logBread } = load<typeof import("../setup/diary")>("setup/diary");
+
+    const { account } = await logBread(url, DAY);
+
+    assert.deepEqual((await everything(account)).food_entries.map(({ kcal }) => kcal).sort(), [183.89, 183.89]);
+  });
+
+  it("says what the server refused", async () => {
+    const { request, ServerError } = load<typeof import("../src/server")>("src/server");
+
+    const error = await request({ ...(await register()), token: "wrong" }, "GET", "/products").catch((error) => error);
+
+    assert.ok(error instanceof ServerError);
+    assert.deepEqual([error.status, error.message], [401, "401 Invalid or expired token"]);
+  });
+});
