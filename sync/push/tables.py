@@ -82,5 +82,7 @@ def table_pushes(
         sync = payload.table
         children = [each for each in pushes if each.sync.parent_model is sync.model]
         new_rows = NewRows(sync, device.pk, changes.quota)
-        pushes.insert(0, TablePush(sync, payload, device, changes.at, windows, new_rows, ids_of_others[sync], children))
+        pushes.insert(
+            0, TablePush(sync, payload, device, changes.started_at, windows, new_rows, ids_of_others[sync], children)
+        )
     return pushes

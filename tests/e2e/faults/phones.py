@@ -86,7 +86,7 @@ class JournalingPhone(Phone):
             self.delete_product,
             self.push,
         ]
-        writes += [self.eat, self.eat_many, self.weigh, self.delete_entry]
+        writes += [self.eat, self.eat_many, self.weigh, self.delete_entry, self.delete_and_restore]
         while time.monotonic() < until:
             self.chance.choice(writes)()
             if self.erases and self.journal.changes >= BEFORE and self.chance.random() < ERASED:
@@ -146,6 +146,13 @@ class JournalingPhone(Phone):
         if len(self.journal.live["products"]) > 5 and (product := self.one_of("products")):
             self.write("DELETE", f"/v1/products/{product['id']}")
             self.journal.delete("products", product["id"])
+
+    def delete_and_restore(self) -> None:
+        """Delete a product with its portions, or an entry, and undo the deletion."""
+        table, path = self.chance.choice([("products", "/v1/products"), ("food_entries", "/v1/food-entries")])
+        if row := self.one_of(table):
+            self.write("DELETE", f"{path}/{row['id']}")
+            self.write("POST", f"{path}/{row['id']}/restore")
 
     def push(self) -> None:
         """Push a product with a portion and entries, and the deletion of another entry."""
