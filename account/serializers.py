@@ -43,5 +43,4 @@ class ErasureSerializer(serializers.ModelSerializer):
         fields = ("id", "requested_at", "erased_at", "backups_expire_at")
 
     def get_backups_expire_at(self, erasure: Erasure) -> datetime:
-        expire_at = (erasure.erased_at or timezone.now()) + timedelta(days=settings.BACKUP_RETENTION) + NIGHT
-        return serializers.DateTimeField().to_representation(expire_at)
+        return (erasure.erased_at or timezone.now()) + timedelta(days=settings.BACKUP_RETENTION) + NIGHT

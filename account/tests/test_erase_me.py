@@ -1,4 +1,5 @@
 import logging
+import re
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -182,6 +183,7 @@ class TestReceipt:
         body = anonymous.get(f"/v1/erasures/{erasure.pk}").json()
 
         erasure.refresh_from_db()
+        assert all(re.search(r"\.[0-9]{6}Z$", body[name]) for name in ("erased_at", "backups_expire_at"))
         expire_at = timezone.datetime.fromisoformat(body["backups_expire_at"])
         assert timezone.datetime.fromisoformat(body["erased_at"]) == erasure.erased_at
         assert expire_at == erasure.erased_at + timedelta(days=31)

@@ -1,4 +1,6 @@
-from datetime import datetime
+from datetime import UTC, datetime
+
+from devices.models import Device
 
 ME = "/v1/devices/me"
 
@@ -14,6 +16,11 @@ class TestReadMe:
         for name in ("created_at", "last_seen_at"):
             assert body[name].endswith("Z")
             assert datetime.fromisoformat(body[name]) == getattr(device, name)
+
+    def test_shows_times_with_six_fraction_digits(self, api, device):
+        Device.objects.update(created_at=datetime(2026, 1, 5, 7, 31, tzinfo=UTC))
+
+        assert api.get(ME).json()["created_at"] == "2026-01-05T07:31:00.000000Z"
 
     def test_shows_the_calling_device(self, api, other_api):
         assert api.get(ME).json()["id"] != other_api.get(ME).json()["id"]

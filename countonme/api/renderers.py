@@ -1,11 +1,16 @@
 """JSON responses, written with orjson."""
 
+import re
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
 import orjson
 from django.http import HttpResponse
 from django.utils.functional import Promise
 from rest_framework.renderers import BaseRenderer
+
+# The end of a time without a fraction, or of a text that looks like one. `Z"` is first, because it is rarer than `:`.
+WHOLE_SECOND = re.compile(rb'Z"(?<=:[0-9]{2}Z")')
 
 
 class JSONResponse(HttpResponse):
@@ -44,12 +49,25 @@ class JSONRenderer(BaseRenderer):
 
 
 def as_json(data) -> bytes:
-    return orjson.dumps(data, default=_default, option=orjson.OPT_UTC_Z)
+    """Return JSON in UTF-8. A time has six fraction digits.
+
+    orjson omits the fraction of a whole second. This is rare, so all times of such a response are written again, by
+    Python. The search takes 3 % of the worker's CPU time in "a first read of 200 products" (`make bench`), and 1 % in
+    "product list of 50".
+    """
+    body = orjson.dumps(data, default=_default, option=orjson.OPT_UTC_Z)
+    if WHOLE_SECOND.search(body):
+        return orjson.dumps(data, default=_default, option=orjson.OPT_PASSTHROUGH_DATETIME)
+    return body
 
 
 def _default(value):
     if isinstance(value, Decimal):
         return float(value)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    if isinstance(value, date | time):
+        return value.isoformat()
     if isinstance(value, Promise):  # a lazy string
         return str(value)
     raise TypeError(f"{type(value).__name__} is not JSON serializable")

@@ -16,7 +16,7 @@ PORTION = """\
   "is_default": true,
   "name": "100g",
   "product_id": "7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10",
-  "updated_at": "2026-01-06T00:00:00Z"
+  "updated_at": "2026-01-06T00:00:00.000000Z"
 }"""
 PRODUCT = """\
 {
@@ -35,13 +35,13 @@ PRODUCT = """\
       "is_default": true,
       "name": "100g",
       "product_id": "7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10",
-      "updated_at": "2026-01-06T00:00:00Z"
+      "updated_at": "2026-01-06T00:00:00.000000Z"
     }
   ],
   "protein_100g": 0.1,
   "updated_at": null
 }"""
-VERSION = 3
+VERSION = 4
 
 CHANGED = (
     "The JSON of responses has changed. Increase ownership.etags.REPRESENTATION, so that clients don't keep the old "

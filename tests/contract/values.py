@@ -7,7 +7,7 @@ from datetime import date, time
 from decimal import ROUND_HALF_UP, Decimal
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]{6})?Z")
+TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z")
 MEAL_TYPES = ("breakfast", "lunch", "dinner", "snacks")
 
 
