@@ -41,8 +41,17 @@ def parse_time(text) -> str | None:
     return None
 
 
-def is_number(value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def to_decimal(value) -> Decimal | None:
+    """Return a JSON number as a Decimal. Return None for any other value, and for a number that no float can have."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    number = Decimal(str(value))
+    return number if number.is_finite() else None
+
+
+def is_roundable(value: Decimal) -> bool:
+    """Return whether the value can be within the bounds of a field. Very large ones can't be rounded to 2 places."""
+    return abs(value) < 10**12
 
 
 class IdField(serializers.UUIDField):
@@ -58,10 +67,15 @@ class TextField(serializers.CharField):
 
 
 class WholeNumberField(serializers.IntegerField):
-    def to_internal_value(self, data):
-        if not is_number(data):
+    """A whole number. Decimals are rounded half-up before the bounds are checked."""
+
+    default_error_messages = {"invalid": "A valid number is required."}
+
+    def to_internal_value(self, data) -> int | Decimal:
+        value = to_decimal(data)
+        if value is None:
             self.fail("invalid")
-        return super().to_internal_value(data)
+        return int(value.to_integral_value(ROUND_HALF_UP)) if is_roundable(value) else value
 
 
 class QueryNumberField(serializers.IntegerField):
@@ -80,11 +94,10 @@ class AmountField(serializers.DecimalField):
         return serializers.Field.validate_empty_values(self, data)  # DRF's takes "" for null
 
     def to_internal_value(self, data):
-        value = Decimal(str(data)) if is_number(data) else Decimal("NaN")
-        if not value.is_finite():
+        value = to_decimal(data)
+        if value is None:
             self.fail("invalid")
-        # Such a value is out of every bound, and quantize() raises InvalidOperation for very large ones.
-        return round_half_up(value) if abs(value) < 10**12 else value
+        return round_half_up(value) if is_roundable(value) else value
 
     def to_representation(self, value):
         return value

@@ -20,7 +20,7 @@ MEAL_TYPES = st.sampled_from(
 INVALID = {
     "id": [7, "x", ""],
     "name": ["", "   ", "x" * 101, 5, None, "a\0b", "\ud800"],
-    "kcal_100g": [-1, 1001, 2.5, "52", None, True, 10**400],
+    "kcal_100g": [-1, -0.5, 1001, 1000.5, "52", None, True, 10**400],
     "protein_100g": [-0.01, 100.005, "8", False],
     "barcode": ["", "4006381333932", "123", 96385074, "9638507４"],
     "grams": [0, 0.004, -1, 10**9, "70", True],
@@ -55,7 +55,7 @@ def bodies(required: dict, optional: dict, *may_be_invalid: str):
     )
 
 
-PRODUCT_REQUIRED = {"name": NAMES, "kcal_100g": st.sampled_from([0, 52, 259, 1000])}
+PRODUCT_REQUIRED = {"name": NAMES, "kcal_100g": st.sampled_from([0, 52, 259, 1000, 61.5, 1000.4, -0.4])}
 PRODUCT_OPTIONAL = {
     "protein_100g": NUTRIENTS,
     "carbs_100g": NUTRIENTS,

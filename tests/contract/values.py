@@ -32,8 +32,10 @@ def name(value) -> str:
 
 def integer(least: int, most: int) -> Callable:
     def check(value) -> int:
-        require(type(value) is int and least <= value <= most)
-        return value
+        require(type(value) in (int, float))
+        rounded = int(Decimal(str(value)).to_integral_value(ROUND_HALF_UP))
+        require(least <= rounded <= most)
+        return rounded
 
     return check
 

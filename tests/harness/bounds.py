@@ -8,7 +8,6 @@ NULL = ("This field may not be null.", "null")
 BLANK = ("This field may not be blank.", "blank")
 NOT_A_STRING = ("Not a valid string.", "invalid")
 NOT_A_NUMBER = ("A valid number is required.", "invalid")
-NOT_AN_INTEGER = ("A valid integer is required.", "invalid")
 NOT_A_BOOLEAN = ("Must be a valid boolean.", "invalid")
 NOT_A_UUID = ("Must be a valid UUID.", "invalid")
 

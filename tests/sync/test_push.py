@@ -125,7 +125,11 @@ class TestRow:
 
     @pytest.mark.parametrize(
         ("values", "stored"),
-        [({"name": " Rye bread "}, {}), ({"protein_100g": 8.504}, {"protein_100g": 8.5})],
+        [
+            ({"name": " Rye bread "}, {}),
+            ({"protein_100g": 8.504}, {"protein_100g": 8.5}),
+            ({"kcal_100g": 61.5}, {"kcal_100g": 62}),
+        ],
     )
     def test_is_in_the_next_pull_if_it_was_trimmed_or_rounded(self, api, rye, values, stored):
         since = revision(api)
