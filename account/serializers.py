@@ -5,7 +5,7 @@ from django.conf import settings
 from django.utils import timezone
 from rest_framework import serializers
 
-from countonme.api.fields import IdField
+from countonme.api.fields import NewIdField
 from devices.models import Device, Erasure
 
 NIGHT = timedelta(days=1)  # a nightly job makes and removes backups
@@ -18,14 +18,14 @@ class DeviceSerializer(serializers.ModelSerializer):
 
 
 class ErasureQuery(serializers.Serializer):
-    erasure_id = IdField(
+    erasure_id = NewIdField(
         required=False,
         help_text="The id of the receipt. If you choose it, you can read the receipt even if the response is lost.",
     )
 
     def validate_erasure_id(self, erasure_id: UUID) -> UUID:
-        """Reject ids that are not secret: the nil UUID and the device's own id."""
-        if erasure_id in (UUID(int=0), self.context["device"].pk):
+        """Reject the device's own id, which is not secret."""
+        if erasure_id == self.context["device"].pk:
             raise serializers.ValidationError("Choose a random UUID.", "invalid")
         return erasure_id
 

@@ -1,10 +1,10 @@
 from rest_framework import serializers
 
-from countonme.api.fields import IdField
+from countonme.api.fields import NewIdField
 
 
 class RegisterSerializer(serializers.Serializer):
-    device_id = IdField(help_text="A UUID that the device generated.")
+    device_id = NewIdField(help_text="A UUID that the device generated.")
 
 
 class TokenSerializer(serializers.Serializer):

@@ -8,6 +8,7 @@ from django.db.models.lookups import LessThan
 from countonme.api.fields import HUNDREDTH
 from countonme.db.compiled import compiled_query
 from countonme.db.constraints import bounds, within
+from countonme.db.fields import DayField, NameField
 from devices.models import Device
 from nutrition.amounts import MEALS, PER_100G, totals
 from nutrition.fields import KCAL_100G, NAME_LENGTH, NUTRIENT_100G, nutrient_field
@@ -18,7 +19,7 @@ GRAMS = (HUNDREDTH, 100_000)
 QUANTITY = (HUNDREDTH, 1000)
 MEAL_LENGTH = (1, 30)
 TIME_LENGTH = (12, 12)  # "HH:MM:SS.mmm"
-DAYS = (date.min, date.max)  # the range of Python's `date`; PostgreSQL has a larger one
+STORED_DAYS = (date.min, date.max)  # the range of Python's `date`; PostgreSQL has a larger one
 
 
 def total_field(**kwargs) -> models.DecimalField:
@@ -114,13 +115,13 @@ class FoodEntry(DeviceOwned):
     grams = models.DecimalField(
         max_digits=8, decimal_places=2, validators=bounds(GRAMS), help_text="Of the whole entry."
     )
-    date = models.DateField(help_text="The client's calendar day.")
+    date = DayField(help_text="The client's calendar day.")
     time = models.CharField(  # noqa: DJ001 - null means that it is not known
         max_length=TIME_LENGTH[1], null=True, blank=True, help_text="The client's local time, as HH:MM:SS.mmm."
     )
-    meal_type = models.CharField(max_length=MEAL_LENGTH[1], default="snacks")
+    meal_type = NameField(max_length=MEAL_LENGTH[1], default="snacks")
 
-    product_name = models.CharField(max_length=NAME_LENGTH[1], editable=False)
+    product_name = NameField(max_length=NAME_LENGTH[1], editable=False)
     kcal_100g = models.IntegerField(editable=False)
     protein_100g = nutrient_field(editable=False)
     carbs_100g = nutrient_field(editable=False)
@@ -155,7 +156,7 @@ class FoodEntry(DeviceOwned):
             within("protein_100g", NUTRIENT_100G),
             within("carbs_100g", NUTRIENT_100G),
             within("fat_100g", NUTRIENT_100G),
-            within("date", DAYS),
+            within("date", STORED_DAYS),
             *(
                 models.CheckConstraint(
                     condition=total_is_correct(total, per_100g), name=f"foodentry_total_of_{total}_follows"

@@ -10,7 +10,17 @@ from rest_framework import serializers
 from rest_framework.fields import SkipField, empty
 
 from countonme.api.errors import NotFound
-from countonme.api.fields import AmountField, DayField, FlagField, IdField, OneOfField, TextField, WholeNumberField
+from countonme.api.fields import (
+    AmountField,
+    DayField,
+    FlagField,
+    IdField,
+    NewIdField,
+    OneOfField,
+    TextField,
+    WholeNumberField,
+    as_json_value,
+)
 from countonme.db.compiled import compiled_query, id_filter
 from devices.models import Device
 from ownership.models import DeviceOwned
@@ -36,7 +46,8 @@ class OwnedSerializer(serializers.ModelSerializer):
     def to_internal_value(self, data) -> dict:
         """Return the validated values, as DRF does, but skip optional fields that are not sent.
 
-        It calls no `validate_<field>()` methods: each field class does its own validation.
+        It calls no `validate_<field>()` methods: each field class does its own validation. The value that is already
+        stored counts as not sent. It may be invalid, because it can be older than a rule.
         """
         if not isinstance(data, dict):
             return super().to_internal_value(data)  # raises ValidationError
@@ -47,12 +58,20 @@ class OwnedSerializer(serializers.ModelSerializer):
             try:
                 values[field.source] = field.run_validation(data.get(name, empty))
             except serializers.ValidationError as error:
-                errors[name] = error.detail
+                if not self.is_stored_text(name, data.get(name)):
+                    errors[name] = error.detail
             except SkipField:
                 pass
         if errors:
             raise serializers.ValidationError(errors)
         return values
+
+    def is_stored_text(self, name: str, sent) -> bool:
+        return (
+            self.instance is not None
+            and isinstance(sent, str)
+            and as_json_value(getattr(self.instance, name, None)) == sent
+        )
 
     @cached_property
     def writable(self) -> list[tuple[str, serializers.Field, bool]]:
@@ -67,7 +86,7 @@ class OwnedSerializer(serializers.ModelSerializer):
         fields = super().get_fields()
         # ModelSerializer would let PATCH change the primary key, and so insert a second row. It would also add a unique
         # validator, which only sees live rows and runs before the change set: the primary key finds ids that are taken.
-        fields["id"] = IdField(
+        fields["id"] = NewIdField(
             required=False, read_only=self.partial, help_text="Chosen by the client; generated if omitted."
         )
         return fields

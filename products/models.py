@@ -7,6 +7,7 @@ from django.db.models import Q
 from countonme.api.errors import Conflict
 from countonme.api.fields import HUNDREDTH
 from countonme.db.constraints import bounds, within
+from countonme.db.fields import NameField
 from devices.models import Device
 from nutrition.fields import KCAL_100G, NAME_LENGTH, NUTRIENT_100G, nutrient_field
 from nutrition.gtin import GTIN_VALIDATORS, IsGtin
@@ -37,7 +38,7 @@ class ProductQuerySet(OwnedQuerySet):
 class Product(DeviceOwned):
     """A food of a device, with the values per 100 g from its label."""
 
-    name = models.CharField(max_length=NAME_LENGTH[1])
+    name = NameField(max_length=NAME_LENGTH[1])
     name_key = NameKeyField()
     kcal_100g = models.IntegerField(validators=bounds(KCAL_100G), help_text="kcal per 100 g.")
     protein_100g = nutrient_field()
@@ -128,7 +129,7 @@ class Portion(DeviceOwned):
     quota_per_parent_setting = "MAX_PORTIONS_PER_PRODUCT"
 
     product = models.ForeignKey(Product, on_delete=models.PROTECT, db_index=False)
-    name = models.CharField(max_length=NAME_LENGTH[1])
+    name = NameField(max_length=NAME_LENGTH[1])
     name_key = NameKeyField()
     grams = models.DecimalField(max_digits=7, decimal_places=2, validators=bounds(PORTION_GRAMS))
     is_default = models.BooleanField(default=False)

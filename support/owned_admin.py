@@ -92,6 +92,12 @@ class OwnedForm(forms.ModelForm):
         if not self.corrected_fields:
             raise forms.ValidationError("You have changed no value, so there is nothing to save.")
 
+    def full_clean(self) -> None:
+        """Ignore errors of values that were not changed: the stored value may be older than a rule."""
+        super().full_clean()
+        for name in self.errors.keys() & self.fields.keys() - {*self.changed_data, *self.declared_fields}:
+            del self.errors[name]
+
     def values(self) -> dict:
         """Return the new values of the corrected fields."""
         return {name: self.cleaned_data[name] for name in self.corrected_fields if name in self.cleaned_data}

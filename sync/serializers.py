@@ -5,7 +5,7 @@ from uuid import UUID
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from countonme.api.fields import IdField, QueryNumberField, parse_uuid
+from countonme.api.fields import IdField, NewIdField, QueryNumberField, parse_uuid
 from countonme.api.parsers import loads
 from ownership.serializers import OwnedSerializer
 
@@ -23,6 +23,10 @@ class RowIdField(IdField):
 
     def to_internal_value(self, data):
         return row_id_of(data) or self.fail("invalid")
+
+
+class NewRowIdField(NewIdField, RowIdField):
+    """The id of a pushed row."""
 
 
 def row_id_of(text) -> UUID | None:
@@ -57,7 +61,7 @@ class RowSerializer(OwnedSerializer):
     """
 
     def get_fields(self) -> dict:
-        return super().get_fields() | {"id": RowIdField(help_text="A lowercase UUID, chosen by the client.")}
+        return super().get_fields() | {"id": NewRowIdField(help_text="A lowercase UUID, chosen by the client.")}
 
 
 class CursorField(QueryNumberField):

@@ -8,7 +8,10 @@ from uuid import UUID
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from countonme.db.fields import validate_day
+
 HUNDREDTH = Decimal("0.01")
+NIL = UUID(int=0)
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{3})?)?")
 CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -54,9 +57,26 @@ def is_roundable(value: Decimal) -> bool:
     return abs(value) < 10**12
 
 
+def as_json_value(value):
+    """Return the value of a column in the form that it has in JSON."""
+    if isinstance(value, Decimal):
+        return float(value)
+    return value if value is None or isinstance(value, bool | int | float) else str(value)
+
+
 class IdField(serializers.UUIDField):
     def to_internal_value(self, data):
         return parse_uuid(data) or self.fail("invalid", value=data)
+
+
+class NewIdField(IdField):
+    """An id that the client chooses. Many clients could send the nil UUID by mistake, and only one could use it."""
+
+    default_error_messages = {"nil": "The nil UUID is not allowed."}
+
+    def to_internal_value(self, data) -> UUID:
+        row_id = super().to_internal_value(data)
+        return self.fail("nil") if row_id == NIL else row_id
 
 
 class TextField(serializers.CharField):
@@ -111,7 +131,8 @@ class FlagField(serializers.BooleanField):
 
 
 class DayField(serializers.DateField):
-    default_error_messages = {"invalid": "A date has the form YYYY-MM-DD."}
+    default_error_messages = {"invalid": "A date has the form YYYY-MM-DD.", "no_such_day": "There is no such day."}
+    default_validators = [validate_day]
 
     def to_internal_value(self, value):
         if not (isinstance(value, str) and DAY.fullmatch(value)):
@@ -119,7 +140,7 @@ class DayField(serializers.DateField):
         try:
             return date.fromisoformat(value)
         except ValueError:
-            self.fail("invalid")
+            self.fail("no_such_day")
 
 
 @extend_schema_field({"type": "string", "pattern": f"^{TIME_OF_DAY.pattern}$"})

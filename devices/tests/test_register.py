@@ -89,6 +89,7 @@ class TestRegister:
         [
             ({}, "required"),
             ({"id": "0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11"}, "required"),
+            ({"device_id": str(UUID(int=0))}, "nil"),
             ({"device_id": None}, "null"),
             *[
                 ({"device_id": value}, "invalid")

@@ -1,11 +1,16 @@
 """Which values each field accepts on create and on update. The values are raw JSON."""
 
+from datetime import date
+from uuid import UUID
+
 import pytest
 
+from food_entries.tests.factories import FoodEntryFactory
 from tests.harness.bounds import (
     BLANK,
     EMPTY_LIST,
     INVALID_UUIDS,
+    NIL,
     NOT_A_NUMBER,
     NOT_A_STRING,
     NOT_A_UUID,
@@ -17,13 +22,20 @@ from tests.harness.bounds import (
     send,
     table,
 )
-from tests.harness.errors import validation_error_body
+from tests.harness.errors import NO_PRODUCT, validation_error_body
 
 ENTRIES = "/v1/food-entries"
 
+NIL_UUID = f'"{UUID(int=0)}"'
 NO_DAY = ("A date has the form YYYY-MM-DD.", "invalid")
 NO_TIME = ("A time has the form HH:MM, HH:MM:SS or HH:MM:SS.mmm.", "invalid")
+INVISIBLE = ("This name has no visible character.", "invisible")
 LONG_MEAL = ("Ensure this field has no more than 30 characters.", "max_length")
+NO_SUCH_DAY = ("There is no such day.", "no_such_day")
+OUT_OF_RANGE = (
+    "Must be between 1900-01-01 and 2199-12-31. Does the phone use the Gregorian calendar?",
+    "day_out_of_range",
+)
 TOO_LITTLE = error_below("0.01")
 TOO_MANY_GRAMS = error_above(100000)
 TOO_MANY = error_above(1000)
@@ -31,7 +43,6 @@ TOO_MANY = error_above(1000)
 NO_NUMBERS = ['"71"', '""', "true", "false", "[71]", "{}", "1e400"]
 NO_DAYS = [
     *["20260105", '"20260105"', '"2026-W01-1"', '"2026W011"', '"2026-005"', '"2026-1-5"', '"2026-01-5"', '"26-01-05"'],
-    *['"2026-02-30"', '"2025-02-29"', '"2026-13-01"', '"2026-00-10"', '"2026-01-00"', '"2026-01-32"', '"0000-01-01"'],
     *['"10000-01-01"', '"-001-01-01"', '"+2026-01-05"', '"2026/01/05"', '"05.01.2026"', '"2026-01-05T00:00:00"'],
     *[
         '"2026-01-05Z"',
@@ -60,6 +71,17 @@ NO_TIMES = [
         "{}",
     ],
 ]
+MISSING_DAYS = [
+    "2026-02-30",
+    "2025-02-29",
+    "2026-11-31",
+    "2026-13-01",
+    "2026-00-10",
+    "2026-01-00",
+    "2026-01-32",
+    "0000-01-01",
+]
+OTHER_CENTURIES = ["0001-01-01", "1899-12-31", "2200-01-01", "2569-01-05", "9999-12-31"]
 GRAMS_REFUSED = [
     *[("grams", value, NOT_A_NUMBER) for value in [*NO_NUMBERS, "9" * 5000]],
     *[("grams", value, TOO_LITTLE) for value in ("0", "-0.0", "0.004", "0.0049999", "-0.001", "-71", "1e-400")],
@@ -73,16 +95,19 @@ QUANTITY_REFUSED = [
 REFUSED = [
     *[("time", value, NO_TIME) for value in NO_TIMES],
     ("product_id", "null", NULL),
+    ("product_id", NIL_UUID, NO_PRODUCT[1:]),
     *[(field, value, NOT_A_UUID) for field in ("product_id", "portion_id") for value in INVALID_UUIDS],
     ("date", "null", NULL),
     *[("date", value, NO_DAY) for value in NO_DAYS],
+    *[("date", f'"{day}"', NO_SUCH_DAY) for day in MISSING_DAYS],
+    *[("date", f'"{day}"', OUT_OF_RANGE) for day in OTHER_CENTURIES],
     ("meal_type", "null", NULL),
     *[("meal_type", value, BLANK) for value in ('""', '"  "', r'"\u00a0"')],
     *[("meal_type", value, NOT_A_STRING) for value in ("1", "true", "[]", '["lunch"]', "{}")],
     *[("meal_type", f'"{meal}"', LONG_MEAL) for meal in ("x" * 31, "麦" * 31)],
     ("meal_type", r'"a\u0000b"', ("Null characters are not allowed.", "null_characters_not_allowed")),
 ]
-IDS_REFUSED = [("id", "null", NULL), *[("id", value, NOT_A_UUID) for value in INVALID_UUIDS]]
+IDS_REFUSED = [("id", "null", NULL), ("id", NIL_UUID, NIL), *[("id", value, NOT_A_UUID) for value in INVALID_UUIDS]]
 
 GRAMS_ACCEPTED = [
     ("grams", "0.005", 0.01),
@@ -105,7 +130,6 @@ QUANTITY_ACCEPTED = [
     ("quantity", "1000.004", 1000.0),
 ]
 ACCEPTED = [
-    *[("date", f'"{day}"', day) for day in ("0001-01-01", "2024-02-29", "9999-12-31")],
     *[
         ("time", f'"{sent}"', stored)
         for sent, stored in (
@@ -116,6 +140,7 @@ ACCEPTED = [
         )
     ],
     ("time", "null", None),
+    *[("date", f'"{day}"', day) for day in ("1900-01-01", "2024-02-29", "2199-12-31")],
     *[("meal_type", f'"{meal}"', meal) for meal in ("breakfast", "lunch", "dinner", "snacks")],
     *[("meal_type", f'"{sent}"', stored) for sent, stored in (("LUNCH", "lunch"), (" Snacks ", "snacks"))],
     *[("meal_type", f'" {meal} "', meal) for meal in ("Brunch", "BRUNCH", "Second breakfast", "x", "麦" * 30)],
@@ -263,13 +288,24 @@ class TestUpdateEntry:
 class TestAQuery:
     @pytest.mark.parametrize("name", ["date", "from", "to"])
     @pytest.mark.parametrize(
-        "value", ["20260105", "2026-W01-1", "2026-1-5", "2026-02-30", "٢٠٢٦-٠١-٠٥", "0000-01-01", "\0"]
+        ("value", "error"),
+        [
+            *[(value, NO_DAY) for value in ("20260105", "2026-W01-1", "2026-1-5", "٢٠٢٦-٠١-٠٥", "\0")],
+            *[(value, NO_SUCH_DAY) for value in ("2026-02-30", "2026-11-31", "0000-01-01")],
+            *[(value, OUT_OF_RANGE) for value in OTHER_CENTURIES],
+        ],
     )
-    def test_refuses_an_invalid_day(self, api, name, value):
+    def test_refuses_an_invalid_day(self, api, name, value, error):
         response = api.get(ENTRIES, {name: value})
 
         assert response.status_code == 422
-        assert response.json() == validation_error_body((name, *NO_DAY))
+        assert response.json() == validation_error_body((name, *error))
+
+    def test_of_a_summary_refuses_days_of_another_century(self, api):
+        response = api.get(f"{ENTRIES}/summary", {"from": "2569-01-05", "to": "2569-01-05"})
+
+        assert response.status_code == 422
+        assert response.json() == validation_error_body(("from", *OUT_OF_RANGE), ("to", *OUT_OF_RANGE))
 
     @pytest.mark.parametrize(("value", "kind"), [("", "blank"), ("x" * 31, "max_length")])
     def test_refuses_a_name_that_no_meal_can_have(self, api, value, kind):
@@ -293,3 +329,29 @@ class TestAQuery:
 
         assert response.status_code == 422
         assert response.json() == validation_error_body((name, *error))
+
+
+class TestAnEntryOfAnotherCentury:
+    """It is from before the rule."""
+
+    @pytest.fixture
+    def old(self, device, rye):
+        return FoodEntryFactory(device=device, product=rye, date=date(2569, 1, 5))
+
+    def test_is_read(self, api, old):
+        assert api.get(f"{ENTRIES}/{old.pk}").json()["date"] == "2569-01-05"
+        assert [row["date"] for row in api.get(ENTRIES).json()] == ["2569-01-05"]
+
+    def test_can_be_changed_in_other_fields(self, api, old):
+        response = api.put(f"{ENTRIES}/{old.pk}", {"date": "2569-01-05", "grams": 60})
+
+        assert response.status_code == 200
+        assert (response.json()["date"], response.json()["grams"]) == ("2569-01-05", 60.0)
+
+    def test_can_get_a_day_within_the_bounds_only(self, api, old):
+        refused = api.patch(f"{ENTRIES}/{old.pk}", {"date": "2569-01-06"})
+        response = api.patch(f"{ENTRIES}/{old.pk}", {"date": "2026-01-05"})
+
+        assert refused.status_code == 422
+        assert refused.json() == validation_error_body(("date", *OUT_OF_RANGE))
+        assert response.json()["date"] == "2026-01-05"

@@ -116,7 +116,7 @@ class TestListEntries:
             ("to=2025-12-30", []),
             ("from=2026-01-05&to=2026-01-06", [3, 6, 0, 2, 4]),
             ("from=2026-01-05&to=2026-01-05", [0, 2, 4]),
-            ("from=0001-01-01&to=9999-12-31", NEWEST_DAY_FIRST),
+            ("from=1900-01-01&to=2199-12-31", NEWEST_DAY_FIRST),
             ("meal_type=lunch", [3, 2, 4]),
             ("meal_type=snacks", [1, 6]),
             ("date=2026-01-05&meal_type=lunch", [2, 4]),

@@ -155,10 +155,10 @@ class TestTheDaysOfASummary:
             ("2024-01-01", "2024-12-31", 366),
             ("2025-01-01", "2026-01-01", 366),
             ("2024-02-28", "2024-03-01", 3),
-            ("0001-01-01", "0001-01-01", 1),
-            ("0001-01-01", "0002-01-01", 366),
-            ("9999-12-31", "9999-12-31", 1),
-            ("9998-12-31", "9999-12-31", 366),
+            ("1900-01-01", "1900-01-01", 1),
+            ("1900-01-01", "1901-01-01", 366),
+            ("2199-12-31", "2199-12-31", 1),
+            ("2198-12-31", "2199-12-31", 366),
         ],
     )
     def test_are_complete_and_oldest_first(self, api, first, last, count):
@@ -169,7 +169,7 @@ class TestTheDaysOfASummary:
         assert response.json() == [{"date": str(begin + timedelta(days=n)), **EMPTY} for n in range(count)]
         assert response.json()[-1]["date"] == last
 
-    @pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+    @pytest.mark.parametrize("day", ["1900-01-01", "2199-12-31"])
     def test_include_the_first_and_last_day_of_the_calendar(self, api, rye, day):
         FoodEntryFactory(product=rye, date=date.fromisoformat(day), grams=Decimal(100))
 
@@ -185,13 +185,17 @@ class TestTheDaysOfASummary:
             ("to=2026-01-01", [("from", "This field is required.", "required")]),
             ("date=2026-01-01&to=2026-01-01", [("from", "This field is required.", "required")]),
             ("from=2026-01-02&to=2026-01-01", [("to", "Must not be before `from`.", "before_from")]),
-            ("from=9999-12-31&to=0001-01-01", [("to", "Must not be before `from`.", "before_from")]),
+            ("from=2199-12-31&to=1900-01-01", [("to", "Must not be before `from`.", "before_from")]),
             ("from=2025-01-01&to=2026-01-02", [("to", "A summary covers at most 366 days.", "too_many_days")]),
             ("from=2024-01-01&to=2025-01-01", [("to", "A summary covers at most 366 days.", "too_many_days")]),
-            ("from=0001-01-01&to=9999-12-31", [("to", "A summary covers at most 366 days.", "too_many_days")]),
+            ("from=1900-01-01&to=2199-12-31", [("to", "A summary covers at most 366 days.", "too_many_days")]),
             *[
                 (f"from={day}&to=2026-01-01", [("from", "A date has the form YYYY-MM-DD.", "invalid")])
-                for day in ("", "20260101", "2026-W01-1", "2026-1-1", "2026-02-30", "%D9%A2026-01-01", "0000-01-01")
+                for day in ("", "20260101", "2026-W01-1", "2026-1-1", "%D9%A2026-01-01")
+            ],
+            *[
+                (f"from={day}&to=2026-01-01", [("from", "There is no such day.", "no_such_day")])
+                for day in ("2026-02-30", "0000-01-01")
             ],
         ],
     )

@@ -1,6 +1,7 @@
 """Which values each field accepts on create and on update. The values are raw JSON."""
 
 import json
+from uuid import UUID
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.harness.bounds import (
     BLANK,
     EMPTY_LIST,
     INVALID_UUIDS,
+    NIL,
     NOT_A_BOOLEAN,
     NOT_A_NUMBER,
     NOT_A_STRING,
@@ -28,6 +30,7 @@ NO_GTIN = ("A barcode has 8, 12, 13 or 14 digits.", "invalid")
 WRONG_CHECK_DIGIT = ("The barcode's check digit is wrong.", "check_digit")
 NUL = ("Null characters are not allowed.", "null_characters_not_allowed")
 SURROGATE = ("Surrogate characters are not allowed: U+D83C.", "surrogate_characters_not_allowed")
+INVISIBLE = ("This name has no visible character.", "invisible")
 TOO_LONG = ("Ensure this field has no more than 100 characters.", "max_length")
 
 
@@ -44,7 +47,12 @@ NAMES_REFUSED = [
     ("name", r'" \t\n\u00a0\u3000"', [BLANK]),
     ("name", json.dumps("x" * 101), [TOO_LONG]),
     ("name", json.dumps("🥐" * 101), [TOO_LONG]),
+    ("name", r'"\u200b"', [INVISIBLE]),
+    ("name", r'" \u200b \u3164\u2800\ufe0f "', [INVISIBLE]),
+    ("name", r'"\u0007\udb40\udc41"', [INVISIBLE]),
+    ("name", json.dumps("\u200b" * 101), [INVISIBLE, TOO_LONG]),
     ("name", r'"Rye\u0000"', [NUL]),
+    ("name", r'"\u200b\u0000"', [NUL]),
     ("name", r'"Rye \ud83c"', [SURROGATE]),
 ]
 NAMES_ACCEPTED = [
@@ -57,6 +65,8 @@ NAMES_ACCEPTED = [
     ("name", r'" \t Rye  bread \n"', "Rye  bread"),
     ("name", r'"\ud83e\udd50"', "🥐"),
     ("name", json.dumps(FAMILY), FAMILY),
+    ("name", r'"\u200bR\u200b"', "\u200bR\u200b"),
+    ("name", json.dumps("\U0001fae9"), "\U0001fae9"),  # an emoji of 2024
     ("name", '"Сырники со сметаной"', "Сырники со сметаной"),
     ("name", '"שקשוקה"', "שקשוקה"),
     ("name", '"فول مدمس"', "فول مدمس"),
@@ -204,7 +214,11 @@ PORTION_ACCEPTED = [
     ("is_default", "false", False),
 ]
 
-IDS_REFUSED = [("id", "null", [NULL]), *[("id", value, [NOT_A_UUID]) for value in INVALID_UUIDS]]
+IDS_REFUSED = [
+    ("id", "null", [NULL]),
+    ("id", f'"{UUID(int=0)}"', [NIL]),
+    *[("id", value, [NOT_A_UUID]) for value in INVALID_UUIDS],
+]
 
 PRODUCT = {"name": '"Rye"', "kcal_100g": "250"}
 PORTION = {"name": '"Slice"', "grams": "40"}
@@ -392,3 +406,32 @@ class TestStoredAmounts:
 
         assert str(Product.objects.for_device(device).get(pk=product["id"]).fat_100g) == "0.30"
         assert str(Portion.objects.for_device(device).get(pk=portion["id"]).grams) == "1.01"
+
+
+class TestANameFromBeforeTheRule:
+    """Invisible names could be stored before they were refused."""
+
+    @pytest.fixture
+    def old(self, device):
+        return ProductFactory(device=device, name="\u200b", kcal_100g=1)
+
+    def test_is_read(self, api, old):
+        assert [row["name"] for row in api.get("/v1/products").json()] == ["\u200b"]
+
+    def test_may_be_sent_again_with_other_fields(self, api, old):
+        response = api.put(f"/v1/products/{old.pk}", {"name": "\u200b", "kcal_100g": 250})
+
+        assert response.status_code == 200
+        assert (response.json()["name"], response.json()["kcal_100g"]) == ("\u200b", 250)
+
+    def test_can_not_be_replaced_by_another_invisible_one(self, api, old):
+        response = api.patch(f"/v1/products/{old.pk}", {"name": "\u200c"})
+
+        assert response.status_code == 422
+        assert response.json() == validation_error_body(("name", *INVISIBLE))
+
+    def test_does_not_let_other_invalid_values_pass(self, api, old):
+        response = api.patch(f"/v1/products/{old.pk}", {"name": "\u200b", "kcal_100g": True})
+
+        assert response.status_code == 422
+        assert response.json() == validation_error_body(("kcal_100g", *NOT_A_NUMBER))

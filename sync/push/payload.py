@@ -2,15 +2,14 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from rest_framework.exceptions import ErrorDetail
 from rest_framework.settings import api_settings
 
 from countonme.api.errors import ValidationError, error_item, flatten_errors, refusal
-from countonme.api.fields import parse_uuid
+from countonme.api.fields import as_json_value, parse_uuid
 from countonme.api.parsers import BodyTooComplex
 from countonme.db.bulk import in_batches
 from ownership.models import DeviceOwned
@@ -30,6 +29,9 @@ MAX_UNKNOWN_ROWS = 120_000  # rows and deletions of unknown tables: the response
 MAX_NAME = 64  # characters of a table's name or of an id, since the response repeats both
 UNKNOWN_TABLE = [error_item((), "Unknown table.", "unknown_table")]
 
+# Types of errors of rules that are younger than the first rows. Values from before stay as they are.
+LATER_RULES = {"day_out_of_range", "invisible"}
+
 Packed = tuple  # the column names, then their values: this takes much less memory than a dict
 NO_VALUES: Packed = ((),)  # shared by all rows without values
 
@@ -42,6 +44,7 @@ class PushedRow:
     packed_read_only: Packed  # read-only columns as sent: the values that the client has stored
     exact: bool  # validation changed and ignored no value, for example by trimming or rounding
     errors: list[dict] | None = None  # in the form of the response
+    sent: dict | None = None  # the columns, if the row may be valid for a stored row: see `without_stored_values()`
 
     @property
     def values(self) -> Values:
@@ -126,12 +129,26 @@ class TablePayload:
         try:
             values = validate(table.serializer_class, sent, partial=True)
         except ValidationError as error:
-            return self.invalid_row(error)
+            row = self.invalid_row(error)
+            if all(each["type"] in LATER_RULES for each in row.errors):
+                row = replace(row, sent={name: sent[name] for name in ("id", *table.columns) if name in sent})
+            return row
         exact = all(
             name in values and as_json_value(values[name]) == sent[name] for name in table.writable if name in sent
         )
         del values["id"]
         return PushedRow(self.pack(values), self.pack(read_only), exact)
+
+    def without_stored_values(self, row: PushedRow, stored: DeviceOwned) -> PushedRow:
+        """Read the row as if the columns with the stored values had not been sent: they may be older than a rule."""
+        table = self.table
+        return self.read_row(
+            {
+                name: value
+                for name, value in row.sent.items()
+                if name == "id" or name in table.read_only or as_json_value(getattr(stored, name)) != value
+            }
+        )
 
     def pack(self, values: dict) -> Packed:
         names = tuple(values)
@@ -246,10 +263,3 @@ def error_at(loc: tuple, message: str) -> ValidationError:
 def is_text(value) -> bool:
     """Return whether the value is a string without lone surrogates, which can't be encoded in a response."""
     return isinstance(value, str) and not LONE_SURROGATE.search(value)
-
-
-def as_json_value(value):
-    """Return the value in the form that it has in JSON."""
-    if isinstance(value, Decimal):
-        return float(value)
-    return value if value is None or isinstance(value, bool | int | float) else str(value)

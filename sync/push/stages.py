@@ -43,7 +43,10 @@ def judge(table: TablePush, since: int, stale: bool) -> list[UUID]:
     for rows in drain(table.payload.rows, BATCH):
         table.window.load(rows)
         for row_id, pushed in rows.items():
-            match verdict(table.window.get(row_id), pushed, since=since, stale=stale):
+            stored = table.window.get(row_id)
+            if stored and pushed.sent:
+                pushed = table.payload.without_stored_values(pushed, stored)
+            match verdict(stored, pushed, since=since, stale=stale):
                 case Verdict.UPSERT:
                     table.upserts[row_id] = pushed
                 case Verdict.REDELETE:

@@ -2,6 +2,8 @@
 
 from hypothesis import strategies as st
 
+from tests.contract.values import NIL
+
 NAMES = st.sampled_from(
     [
         *["Rye", "rye ", "  Oats", "Éclair", "ECLAIR", "Straße", "麦", "x" * 100, "100g", "%_\\"],
@@ -18,15 +20,15 @@ MEAL_TYPES = st.sampled_from(
     [*["breakfast", "lunch", "dinner", "snacks"] * 2, "LUNCH", " Snacks", "Brunch", "brunch ", "other", "麦" * 30]
 )
 INVALID = {
-    "id": [7, "x", ""],
-    "name": ["", "   ", "x" * 101, 5, None, "a\0b", "\ud800"],
+    "id": [7, "x", "", NIL],
+    "name": ["", "   ", "x" * 101, 5, None, "a\0b", "\ud800", "\u200b", "\u3164 \u2800"],
     "kcal_100g": [-1, -0.5, 1001, 1000.5, "52", None, True, 10**400],
     "protein_100g": [-0.01, 100.005, "8", False],
     "barcode": ["", "4006381333932", "123", 96385074, "9638507４"],
     "grams": [0, 0.004, -1, 10**9, "70", True],
     "quantity": [0, 0.004, 1000.005, "2"],
     "is_default": [1, "true", None],
-    "date": ["2026-02-30", "20260105", "2026-1-5", 5, None],
+    "date": ["2026-02-30", "2569-01-05", "1899-12-31", "20260105", "2026-1-5", 5, None],
     "time": ["", "7:30", "24:00", "12:60", "12:00:60", "12:00:00.1", "12:00Z", "12:00:00.0001", 730],
     "meal_type": ["", "  ", "x" * 31, "a\0b", "\ud800", 1, None],
 }

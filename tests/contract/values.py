@@ -7,6 +7,8 @@ from datetime import date, time
 from decimal import ROUND_HALF_UP, Decimal
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+NIL = "00000000-0000-0000-0000-000000000000"
+BLANK = "\u2800\u3164"  # characters without ink that are neither spaces nor format characters
 TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{6}Z")
 MEAL_TYPES = ("breakfast", "lunch", "dinner", "snacks")
 
@@ -21,12 +23,13 @@ def require(condition: bool) -> None:
 
 
 def row_id(value) -> str:
-    require(isinstance(value, str) and UUID.fullmatch(value) is not None)
+    require(isinstance(value, str) and UUID.fullmatch(value) is not None and value != NIL)
     return value
 
 
 def name(value) -> str:
     require(isinstance(value, str) and not re.search("[\0\ud800-\udfff]", value) and 1 <= len(value.strip()) <= 100)
+    require(any(unicodedata.category(each)[0] not in "ZC" and each not in BLANK for each in value))
     return value.strip()
 
 
@@ -56,6 +59,7 @@ def boolean(value) -> bool:
 
 def day(value) -> str:
     require(isinstance(value, str) and len(value) == 10)
+    require("1900-01-01" <= value <= "2199-12-31")
     return str(date.fromisoformat(value))
 
 

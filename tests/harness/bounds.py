@@ -11,6 +11,8 @@ NOT_A_NUMBER = ("A valid number is required.", "invalid")
 NOT_A_BOOLEAN = ("Must be a valid boolean.", "invalid")
 NOT_A_UUID = ("Must be a valid UUID.", "invalid")
 
+NIL = ("The nil UUID is not allowed.", "nil")
+
 INVALID_UUIDS = [
     *["7", "true", "[]", "{}", '""', '"rye"', '"7f1c2f6e61a54a6a9d550a3f0c5f8e10"'],
     *['"{7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10}"', '"urn:uuid:7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10"'],

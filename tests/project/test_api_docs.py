@@ -66,6 +66,8 @@ def raised_types() -> set[str]:
                 case ast.Call(func=ast.Name("refusal" | "ErrorDetail" | "ValidationError")):
                     *_, code = [None, *node.args[1:], *(keyword.value for keyword in node.keywords)]
                     found |= {code.value} if isinstance(code, ast.Constant) else set()
+                case ast.Call(func=ast.Attribute(attr="fail"), args=[ast.Constant(code)]):
+                    found.add(code)
                 case ast.Call(func=ast.Name("error_item"), args=[_, _, ast.Constant(code)]):
                     found.add(code)
     return found

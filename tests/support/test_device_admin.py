@@ -332,6 +332,21 @@ class TestRows:
         assert "Ensure this value is less than or equal to 1000." in page
         assert "Another product has this barcode." in page
 
+    def test_keep_a_visible_name(self, support, product):
+        address = f"/admin/products/product/{product.pk}/change/"
+
+        page = support.post(address, form_of(product, name="\u200b")).content.decode()
+
+        assert "This name has no visible character." in page
+
+    def test_are_corrected_even_if_another_value_is_older_than_its_rule(self, support, device):
+        row = ProductFactory(device=device, name="\u200b", kcal_100g=1)
+
+        support.post(f"/admin/products/product/{row.pk}/change/", form_of(row, kcal_100g=2))
+
+        row.refresh_from_db()
+        assert (row.name, row.kcal_100g) == ("\u200b", 2)
+
     def test_lose_a_barcode_to_null(self, support, product):
         support.post(f"/admin/products/product/{product.pk}/change/", form_of(product, barcode=""))
 

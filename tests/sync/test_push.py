@@ -1,8 +1,12 @@
-from uuid import uuid4
+from datetime import date
+from uuid import UUID, uuid4
 
 import pytest
 
 from devices.models import Device
+from food_entries.tests.factories import FoodEntryFactory
+from products.models import Product
+from products.tests.factories import ProductFactory
 from tests.harness.sync import (
     ALL_STORED,
     entry,
@@ -139,6 +143,55 @@ class TestRow:
         assert pull_changes(api, since)["changes"]["products"]["updated"] == [rye | stored]
 
 
+class TestARowFromBeforeARule:
+    """Rows that are stored may have values that are refused today."""
+
+    @pytest.fixture
+    def old(self, api, device) -> dict:
+        row = ProductFactory(device=device, name="\u200b")
+        return live_rows(api, "products")[str(row.pk)]
+
+    @pytest.fixture
+    def old_entry(self, api, device, old) -> dict:
+        product = Product.objects.for_device(device).get(pk=old["id"])
+        row = FoodEntryFactory(device=device, product=product, date=date(2569, 1, 5))
+        return live_rows(api, "food_entries")[str(row.pk)]
+
+    def test_can_be_changed_in_other_columns(self, api, old, old_entry):
+        changed = {
+            "products": {"updated": [old | {"kcal_100g": 7}]},
+            "food_entries": {"updated": [old_entry | {"meal_type": "lunch"}]},
+        }
+
+        assert push_ok(api, revision(api), **changed) == ALL_STORED
+        assert live_rows(api, "products")[old["id"]] == old | {"kcal_100g": 7}
+        assert live_rows(api, "food_entries")[old_entry["id"]] == old_entry | {"meal_type": "lunch"}
+
+    def test_gets_no_new_revision_if_nothing_has_changed(self, api, old, old_entry, all_rows):
+        since, before = revision(api), all_rows()
+
+        pushed = {"products": {"updated": [old]}, "food_entries": {"updated": [old_entry]}}
+
+        assert push_ok(api, since, **pushed) == push_ok(api, 1, **pushed) == ALL_STORED
+        assert all_rows() == before
+
+    def test_can_not_get_another_such_value(self, api, old, old_entry):
+        pushed = {
+            "products": {"updated": [old | {"name": "\u200c"}]},
+            "food_entries": {"updated": [old_entry | {"date": "2569-01-06"}]},
+        }
+
+        assert errors_of(push_ok(api, revision(api), **pushed)) == [
+            ("products", old["id"], [("name", "invisible")]),
+            ("food_entries", old_entry["id"], [("date", "day_out_of_range")]),
+        ]
+
+    def test_is_checked_in_its_other_columns(self, api, old):
+        answer = push_ok(api, revision(api), products={"updated": [old | {"kcal_100g": -1}]})
+
+        assert ("kcal_100g", "min_value") in errors_of(answer)[0][2]
+
+
 class TestDeletion:
     @pytest.mark.parametrize("name", ["nothing", "a tombstone"])
     def test_is_ignored_if_there_is_no_live_row(self, api, rye, all_rows, name):
@@ -199,6 +252,9 @@ class TestInvalidRow:
             ({"kcal_100g": "12"}, ("kcal_100g", "invalid")),
             ({"name": "  "}, ("name", "blank")),
             ({"name": "a\x00b"}, ("name", "null_characters_not_allowed")),
+            ({"name": "\u200b"}, ("name", "invisible")),
+            ({"id": str(UUID(int=0))}, ("id", "nil")),
+            ({"kcal_100g": 1000.5}, ("kcal_100g", "max_value")),
             ({"protein_100g": 100.005}, ("protein_100g", "max_value")),
             ({"barcode": "4006381333930"}, ("barcode", "invalid")),
         ],
@@ -231,8 +287,9 @@ class TestInvalidRow:
         ]
 
     @pytest.mark.parametrize("table", ["portions", "food_entries"])
-    def test_refers_to_a_product_that_does_not_exist(self, api, table):
-        row = {"portions": portion, "food_entries": entry}[table](product())
+    @pytest.mark.parametrize("product_id", [str(uuid4()), str(UUID(int=0))], ids=["unknown", "nil"])
+    def test_refers_to_a_product_that_does_not_exist(self, api, table, product_id):
+        row = {"portions": portion, "food_entries": entry}[table](product(id=product_id))
 
         answer = push_ok(api, **{table: {"created": [row]}})
 
@@ -247,9 +304,9 @@ class TestInvalidRow:
 
         assert answer["experimentalRejectedIds"] == {"products": [bad["id"]], "portions": [part["id"]]}
 
-    @pytest.mark.parametrize("date", ["2026-02-30", "2026-1-5", 20260105, None])
-    def test_has_an_invalid_date(self, api, rye, date):
-        row = entry(rye, date=date)
+    @pytest.mark.parametrize("day", ["2026-02-30", "2026-1-5", "2569-01-05", 20260105, None])
+    def test_has_an_invalid_date(self, api, rye, day):
+        row = entry(rye, date=day)
 
         answer = push_ok(api, food_entries={"created": [row]})
 
