@@ -10,6 +10,7 @@ export type Row = { id: string; [column: string]: unknown };
 type Kept = { row: Row; changed: string[]; isNew?: boolean; isDeleted?: boolean };
 type Rows = Record<Table, Map<string, Kept>>;
 type Sent = { table: Table; kept: Kept }[];
+type State = { generation: number; cursor: number; tables: string[] };
 
 /**
  * Where the rows are stored: `expo-sqlite/kv-store`, AsyncStorage 2, or anything with these methods. A value must be
@@ -32,7 +33,7 @@ const BATCH = 500; // values in one call of the storage
  */
 export class Diary {
   rows = noRows();
-  private state = { generation: 0, cursor: 0 };
+  private state: State = { generation: 0, cursor: 0, tables: [] };
   private writing: Promise<void> = Promise.resolve();
   private running?: Promise<Rejected[]>;
 
@@ -91,7 +92,10 @@ export class Diary {
   }
 
   private async syncOnce(): Promise<Rejected[]> {
-    await this.merge(await request(this.account, "GET", `/sync?last_pulled_at=${this.state.cursor}`));
+    const tables = TABLES.filter((table) => !this.state.tables.includes(table)); // new in this version of the app
+    const migration = encodeURIComponent(JSON.stringify({ tables }));
+    const query = `last_pulled_at=${this.state.cursor}&migration=${migration}`;
+    await this.merge(await request(this.account, "GET", `/sync?${query}`));
     const all = TABLES.flatMap((table) => [...this.rows[table].values()].map((kept) => ({ table, kept })));
     const sent = all.filter(({ kept }) => kept.isNew || kept.isDeleted || kept.changed.length);
     if (!sent.length) return [];
@@ -118,7 +122,7 @@ export class Diary {
       }
     }
     await this.store(differences(before, this.rows));
-    await this.moveTo({ ...this.state, cursor: timestamp });
+    await this.moveTo({ ...this.state, cursor: timestamp, tables: [...TABLES] });
   }
 
   /** Mark what a restored server has lost as new. Create the products that entries lack, and forget lost portions. */
@@ -176,7 +180,7 @@ export class Diary {
     // Rows of the next generation don't count until the state names it. So a crash leaves all of the old or of the new.
     const generation = this.state.generation + 1;
     await this.store(differences(noRows(), rows), rows, generation);
-    await this.moveTo({ generation, cursor: 0 });
+    await this.moveTo({ generation, cursor: 0, tables: [] });
     this.rows = rows;
     await this.removeOldGenerations();
   }
@@ -203,7 +207,7 @@ export class Diary {
     });
   }
 
-  private async moveTo(state: { generation: number; cursor: number }): Promise<void> {
+  private async moveTo(state: State): Promise<void> {
     await this.inTurn(() => this.storage.multiSet([[STATE, JSON.stringify(state)]]));
     this.state = state;
   }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { bread, breakfast, QUARK, weighed } from "./food";
 import { agree, Handwritten, InMemory } from "./phones";
-import { backUp, purge, register, rest, restore } from "./service";
+import { backUp, purge, register, rest, restore, watched } from "./service";
 
 const KILLED = new Error("the app was killed");
 
@@ -56,6 +56,24 @@ describe("The client without a library", () => {
     assert.equal(await phone.isSynced(), false);
     const stored = await agree(phone, new Handwritten(account));
     assert.deepEqual([stored.food_entries.map(({ id }) => id), stored.products[0].name], [[unsent], "Bread"]);
+  });
+
+  it("pulls the whole of a table that a new version of the app knows", async () => {
+    const account = await register();
+    const [phone, other] = [new Handwritten(account), new Handwritten(account)];
+    await breakfast(other, await bread(other));
+    await agree(other, phone);
+    const { values } = phone.storage as InMemory;
+    const state = JSON.parse(values.get("countonme/state")!);
+    values.set("countonme/state", JSON.stringify({ ...state, tables: ["products", "portions"] }));
+    for (const key of values.keys()) if (key.includes("/food_entries/")) values.delete(key);
+    phone.restart();
+    assert.deepEqual((await phone.everything()).food_entries, []);
+
+    const [{ body }] = await watched(() => phone.sync());
+
+    assert.deepEqual([body.changes.products.updated.length, body.changes.food_entries.updated.length], [0, 1]);
+    assert.deepEqual(await phone.everything(), await other.everything());
   });
 
   it("loses nothing if it is killed during a sync, whichever write was the last", async () => {
