@@ -13,12 +13,12 @@ run: .venv/run key
 test: .venv/dev key
 	$(BIN)/pytest $(ARGS)
 
-# Test the clients of docs/clients.md against a live service. Needs Node 20 or newer, and PostgreSQL: the server that
-# DATABASE_URL names, or the one on this machine. SEED and STEPS repeat a random run.
+# Test the clients of docs/clients.md against a live service. Needs Node (20.19, 22.13, 24.3 or newer), and PostgreSQL:
+# the server that DATABASE_URL names, or the one on this machine. SEED and STEPS repeat a random run.
 NODE := clients/watermelondb
 
 test-clients: .venv/run key
-	@command -v npm >/dev/null || { echo "Node with npm is not installed: test-clients needs version 20 or newer." >&2; exit 1; }
+	@command -v npm >/dev/null || { echo "Node with npm is not installed: test-clients needs 20.19, 22.13, 24.3 or newer." >&2; exit 1; }
 	@$(MAKE) --no-print-directory $(NODE)/node_modules/.package-lock.json
 	$(if $(DATABASE_URL),BENCH_POSTGRES=$(dir $(DATABASE_URL))) $(BIN)/python -m tests.e2e.clients.live npm --silent --prefix $(NODE) test
 
