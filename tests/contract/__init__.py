@@ -3,7 +3,8 @@
 The model is a second implementation of the API: plain Python in memory, without Django, a database or concurrency. It
 follows the documentation for clients (docs/clients.md, docs/api.md and the OpenAPI document at `/v1/docs`) and imports
 nothing of the service, so that both are unlikely to have the same mistake. The model covers the calls of all resources,
-and the pull. Push has its own tests in tests/sync. Quotas and rate limits are not in the model.
+the pull, and pushes of products. Other pushes have their own tests in tests/sync. Quotas and rate limits are not in the
+model.
 
     values.py         which values are valid, and how they are stored
     model.py          devices, rows and revisions; the expected responses

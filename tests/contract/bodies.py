@@ -68,6 +68,16 @@ PRODUCT_INVALID = ("name", "kcal_100g", "protein_100g", "barcode")
 NEW_PRODUCTS = bodies(PRODUCT_REQUIRED, PRODUCT_OPTIONAL, *PRODUCT_INVALID)
 PRODUCT_CHANGES = bodies({}, PRODUCT_REQUIRED | PRODUCT_OPTIONAL, *PRODUCT_INVALID)
 
+# A push creates some products and changes others. Each can have any of the fields.
+PUSHED_PRODUCTS = st.one_of(NEW_PRODUCTS, PRODUCT_CHANGES)
+MORE_IN_A_PUSH = [
+    {"weights": {"created": [{"id": "w1", "kg": 70}], "deleted": ["w2", "W2"]}},
+    {"weights": {"updated": []}},
+    {"changes": {}},
+    {"portions": {"create": []}},
+    {"portions": {}},
+]
+
 PORTION_REQUIRED = {"name": NAMES, "grams": GRAMS}
 PORTION_OPTIONAL = {"is_default": st.booleans()}
 PORTION_INVALID = ("name", "grams", "is_default")

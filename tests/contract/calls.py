@@ -22,12 +22,14 @@ from tests.contract.bodies import (
     ENTRY_FILTERS,
     INVALID,
     MEAL_TYPES,
+    MORE_IN_A_PUSH,
     NEW_PORTIONS,
     NEW_PRODUCTS,
     PAGES,
     PORTION_CHANGES,
     PRODUCT_CHANGES,
     PRODUCT_FILTERS,
+    PUSHED_PRODUCTS,
     chance,
 )
 from tests.contract.comparison import Comparison
@@ -72,6 +74,15 @@ class NewEntry:
     id: IdChoice
 
 
+@dataclass
+class NewPush:
+    """A push: products with an id each, deletions, and what else is in the body. Each list has at most two rows."""
+
+    rows: list[tuple[str, dict, IdChoice]]  # the first item is the name of the list
+    deletions: list[tuple[str, RowChoice]]  # the first item is the spelling of the id
+    more: dict
+
+
 ROWS = st.builds(RowChoice, own=chance(8), index=INDEXES)
 IDS = st.builds(
     IdChoice,
@@ -87,6 +98,12 @@ FOODS = st.builds(
 NEW_ENTRIES = st.one_of(
     st.builds(NewEntry, body=ENTRIES_BY_WEIGHT, by_portion=st.just(False), food=FOODS, id=IDS),
     st.builds(NewEntry, body=ENTRIES_BY_PORTION, by_portion=st.just(True), food=FOODS, id=IDS),
+)
+PUSHES = st.builds(
+    NewPush,
+    rows=st.lists(st.tuples(st.sampled_from(["created", "updated"]), PUSHED_PRODUCTS, IDS), max_size=2),
+    deletions=st.lists(st.tuples(st.sampled_from(["lower", "upper", "title"]), ROWS), max_size=1),
+    more=st.sampled_from([{}] * 8 + MORE_IN_A_PUSH),
 )
 DEVICES = st.integers(0, 2)
 RESOURCES = st.sampled_from([("products", products), ("portions", portions), ("food_entries", food_entries)])
@@ -324,6 +341,29 @@ class RandomCalls(RuleBasedStateMachine):
         device = self.devices[number]
         since = index % (device.revision + 1)
         self.call(device, "GET", f"sync?last_pulled_at={since}", None, partial(sync.pull, device, since))
+
+    @rule(number=DEVICES, pushed=PUSHES, age=st.sampled_from([0] * 6 + [1, 3, 10, 50]))
+    def push(self, number, pushed, age):
+        device = self.devices[number]
+        since = max(device.revision - age, 0)
+        body = self.push_body(device, pushed)
+        self.call(device, "POST", f"sync?last_pulled_at={since}", body, partial(sync.push, device, since, body))
+        for row in body["products"]["created"] + body["products"]["updated"]:
+            if device.find("products", row["id"]):  # if it is new, only a read returns the id of its portion
+                respond = partial(products.read, device, row["id"])
+                self.read(device, f"products/{row['id']}", {}, respond, conditional=False)
+
+    def push_body(self, device: Device, pushed: NewPush) -> dict:
+        lists = {"created": [], "updated": [], "deleted": []}
+        for name, values, choice in pushed.rows:
+            # Half of the rows are live ones of the device, because most ids of REST are new.
+            own = self.row_id(device, "products", RowChoice(own=True, index=choice.used.index))
+            lists[name].append({"id": own} | self.with_id(device, "products", values, choice))
+        for spelling, choice in pushed.deletions:
+            lists["deleted"].append(getattr(self.row_id(device, "products", choice), spelling)())
+        for row in lists["created"] + lists["updated"]:
+            row["id"] = str(row["id"])  # an id that is no text is a 422
+        return {"products": lists} | pushed.more
 
     # --- invariants and the end --------------------------------------------------------------------
 

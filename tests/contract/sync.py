@@ -1,7 +1,12 @@
-"""The model of GET /v1/sync: all rows that have changed since a revision."""
+"""The model of /v1/sync: pull all rows that have changed since a revision, and push products."""
 
-from tests.contract.model import Device, Response, Row, Unordered
-from tests.contract.values import to_json
+from decimal import Decimal
+
+from tests.contract import products
+from tests.contract.model import Device, Refused, Response, Row, Unknown, Unordered, invalid, validate
+from tests.contract.values import UUID, to_json
+
+LISTS = ("created", "updated", "deleted")
 
 COLUMNS = {
     "products": ("id", "name", "kcal_100g", "protein_100g", "carbs_100g", "fat_100g", "barcode"),
@@ -27,3 +32,91 @@ def pull(device: Device, since: int) -> Response:
 
 def represent(row: Row, columns: tuple[str, ...]) -> dict:
     return {column: to_json(row[column]) for column in columns}
+
+
+def push(device: Device, since: int, body: dict) -> Response:
+    """Push products, and rows of tables that the service does not know. `since` is at most the device's revision."""
+    if "changes" in body:
+        raise invalid(("changes",))
+    for table, lists in body.items():
+        for name in lists:
+            if name not in LISTS:
+                raise invalid((table, name))
+    created, updated, deleted = (body.get("products", {}).get(name, []) for name in LISTS)
+    deleted = {text.lower() for text in deleted if UUID.fullmatch(text.lower())}
+    rejected = {"products": [row["id"] for row in created + updated if not UUID.fullmatch(row["id"])]}
+    rows = {row["id"]: row for row in created + updated if UUID.fullmatch(row["id"]) and row["id"] not in deleted}
+    if conflicts := find_conflicts(device, since, rows, deleted):
+        return Response(409, {"detail": Unknown("text"), "conflicts": {"products": Unordered(conflicts)}})
+    for row in filter(None, (device.find("products", row_id) for row_id in deleted)):
+        for each in (row, *device.rows("portions", product_id=row["id"])):
+            each.deleted_in = device.revision + 1
+            device.stamp(each)
+    rejected["products"] += [row_id for row_id, sent in rows.items() if not store(device, row_id, sent)]
+    device.commit()
+    for table in body.keys() - COLUMNS.keys():
+        created, updated, deleted = (body[table].get(name, []) for name in LISTS)
+        rejected[table] = [*(row["id"] for row in created + updated), *deleted]
+    named = {table: Unordered(dict.fromkeys(ids)) for table, ids in rejected.items() if ids}
+    return Response(
+        200,
+        {
+            "experimentalRejectedIds": named,
+            "rejected": Unordered(
+                {"table": table, "id": row_id, "errors": AnyErrors("text")}
+                for table, ids in named.items()
+                for row_id in ids
+            ),
+        },
+    )
+
+
+class AnyErrors(Unknown):
+    """The errors of a rejected row."""
+
+    def accepts(self, value) -> bool:
+        return bool(value) and all(error.keys() >= {"loc", "msg", "type"} for error in value)
+
+
+def find_conflicts(device: Device, since: int, rows: dict[str, dict], deleted: set[str]) -> list[str]:
+    newer = {row["id"]: row for row in device.all_rows("products") if row.revision > since}
+    conflicts = [row_id for row_id in deleted if row_id in newer and not newer[row_id].deleted]
+    for row_id, sent in rows.items():
+        stored = newer.get(row_id)
+        if stored and (stored.deleted or not equals(stored, sent)):
+            conflicts.append(row_id)
+    return conflicts
+
+
+def equals(row: Row, sent: dict) -> bool:
+    try:
+        return all(row[name] == value for name, value in validate(sent, products.FIELDS).items())
+    except Refused:
+        return False
+
+
+def store(device: Device, row_id: str, sent: dict) -> bool:
+    """Create or change a product. Return False if it is rejected."""
+    stored = next((row for row in device.all_rows("products") if row["id"] == row_id), None)
+    if stored and stored.deleted:
+        device.stamp(stored)  # so that the next pull has its deletion again
+        return True
+    try:
+        values = validate(sent, products.FIELDS, () if stored else products.REQUIRED)
+    except Refused:
+        return False
+    barcode = values.get("barcode")
+    is_new = stored is None or stored["barcode"] != barcode
+    if (is_new and products.rows_with_barcode(device, barcode)) or (
+        stored is None and row_id in device.service.used_ids("products")
+    ):
+        return False
+    if stored is None:
+        device.add("products", {"id": row_id} | dict.fromkeys(products.FIELDS) | values)
+        default = {"product_id": row_id, "name": "100g", "grams": Decimal(100), "is_default": True}
+        device.add("portions", default)
+        return True
+    device.change(stored, values)
+    if any(to_json(value) != sent[name] for name, value in values.items()):
+        device.stamp(stored)  # it is stored differently from what was sent
+    return True
