@@ -155,6 +155,16 @@ class TestSchemas:
         assert with_default
         assert [path for path in with_default if not path.startswith("/paths/") or "/parameters/" not in path] == []
 
+    def test_require_the_fields_that_every_response_has(self):
+        optional = {
+            f"{name}.{field}"
+            for name, schema in SCHEMAS.items()
+            for field in schema.get("properties", {}).keys() - set(schema.get("required", ()))
+            if not name.endswith("Request")
+        }
+
+        assert optional == {"Pull.experimentalStrategy", "Pull.newer", "Pull.restored"}
+
     def test_say_what_is_in_an_array(self):
         assert paths_of(lambda schema: schema.get("type") == "array" and "items" not in schema) == []
 
