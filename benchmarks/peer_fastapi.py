@@ -90,6 +90,9 @@ class FoodEntry(Base):
 
     product: Mapped[Product] = relationship(lazy="selectin")
 
+    portion_name: Mapped[str | None] = mapped_column(String(100))
+    portion_grams: Mapped[float | None]
+
     @property
     def product_name(self) -> str:
         return self.product.name
@@ -175,6 +178,8 @@ class FoodEntryRead(RowRead):
     date: Day
     time: str | None
     meal_type: str
+    portion_name: str | None
+    portion_grams: float | None
     product_name: str
     kcal: float
     protein: float | None

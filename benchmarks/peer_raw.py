@@ -27,7 +27,8 @@ TOTALS = ("kcal", "protein", "carbs", "fat")
 PRODUCT = ("id", "name", "kcal_100g", "protein_100g", "carbs_100g", "fat_100g", "barcode", "created_at", "updated_at")
 PORTION = ("id", "product_id", "name", "grams", "is_default", "created_at", "updated_at")
 ENTRY = (
-    *("id", "product_id", "portion_id", "quantity", "grams", "date", "time", "meal_type", "product_name"),
+    *("id", "product_id", "portion_id", "quantity", "grams", "date", "time", "meal_type"),
+    *("portion_name", "portion_grams", "product_name"),
     *TOTALS,
     *("created_at", "updated_at"),
 )
@@ -43,7 +44,7 @@ PORTIONS_OF_ONE, PORTIONS = (
     for named in ("%s", "ANY(%s)")
 )
 DAY = f"""SELECT {", ".join(ENTRY)} FROM food_entries WHERE device_id = %s AND deleted_at IS NULL AND date = %s
-    ORDER BY date DESC, created_at, id LIMIT 51"""
+    ORDER BY date DESC, time, created_at, id LIMIT 51"""
 SUMS = """SELECT date, meal_type, count(*), sum(kcal), sum(protein), sum(carbs), sum(fat) FROM food_entries
     WHERE device_id = %s AND deleted_at IS NULL AND date >= %s AND date <= %s
     GROUP BY date, meal_type ORDER BY date, meal_type"""
@@ -51,8 +52,8 @@ NEXT_REVISION = "UPDATE devices SET revision = revision + 1 WHERE id = %s AND de
 KEPT_OF_PRODUCT = """SELECT name, kcal_100g, protein_100g, carbs_100g, fat_100g FROM products
     WHERE device_id = %s AND deleted_at IS NULL AND id = %s"""
 INSERT_ENTRY = f"""INSERT INTO food_entries (id, device_id, revision, created_at, updated_at, deleted_at, product_id,
-    portion_id, quantity, grams, date, meal_type, product_name, kcal_100g, protein_100g, carbs_100g, fat_100g,
-    kcal, protein, carbs, fat) VALUES ({", ".join(["%s"] * 21)})"""
+    portion_id, quantity, grams, date, time, meal_type, portion_name, portion_grams, product_name, kcal_100g,
+    protein_100g, carbs_100g, fat_100g, kcal, protein, carbs, fat) VALUES ({", ".join(["%s"] * 24)})"""
 INSERT_PRODUCT = f"""INSERT INTO products (id, device_id, revision, created_at, updated_at, deleted_at, name, name_key,
     kcal_100g, protein_100g, carbs_100g, fat_100g, barcode) VALUES ({", ".join(["%s"] * 13)})"""
 INSERT_PORTION = f"""INSERT INTO portions (id, device_id, revision, created_at, updated_at, deleted_at, product_id,
@@ -212,7 +213,7 @@ def create_entry(device_id: uuid.UUID, body: dict) -> dict:
         ((name, *per_100g),) = fetched(KEPT_OF_PRODUCT, device_id, product_id)
         per_100g = [amount(value) for value in per_100g]
         totals = [None if value is None else rounded(value * grams / 100) for value in per_100g]
-        entry = (product_id, None, None, grams, eaten_on, meal, name)
+        entry = (product_id, None, None, grams, eaten_on, None, meal, None, None, name)
         run(INSERT_ENTRY, entry_id, device_id, revision, now, None, None, *entry, *per_100g, *totals)
     return dict(zip(ENTRY, (entry_id, *entry, *totals, now, None), strict=True))
 

@@ -65,7 +65,10 @@ class FoodEntryAdmin(OwnedAdmin):
     name_column = "product_name"
     list_display = ("product_name", "grams", "kcal", "date", "time", "meal_type", "deleted_at")
     correctable_fields = ("date", "time", "meal_type", "grams", "quantity")
-    displayed_fields = ("product_name", "kcal", "protein", "carbs", "fat", "product", "portion")
+    displayed_fields = (
+        *("product_name", "portion_name", "portion_grams", "kcal", "protein", "carbs", "fat"),
+        *("product", "portion"),
+    )
 
     def contains_words(self, rows: QuerySet, text: str) -> Q:
         """Compare the distinct names in Python, because entries have no key of their name."""

@@ -1,4 +1,5 @@
 from datetime import date
+from decimal import Decimal
 
 from django.db import models
 from django.db.models import Count, F, Q, Sum
@@ -18,6 +19,9 @@ from products.models import Portion, Product
 GRAMS = (HUNDREDTH, 100_000)
 QUANTITY = (HUNDREDTH, 1000)
 MEAL_LENGTH = (1, 30)
+# A portion weighs 0.01 to 10,000 g, with 2 decimal places. In an entry from before this column, it is grams ÷ quantity:
+# at least 0.01 ÷ 1000, and at most 100,000 ÷ 0.01. With 6 places, times the quantity, it rounds to the grams again.
+PORTION_GRAMS = (Decimal("0.00001"), 10_000_000)
 TIME_LENGTH = (12, 12)  # "HH:MM:SS.mmm"
 STORED_DAYS = (date.min, date.max)  # the range of Python's `date`; PostgreSQL has a larger one
 
@@ -74,12 +78,17 @@ class FoodEntryQuerySet(OwnedQuerySet):
         return self.order_by("date", "meal_type").values_list("date", "meal_type").annotate(entries=Entries(), **totals)
 
 
-def with_portion_id(values: dict) -> dict:
-    """Return the values with `portion_id` instead of `portion`, if they have one."""
+def with_portion_snapshot(values: dict) -> dict:
+    """Return the values with the columns that an entry copies from its portion instead of `portion`, if they have it.
+
+    These are its id, and its current name and weight. They are null if there is no portion.
+    """
     if "portion" not in values:
         return values
-    portion = values["portion"]
-    return {name: value for name, value in values.items() if name != "portion"} | {"portion_id": portion and portion.pk}
+    portion, others = values["portion"], {name: value for name, value in values.items() if name != "portion"}
+    if portion is None:
+        return others | {"portion_id": None, "portion_name": None, "portion_grams": None}
+    return others | {"portion_id": portion.pk, "portion_name": portion.name, "portion_grams": portion.grams}
 
 
 def product_snapshot(product: Product) -> dict:
@@ -96,8 +105,8 @@ def meal_name(text: str) -> str:
 class FoodEntry(DeviceOwned):
     """Something that was eaten: a product, a weight, a day and a meal.
 
-    An entry has a copy of the product's name and values, so that later changes of the product or the portion don't
-    change past days. `grams` is the weight of the whole entry.
+    An entry has a copy of the product's name and values, and of the portion's name and weight, so that later changes of
+    the product or the portion don't change past days. `grams` is the weight of the whole entry.
     """
 
     quota_setting = "MAX_FOOD_ENTRIES"
@@ -122,6 +131,8 @@ class FoodEntry(DeviceOwned):
     meal_type = NameField(max_length=MEAL_LENGTH[1], default="snacks")
 
     product_name = NameField(max_length=NAME_LENGTH[1], editable=False)
+    portion_name = NameField(max_length=NAME_LENGTH[1], null=True, editable=False)
+    portion_grams = models.DecimalField(max_digits=14, decimal_places=6, null=True, editable=False)
     kcal_100g = models.IntegerField(editable=False)
     protein_100g = nutrient_field(editable=False)
     carbs_100g = nutrient_field(editable=False)
@@ -150,6 +161,14 @@ class FoodEntry(DeviceOwned):
             within("product_name__length", NAME_LENGTH),
             within("meal_type__length", MEAL_LENGTH),
             within("time__length", TIME_LENGTH),
+            within("portion_name__length", NAME_LENGTH),
+            within("portion_grams", PORTION_GRAMS),
+            # Nothing ties them to `portion`, because the previous release writes that column and not these.
+            models.CheckConstraint(
+                condition=Q(portion_name=None, portion_grams=None)
+                | Q(portion_name__isnull=False, portion_grams__isnull=False),
+                name="food_entry_portion_has_name_and_weight",
+            ),
             within("grams", GRAMS),
             within("quantity", QUANTITY),
             within("kcal_100g", KCAL_100G),
@@ -173,16 +192,18 @@ class FoodEntry(DeviceOwned):
 
     @classmethod
     def draft(cls, device: Device, *, product: Product, **values) -> "FoodEntry":
-        """Return an unsaved entry of `grams` of the product, with its current name and values."""
+        """Return an unsaved entry of `grams` of the product, with its and the portion's current name and values."""
         copied = product_snapshot(product)
-        return cls.new(device_id=device.pk, **with_portion_id(values), **copied, **totals(values["grams"], copied))
+        return cls.new(
+            device_id=device.pk, **with_portion_snapshot(values), **copied, **totals(values["grams"], copied)
+        )
 
     def assign(self, *, product: Product | None = None, **values) -> bool:
         """Assign the values that changed, and the totals derived from them. Return whether anything changed.
 
-        If a product is given, its current name and values are copied. Otherwise those of the entry stay.
+        If a product or a portion is given, its current name and values are copied. Otherwise those of the entry stay.
         """
-        values = with_portion_id(values)
+        values = with_portion_snapshot(values)
         if product is not None:
             values |= product_snapshot(product)
         new = {name: values.get(name, getattr(self, name)) for name in ("grams", *PER_100G.values())}

@@ -38,6 +38,8 @@ ENTRY = {
     "date": "2026-01-05",
     "time": "07:30:00.000",
     "meal_type": "breakfast",
+    "portion_name": "Slice",
+    "portion_grams": 35.5,
     "product_name": "Rye bread",
     "kcal": 183.89,
     "protein": 6.04,
@@ -86,6 +88,8 @@ class FoodEntrySerializer(OwnedSerializer):
             "date",
             "time",
             "meal_type",
+            "portion_name",
+            "portion_grams",
             "product_name",
             "kcal",
             "protein",
@@ -127,8 +131,7 @@ class FoodEntrySerializer(OwnedSerializer):
             return sent | self.values_by_portion(portion, product_id, count, grams)
         keeps_portion = entry.portion_id is not None and "portion" not in changed and "product" not in sent
         if keeps_portion and quantity is not None:
-            count = ONE if entry.quantity is None else entry.quantity
-            return sent | self.values_by_quantity(entry.grams * quantity / count, quantity, grams)
+            return sent | self.values_by_quantity(self.portion_grams_of(entry) * quantity, quantity, grams)
         if quantity is not None:
             raise quantity_without_portion()
         for name in changed.keys() & ({"grams", "quantity"} if keeps_portion and grams is None else {"grams"}):
@@ -137,6 +140,13 @@ class FoodEntrySerializer(OwnedSerializer):
         if grams is not None:
             sent["grams"] = grams
         return sent if keeps_portion and grams is None else sent | {"portion": None, "quantity": None}
+
+    def portion_grams_of(self, entry: FoodEntry) -> Decimal:
+        """Return the weight of the portion as it was logged."""
+        if entry.portion_grams is not None:
+            return entry.portion_grams
+        # The previous release has written the entry after the column was added.
+        return entry.grams / (ONE if entry.quantity is None else entry.quantity)
 
     def values_by_portion(self, portion: Portion, product_id, quantity: Decimal, grams: Decimal | None) -> dict:
         if portion.product_id != product_id:

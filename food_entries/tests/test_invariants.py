@@ -38,6 +38,12 @@ OUT_OF_BOUNDS = [
         if (total, value) != ("kcal", None)
     ],
     ("portion", None, "food_entry_quantity_is_of_a_portion"),
+    ("portion_name", "", "foodentry_portion_name__length_within_bounds"),
+    ("portion_name", "x" * 101, r"foodentry_portion_name__length_within_bounds|too long for type character varying"),
+    ("portion_grams", Decimal("0.000009"), "foodentry_portion_grams_within_bounds"),
+    ("portion_grams", Decimal("10000000.000001"), "foodentry_portion_grams_within_bounds"),
+    ("portion_name", None, "food_entry_portion_has_name_and_weight"),
+    ("portion_grams", None, "food_entry_portion_has_name_and_weight"),
     ("time", "07:30", "foodentry_time__length_within_bounds"),
     ("time", "07:30:00.0000", r"foodentry_time__length_within_bounds|too long for type character varying"),
     ("meal_type", "", "foodentry_meal_type__length_within_bounds"),
@@ -135,6 +141,16 @@ class TestTheDatabase:
 
         by_portion.refresh_from_db()
         assert (by_portion.grams, by_portion.kcal, by_portion.portion_id) == (Decimal(100_000), 1_000_000, None)
+
+    @pytest.mark.parametrize(
+        "written",
+        [{"portion_name": None, "portion_grams": None}, {"portion": None, "quantity": None}],
+        ids=["new entry", "dropped portion"],
+    )
+    def test_accepts_what_the_previous_release_writes(self, device, by_portion, written):
+        """It doesn't know the columns with the portion's name and weight."""
+        with change_set(device):
+            assert device.food_entries.update(**written) == 1
 
     @pytest.mark.parametrize("per_100g", ["0.01", "8.33", "33.33", "66.67", "99.99"])
     def test_accepts_every_calculated_total(self, device, rye, per_100g):

@@ -57,6 +57,8 @@ class TestListEntries:
                 "date": "2026-01-05",
                 "time": None,
                 "meal_type": "breakfast",
+                "portion_name": "Slice",
+                "portion_grams": 35.5,
                 "product_name": "Rye bread",
                 "kcal": 183.89,
                 "protein": 6.04,

@@ -8,6 +8,7 @@ from django.utils.dateparse import parse_datetime
 
 from food_entries.models import FoodEntry
 from food_entries.tests.factories import FoodEntryFactory
+from ownership.models import change_set
 from products.models import Portion
 from products.tests.factories import PortionFactory, ProductFactory
 from tests.harness.errors import NO_PORTION, NO_PRODUCT, validation_error_body
@@ -19,7 +20,9 @@ def totals(kcal, protein, carbs, fat) -> dict:
     return {"kcal": kcal, "protein": protein, "carbs": carbs, "fat": fat}
 
 
-WEIGHED = {"portion_id": None, "quantity": None}
+WEIGHED = {"portion_id": None, "portion_name": None, "portion_grams": None, "quantity": None}
+LOAF = {"portion_id": "rye_loaf", "portion_name": "Loaf", "portion_grams": 500.0}
+CUP = {"portion_id": "oats_cup", "portion_name": "Cup", "portion_grams": 80.0}
 OF_OATS = {"product_id": "oats", "product_name": "Oats"}
 
 # A label, the fixture of the entry, the request body, and all values that change. Names stand for the ids of rows.
@@ -60,19 +63,19 @@ CHANGES = [
         "a portion",
         "by_portion",
         {"portion_id": "rye_loaf"},
-        {"portion_id": "rye_loaf", "grams": 1000.0, **totals(2590.0, 85.0, 483.0, 33.0)},
+        {**LOAF, "grams": 1000.0, **totals(2590.0, 85.0, 483.0, 33.0)},
     ),
     (
         "a portion and a quantity",
         "by_portion",
         {"portion_id": "rye_loaf", "quantity": 0.5},
-        {"portion_id": "rye_loaf", "quantity": 0.5, "grams": 250.0, **totals(647.5, 21.25, 120.75, 8.25)},
+        {**LOAF, "quantity": 0.5, "grams": 250.0, **totals(647.5, 21.25, 120.75, 8.25)},
     ),
     (
         "a portion and no quantity",
         "by_portion",
         {"portion_id": "rye_loaf", "quantity": None, "grams": None},
-        {"portion_id": "rye_loaf", "grams": 1000.0, **totals(2590.0, 85.0, 483.0, 33.0)},
+        {**LOAF, "grams": 1000.0, **totals(2590.0, 85.0, 483.0, 33.0)},
     ),
     ("a product", "by_portion", {"product_id": "oats"}, {**OF_OATS, **WEIGHED, **totals(262.7, 9.59, None, 4.97)}),
     (
@@ -103,26 +106,26 @@ CHANGES = [
         "a product and its portion",
         "by_portion",
         {"product_id": "oats", "portion_id": "oats_cup"},
-        {**OF_OATS, "portion_id": "oats_cup", "grams": 160.0, **totals(592.0, 21.6, None, 11.2)},
+        {**OF_OATS, **CUP, "grams": 160.0, **totals(592.0, 21.6, None, 11.2)},
     ),
     (
         "a product, its portion and a quantity",
         "by_portion",
         {"product_id": "oats", "portion_id": "oats_cup", "quantity": 0.5},
-        {**OF_OATS, "portion_id": "oats_cup", "quantity": 0.5, "grams": 40.0, **totals(148.0, 5.4, None, 2.8)},
+        {**OF_OATS, **CUP, "quantity": 0.5, "grams": 40.0, **totals(148.0, 5.4, None, 2.8)},
     ),
     ("grams", "by_weight", {"grams": 100}, {"grams": 100.0, **totals(259.0, 8.5, 48.3, 3.3)}),
     (
         "a portion",
         "by_weight",
         {"portion_id": "rye_loaf"},
-        {"portion_id": "rye_loaf", "quantity": 1.0, "grams": 500.0, **totals(1295.0, 42.5, 241.5, 16.5)},
+        {**LOAF, "quantity": 1.0, "grams": 500.0, **totals(1295.0, 42.5, 241.5, 16.5)},
     ),
     (
         "a portion and a quantity",
         "by_weight",
         {"portion_id": "rye_loaf", "quantity": 0.1},
-        {"portion_id": "rye_loaf", "quantity": 0.1, "grams": 50.0, **totals(129.5, 4.25, 24.15, 1.65)},
+        {**LOAF, "quantity": 0.1, "grams": 50.0, **totals(129.5, 4.25, 24.15, 1.65)},
     ),
     ("a product", "by_weight", {"product_id": "oats"}, {**OF_OATS, **totals(740.0, 27.0, None, 14.0)}),
     (
@@ -135,7 +138,7 @@ CHANGES = [
         "a product and its portion",
         "by_weight",
         {"product_id": "oats", "portion_id": "oats_cup"},
-        {**OF_OATS, "portion_id": "oats_cup", "quantity": 1.0, "grams": 80.0, **totals(296.0, 10.8, None, 5.6)},
+        {**OF_OATS, **CUP, "quantity": 1.0, "grams": 80.0, **totals(296.0, 10.8, None, 5.6)},
     ),
 ]
 
@@ -161,7 +164,7 @@ REFUSALS = [
     ("too many", "by_portion", {"portion_id": "rye_loaf", "quantity": 200.01}, OUT_OF_BOUNDS),
     ("a quantity", "by_weight", {"quantity": 2}, WITHOUT_PORTION),
     ("a quantity and grams", "by_weight", {"quantity": 2, "grams": 100}, WITHOUT_PORTION),
-    ("a portion and grams", "by_weight", {"portion_id": "rye_loaf", "grams": 100}, WITH_PORTION),
+    ("a portion and grams", "by_weight", {**LOAF, "grams": 100}, WITH_PORTION),
     ("no grams", "by_weight", {"grams": None}, ("grams", MISSING, "null")),
     ("a product and no grams", "by_weight", {"product_id": "oats", "grams": None}, ("grams", MISSING, "null")),
     ("another product's portion", "by_weight", {"portion_id": "oats_cup"}, NO_PORTION),
@@ -344,18 +347,32 @@ class TestUnchangedValues:
 
 
 class TestAQuantity:
-    def test_rescales_the_stored_grams(self, api, device):
-        """5.005 g were rounded to 5.01 g. The rounded weight is doubled."""
+    def test_goes_there_and_back_without_losing_weight(self, api, device):
+        """A tenth of 0.06 g is rounded to 0.01 g. The whole portion weighs 0.06 g again."""
         product = ProductFactory(device=device)
-        portion = PortionFactory(product=product, grams=Decimal("10.01"))
-        sent = {"product_id": str(product.pk), "portion_id": str(portion.pk), "quantity": 0.5, "date": "2026-01-05"}
+        portion = PortionFactory(product=product, grams=Decimal("0.06"))
+        sent = {"product_id": str(product.pk), "portion_id": str(portion.pk), "date": "2026-01-05"}
         entry = api.post(ENTRIES, sent).json()
 
-        response = api.patch(f"{ENTRIES}/{entry['id']}", {"quantity": 1})
+        grams = [api.patch(f"{ENTRIES}/{entry['id']}", {"quantity": n}).json()["grams"] for n in (0.1, 1, 1000, 0.5)]
 
-        assert entry["grams"] == 5.01
-        assert response.status_code == 200
-        assert response.json()["grams"] == 10.02
+        assert grams == [0.01, 0.06, 60.0, 0.03]
+
+    def test_counts_the_portion_as_it_was_logged(self, api, by_portion, rye_slice):
+        api.patch(f"/v1/portions/{rye_slice.pk}", {"grams": 1, "name": "Crumb"})
+
+        response = api.patch(f"{ENTRIES}/{by_portion.pk}", {"quantity": 3})
+
+        row = response.json()
+        assert (row["grams"], row["portion_name"], row["portion_grams"]) == (106.5, "Slice", 35.5)
+
+    def test_counts_the_portion_whatever_the_stored_grams_are(self, api, rye, rye_slice):
+        """A push stores the grams as they are sent."""
+        entry = FoodEntryFactory(product=rye, portion=rye_slice, quantity=Decimal(2), grams=Decimal(100))
+
+        response = api.patch(f"{ENTRIES}/{entry.pk}", {"quantity": 3})
+
+        assert response.json()["grams"] == 106.5
 
     @pytest.mark.parametrize(
         ("grams", "old", "new", "rescaled"),
@@ -366,11 +383,16 @@ class TestAQuantity:
             ("0.03", "2.00", 1, 0.02),
             ("0.01", "0.01", 1000, 1000.0),
             ("100.00", "0.01", 10, 100000.0),
+            ("71.00", None, 2, 142.0),
         ],
     )
-    def test_rescales_by_new_over_old(self, api, rye, rye_slice, grams, old, new, rescaled):
-        eaten = {"portion": rye_slice, "quantity": Decimal(old), "grams": Decimal(grams)}
+    def test_rescales_the_grams_of_an_entry_that_the_previous_release_wrote(
+        self, api, device, rye, rye_slice, grams, old, new, rescaled
+    ):
+        eaten = {"portion": rye_slice, "quantity": old and Decimal(old), "grams": Decimal(grams)}
         entry = FoodEntryFactory(product=rye, **eaten)
+        with change_set(device):
+            device.food_entries.update(portion_name=None, portion_grams=None)
 
         response = api.patch(f"{ENTRIES}/{entry.pk}", {"quantity": new})
 
@@ -378,12 +400,13 @@ class TestAQuantity:
         assert response.json()["grams"] == rescaled
         assert response.json()["quantity"] == new
 
-    @pytest.mark.parametrize(("old", "new"), [("0.01", 10.01), ("1000.00", 0.04)])
-    def test_is_refused_if_the_total_weight_is_out_of_bounds(self, api, rye, rye_slice, all_rows, old, new):
-        entry = FoodEntryFactory(product=rye, portion=rye_slice, quantity=Decimal(old), grams=Decimal(100))
+    @pytest.mark.parametrize(("weight", "quantity"), [("10000", 10.01), ("0.01", 0.04)])
+    def test_is_refused_if_the_total_weight_is_out_of_bounds(self, api, rye, all_rows, weight, quantity):
+        portion = PortionFactory(product=rye, grams=Decimal(weight))
+        entry = FoodEntryFactory(product=rye, portion=portion, quantity=Decimal(1), grams=Decimal(weight))
         before = all_rows()
 
-        response = api.patch(f"{ENTRIES}/{entry.pk}", {"quantity": new, "meal_type": "dinner"})
+        response = api.patch(f"{ENTRIES}/{entry.pk}", {"quantity": quantity, "meal_type": "dinner"})
 
         assert response.status_code == 422
         assert response.json() == validation_error_body(OUT_OF_BOUNDS)

@@ -26,6 +26,7 @@ FIELDS = {
 }
 REQUIRED = ("date",)
 PER_100G = {"kcal": "kcal_100g", "protein": "protein_100g", "carbs": "carbs_100g", "fat": "fat_100g"}
+NO_PORTION = {"portion_id": None, "portion_name": None, "portion_grams": None}
 MOST_DAYS = 366  # of a summary
 MOST_MEALS = 20  # of a day
 
@@ -118,11 +119,12 @@ def weigh(product_id: str, portion: Row | None, quantity, grams) -> dict:
             raise invalid(("quantity",))
         if grams is None:
             raise invalid(("grams",))
-        return {"portion_id": None, "quantity": None, "grams": grams}
+        return {**NO_PORTION, "quantity": None, "grams": grams}
     if portion["product_id"] != product_id:
         raise invalid(("portion_id",))
     quantity = Decimal(1) if quantity is None else quantity
-    return {"portion_id": portion["id"]} | count(portion["grams"] * quantity, quantity, grams)
+    copied = {"portion_id": portion["id"], "portion_name": portion["name"], "portion_grams": portion["grams"]}
+    return copied | count(portion["grams"] * quantity, quantity, grams)
 
 
 def count(weight: Decimal, quantity: Decimal, grams) -> dict:
@@ -145,7 +147,7 @@ def change(device: Device, entry_id, body: dict) -> Response:
     elif product is not None or "portion_id" in food or row["portion_id"] is None:  # by weight from now on
         values |= weigh(product_id, None, quantity, row["grams"] if grams is None else grams)
     elif quantity is not None:
-        values |= count(row["grams"] * quantity / row["quantity"], quantity, grams)
+        values |= count(row["portion_grams"] * quantity, quantity, grams)
     elif grams is not None:
         values |= weigh(product_id, None, None, grams)
     changed = row.values | values

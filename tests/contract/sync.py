@@ -13,7 +13,7 @@ COLUMNS = {
     "portions": ("id", "product_id", "name", "grams", "is_default"),
     "food_entries": (
         *("id", "product_id", "portion_id", "date", "time", "meal_type", "quantity", "grams"),
-        *("product_name", "kcal", "protein", "carbs", "fat"),
+        *("portion_name", "portion_grams", "product_name", "kcal", "protein", "carbs", "fat"),
     ),
 }
 

@@ -7,6 +7,7 @@ from devices.models import Device
 from food_entries.tests.factories import FoodEntryFactory
 from products.models import Product
 from products.tests.factories import ProductFactory
+from tests.harness.install import Install
 from tests.harness.sync import (
     ALL_STORED,
     entry,
@@ -312,20 +313,19 @@ class TestInvalidRow:
 
         assert answer["experimentalRejectedIds"] == {"food_entries": [row["id"]]}
 
-    def test_has_a_quantity_without_a_portion(self, api, rye):
-        row = entry(rye, quantity=2)
+    def test_has_no_grams(self, api, rye):
+        row = entry(rye, grams=None)
 
         assert errors_of(push_ok(api, food_entries={"created": [row]})) == [
-            ("food_entries", row["id"], [("quantity", "without_portion")])
+            ("food_entries", row["id"], [("grams", "null")])
         ]
 
-    def test_has_a_portion_of_another_product(self, api, rye, rye_slice):
-        oats = product(name="Oats")
-        row = entry(oats, portion_id=rye_slice["id"], quantity=1)
+    def test_has_a_portion_that_does_not_exist(self, api, rye):
+        row = entry(rye, portion_id=str(uuid4()), quantity=1)
 
-        answer = push_ok(api, products={"created": [oats]}, food_entries={"created": [row]})
-
-        assert errors_of(answer) == [("food_entries", row["id"], [("portion_id", "does_not_exist")])]
+        assert errors_of(push_ok(api, food_entries={"created": [row]})) == [
+            ("food_entries", row["id"], [("portion_id", "does_not_exist")])
+        ]
 
     def test_moves_a_portion_to_another_product(self, api, rye, rye_slice):
         oats = product(name="Oats")
@@ -488,6 +488,7 @@ class TestEntry:
 
         push_ok(api, revision(api), food_entries={"created": [row]})
 
+        row |= {"portion_name": None, "portion_grams": None}
         totals = {"product_name": "Rye bread", "kcal": 181.3, "protein": 5.95, "carbs": 33.81, "fat": None}
         assert live_rows(api, "food_entries") == {row["id"]: row | totals}
 
@@ -574,12 +575,143 @@ class TestEntry:
         (row,) = pull_changes(api, since)["changes"]["food_entries"]["updated"]
         assert row["meal_type"] == stored
 
+    def test_gets_the_portions_name_and_weight_if_it_is_new(self, api, rye, rye_slice):
+        lies = {"portion_name": "Lies", "portion_grams": 1}
+        row = entry(rye, portion_id=rye_slice["id"], quantity=2, grams=80) | lies
+
+        push_ok(api, revision(api), food_entries={"created": [row]})
+
+        found = live_rows(api, "food_entries")[row["id"]]
+        assert (found["portion_name"], found["portion_grams"], found["grams"]) == ("Slice", 35.5, 80)
+
+    def test_keeps_them_if_the_portion_changes(self, api, rye, rye_slice):
+        row = entry(rye, portion_id=rye_slice["id"], quantity=2, grams=71)
+        push_ok(api, revision(api), food_entries={"created": [row]})
+
+        push_ok(
+            api,
+            revision(api),
+            portions={"updated": [rye_slice | {"name": "Crumb", "grams": 1}]},
+            food_entries={"updated": [row | {"quantity": 3, "grams": 106.5}]},
+        )
+
+        found = live_rows(api, "food_entries")[row["id"]]
+        assert (found["portion_name"], found["portion_grams"], found["grams"]) == ("Slice", 35.5, 106.5)
+
+    def test_gets_others_with_another_portion_and_none_without(self, api, rye, rye_slice, lunch):
+        loaf = portion(rye, name="Loaf", grams=500)
+        push_ok(api, revision(api), portions={"created": [loaf]})
+        found = []
+
+        for portion_id in (rye_slice["id"], loaf["id"], None):
+            quantity = 1 if portion_id else None
+            row = lunch | {"portion_id": portion_id, "quantity": quantity}
+            push_ok(api, revision(api), food_entries={"updated": [row]})
+            found.append(live_rows(api, "food_entries")[lunch["id"]])
+
+        assert [(row["portion_name"], row["portion_grams"]) for row in found] == [
+            ("Slice", 35.5),
+            ("Loaf", 500),
+            (None, None),
+        ]
+
     def test_keeps_its_grams_if_the_portion_has_others(self, api, rye, rye_slice):
         row = entry(rye, portion_id=rye_slice["id"], quantity=2, grams=80)
 
         push_ok(api, revision(api), food_entries={"created": [row]})
 
         assert live_rows(api, "food_entries")[row["id"]]["grams"] == 80
+
+
+class TestColumnsOfAnEntryThatDontFit:
+    """The client library merges column by column, so that two phones can make a row that neither of them meant."""
+
+    NO_PORTION = {"portion_id": None, "portion_name": None, "portion_grams": None, "quantity": None}
+
+    @pytest.fixture
+    def sliced(self, api, rye, rye_slice) -> dict:
+        row = entry(rye, portion_id=rye_slice["id"], quantity=2, grams=71)
+        push_ok(api, revision(api), food_entries={"created": [row]})
+        return live_rows(api, "food_entries")[row["id"]]
+
+    @pytest.fixture
+    def oats(self, api, rye) -> dict:
+        row = product(name="Oats")
+        push_ok(api, revision(api), products={"created": [row]})
+        return row
+
+    def push_and_pull(self, api, kind: str, row: dict) -> dict:
+        """Push a row, and return it as all phones get it with their next pull."""
+        since = revision(api)
+        assert push_ok(api, since, food_entries={kind: [row]}) == ALL_STORED
+        (pulled,) = pull_changes(api, since)["changes"]["food_entries"]["updated"]
+        return pulled
+
+    @pytest.mark.parametrize("portion_of", ["other product", "none"])
+    def test_are_dropped_from_a_new_entry(self, api, rye, rye_slice, oats, portion_of):
+        portion_id = rye_slice["id"] if portion_of == "other product" else None
+        row = entry(oats, portion_id=portion_id, quantity=2, grams=71)
+
+        pulled = self.push_and_pull(api, "created", row)
+
+        assert pulled.items() >= (row | self.NO_PORTION).items()
+
+    def test_are_dropped_if_another_product_comes_with_the_old_portion(self, api, sliced, oats):
+        pulled = self.push_and_pull(api, "updated", sliced | {"product_id": oats["id"]})
+
+        assert (
+            pulled.items()
+            >= ({"product_id": oats["id"], "product_name": "Oats", "grams": 71} | self.NO_PORTION).items()
+        )
+
+    @pytest.mark.parametrize("sent", [{}, {"quantity": 3}])
+    def test_are_dropped_if_only_the_product_is_sent(self, api, sliced, oats, sent):
+        pulled = self.push_and_pull(api, "updated", {"id": sliced["id"], "product_id": oats["id"]} | sent)
+
+        assert pulled.items() >= ({"product_id": oats["id"], "grams": 71} | self.NO_PORTION).items()
+
+    def test_are_dropped_if_only_another_products_portion_is_sent(self, api, rye_slice, oats, sliced):
+        cup = portion(oats, name="Cup")
+        push_ok(api, revision(api), portions={"created": [cup]})
+
+        pulled = self.push_and_pull(api, "updated", {"id": sliced["id"], "portion_id": cup["id"], "quantity": 1})
+
+        assert pulled == sliced | self.NO_PORTION
+
+    def test_are_dropped_if_a_quantity_comes_without_a_portion(self, api, lunch):
+        assert self.push_and_pull(api, "updated", lunch | {"quantity": 2}) == lunch
+
+    def test_are_dropped_if_the_portion_is_removed_and_the_quantity_stays(self, api, sliced):
+        assert self.push_and_pull(api, "updated", sliced | {"portion_id": None}) == sliced | self.NO_PORTION
+
+    def test_take_the_stored_grams_if_they_are_null(self, api, lunch):
+        assert self.push_and_pull(api, "updated", lunch | {"grams": None}) == lunch
+        assert self.push_and_pull(api, "updated", lunch | {"grams": None, "time": "12:00:00.000"})["grams"] == 70
+
+    def test_are_stored_if_product_and_portion_change_together(self, api, sliced, oats):
+        cup = portion(oats, name="Cup", grams=80)
+        push_ok(api, revision(api), portions={"created": [cup]})
+        row = sliced | {"product_id": oats["id"], "portion_id": cup["id"], "quantity": 1, "grams": 80}
+
+        pulled = self.push_and_pull(api, "updated", row)
+
+        assert (pulled["portion_id"], pulled["portion_name"], pulled["quantity"]) == (cup["id"], "Cup", 1)
+
+    def test_are_corrected_on_both_phones_that_have_made_the_row_together(self, api, rye, rye_slice, sliced, oats):
+        first, second = Install(api), Install(api)
+        first.pull()
+        second.pull()
+        first.edit("food_entries", sliced["id"], product_id=oats["id"], portion_id=None, quantity=None, grams=50)
+        second.edit("food_entries", sliced["id"], quantity=3, grams=106.5)
+
+        assert first.sync()
+        assert second.sync()
+        assert first.sync()
+        assert second.sync()
+
+        (stored,) = live_rows(api, "food_entries").values()
+        assert stored.items() >= ({"product_id": oats["id"], "grams": 106.5} | self.NO_PORTION).items()
+        assert [install.synced()["food_entries"] for install in (first, second)] == [{sliced["id"]: stored}] * 2
 
 
 class TestPush:

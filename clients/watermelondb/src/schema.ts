@@ -38,6 +38,8 @@ export const schema = appSchema({
         { name: "date", type: "string", isIndexed: true },
         { name: "time", type: "string", isOptional: true },
         { name: "meal_type", type: "string" },
+        { name: "portion_name", type: "string", isOptional: true },
+        { name: "portion_grams", type: "number", isOptional: true },
         { name: "product_name", type: "string" },
         { name: "kcal", type: "number" },
         { name: "protein", type: "number", isOptional: true },
@@ -97,6 +99,8 @@ export class FoodEntry extends Model {
   @field("time") time!: string | null;
   @field("meal_type") mealType!: string;
   // The rest is the server's. Until a sync brings it, it is what the app puts there: `product.inEntry(grams)`.
+  @field("portion_name") portionName!: string | null;
+  @field("portion_grams") portionGrams!: number | null;
   @field("product_name") productName!: string;
   @field("kcal") kcal!: number;
   @field("protein") protein!: number | null;
