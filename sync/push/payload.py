@@ -44,7 +44,7 @@ class PushedRow:
     packed_read_only: Packed  # read-only columns as sent: the values that the client has stored
     exact: bool  # validation changed and ignored no value, for example by trimming or rounding
     errors: list[dict] | None = None  # in the form of the response
-    sent: dict | None = None  # the columns, if the row may be valid for a stored row: see `without_stored_values()`
+    packed_sent: Packed | None = None  # as sent, if its errors may not count: see `without_stored_values()`
 
     @property
     def values(self) -> Values:
@@ -131,7 +131,7 @@ class TablePayload:
         except ValidationError as error:
             row = self.invalid_row(error)
             if all(each["type"] in LATER_RULES for each in row.errors):
-                row = replace(row, sent={name: sent[name] for name in ("id", *table.columns) if name in sent})
+                row = replace(row, packed_sent=self.pack({name: sent[name] for name in table.columns if name in sent}))
             return row
         exact = all(
             name in values and as_json_value(values[name]) == sent[name] for name in table.writable if name in sent
@@ -145,7 +145,7 @@ class TablePayload:
         return self.read_row(
             {
                 name: value
-                for name, value in row.sent.items()
+                for name, value in unpack(row.packed_sent).items()
                 if name == "id" or name in table.read_only or as_json_value(getattr(stored, name)) != value
             }
         )

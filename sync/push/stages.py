@@ -44,7 +44,7 @@ def judge(table: TablePush, since: int, stale: bool) -> list[UUID]:
         table.window.load(rows)
         for row_id, pushed in rows.items():
             stored = table.window.get(row_id)
-            if stored and pushed.sent:
+            if stored and pushed.packed_sent:
                 pushed = table.payload.without_stored_values(pushed, stored)
             match verdict(stored, pushed, since=since, stale=stale):
                 case Verdict.UPSERT:

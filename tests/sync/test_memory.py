@@ -157,6 +157,15 @@ class TestPushPeak:
 
         assert peak_of(api, warm, {table: rows}, name, accepted) < 10
 
+    @pytest.mark.parametrize(
+        ("table", "values"), [("products", {"name": "\u200b"}), ("food_entries", {"date": "2569-01-05"})]
+    )
+    def test_is_below_ten_bodies_of_rows_that_may_be_older_than_a_rule(self, api, warm, monkeypatch, table, values):
+        monkeypatch.setattr(response, "LARGE", 100_000)
+        rows = [{"id": row["id"], **values} for row in diary(3 * COUNT)["food_entries"]]
+
+        assert peak_of(api, warm, {table: rows}) < 10
+
     @pytest.mark.parametrize("name", ["deleted", "updated"])
     def test_is_below_ten_bodies_over_the_limit(self, api, warm, monkeypatch, name):
         monkeypatch.setattr(response, "LARGE", 100_000)
