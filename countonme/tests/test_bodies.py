@@ -42,7 +42,8 @@ def operations_with_a_body() -> list[tuple[str, str]]:
 
 
 class TestAMissingBody:
-    def test_gets_400_from_every_operation_with_a_body(self, api, all_rows):
+    @pytest.mark.parametrize("body", ["", " ", "\r\n\t"], ids=["none", "a space", "other white space"])
+    def test_gets_400_from_every_operation_with_a_body(self, api, all_rows, body):
         product = api.post("/v1/products", {"name": "Rye bread", "kcal_100g": 259}).json()
         entry = api.post("/v1/food-entries", {"product_id": product["id"], "grams": 50, "date": "2026-01-05"}).json()
         ids = {"products": product["id"], "portions": product["portions"][0]["id"], "food-entries": entry["id"]}
@@ -52,11 +53,24 @@ class TestAMissingBody:
         for method, path in operations:
             for kind, row_id in ids.items():
                 path = path.replace(f"/{kind}/{{id}}", f"/{kind}/{row_id}").replace("{product_id}", product["id"])
-            response = api.generic(method.upper(), path)
+            response = api.generic(method.upper(), path, body, content_type="application/json")
+            without_a_type = api.generic(method.upper(), path, body, content_type="")
 
             assert "{" not in path
-            assert (response.status_code, response.json()) == (400, {"detail": "The body is missing."}), path
+            assert response.status_code == 400, path
+            assert response.json()["detail"].startswith("JSON parse error" if body else "The body is missing."), path
+            assert without_a_type.status_code == (415 if body and path != "/v1/sync" else 400), path
         assert all_rows() == before
+
+    def test_is_not_missed_by_an_operation_without_a_body(self, api, product_id):
+        api.delete(f"/v1/products/{product_id}")
+
+        assert api.generic("POST", f"/v1/products/{product_id}/restore").status_code == 200
+        assert api.generic("POST", "/v1/auth/rotate").status_code == 200
+
+    @pytest.fixture
+    def product_id(self, api) -> str:
+        return api.post("/v1/products", {"name": "Rye bread", "kcal_100g": 259}).json()["id"]
 
     def test_is_not_the_same_as_an_empty_object(self, api):
         assert api.post("/v1/sync", {}).status_code == 200
