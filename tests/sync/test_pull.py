@@ -87,6 +87,7 @@ class TestFirstSync:
                 "product_id": str(rye.pk),
                 "portion_id": str(slices.pk),
                 "date": "2026-01-05",
+                "time": None,
                 "meal_type": "snacks",
                 "quantity": 2.0,
                 "grams": 200.0,
