@@ -6,6 +6,7 @@ from rest_framework import serializers
 from countonme.api.errors import refusal
 from countonme.api.fields import AmountField, DayField, TextField, TimeOfDayField, round_half_up
 from countonme.api.pagination import PageQuery
+from countonme.db.fields import validate_name
 from food_entries.models import GRAMS, MEAL_LENGTH, FoodEntry, meal_name
 from nutrition.amounts import MAX_MEALS, MEALS, OTHER
 from ownership.serializers import LiveRowField, OwnedSerializer
@@ -23,7 +24,8 @@ class MealTypeField(TextField):
     """The name of a meal. The usual ones are stored in lower case, all others as they are sent."""
 
     def __init__(self, **kwargs):
-        super().__init__(required=False, min_length=MEAL_LENGTH[0], max_length=MEAL_LENGTH[1], **kwargs)
+        lengths = {"min_length": MEAL_LENGTH[0], "max_length": MEAL_LENGTH[1]}
+        super().__init__(required=False, **lengths, validators=[validate_name], **kwargs)
 
     def to_internal_value(self, data) -> str:
         return meal_name(super().to_internal_value(data))

@@ -30,6 +30,7 @@ NIL_UUID = f'"{UUID(int=0)}"'
 NO_DAY = ("A date has the form YYYY-MM-DD.", "invalid")
 NO_TIME = ("A time has the form HH:MM, HH:MM:SS or HH:MM:SS.mmm.", "invalid")
 INVISIBLE = ("This name has no visible character.", "invisible")
+INVISIBLE = ("This name has no visible character.", "invisible")
 LONG_MEAL = ("Ensure this field has no more than 30 characters.", "max_length")
 NO_SUCH_DAY = ("There is no such day.", "no_such_day")
 OUT_OF_RANGE = (
@@ -103,6 +104,7 @@ REFUSED = [
     *[("date", f'"{day}"', OUT_OF_RANGE) for day in OTHER_CENTURIES],
     ("meal_type", "null", NULL),
     *[("meal_type", value, BLANK) for value in ('""', '"  "', r'"\u00a0"')],
+    *[("meal_type", value, INVISIBLE) for value in (r'"\u200b"', '"ㅤ"')],
     *[("meal_type", value, NOT_A_STRING) for value in ("1", "true", "[]", '["lunch"]', "{}")],
     *[("meal_type", f'"{meal}"', LONG_MEAL) for meal in ("x" * 31, "麦" * 31)],
     ("meal_type", r'"a\u0000b"', ("Null characters are not allowed.", "null_characters_not_allowed")),
