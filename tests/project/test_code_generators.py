@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from countonme.api import schema_views
+from countonme.api.openapi import refer_to_enums
 from countonme.api.renderers import JSONRenderer
 from sync.registry import tables
 
@@ -243,3 +244,30 @@ class TestSync:
 class TestErrors:
     def test_have_a_path_whose_items_are_of_any_type(self):
         assert SCHEMAS["FieldError"]["properties"]["loc"]["items"] == {}
+
+
+class TestAnEnumInAQueryString:
+    def refer(self, schema: dict, known: dict) -> tuple[dict, dict]:
+        """Return the parameter and the components after `refer_to_enums()`."""
+        parameter = {"in": "query", "name": "order", "schema": schema, "description": "How they are sorted."}
+        operation = {"operationId": "listNotes", "parameters": [parameter]}
+        document = {"paths": {"/notes": {"get": operation}}, "components": {"schemas": known}}
+        refer_to_enums(document)
+        return parameter, document["components"]["schemas"]
+
+    def test_becomes_a_component_that_is_named_after_the_operation(self):
+        schema = {"type": "string", "enum": ["name", "recent"], "default": "name"}
+
+        parameter, components = self.refer(schema, {})
+
+        assert parameter["schema"] == {"$ref": "#/components/schemas/ListNotesOrder"}
+        assert parameter["description"] == "How they are sorted. Default: `name`."
+        assert components == {"ListNotesOrder": {"type": "string", "enum": ["name", "recent"]}}
+
+    def test_refers_to_a_component_with_the_same_values(self):
+        known = {"NoteOrder": {"type": "string", "enum": ["name", "recent"]}}
+
+        parameter, components = self.refer({"type": "string", "enum": ["name", "recent"]}, dict(known))
+
+        assert parameter["schema"] == {"$ref": "#/components/schemas/NoteOrder"}
+        assert components == known
