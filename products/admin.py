@@ -5,8 +5,9 @@ from django.db.models import F, Q, QuerySet
 from django.urls import reverse
 from django.utils.html import format_html_join
 
+from nutrition.gtin import is_barcode
 from nutrition.names import contains_parts
-from products.models import Portion, Product
+from products.models import Portion, Product, has_barcode
 from support.owned_admin import DELETE, RESTORE, OwnedAdmin, OwnedForm
 
 PORTIONS_SHOWN = 50
@@ -36,6 +37,10 @@ class ProductAdmin(NameSearchAdmin):
     list_display = ("name", "energy", "barcode", "deleted_at")
     correctable_fields = ("name", "kcal_100g", "protein_100g", "carbs_100g", "fat_100g", "barcode")
     displayed_fields = ("portions",)
+
+    def contains_words(self, rows: QuerySet, text: str) -> Q:
+        found = super().contains_words(rows, text)
+        return found | has_barcode(text) if is_barcode(text) else found
 
     @admin.display(description="kcal per 100 g")
     def energy(self, product: Product) -> int:

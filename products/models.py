@@ -6,11 +6,12 @@ from django.db.models import Q
 
 from countonme.api.errors import Conflict
 from countonme.api.fields import HUNDREDTH
+from countonme.db.compiled import transformed
 from countonme.db.constraints import bounds, within
 from countonme.db.fields import NameField
 from devices.models import Device
 from nutrition.fields import KCAL_100G, NAME_LENGTH, NUTRIENT_100G, nutrient_field
-from nutrition.gtin import GTIN_VALIDATORS, IsGtin
+from nutrition.gtin import GTIN_VALIDATORS, IsGtin, IsUpcE, barcode_number
 from nutrition.names import NameKeyField, contains_parts
 from ownership.models import DeviceOwned, LiveManager, OwnedQuerySet
 from ownership.quotas import quota_reached
@@ -45,7 +46,14 @@ class Product(DeviceOwned):
     carbs_100g = nutrient_field()
     fat_100g = nutrient_field()
     barcode = models.CharField(  # noqa: DJ001 - null means no barcode: the unique constraint ignores it
-        max_length=14, null=True, blank=True, validators=GTIN_VALIDATORS, help_text="A GTIN, with its check digit."
+        max_length=14,
+        null=True,
+        blank=True,
+        validators=GTIN_VALIDATORS,
+        help_text="A GTIN or UPC-E, with its check digit.",
+    )
+    barcode_key = models.BigIntegerField(
+        null=True, editable=False, help_text="The number of the barcode, derived when the barcode changes."
     )
 
     quota_setting = "MAX_PRODUCTS"
@@ -70,16 +78,38 @@ class Product(DeviceOwned):
                 name="product_has_a_barcode_of_its_own",
                 violation_error_message="Another product has this barcode.",
             ),
+            models.UniqueConstraint(
+                fields=["device", "barcode_key"],
+                condition=Q(deleted_at=None, barcode_key__isnull=False),
+                name="product_has_a_barcode_number_of_its_own",
+                violation_error_message="Another product has this barcode.",
+            ),
             within("name__length", NAME_LENGTH),
             within("kcal_100g", KCAL_100G),
             within("protein_100g", NUTRIENT_100G),
             within("carbs_100g", NUTRIENT_100G),
             within("fat_100g", NUTRIENT_100G),
-            models.CheckConstraint(condition=Q(barcode=None) | Q(IsGtin("barcode")), name="product_barcode_is_a_gtin"),
+            models.CheckConstraint(
+                condition=Q(barcode=None) | Q(IsGtin("barcode")) | Q(IsUpcE("barcode")),
+                name="product_barcode_is_a_gtin_or_upc_e",
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    @classmethod
+    def new(cls, **columns) -> "Product":
+        return super().new(**columns, barcode_key=barcode_key(columns.get("barcode")))
+
+    def assign(self, **values) -> bool:
+        """Assign the values that changed. Only a new barcode gets a new key: an old one may have none.
+
+        The migration that added the keys gave none to products whose barcode another product had in another spelling.
+        """
+        if values.get("barcode", self.barcode) != self.barcode:
+            values["barcode_key"] = barcode_key(values["barcode"])
+        return super().assign(**values)
 
     def soft_delete(self) -> None:
         """Soft-delete the product and its portions. Food entries that were logged with it stay."""
@@ -90,11 +120,24 @@ class Product(DeviceOwned):
         """Restore the product and the portions deleted with it. Create a default portion if there are none."""
         portions = Portion.all_objects.for_device(self.device_id).filter(product=self).deleted_with(self)
         default = portions.order_by("-is_default", "created_at", "id").first()
+        self.barcode_key = barcode_key(self.barcode)
         super().restore()
         if default is None:  # all portions were purged
             Portion.new_default(device_id=self.device_id, product_id=self.pk).save()
             return
         portions.update(deleted_at=None, is_default=Q(pk=default.pk))
+
+
+def has_barcode(barcode: str) -> Q:
+    """Return the condition that a product has this barcode, in any spelling.
+
+    A product without a key is only found by its own spelling.
+    """
+    return Q(barcode_key=transformed(barcode_number, barcode, models.BigIntegerField())) | Q(barcode=barcode)
+
+
+def barcode_key(barcode: str | None) -> int | None:
+    return None if barcode is None else barcode_number(barcode)
 
 
 class PortionQuerySet(OwnedQuerySet):

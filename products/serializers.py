@@ -82,4 +82,4 @@ class ProductSerializer(OwnedSerializer):
 
 class ProductQuery(PageQuery):
     search = TextField(required=False, allow_blank=True, help_text="Words or parts of a name, in any order.")
-    barcode = TextField(required=False, validators=GTIN_VALIDATORS, help_text="A GTIN, with its check digit.")
+    barcode = TextField(required=False, validators=GTIN_VALIDATORS, help_text="A GTIN or UPC-E, in any spelling.")

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 from uuid import UUID
 
 from devices.models import Device
-from products.models import Portion
+from products.models import Portion, barcode_key
 from products.serializers import PORTION, PRODUCT, PortionSerializer, ProductSerializer
 from sync.registry import References, Settled, SyncTable, Values, register, without
 from sync.serializers import RowIdField, RowSerializer
@@ -31,7 +31,8 @@ class Products(SyncTable):
     name = "products"
     serializer_class = ProductRow
     example = PRODUCT
-    exclusive = {"barcode": None}
+    exclusive = {"barcode": None, "barcode_key": None}
+    derived = {"barcode_key": ("barcode", barcode_key)}
 
 
 @register

@@ -5,7 +5,7 @@ from drf_spectacular.utils import extend_schema, extend_schema_view
 from countonme.db.compiled import compiled_query, id_filter
 from ownership.serializers import LiveRows
 from ownership.viewsets import DeviceOwnedViewSet, column_values
-from products.models import Portion, Product
+from products.models import Portion, Product, has_barcode
 from products.serializers import PortionSerializer, ProductQuery, ProductSerializer
 
 
@@ -43,7 +43,7 @@ class ProductViewSet(DeviceOwnedViewSet):
         if search is not None:
             queryset = queryset.name_contains(search)
         if barcode is not None:
-            queryset = queryset.filter(barcode=barcode)
+            queryset = queryset.filter(has_barcode(barcode))
         return queryset.by_name()
 
     def perform_create(self, **values) -> Product:

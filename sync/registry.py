@@ -4,7 +4,7 @@ An app registers its tables in `sync_tables.py`, which is discovered like `admin
 its columns, their bounds, and which of them are read-only. The rules of a single model are methods of its table.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from uuid import UUID
 
@@ -38,6 +38,8 @@ class SyncTable:
     # Columns whose value only one live row of a device or of a parent can have, such as a barcode or `is_default`. Each
     # is given with the one value that any number of rows can have.
     exclusive: Values = {}
+    # Unique columns that are derived from another one: that column, which clients send, and the function.
+    derived: dict[str, tuple[str, Callable]] = {}
 
     def __init__(self):
         fields = self.serializer_class().fields
@@ -71,6 +73,10 @@ class SyncTable:
         return next(
             (f.related_model for f in self.model._meta.concrete_fields if f.is_relation and f.attname == column), None
         )
+
+    def source_of(self, column: str) -> tuple[str, Callable]:
+        """Return the column from which a unique column is derived, by default itself, and the function."""
+        return self.derived.get(column, (column, lambda value: value))
 
     def _live(self, device) -> QuerySet:
         """Return the live rows, with the columns that clients have."""
@@ -135,9 +141,10 @@ class SyncTable:
         return self.live_children(device, parent_ids).values_list("id")
 
     def _holders(self, column, device) -> QuerySet:
-        """Return the id and the value of each live row that has a value in a unique column."""
-        held = self.model.objects.for_device(device).exclude(**{column: None})
-        return held.order_by("id").values_list("id", column)
+        """Return the id of each live row, its value of a unique column, and the value that clients have, if any."""
+        source, _ = self.source_of(column)
+        held = self.model.objects.for_device(device).exclude(**{source: None})
+        return held.order_by("id").values_list("id", column, source)
 
     # --- rules of a single model -------------------------------------------------------------------
 

@@ -48,6 +48,22 @@ class RemoveIndexConcurrently(RemoveIndex):
         create(index, to_state.apps.get_model(app_label, self.model_name), schema_editor)
 
 
+class AddUniqueConstraintConcurrently(AddConstraint):
+    """Add a unique constraint with a condition, which is an index, while the table is in use."""
+
+    atomic = False
+
+    def database_forwards(self, app_label, schema_editor, from_state, to_state) -> None:
+        drop(self.constraint.name, schema_editor)  # a failed attempt leaves an invalid index
+        sql = str(self.constraint.create_sql(to_state.apps.get_model(app_label, self.model_name), schema_editor))
+        if is_postgres(schema_editor):
+            sql = sql.replace("CREATE UNIQUE INDEX", "CREATE UNIQUE INDEX CONCURRENTLY", 1)
+        schema_editor.execute(sql, params=None)
+
+    def database_backwards(self, app_label, schema_editor, from_state, to_state) -> None:
+        drop(self.constraint.name, schema_editor)
+
+
 class AddConstraintNotValid(AddConstraint):
     """Add a check constraint that applies to new and changed rows. Validate it in the next migration.
 

@@ -11,6 +11,7 @@ from products.tests.factories import PortionFactory, ProductFactory
 from tests.harness.errors import id_taken_body
 
 UNIQUE_BARCODE = r"product_has_a_barcode_of_its_own|products\.device_id, products\.barcode"
+UNIQUE_NUMBER = r"product_has_a_barcode_number_of_its_own|products\.device_id, products\.barcode_key"
 ONE_DEFAULT = r"product_has_one_default_portion|UNIQUE constraint failed: portions\.product_id"
 
 RIGHT_CHECK_DIGITS = ("96385074", "012345678905", "4006381333931", "14006381333938")
@@ -35,11 +36,20 @@ OUT_OF_BOUNDS = [
         for nutrient in ("protein_100g", "carbs_100g", "fat_100g")
         for value in ("-0.01", "100.01")
     ],
-    (Product, "barcode", "", "product_barcode_is_a_gtin"),
-    *[(Product, "barcode", "0" * length, "product_barcode_is_a_gtin") for length in (7, 9, 10, 11)],
+    (Product, "barcode", "", "product_barcode_is_a_gtin_or_upc_e"),
+    *[(Product, "barcode", "0" * length, "product_barcode_is_a_gtin_or_upc_e") for length in (7, 9, 10, 11)],
     *[
-        (Product, "barcode", barcode, "product_barcode_is_a_gtin")
-        for barcode in (*WRONG_CHECK_DIGITS, "9638507x", "-9638507", " 6385074", "٩٦٣٨٥٠٧٤")
+        (Product, "barcode", barcode, "product_barcode_is_a_gtin_or_upc_e")
+        for barcode in (
+            *WRONG_CHECK_DIGITS,
+            "04252615",
+            "14252614",
+            "24252618",
+            "9638507x",
+            "-9638507",
+            " 6385074",
+            "٩٦٣٨٥٠٧٤",
+        )
     ],
     (Portion, "grams", Decimal(0), "portion_grams_within_bounds"),
     (Portion, "grams", Decimal("-0.01"), "portion_grams_within_bounds"),
@@ -88,6 +98,15 @@ class TestTheDatabase:
 
         assert all_rows() == before
 
+    def test_refuses_a_barcode_number_on_two_live_products_of_a_device(self, device, all_rows):
+        ProductFactory(device=device, barcode="96385074"), ProductFactory(device=device)
+        before = all_rows()
+
+        with pytest.raises(IntegrityError, match=UNIQUE_NUMBER), transaction.atomic(), change_set(device):
+            device.products.filter(barcode=None).update(barcode="0000096385074", barcode_key=96385074)
+
+        assert all_rows() == before
+
     def test_refuses_to_restore_a_product_whose_barcode_is_taken(self, device, all_rows):
         gone = ProductFactory(device=device, barcode="96385074")
         with change_set(device):
@@ -95,7 +114,11 @@ class TestTheDatabase:
         ProductFactory(device=device, barcode="96385074")
         before = all_rows()
 
-        with pytest.raises(IntegrityError, match=UNIQUE_BARCODE), transaction.atomic(), change_set(device):
+        with (
+            pytest.raises(IntegrityError, match=f"{UNIQUE_BARCODE}|{UNIQUE_NUMBER}"),
+            transaction.atomic(),
+            change_set(device),
+        ):
             Product.all_objects.for_device(device).update(deleted_at=None)
 
         assert all_rows() == before
@@ -171,7 +194,8 @@ class TestEveryConstraint:
     def test_has_a_test(self):
         """Fails for a new constraint until the table above has a row that breaks it."""
         broken = {constraint.partition("|")[0] for *_, constraint in OUT_OF_BOUNDS}
-        broken |= {"product_has_a_barcode_of_its_own", "product_has_one_default_portion"}
+        broken |= {"product_has_a_barcode_of_its_own", "product_has_a_barcode_number_of_its_own"}
+        broken |= {"product_has_one_default_portion"}
 
         assert {rule.name for model in (Product, Portion) for rule in model._meta.constraints} == broken
 

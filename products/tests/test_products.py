@@ -527,15 +527,6 @@ class TestABarcode:
         assert response.status_code == 201
         assert response.json()["barcode"] == EAN
 
-    def test_is_compared_as_text(self, api, device):
-        """A UPC and the EAN with a leading zero are different barcodes."""
-        ProductFactory(device=device, barcode="036000291452")
-
-        response = api.post("/v1/products", {"name": "EAN", "kcal_100g": 1, "barcode": "0036000291452"})
-
-        assert response.status_code == 201
-        assert len(api.get("/v1/products?barcode=036000291452").json()) == 1
-
     def test_can_be_null_for_any_number_of_products(self, api, device):
         ProductFactory(device=device, barcode=None)
 

@@ -36,11 +36,22 @@ def set_values(rows: list[DeviceOwned], values: list[Values]) -> None:
 
 
 def find_duplicates(table: SyncTable, device_id: UUID, column: str, upserts: dict[UUID, PushedRow]) -> list[UUID]:
-    """Return the ids of the rows that can't get their value of a unique column, because another row has or gets it."""
-    claims = {row_id: values[column] for row_id, row in upserts.items() if column in (values := row.values)}
+    """Return the ids of the rows that can't get their value of a unique column, because another row has or gets it.
+
+    A row that keeps what the client sends is not judged, even if it has no value in the column.
+    """
+    source, derive = table.source_of(column)
+    claims = {row_id: values[source] for row_id, row in upserts.items() if source in (values := row.values)}
     if all(value is None for value in claims.values()):
         return []
-    return refused_claims(dict(table.holders[column](device=device_id)), claims)
+    held = {}
+    for row_id, value, sent in table.holders[column](device=device_id):
+        if value is not None:
+            held[row_id] = value
+        if claims.get(row_id, sent) == sent:
+            claims.pop(row_id, None)
+    claims = {row_id: value if value is None else derive(value) for row_id, value in claims.items()}
+    return refused_claims(held, claims)
 
 
 def refused_claims(held: dict, claims: dict[Hashable, Hashable | None]) -> list:

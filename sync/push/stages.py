@@ -169,11 +169,23 @@ def newly_referenced_rows(table: TablePush, row: DeviceOwned | None, values: Val
 
 
 def reject_duplicates(table: TablePush, rows: Rows) -> None:
-    """Remove and reject the rows whose unique value belongs to another row."""
-    for column, message in table.sync.unique.items():
-        for row_id in find_duplicates(table.sync, table.device.pk, column, rows):
-            table.reject(row_id, table.payload.errors_of(refusal(column, message, "unique")))
+    """Remove and reject the rows whose unique value belongs to another row.
+
+    A rejected row keeps its values of all columns, which another row may want. So each column is judged again.
+    """
+    while refused := find_refused(table, rows):
+        for row_id, errors in refused.items():
+            table.reject(row_id, errors)
             del rows[row_id]
+
+
+def find_refused(table: TablePush, rows: Rows) -> dict[UUID, list[dict]]:
+    """Return the rows that can't get their value of a unique column, each with its errors."""
+    for column, message in table.sync.unique.items():
+        if duplicates := find_duplicates(table.sync, table.device.pk, column, rows):
+            source, _ = table.sync.source_of(column)
+            return dict.fromkeys(duplicates, table.payload.errors_of(refusal(source, message, "unique")))
+    return {}
 
 
 def assign(table: TablePush, rows: Rows) -> None:

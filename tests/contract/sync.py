@@ -107,9 +107,8 @@ def store(device: Device, row_id: str, sent: dict) -> bool:
         return False
     barcode = values.get("barcode")
     is_new = stored is None or stored["barcode"] != barcode
-    if (is_new and products.rows_with_barcode(device, barcode)) or (
-        stored is None and row_id in device.service.used_ids("products")
-    ):
+    others = [row for row in products.rows_with_barcode(device, barcode) if row is not stored]
+    if (is_new and others) or (stored is None and row_id in device.service.used_ids("products")):
         return False
     if stored is None:
         device.add("products", {"id": row_id} | dict.fromkeys(products.FIELDS) | values)

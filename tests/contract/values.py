@@ -76,8 +76,29 @@ def meal_type(value) -> str:
 
 def gtin(value) -> str:
     require(isinstance(value, str) and re.fullmatch("[0-9]{8}|[0-9]{12,14}", value) is not None)
-    require(sum(int(digit) * (1, 3)[index % 2] for index, digit in enumerate(reversed(value))) % 10 == 0)
+    require(is_gtin(value) or from_upc_e(value) is not None)
     return value
+
+
+def is_gtin(digits: str) -> bool:
+    return sum(int(digit) * (1, 3)[index % 2] for index, digit in enumerate(reversed(digits))) % 10 == 0
+
+
+def from_upc_e(code: str) -> str | None:
+    """Return the GTIN-12 of a UPC-E, or None if it is none."""
+    if not re.fullmatch("[01][0-9]{7}", code):
+        return None
+    digits = code[1:7]
+    kept = {"0": 2, "1": 2, "2": 2, "3": 3, "4": 4}.get(digits[5], 5)  # digits of the manufacturer
+    manufacturer = (digits[:2] + digits[5] if kept == 2 else digits[:kept]).ljust(5, "0")
+    item = digits[5] if kept == 5 else digits[kept:5]
+    full = code[0] + manufacturer + item.rjust(5, "0") + code[7]
+    return full if is_gtin(full) else None
+
+
+def barcode_number(barcode: str) -> str:
+    """Return a barcode with 14 digits. Equal barcodes have the same."""
+    return (from_upc_e(barcode) or barcode).rjust(14, "0")
 
 
 def nullable(check: Callable) -> Callable:

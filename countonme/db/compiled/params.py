@@ -25,9 +25,12 @@ class Param(Expression):
         return value if self.function is None else self.function(value)
 
 
-def transformed(function: Callable, value) -> Expression:
-    """Return `function(value)` as an expression. If the value is a Param, each run calls the function."""
-    return Param(value.name, function) if isinstance(value, Param) else Value(function(value))
+def transformed(function: Callable, value, output_field: models.Field | None = None) -> Expression:
+    """Return `function(value)` as an expression. If the value is a Param, each run calls the function.
+
+    A number that may need 8 bytes needs an `output_field`: the ORM sends it as an integer of 4 bytes otherwise.
+    """
+    return Param(value.name, function) if isinstance(value, Param) else Value(function(value), output_field)
 
 
 def id_filter(name: str, ids: Collection) -> dict[str, Any]:
