@@ -11,7 +11,7 @@ export function logBread(database: Database, today: string): Promise<FoodEntry> 
       Object.assign(portion, { productId: bread.id, name: "Slice", grams: 35.5, isDefault: true });
     });
     return database.get<FoodEntry>("food_entries").create((entry) => {
-      Object.assign(entry, bread.inEntry(slice.gramsOf(2)), { portionId: slice.id, quantity: 2 });
+      Object.assign(entry, bread.inEntry(slice.gramsOf(2)), slice.inEntry(2));
       Object.assign(entry, { date: today, mealType: "breakfast" });
     });
   });

@@ -82,6 +82,11 @@ export class Portion extends Model {
   gramsOf(quantity: number): number {
     return gramsOf(this.grams, quantity);
   }
+
+  /** What the server copies from the portion into an entry of so many of it. */
+  inEntry(quantity: number): { portionId: string; quantity: number; portionName: string; portionGrams: number } {
+    return { portionId: this.id, quantity, portionName: this.name, portionGrams: this.grams };
+  }
 }
 
 export class FoodEntry extends Model {
@@ -98,7 +103,7 @@ export class FoodEntry extends Model {
   @field("date") date!: string;
   @field("time") time!: string | null;
   @field("meal_type") mealType!: string;
-  // The rest is the server's. Until a sync brings it, it is what the app puts there: `product.inEntry(grams)`.
+  // The rest is the server's. Until a sync brings it, it is what the app puts there, with `inEntry()`.
   @field("portion_name") portionName!: string | null;
   @field("portion_grams") portionGrams!: number | null;
   @field("product_name") productName!: string;

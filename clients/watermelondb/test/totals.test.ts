@@ -59,7 +59,7 @@ describe("The totals that a phone computes", () => {
 
     await phone.database.write(() =>
       phone.database.get<FoodEntry>("food_entries").create((entry) => {
-        Object.assign(entry, product.inEntry(slice.gramsOf(2)), { portionId: slice.id, quantity: 2 });
+        Object.assign(entry, product.inEntry(slice.gramsOf(2)), slice.inEntry(2));
         Object.assign(entry, { date: DAY, mealType: "breakfast" });
       }),
     );
