@@ -119,10 +119,10 @@ class FoodEntry(DeviceOwned):
         null=True,
         blank=True,
         validators=bounds(QUANTITY),
-        help_text="How many of the portion; 1 if not said.",
+        help_text="Number of portions. Empty without a portion.",
     )
     grams = models.DecimalField(
-        max_digits=8, decimal_places=2, validators=bounds(GRAMS), help_text="Of the whole entry."
+        max_digits=8, decimal_places=2, validators=bounds(GRAMS), help_text="Weight of the whole entry."
     )
     date = DayField(help_text="The client's calendar day.")
     time = models.CharField(  # noqa: DJ001 - null means that it is not known
