@@ -11,6 +11,7 @@ import { backUp, everything, purge, register, rest, restore, type Row, watched }
 
 afterEach(() => assert.deepEqual(complaints.splice(0), []));
 
+const WITHOUT_PORTION = { quantity: null, portion_name: null, portion_grams: null };
 const ids = (rows: Row[]) => rows.map((row) => row.id);
 
 for (const Kind of KINDS) {
@@ -120,7 +121,7 @@ for (const Kind of KINDS) {
 
       const stored = await agree(phone, new Kind(account));
       const withoutPortions = before.food_entries.map((entry) =>
-        entry.id === eaten ? entry : { ...entry, portion_id: null, quantity: null },
+        entry.id === eaten ? entry : { ...entry, portion_id: null, ...WITHOUT_PORTION },
       );
       assert.deepEqual(ids(stored.food_entries), [eaten, ofLostProduct, ofLostPortion].sort());
       assert.deepEqual(stored.food_entries, withoutPortions);
@@ -171,7 +172,7 @@ for (const Kind of KINDS) {
       assert.deepEqual(Object.values(stored).flatMap(ids).filter((id) => old.has(id)), []);
       assert.deepEqual(stored.products.map(({ name }) => name).sort(), ["Bread", "Gone bread"]);
       const expected = before.food_entries.map((row) =>
-        row.product_id === gone.product_id ? { ...row, quantity: null } : { ...row, product_name: "Bread" },
+        row.product_id === gone.product_id ? { ...row, ...WITHOUT_PORTION } : { ...row, product_name: "Bread" },
       );
       assert.deepEqual(withoutIds(stored.food_entries), withoutIds(expected));
       assert.equal(stored.food_entries.filter(({ portion_id }) => portion_id).length, 1);
