@@ -91,6 +91,8 @@ class TestFirstSync:
                 "meal_type": "snacks",
                 "quantity": 2.0,
                 "grams": 200.0,
+                "portion_name": "Slice",
+                "portion_grams": 40.0,
                 "product_name": "Rye",
                 "kcal": 500.0,
                 "protein": 21.0,
