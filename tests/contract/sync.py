@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from tests.contract import products
+from tests.contract import products, values
 from tests.contract.model import Device, Refused, Response, Row, Unknown, Unordered, invalid, validate
 from tests.contract.values import UUID, to_json
 
@@ -44,8 +44,8 @@ def push(device: Device, since: int, body: dict) -> Response:
                 raise invalid((table, name))
     created, updated, deleted = (body.get("products", {}).get(name, []) for name in LISTS)
     deleted = {text.lower() for text in deleted if UUID.fullmatch(text.lower())}
-    rejected = {"products": [row["id"] for row in created + updated if not UUID.fullmatch(row["id"])]}
-    rows = {row["id"]: row for row in created + updated if UUID.fullmatch(row["id"]) and row["id"] not in deleted}
+    rejected = {"products": [row["id"] for row in created + updated if not is_row_id(row["id"])]}
+    rows = {row["id"]: row for row in created + updated if is_row_id(row["id"]) and row["id"] not in deleted}
     if conflicts := find_conflicts(device, since, rows, deleted):
         return Response(409, {"detail": Unknown("text"), "conflicts": {"products": Unordered(conflicts)}})
     for row in filter(None, (device.find("products", row_id) for row_id in deleted)):
@@ -69,6 +69,13 @@ def push(device: Device, since: int, body: dict) -> Response:
             ),
         },
     )
+
+
+def is_row_id(text: str) -> bool:
+    try:
+        return values.row_id(text) == text
+    except ValueError:
+        return False
 
 
 class AnyErrors(Unknown):
@@ -102,20 +109,20 @@ def store(device: Device, row_id: str, sent: dict) -> bool:
         device.stamp(stored)  # so that the next pull has its deletion again
         return True
     try:
-        values = validate(sent, products.FIELDS, () if stored else products.REQUIRED)
+        new = validate(sent, products.FIELDS, () if stored else products.REQUIRED)
     except Refused:
         return False
-    barcode = values.get("barcode")
+    barcode = new.get("barcode")
     is_new = stored is None or stored["barcode"] != barcode
     others = [row for row in products.rows_with_barcode(device, barcode) if row is not stored]
     if (is_new and others) or (stored is None and row_id in device.service.used_ids("products")):
         return False
     if stored is None:
-        device.add("products", {"id": row_id} | dict.fromkeys(products.FIELDS) | values)
+        device.add("products", {"id": row_id} | dict.fromkeys(products.FIELDS) | new)
         default = {"product_id": row_id, "name": "100g", "grams": Decimal(100), "is_default": True}
         device.add("portions", default)
         return True
-    device.change(stored, values)
-    if any(to_json(value) != sent[name] for name, value in values.items()):
+    device.change(stored, new)
+    if any(to_json(value) != sent[name] for name, value in new.items()):
         device.stamp(stored)  # it is stored differently from what was sent
     return True
