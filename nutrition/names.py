@@ -2,14 +2,15 @@
 
 import re
 import unicodedata
-from functools import lru_cache, partial
+from collections.abc import Iterable
+from functools import lru_cache
 
 from django.db import models
-from django.db.models import Lookup
+from django.db.models import Lookup, Value
 from django.db.models.functions import StrIndex
 from django.db.models.lookups import GreaterThan
 
-from countonme.db.compiled import transformed
+from countonme.db.compiled import Param
 
 KEY_LENGTH = 500  # characters; PostgreSQL can't index a text of more than 2,704 bytes
 SEARCH_PARTS = 8  # words of a search text that are found in any order
@@ -95,29 +96,23 @@ def base_letters(character: str) -> str:
     return character if base == character else "".join(map(fold_character, decompose(base)))
 
 
-@lru_cache(maxsize=100)
 def search_parts(text: str) -> list[str]:
-    """Return the 8 parts of a search text, which a name must all contain. A missing part is an empty text.
+    """Return the parts of a search text, which a name must all contain: at most 8, and none if the text is blank.
 
     The parts are the words. If there are more than 8, the last part is all words from the eighth on. The text is cut,
     so that a long one is folded quickly: no name has so many characters.
     """
     words = list(dict.fromkeys(name_key(text[:KEY_LENGTH]).split()))
-    parts = [*words[: SEARCH_PARTS - 1], " ".join(words[SEARCH_PARTS - 1 :])]
-    return parts + [""] * (SEARCH_PARTS - len(parts))
+    last = words[SEARCH_PARTS - 1 :]
+    return [*words[: SEARCH_PARTS - 1], " ".join(last)] if last else words
 
 
-def search_part(number: int, text: str) -> str:
-    return search_parts(text)[number]
-
-
-def contains_parts(column: str, text) -> list[Lookup]:
-    """Return the conditions that a column of keys contains all parts of a search text, which may be a Param.
+def contains_parts(column: str, parts: Iterable) -> list[Lookup]:
+    """Return the conditions that a column of keys contains each part of a search text. A part may be a Param.
 
     Not LIKE: the text may contain its wildcards, and SQLite limits the length of a pattern.
     """
-    parts = [transformed(partial(search_part, number), text) for number in range(SEARCH_PARTS)]
-    return [GreaterThan(Position(column, part), 0) for part in parts]
+    return [GreaterThan(Position(column, part if isinstance(part, Param) else Value(part)), 0) for part in parts]
 
 
 class NameKeyField(models.TextField):

@@ -6,7 +6,7 @@ from django.urls import reverse
 from django.utils.html import format_html_join
 
 from nutrition.gtin import is_barcode
-from nutrition.names import contains_parts
+from nutrition.names import contains_parts, search_parts
 from products.models import Portion, Product, has_barcode
 from support.owned_admin import DELETE, RESTORE, OwnedAdmin, OwnedForm
 
@@ -24,7 +24,7 @@ class NameSearchAdmin(OwnedAdmin):
     name_column = "name_key"
 
     def contains_words(self, rows: QuerySet, text: str) -> Q:
-        return Q(*contains_parts("name_key", text))
+        return Q(*contains_parts("name_key", search_parts(text)))
 
 
 @admin.register(Product)

@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from decimal import Decimal
 
 from django.conf import settings
@@ -20,9 +21,9 @@ PORTION_GRAMS = (HUNDREDTH, 10_000)
 
 
 class ProductQuerySet(OwnedQuerySet):
-    def name_contains(self, text: str):
-        """Filter by names that contain each word of `text`, as `name_key()` compares them."""
-        return self.filter(*contains_parts("name_key", text))
+    def name_contains(self, parts: Iterable):
+        """Filter by names that contain all parts of a search text, as `search_parts()` returns them."""
+        return self.filter(*contains_parts("name_key", parts))
 
     def by_name(self):
         return self.order_by("name_key", "id")

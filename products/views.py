@@ -3,6 +3,7 @@ from django.utils.functional import cached_property
 from drf_spectacular.utils import extend_schema, extend_schema_view
 
 from countonme.db.compiled import compiled_query, id_filter
+from nutrition.names import search_parts
 from ownership.serializers import LiveRows
 from ownership.viewsets import DeviceOwnedViewSet, column_values
 from products.models import Portion, Product, has_barcode
@@ -38,10 +39,16 @@ class ProductViewSet(DeviceOwnedViewSet):
     conflicts = ("create", "update", "restore")
     additions = ("create", "restore")  # a product whose portions were purged gets a new default portion
 
+    def validate_query(self, *args) -> dict:
+        """Return each part of a search text as a value of its own: the query is compiled once per number of parts."""
+        query = dict(super().validate_query(*args))
+        parts = search_parts(query.pop("search", ""))
+        return query | {f"part_{number}": part for number, part in enumerate(parts)}
+
     @classmethod
-    def filter_queryset(cls, queryset: QuerySet, *, search=None, barcode=None) -> QuerySet:
-        if search is not None:
-            queryset = queryset.name_contains(search)
+    def filter_queryset(cls, queryset: QuerySet, *, barcode=None, **parts) -> QuerySet:
+        if parts:
+            queryset = queryset.name_contains(parts.values())
         if barcode is not None:
             queryset = queryset.filter(has_barcode(barcode))
         return queryset.by_name()

@@ -285,7 +285,7 @@ class TestEveryCompiledQuery:
             "device": device.pk,
             "since": 1,
             "key": "key",
-            "search": "RYE",
+            "parts": "rye",  # of a search text
             "barcode": product.barcode,
             "product": product.pk,
             "meal_type": entry.meal_type,
