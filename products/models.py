@@ -233,7 +233,7 @@ class Portion(DeviceOwned):
 
     def restore(self) -> None:
         """Restore the portion. It does not become the default, because another one already is."""
-        if self.product.deleted_at is not None:
+        if not Product.objects.for_device(self.device_id).filter(pk=self.product_id).exists():
             raise Conflict("Its product is deleted. Restore the product first.")
         self.is_default = False
         super().restore()

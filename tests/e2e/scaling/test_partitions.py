@@ -87,9 +87,10 @@ def call_everything(phone: Caller) -> None:
     phone.call("PATCH", f"/v1/food-entries/{entry}", {"product_id": other, "grams": 70})
     phone.call("GET", "/v1/food-entries/summary?from=2026-01-01&to=2026-01-31")
     sync_everything(phone)
-    phone.call("DELETE", f"/v1/portions/{portion}", status=204)
-    phone.call("DELETE", f"/v1/food-entries/{entry}", status=204)
-    phone.call("DELETE", f"/v1/products/{product}", status=204)
+    for path in (f"/v1/portions/{portion}", f"/v1/food-entries/{entry}", f"/v1/products/{product}"):
+        phone.call("DELETE", path, status=204)
+        phone.call("POST", f"{path}/restore")
+        phone.call("DELETE", path, status=204)
     phone.pull()
 
 
