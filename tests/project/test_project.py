@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from countonme import __version__
-from tests.harness.our_apps import ROOT, python_files
+from tests.harness.our_apps import ROOT, our_apps, python_files
 
 TOOLS = {"pip", "setuptools", "wheel"}  # packages of a new virtual environment
 
@@ -67,6 +67,11 @@ class TestEveryTestFile:
 
 
 class TestTheArchitecturePage:
+    def test_lists_the_apps_in_the_order_of_their_imports(self):
+        table = (ROOT / "docs/architecture.md").read_text().partition("\nAn app imports")[0]
+
+        assert re.findall(r"^\| `(\w+)/` \|", table, re.M) == our_apps()
+
     def test_names_files_and_functions_that_exist(self):
         page = (ROOT / "docs/architecture.md").read_text()
         steps = re.findall(r"`([\w/]+\.py)`: `(\w+)(?:\(\))?`", page)
