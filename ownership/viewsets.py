@@ -35,7 +35,7 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
 
     No other rows are ever visible.
 
-    A complete subclass:
+    A complete subclass, without the texts of the OpenAPI document:
 
         class NoteViewSet(DeviceOwnedViewSet):
             model = Note

@@ -35,10 +35,11 @@ class SyncTable:
     # Examples for the OpenAPI document: a row, or the id of a deleted one.
     example: dict | None = None
     example_deleted: str | None = None
-    # Columns whose value only one live row of a device or of a parent can have, such as a barcode or `is_default`. Each
-    # is given with the one value that any number of rows can have.
+    # Columns whose value only one live row of a device or of a parent can have. The value here is the exception, which
+    # any number of rows can have: `{"barcode": None}`, `{"is_default": False}`.
     exclusive: Values = {}
-    # Unique columns that are derived from another one: that column, which clients send, and the function.
+    # Unique columns that clients don't send. Each is computed from a column that they send:
+    # `{"barcode_key": ("barcode", function)}`.
     derived: dict[str, tuple[str, Callable]] = {}
 
     def __init__(self):
@@ -75,7 +76,7 @@ class SyncTable:
         )
 
     def source_of(self, column: str) -> tuple[str, Callable]:
-        """Return the column from which a unique column is derived, by default itself, and the function."""
+        """Return the column that clients send for a unique column, and the function that derives the unique value."""
         return self.derived.get(column, (column, lambda value: value))
 
     def _live(self, device) -> QuerySet:
@@ -141,7 +142,10 @@ class SyncTable:
         return self.live_children(device, parent_ids).values_list("id")
 
     def _holders(self, column, device) -> QuerySet:
-        """Return the id of each live row, its value of a unique column, and the value that clients have, if any."""
+        """Return for each live row its id, its value of a unique column, and the value that clients have.
+
+        Rows in which the clients' column is null are left out.
+        """
         source, _ = self.source_of(column)
         held = self.model.objects.for_device(device).exclude(**{source: None})
         return held.order_by("id").values_list("id", column, source)
@@ -163,11 +167,11 @@ class SyncTable:
         return values
 
     def settle(self, children: list[DeviceOwned], claims: list[DeviceOwned], **owner_ids) -> Iterator[Settled]:
-        """Yield live children of one live parent, with the values that they get, when all pushed rows are known.
+        """Yield live children of one live parent, each with the values that it gets.
 
-        `children` are sorted by age, the oldest first. `claims` are the children that were pushed with an exclusive
-        value that they don't have yet, in the order sent. To create a child, yield a new row that has the columns
-        in `owner_ids`: the ids of the device and of the parent.
+        It is called when all rows of the push are known. `children` are sorted by age, the oldest first. `claims` are
+        the children that were pushed with an exclusive value that they don't have yet, in the order sent. To create a
+        child, yield a new row with the columns in `owner_ids`: the ids of the device and of the parent.
         """
         yield from ()
 

@@ -38,7 +38,7 @@ def set_values(rows: list[DeviceOwned], values: list[Values]) -> None:
 def find_duplicates(table: SyncTable, device_id: UUID, column: str, upserts: dict[UUID, PushedRow]) -> list[UUID]:
     """Return the ids of the rows that can't get their value of a unique column, because another row has or gets it.
 
-    A row that keeps what the client sends is not judged, even if it has no value in the column.
+    A row whose stored value was sent is never refused. If it is older than a derived column, that one may be null.
     """
     source, derive = table.source_of(column)
     claims = {row_id: values[source] for row_id, row in upserts.items() if source in (values := row.values)}
@@ -57,9 +57,9 @@ def find_duplicates(table: SyncTable, device_id: UUID, column: str, upserts: dic
 def refused_claims(held: dict, claims: dict[Hashable, Hashable | None]) -> list:
     """Return the claimants whose claim fails, if each value can go to only one claimant.
 
-    `held` has the current value of each claimant. `claims`, in order, has the value that each one wants; None means
-    that it gives up its value. A value stays with its holder, unless the holder claims another one. Otherwise the first
-    claim gets it. A claimant whose claim fails keeps its value, so other claims on that value fail too.
+    `held` has the current value of each holder. `claims` has the value that each claimant wants, in order; None means
+    that it gives up its value. A holder that claims no other value keeps its own. Any other value goes to the first
+    claim. A claimant whose claim fails keeps its current value, so all other claims to that value fail too.
     """
     holders = {value: one for one, value in held.items() if claims.get(one, value) == value}
     refused = []

@@ -29,7 +29,7 @@ MAX_UNKNOWN_ROWS = 120_000  # rows and deletions of unknown tables: the response
 MAX_NAME = 64  # characters of a table's name or of an id, since the response repeats both
 UNKNOWN_TABLE = [error_item((), "Unknown table.", "unknown_table")]
 
-# Types of errors of rules that are younger than the first rows. Values from before stay as they are.
+# Error types of rules that were added after the first release. A stored value that breaks them may stay.
 LATER_RULES = {"day_out_of_range", "invisible"}
 
 Packed = tuple  # the column names, then their values: this takes much less memory than a dict
@@ -44,7 +44,7 @@ class PushedRow:
     packed_read_only: Packed  # read-only columns as sent: the values that the client has stored
     exact: bool  # validation changed and ignored no value, for example by trimming or rounding
     errors: list[dict] | None = None  # in the form of the response
-    packed_sent: Packed | None = None  # as sent, if its errors may not count: see `without_stored_values()`
+    packed_sent: Packed | None = None  # as sent, if all errors are of LATER_RULES: see `without_stored_values()`
 
     @property
     def values(self) -> Values:
@@ -140,7 +140,7 @@ class TablePayload:
         return PushedRow(self.pack(values), self.pack(read_only), exact)
 
     def without_stored_values(self, row: PushedRow, stored: DeviceOwned) -> PushedRow:
-        """Read the row as if the columns with the stored values had not been sent: they may be older than a rule."""
+        """Validate the row again, without the columns whose stored value was sent: it may be older than a rule."""
         table = self.table
         return self.read_row(
             {

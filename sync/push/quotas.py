@@ -20,7 +20,7 @@ class NewRows:
         self.table, self.device_id, self.quota = table, device_id, quota
         self.limit = table.max_children
         self.children: dict[UUID, int] = {}  # the number of children by parent, deleted ones included
-        self.promised: set[UUID] = set()  # new parents whose first child has already been counted
+        self.promised: set[UUID] = set()  # new parents: each was counted together with its first child
 
     def load(self, parent_ids: Collection[UUID]) -> None:
         """Read how many children these parents have, if there is a limit."""
@@ -32,7 +32,10 @@ class NewRows:
     def count(
         self, parent_id: UUID | None, row_id: UUID | None = None, required: Collection["NewRows"] = ()
     ) -> list[dict] | None:
-        """Count a new row, and its child in each of the `required` tables. Return errors if a quota is reached."""
+        """Count a new row. Return errors if a quota is reached.
+
+        `required` are the counters of tables in which this row must have a child. That child is counted too.
+        """
         if self.limit is not None and self.children[parent_id] >= self.limit:
             parent = self.table.references[self.table.parent_column]
             return quota_errors(quota_reached(self.limit, self.table.model, parent))

@@ -171,7 +171,7 @@ def newly_referenced_rows(table: TablePush, row: DeviceOwned | None, values: Val
 def reject_duplicates(table: TablePush, rows: Rows) -> None:
     """Remove and reject the rows whose unique value belongs to another row.
 
-    A rejected row keeps its values of all columns, which another row may want. So each column is judged again.
+    A rejected row keeps its stored values, and another row may want one of them. So check until no row is refused.
     """
     while refused := find_refused(table, rows):
         for row_id, errors in refused.items():
@@ -220,7 +220,10 @@ def create_row(table: TablePush, row_id: UUID, values: Values) -> None:
 
 
 def change_row(table: TablePush, row: DeviceOwned, pushed: PushedRow, ready: Writes) -> None:
-    """Assign the pushed values to a stored row. If it then differs from the client's row, it gets the new revision."""
+    """Assign the pushed values to a stored row, and list it for `write()`, which gives it the new revision.
+
+    A row that does not change is listed if the client has it in another form, so that the client pulls it.
+    """
     values, before = pushed.values, exclusive_values(table.sync, row)
     references = newly_referenced_rows(table, row, values)
     has_changed = row.assign(**table.sync.values_to_assign(row, values, references))
@@ -287,7 +290,7 @@ def settle_batch(table: TablePush, parent_ids: list[UUID]) -> None:
 
 
 def rows_between(table: TablePush, rows: list[DeviceOwned], parent_ids: list[UUID]) -> list[DeviceOwned]:
-    """Return the rows of these parents. Both lists are sorted by parent id, and no other parent lies in that range."""
+    """Return the rows of these parents. Both lists are sorted by parent id, and `parent_ids` skips no parent."""
     start = bisect_left(rows, parent_ids[0], key=table.parent_id_of)
     return rows[start : bisect_right(rows, parent_ids[-1], start, key=table.parent_id_of)]
 
@@ -333,7 +336,7 @@ def write(table: TablePush, writes: Writes) -> None:
         clear_exclusive_values(table.sync, table.all_rows, writes.to_clear)
         writes.to_clear.clear()
     if writes.to_insert:
-        table.window.clear()  # it has these rows as missing
+        table.window.clear()  # it says that these rows don't exist
         stored = table.all_rows.add_all(writes.to_insert)
         if len(stored) < len(writes.to_insert):
             raise IdsTaken(table.sync, {row.pk for row in writes.to_insert} - stored)

@@ -28,7 +28,7 @@ class Param(Expression):
 def transformed(function: Callable, value, output_field: models.Field | None = None) -> Expression:
     """Return `function(value)` as an expression. If the value is a Param, each run calls the function.
 
-    A number that may need 8 bytes needs an `output_field`: the ORM sends it as an integer of 4 bytes otherwise.
+    Pass an `output_field` if the result can be a number of more than 4 bytes. Otherwise the ORM sends 4 bytes.
     """
     return Param(value.name, function) if isinstance(value, Param) else Value(function(value), output_field)
 
@@ -36,7 +36,7 @@ def transformed(function: Callable, value, output_field: models.Field | None = N
 def id_filter(name: str, ids: Collection) -> dict[str, Any]:
     """Return a filter for rows whose `name` is one of the ids. Ids are UUIDs, or strings as `json()` returns them.
 
-    For one id it is an equality: PostgreSQL plans a query with a list again at each run.
+    For one id it compares with `=`, because PostgreSQL makes a new plan at each run of a query with a list.
     """
     ids = list(ids)
     if len(ids) != 1:

@@ -10,7 +10,7 @@ from django.db.models import Model, QuerySet
 from countonme.db.compiled.params import Param
 from countonme.db.compiled.rows import JSON, JSON_TUPLES, MODELS, TUPLES, Mode, row_reader
 
-registered: "list[CompiledQuery]" = []  # for the test that compares each one with the ORM
+registered: "list[CompiledQuery]" = []  # a test compares each one with the ORM
 
 
 class CompiledQuery:
