@@ -49,7 +49,7 @@ class TestAfterRestore:
 
         for each in (entry, elsewhere):
             body = anonymous.get(f"/v1/erasures/{each.erasure_id}").json()
-            assert body["requested_at"] == each.requested_at.isoformat().replace("+00:00", "Z")
+            assert body["requested_at"] == f"{each.requested_at:%Y-%m-%dT%H:%M:%S}.000000Z"
             assert body["erased_at"] is not None
 
     def test_reserves_the_id_of_an_erased_device_that_is_not_in_the_backup(self, anonymous, db):

@@ -239,7 +239,7 @@ class TestRows:
     def test_are_listed_with_an_index(self, support, device, kind, query, django_assert_max_num_queries):
         FoodEntryFactory(device=device)
 
-        with django_assert_max_num_queries(LOGIN + 5 + RECORDED) as queries:
+        with django_assert_max_num_queries(LOGIN + 6 + RECORDED) as queries:
             support.get(f"/admin/{kind}/", {"device__id__exact": device.pk, **query})
 
         assert full_scans(queries) == []
