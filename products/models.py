@@ -107,9 +107,13 @@ class Product(DeviceOwned):
         """Assign the values that changed. Only a new barcode gets a new key: an old one may have none.
 
         The migration that added the keys gave none to products whose barcode another product had in another spelling.
+        A key of another barcode is removed: the previous release changes barcodes, and leaves the keys.
         """
-        if values.get("barcode", self.barcode) != self.barcode:
-            values["barcode_key"] = barcode_key(values["barcode"])
+        barcode = values.get("barcode", self.barcode)
+        if barcode != self.barcode:
+            values["barcode_key"] = barcode_key(barcode)
+        elif self.barcode_key not in (None, barcode_key(barcode)):
+            values["barcode_key"] = None
         return super().assign(**values)
 
     def soft_delete(self) -> None:

@@ -144,10 +144,10 @@ class SyncTable:
     def _holders(self, column, device) -> QuerySet:
         """Return for each live row its id, its value of a unique column, and the value that clients have.
 
-        Rows in which the clients' column is null are left out.
+        Rows in which both are null are left out. The previous release may have removed only the clients' value.
         """
         source, _ = self.source_of(column)
-        held = self.model.objects.for_device(device).exclude(**{source: None})
+        held = self.model.objects.for_device(device).exclude(**{source: None, column: None})
         return held.order_by("id").values_list("id", column, source)
 
     # --- rules of a single model -------------------------------------------------------------------

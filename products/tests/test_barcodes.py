@@ -147,6 +147,43 @@ class TestWithoutAKey:
         assert api.get(f"/v1/products/{gone.pk}").status_code == 404
 
 
+class TestWithAKeyOfAnotherBarcode:
+    """The previous release has changed or removed the barcode of the soup, and left the key."""
+
+    @pytest.fixture(params=[None, EAN_8], autouse=True)
+    def barcode(self, request, device, soup) -> str | None:
+        with change_set(device):
+            Product.objects.for_device(device).filter(pk=soup.pk).update(barcode=request.param)
+        return request.param
+
+    def test_lose_it_with_the_next_change(self, api, soup, barcode):
+        assert api.patch(f"/v1/products/{soup.pk}", {"barcode": barcode}).status_code == 200
+
+        assert key_of(soup) is None
+        assert api.post("/v1/products", {"name": "Stew", "kcal_100g": 1, "barcode": SPELLINGS[1]}).status_code == 201
+
+    def test_get_the_key_of_a_new_barcode(self, api, soup):
+        assert api.patch(f"/v1/products/{soup.pk}", {"barcode": SPELLINGS[1]}).status_code == 200
+
+        assert key_of(soup) == 42100005264
+
+    def test_let_a_push_store_the_other_rows(self, api, soup):
+        new, other = product(barcode=SPELLINGS[1]), product()
+
+        answer = push_ok(api, revision(api), products={"created": [new, other]})
+
+        assert errors_of(answer) == [("products", new["id"], [("barcode", "unique")])]
+        assert other["id"] in live_rows(api, "products")
+
+    def test_lose_it_with_the_next_push(self, api, soup):
+        row = live_rows(api, "products")[str(soup.pk)] | {"name": "Stew"}
+        new = product(barcode=SPELLINGS[1])
+
+        assert push_ok(api, revision(api), products={"updated": [row]}) == ALL_STORED
+        assert key_of(soup) is None
+        assert push_ok(api, revision(api), products={"created": [new]}) == ALL_STORED
+
+
 class TestOverSync:
     @pairs
     def test_stay_with_the_stored_product(self, api, device, stored, sent):
