@@ -4,6 +4,7 @@ import json
 import os
 
 from gunicorn import util
+from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
 from countonme.observability.log_format import request_id
@@ -11,6 +12,13 @@ from countonme.observability.log_format import request_id
 
 class Worker(ThreadWorker):
     """Gives a request that is not valid HTTP a request id, which is in its log line and in the response."""
+
+    def _keepalive_after(self, conn, keepalive) -> bool:
+        """Read the rest of the body. If it is not valid HTTP, close the connection: the client has its response."""
+        try:
+            return super()._keepalive_after(conn, keepalive)
+        except ParseException:
+            return False
 
     def handle_error(self, req, client, addr, exc) -> None:
         token = request_id.set(os.urandom(16).hex())

@@ -385,6 +385,12 @@ class TestRawRequests:
         assert statuses in ([404], [400])
         assert service.phone.get("/v1/devices/me").status_code == 200
 
+    @pytest.mark.parametrize("rest", [b"zz\r\n", b"2\r\n{}zz", b"0\r\nnot a header\r\n\r\n"])
+    def test_gets_one_response_if_the_unread_body_is_not_valid_http(self, service, rest):
+        head = b"POST /v1/products HTTP/1.1\r\nHEAD\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+        assert raw(service, head + rest + b"GET /healthz HTTP/1.1\r\nHEAD\r\n\r\n") == [415]
+
     def test_refuses_a_large_body_without_a_token(self, service):
         client = http.client.HTTPConnection("127.0.0.1", service.server.port, timeout=20)
         client.request("POST", "/v1/sync", bytes(21 * 1024 * 1024), {"Content-Type": "application/json"})
