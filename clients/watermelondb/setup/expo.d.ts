@@ -4,6 +4,7 @@ declare module "expo-crypto" {
 }
 
 declare module "expo-secure-store" {
+  export function deleteItemAsync(key: string): Promise<void>;
   export function getItemAsync(key: string): Promise<string | null>;
   export function setItemAsync(key: string, value: string): Promise<void>;
 }

@@ -17,7 +17,8 @@ const EXPO = {
   "expo-secure-store": `
     const values = new Map();
     exports.getItemAsync = async (key) => values.get(key) ?? null;
-    exports.setItemAsync = async (key, value) => void values.set(key, value);`,
+    exports.setItemAsync = async (key, value) => void values.set(key, value);
+    exports.deleteItemAsync = async (key) => void values.delete(key);`,
   "expo-sqlite/kv-store": `
     const { InMemory } = require(${JSON.stringify(join(__dirname, "phones"))});
     module.exports = new InMemory();`,
@@ -78,6 +79,17 @@ describe("In React Native, the published code", () => {
     const { account } = await logBread(url, DAY);
 
     assert.deepEqual((await everything(account)).food_entries.map(({ kcal }) => kcal).sort(), [183.89, 183.89]);
+  });
+
+  it("registers one device, also if two screens open the account at once", async () => {
+    const { forgetDevice, openAccount, storedDevice } = load<typeof import("../setup/account")>("setup/account");
+    await forgetDevice();
+
+    const [one, other] = await Promise.all([openAccount(url), openAccount(url)]);
+
+    assert.deepEqual(one, other);
+    assert.equal((await storedDevice())?.token, one.token);
+    assert.notDeepEqual(await forgetDevice().then(() => openAccount(url)), one);
   });
 
   it("says what the server refused", async () => {
