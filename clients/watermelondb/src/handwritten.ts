@@ -32,6 +32,7 @@ const BATCH = 500; // values in one call of the storage
  * Each row has its own key. A pull stores the cursor last: after a crash, the next pull brings the same changes again.
  */
 export class Diary {
+  /** Rows that are deleted stay here, with `isDeleted`, until the server has the deletion. */
   rows = noRows();
   private state: State = { generation: 0, cursor: 0, tables: [] };
   private writing: Promise<void> = Promise.resolve();
@@ -39,13 +40,12 @@ export class Diary {
 
   private constructor(
     private storage: Storage,
-    public account: Account,
     private randomUUID: () => string,
   ) {}
 
   /** Read what is stored. `randomUUID` makes the ids of new rows. */
-  static async open(storage: Storage, account: Account, randomUUID: () => string): Promise<Diary> {
-    const diary = new Diary(storage, account, randomUUID);
+  static async open(storage: Storage, randomUUID: () => string): Promise<Diary> {
+    const diary = new Diary(storage, randomUUID);
     const [[, state]] = await storage.multiGet([STATE]);
     if (state) diary.state = JSON.parse(state);
     const keys = await diary.keys((key) => key.startsWith(diary.prefix));
@@ -77,29 +77,29 @@ export class Diary {
   }
 
   /** Pull, merge, push. If the push is in conflict with a newer change, do it once more. Returns the rejected rows. */
-  sync(): Promise<Rejected[]> {
-    this.running ??= this.syncTwice().finally(() => (this.running = undefined));
+  sync(account: Account): Promise<Rejected[]> {
+    this.running ??= this.syncTwice(account).finally(() => (this.running = undefined));
     return this.running;
   }
 
-  private async syncTwice(): Promise<Rejected[]> {
+  private async syncTwice(account: Account): Promise<Rejected[]> {
     try {
-      return await this.syncOnce();
+      return await this.syncOnce(account);
     } catch (error) {
       if (!(error instanceof ServerError && error.status === 409)) throw error;
-      return await this.syncOnce();
+      return await this.syncOnce(account);
     }
   }
 
-  private async syncOnce(): Promise<Rejected[]> {
+  private async syncOnce(account: Account): Promise<Rejected[]> {
     const tables = TABLES.filter((table) => !this.state.tables.includes(table)); // new in this version of the app
     const migration = encodeURIComponent(JSON.stringify({ tables }));
     const query = `last_pulled_at=${this.state.cursor}&migration=${migration}`;
-    await this.merge(await request(this.account, "GET", `/sync?${query}`));
+    await this.merge(await request(account, "GET", `/sync?${query}`));
     const all = TABLES.flatMap((table) => [...this.rows[table].values()].map((kept) => ({ table, kept })));
     const sent = all.filter(({ kept }) => kept.isNew || kept.isDeleted || kept.changed.length);
     if (!sent.length) return [];
-    const answer = await push(this.account, this.state.cursor, changesOf(sent));
+    const answer = await push(account, this.state.cursor, changesOf(sent));
     await this.settle(sent, answer.experimentalRejectedIds);
     return answer.rejected;
   }

@@ -106,8 +106,8 @@ export class Handwritten implements Phone {
 
   /** The diary. The app is started at the first use, and again after a `restart()`. */
   async diary(): Promise<Diary> {
-    this.opened ??= Diary.open(this.storage, this.account, randomUUID);
-    return Object.assign(await this.opened, { account: this.account });
+    this.opened ??= Diary.open(this.storage, randomUUID);
+    return this.opened;
   }
 
   restart(): void {
@@ -127,7 +127,7 @@ export class Handwritten implements Phone {
   }
 
   async sync(): Promise<Rejected[]> {
-    return (await this.diary()).sync();
+    return (await this.diary()).sync(this.account);
   }
 
   async everything(): Promise<Tables> {

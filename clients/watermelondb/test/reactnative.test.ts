@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { before, describe, it } from "node:test";
+import type { Storage } from "../src/handwritten";
 import { DAY } from "./food";
 import { everything, register, url } from "./service";
 
@@ -74,11 +75,26 @@ describe("In React Native, the published code", () => {
   });
 
   it("syncs without a library", async () => {
+    const { forgetDevice, openAccount } = load<typeof import("../setup/account")>("setup/account");
     const { logBread } = load<typeof import("../setup/diary")>("setup/diary");
+    await forgetDevice();
 
-    const { account } = await logBread(url, DAY);
+    const diary = await logBread(url, DAY);
 
-    assert.deepEqual((await everything(account)).food_entries.map(({ kcal }) => kcal).sort(), [183.89, 183.89]);
+    assert.deepEqual((await everything(await openAccount(url))).food_entries.map(({ kcal }) => kcal), [183.89]);
+    assert.equal(diary.rows.food_entries.size, 1);
+  });
+
+  it("logs food before the first contact with the server", async () => {
+    const { forgetDevice } = load<typeof import("../setup/account")>("setup/account");
+    const { logBread } = load<typeof import("../setup/diary")>("setup/diary");
+    const storage: Storage = load("node_modules/expo-sqlite/kv-store");
+    const { length } = await storage.getAllKeys();
+    await forgetDevice();
+
+    await assert.rejects(logBread("http://127.0.0.1:9/v1", DAY), /fetch failed/);
+
+    assert.equal((await storage.getAllKeys()).length, length + 2);
   });
 
   it("registers one device, also if two screens open the account at once", async () => {
