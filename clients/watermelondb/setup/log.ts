@@ -1,5 +1,6 @@
 import type { Database } from "@nozbe/watermelondb";
 import type { FoodEntry, Portion, Product } from "../src/schema";
+import { rescaled } from "../src/totals";
 
 /** Log two slices of bread: the product, the portion and the entry. */
 export function logBread(database: Database, today: string): Promise<FoodEntry> {
@@ -12,7 +13,13 @@ export function logBread(database: Database, today: string): Promise<FoodEntry> 
     });
     return database.get<FoodEntry>("food_entries").create((entry) => {
       Object.assign(entry, bread.inEntry(slice.gramsOf(2)), slice.inEntry(2));
-      Object.assign(entry, { date: today, mealType: "breakfast" });
+      Object.assign(entry, { date: today, time: "07:30", mealType: "breakfast" });
     });
   });
+}
+
+/** Change the weight of an entry. It has no portion then. */
+export function weighAgain(database: Database, entry: FoodEntry, grams: number): Promise<FoodEntry> {
+  const withoutPortion = { portionId: null, quantity: null, portionName: null, portionGrams: null };
+  return database.write(() => entry.update(() => Object.assign(entry, rescaled(entry, grams), withoutPortion)));
 }

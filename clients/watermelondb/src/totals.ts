@@ -21,12 +21,15 @@ export function gramsOf(portionGrams: number, quantity: number): number {
   return scaled(inHundredths(portionGrams), inHundredths(quantity), 100);
 }
 
-/** Return the totals of an entry whose weight changes. The server's can differ a little: it knows the exact values. */
-export function rescaled(entry: Values & { grams: number }, grams: number): Totals {
-  return mapped((total) => {
-    const amount = entry[total] as number | null;
-    return amount === null ? null : inHundredths((amount * grams) / entry.grams) / 100;
+/**
+ * Return the new weight of an entry, and its totals. The server's can differ a little: it knows the exact values.
+ */
+export function rescaled(entry: { [name in Total | "grams"]?: unknown }, grams: number): { grams: number } & Totals {
+  const totals = mapped((total) => {
+    const amount = (entry[total] ?? null) as number | null;
+    return amount === null ? null : inHundredths((amount * grams) / (entry.grams as number)) / 100;
   });
+  return { grams, ...totals };
 }
 
 function mapped(amountOf: (total: Total) => number | null): Totals {

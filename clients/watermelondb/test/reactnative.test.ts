@@ -59,8 +59,8 @@ describe("In React Native, the published code", () => {
     const { giveNewIds } = load<typeof import("../src/recovery")>("src/recovery");
     const { database } = load<typeof import("../setup/database.web")>("setup/database.web");
     const { openAccount, registerAgain } = load<typeof import("../setup/account")>("setup/account");
-    const { logBread } = load<typeof import("../setup/log")>("setup/log");
-    const { kcal } = await logBread(database, DAY);
+    const { logBread, weighAgain } = load<typeof import("../setup/log")>("setup/log");
+    const { kcal } = await weighAgain(database, await logBread(database, DAY), 100);
     (database.adapter as any).underlyingAdapter._driver.loki.autosaveDisable(); // its timer would keep the tests running
     await giveNewIds(database);
 
@@ -71,7 +71,8 @@ describe("In React Native, the published code", () => {
     await assert.rejects(registerAgain(url), { status: 409 });
     const { products, food_entries } = await everything(account);
     assert.deepEqual([products[0].name, products[0].protein_100g], ["Rye bread", 8.5]);
-    assert.deepEqual([food_entries[0].kcal, food_entries[0].meal_type], [kcal, "breakfast"]);
+    assert.deepEqual([food_entries[0].kcal, food_entries[0].time], [kcal, "07:30:00.000"]);
+    assert.deepEqual([food_entries[0].grams, food_entries[0].portion_id], [100, null]);
   });
 
   it("syncs without a library", async () => {

@@ -48,7 +48,7 @@ describe("The totals that a phone computes", () => {
   it("follow a new weight, and are unknown if they were", () => {
     const entry = { grams: 71, kcal: 183.89, protein: 6.04, carbs: 34.29, fat: null };
 
-    assert.deepEqual(rescaled(entry, 142), { kcal: 367.78, protein: 12.08, carbs: 68.58, fat: null });
+    assert.deepEqual(rescaled(entry, 142), { grams: 142, kcal: 367.78, protein: 12.08, carbs: 68.58, fat: null });
   });
 
   it("are shown by WatermelonDB before the first sync, and don't change with it", async () => {
