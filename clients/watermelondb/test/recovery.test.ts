@@ -50,6 +50,16 @@ for (const Kind of KINDS) {
       assert.deepEqual(ids(stored.food_entries), [eaten, created].sort());
     });
 
+    it("undoes a deletion: it syncs, restores the row and syncs again", async () => {
+      await phone.delete("food_entries", eaten);
+      await phone.sync();
+      await rest(account, "POST", `/food-entries/${eaten}/restore`);
+
+      const stored = await agree(phone, other);
+
+      assert.deepEqual(ids(stored.food_entries), [eaten]);
+    });
+
     it("gives back to a restored server what that has lost", async () => {
       const since = await other.put("products", QUARK);
       await agree(other, phone);
