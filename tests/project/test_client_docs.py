@@ -42,7 +42,7 @@ class TestTheRequests:
     def test_get_the_responses_that_the_page_shows(self, db):
         client = APIClient()
         requests, responses = blocks("http")[::2], blocks("http")[1::2]
-        assert len(requests) == len(responses) == 10
+        assert len(requests) == len(responses) == 9
 
         for request, shown in zip(requests, responses, strict=True):
             line, _, sent = request.partition("\n\n")
