@@ -41,7 +41,7 @@ PULL_RESPONSE = inline_serializer(
         ),
         "restored": serializers.BooleanField(
             required=False,
-            help_text="The server may have lost writes. Delete nothing, and push the rows that only this client has.",
+            help_text="The server may have lost writes. Push the rows that it lacks. Delete only those in `deleted`.",
         ),
         "newer": ids_by_table(
             RowIdField(),
