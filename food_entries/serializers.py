@@ -15,7 +15,7 @@ from products.models import Portion, Product
 MAX_BATCH = 100  # entries in one request
 MAX_SUMMARY_DAYS = 366
 ONE = Decimal(1)
-MEAL_TYPE = f"Any name. {', '.join(f'`{meal}`' for meal in MEALS)} are stored in lower case. Default: `snacks`."
+MEAL_TYPE = f"Any name. {', '.join(f'`{meal}`' for meal in MEALS)} are stored in lower case."
 
 TIME = "The user's local time. Responses have milliseconds: `HH:MM:SS.mmm`."
 

@@ -193,8 +193,15 @@ class TestDefaults:
         assert SCHEMAS["FoodEntryRequest"]["properties"]["meal_type"]["description"].endswith("Default: `snacks`.")
         assert SCHEMAS["PortionRequest"]["properties"]["is_default"]["description"].endswith("Default: `false`.")
 
-    def test_are_not_described_in_the_bodies_that_change_a_row(self):
-        assert "Default:" not in json.dumps(SCHEMAS["PatchedPortionRequest"])
+    def test_are_described_once(self):
+        fields = [field for schema in SCHEMAS.values() for field in schema.get("properties", {}).values()]
+        assert [field for field in fields if field.get("description", "").count("Default:") > 1] == []
+
+    @pytest.mark.parametrize("field", ["is_default", "meal_type"])
+    def test_are_not_described_in_the_bodies_that_change_a_row(self, field):
+        bodies = [SCHEMAS["PatchedPortionRequest"], SCHEMAS["PatchedFoodEntryRequest"]]
+        (schema,) = [body["properties"][field] for body in bodies if field in body["properties"]]
+        assert "Default:" not in json.dumps(schema)
 
 
 class TestSync:
