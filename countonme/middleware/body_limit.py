@@ -4,7 +4,7 @@ from contextlib import suppress
 from io import BytesIO
 
 from django.conf import settings
-from django.http import JsonResponse, UnreadablePostError
+from django.http import JsonResponse
 
 from countonme.api.errors import bad_request
 from countonme.api.parsers import content_length
@@ -27,13 +27,16 @@ class BodyMiddleware:
         limit = settings.SYNC_MAX_BODY if request.path_info == "/v1/sync" else settings.MAX_BODY
         length = content_length(request)
         stream = request.META.get("wsgi.input")
+        is_chunked = (
+            not length and request.META.get("wsgi.input_terminated") and "HTTP_TRANSFER_ENCODING" in request.META
+        )
         if request.META.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
-            drain(stream, min(length, MAX_DRAINED))
+            drain(stream, MAX_DRAINED if is_chunked else min(length, MAX_DRAINED))
             return unsupported_encoding()
         if length > limit:
             drain(stream, min(length, MAX_DRAINED))
             return too_large(limit)
-        if not length and request.META.get("wsgi.input_terminated") and "HTTP_TRANSFER_ENCODING" in request.META:
+        if is_chunked:
             try:
                 body = stream.read(limit + 1)
                 if len(body) > limit:
@@ -46,14 +49,15 @@ class BodyMiddleware:
             request.__init__(environ)  # as if it had a Content-Length; other attributes stay
         response = self.get_response(request)
         if length and response.status_code in (403, 429):  # the token is valid; the body may not have been read
-            with suppress(UnreadablePostError):
-                drain(request, MAX_DRAINED)
+            drain(request, MAX_DRAINED)
         return response
 
 
 def drain(stream, length: int) -> None:
-    while length > 0 and (read := stream.read(min(CHUNK, length))):
-        length -= len(read)
+    """Read and discard up to `length` bytes. If the client fails to send them, it gets the response all the same."""
+    with suppress(Exception):  # the server's exceptions are not documented
+        while length > 0 and (read := stream.read(min(CHUNK, length))):
+            length -= len(read)
 
 
 def too_large(limit: int) -> JsonResponse:

@@ -1,9 +1,5 @@
 """Permanent redirects that keep the method and the body of the request."""
 
-from contextlib import suppress
-
-from django.http import UnreadablePostError
-
 from countonme.middleware.body_limit import MAX_DRAINED, drain
 
 
@@ -20,6 +16,5 @@ class RedirectMiddleware:
         response = self.get_response(request)
         if response.status_code == 301:
             response.status_code = 308
-            with suppress(UnreadablePostError):
-                drain(request, MAX_DRAINED)
+            drain(request, MAX_DRAINED)
         return response

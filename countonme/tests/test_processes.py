@@ -184,6 +184,20 @@ class TestAClientThatStopsSending:
         assert max(seconds for _, seconds in responses) < 10
         assert service.phone.get("/v1/products").json() == []
 
+    @pytest.mark.parametrize(
+        ("headers", "status"),
+        [
+            ("Content-Length: 2000000\r\n", 413),
+            ("Content-Length: 39\r\nContent-Encoding: gzip\r\n", 415),
+            ("Transfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n", 415),
+        ],
+    )
+    def test_gets_the_error_that_its_headers_cause(self, service, headers, status):
+        response, seconds = send_and_wait(service, f"{self.HEAD.format('none')}{headers}\r\n27\r\n")
+
+        assert response.startswith(b"HTTP/1.1 %d " % status)
+        assert seconds < 10
+
     def test_does_not_delay_others_before_it_sends_anything(self, service):
         clients = [socket.create_connection(("127.0.0.1", service.server.port)) for _ in range(4)]
         time.sleep(6)  # a thread waits 5 seconds for each of them
