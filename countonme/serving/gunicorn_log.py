@@ -13,9 +13,14 @@ FAILED = "Error handling request"
 
 
 class ServerFilter(RequestIdFilter):
-    """Removes the URLs and request lines that gunicorn quotes, because they contain search terms."""
+    """Removes the URLs and request lines that gunicorn quotes, because they contain search terms.
+
+    It drops lines about clients that fell silent, as gunicorn does for those that disconnect.
+    """
 
     def filter(self, record) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], BlockingIOError):  # of a socket whose timeout is over
+            return False
         if isinstance(record.msg, str):
             if record.msg.startswith(FAILED):
                 record.msg, record.args = FAILED, ()

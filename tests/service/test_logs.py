@@ -369,6 +369,15 @@ class TestGunicornsLog:
         assert all(line["traceback"].endswith("\nRuntimeError") for line in lines)
         assert NAME not in str(lines)
 
+    @pytest.mark.parametrize(("error", "count"), [(BlockingIOError, 0), (ConnectionAbortedError, 1)])
+    def test_has_no_line_about_a_client_that_fell_silent(self, server, logged, error, count):
+        try:
+            raise error
+        except OSError:
+            server.exception("Socket error processing request.")
+
+        assert len(logged()) == count
+
     def test_quotes_no_invalid_request_line(self, server, logged):
         server.warning(f"Invalid request from ip=10.0.0.1: Invalid HTTP request line: 'GET /?search={NAME}\n'")
 
