@@ -57,7 +57,7 @@ class Environment:
         if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
             raise InvalidSetting(f"{name} is in quotes. Remove them: they would be a part of the value.")
         if REFERENCE.fullmatch(value):
-            raise invalid_setting(name, value, "the value itself: nothing replaces this reference")
+            raise InvalidSetting(f"{name} is a reference like $NAME, and nothing replaces it. Set the value itself.")
         return value or default
 
     def flag(self, name: str, default: bool) -> bool:

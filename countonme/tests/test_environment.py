@@ -23,7 +23,9 @@ class TestText:
 
     @pytest.mark.parametrize("value", ["$HOST", "${HOST}"])
     def test_must_not_be_an_unreplaced_reference(self, value):
-        assert "nothing replaces this reference" in message(lambda: env(HOST=value).text("HOST"))
+        error = message(lambda: env(SECRET_KEY=value).text("SECRET_KEY"))
+
+        assert error == "SECRET_KEY is a reference like $NAME, and nothing replaces it. Set the value itself."
 
     def test_may_begin_with_a_dollar_sign(self):
         assert env(SECRET_KEY="$a-b").text("SECRET_KEY") == "$a-b"
