@@ -31,7 +31,7 @@ class SupportAction:
     name: str  # in the URL of its page
     label: str  # text of its button
     description: str  # description on its page
-    done: str  # in the audit log, and the message after it
+    logged_as: str  # in the audit log, and the message after it
     permission: str  # with placeholders: {app} and {model}
     run: Callable[[models.Model], str | None]  # may return a secret, which is shown once
     possible: Callable[[models.Model], bool]  # whether to show the button; `run` checks again
@@ -131,13 +131,13 @@ class SupportActionAdmin(AuditedAdmin):
     def perform(self, request, row: models.Model, act: SupportAction, sent: dict) -> str | None:
         with transaction.atomic():
             secret = act.run(row)
-            self.record(request, row, act.done, sent["reason"])
+            self.record(request, row, act.logged_as, sent["reason"])
             return secret
 
     def respond(self, request, row: models.Model, act: SupportAction, secret: str | None) -> HttpResponse:
         if secret is not None:
             return self.act_page(request, row, act, "support/secret.html", secret=secret)
-        self.message_user(request, f"{act.done}.", messages.SUCCESS)
+        self.message_user(request, f"{act.logged_as}.", messages.SUCCESS)
         return HttpResponseRedirect(self.address(row))
 
     def act_page(self, request, row: models.Model, act: SupportAction, template: str, **context) -> HttpResponse:

@@ -31,7 +31,7 @@ BLOCK = SupportAction(
     label="Block",
     description="From now on, each request of the device gets a 403 with the text: This device is blocked. Contact "
     "support. Its data is kept.",
-    done="Blocked",
+    logged_as="Blocked",
     permission="devices.block_device",
     run=methodcaller("block"),
     possible=lambda device: device.blocked_at is None,
@@ -40,7 +40,7 @@ UNBLOCK = SupportAction(
     name="unblock",
     label="Unblock",
     description="The device's token works again.",
-    done="Unblocked",
+    logged_as="Unblocked",
     permission="devices.block_device",
     run=methodcaller("unblock"),
     possible=lambda device: device.blocked_at is not None,
@@ -50,7 +50,7 @@ NEW_TOKEN = SupportAction(
     label="Issue a new token",
     description="Use this if a phone has lost its token, or if the token was stolen. The old token is refused at once. "
     "The new token is shown only once, and the user has to type it into the app.",
-    done="Got a new token",
+    logged_as="Got a new token",
     permission="devices.issue_token",
     run=methodcaller("issue_token"),
     possible=lambda device: True,
