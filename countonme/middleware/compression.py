@@ -1,5 +1,7 @@
 """Compress responses with gzip if the client accepts it."""
 
+from django.utils.cache import patch_vary_headers
+
 from countonme.api import compression
 from countonme.middleware.admin_only import ADMIN
 
@@ -19,18 +21,15 @@ class CompressionMiddleware:
         response = self.get_response(request)
         if not response_may_be_compressed(request, response):
             return response
-        headers = response.headers
-        vary = headers.get("Vary", "")
-        if "Accept-Encoding" not in vary:
-            headers["Vary"] = f"{vary}, Accept-Encoding" if vary else "Accept-Encoding"
+        patch_vary_headers(response, ["Accept-Encoding"])
         if (
             not response.streaming
             and len(response.content) > compression.SMALL
-            and "Content-Encoding" not in headers
+            and "Content-Encoding" not in response
             and compression.accepts_gzip(request)
         ):
             response.content = compression.compress(response.content)
-            headers["Content-Encoding"] = "gzip"
+            response["Content-Encoding"] = "gzip"
         return response
 
 
