@@ -14,7 +14,7 @@ type State = { generation: number; cursor: number; tables: string[] };
 
 /**
  * Where the rows are stored: `expo-sqlite/kv-store`, AsyncStorage 2, or anything with these methods. A value must be
- * stored as a whole or not at all. Of several values, some may be missing after a crash.
+ * stored as a whole or not at all. After a crash, some of several values may be missing.
  */
 export interface Storage {
   getAllKeys(): Promise<readonly string[]>;
@@ -214,7 +214,7 @@ export class Diary {
 
   private inTurn(write: () => Promise<void>): Promise<void> {
     const written = this.writing.then(write);
-    this.writing = written.catch(() => {}); // whoever asked for it hears of the failure
+    this.writing = written.catch(() => {}); // the caller awaits `written`, and gets the error
     return written;
   }
 
