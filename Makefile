@@ -4,7 +4,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-clients test-schema test-generators rehearse-restore faults abuse scaling lint nightly indexes bench key
+.PHONY: run test test-clients test-schema test-generators rehearse-restore faults abuse scaling lint nightly indexes \
+  bench pin key
 
 run: .venv/run key
 	$(BIN)/python manage.py migrate --noinput
@@ -104,20 +105,37 @@ $(PEER)/run: benchmarks/requirements.txt
 $(SCHEMATHESIS)/.venv/run: $(SCHEMATHESIS)/requirements.txt
 $(GENERATORS)/.venv/run: $(GENERATORS)/requirements.txt
 $(OURS)/run $(PEER)/run $(SCHEMATHESIS)/.venv/run $(GENERATORS)/.venv/run:
+	$(NEEDS_VENV)
 	$(PYTHON) -m venv --clear $(@D)
-	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
+	$(@D)/bin/$(INSTALL) $<
 	@touch $@
 
+# Debian has venv in a package of its own.
+NEEDS_VENV := @$(PYTHON) -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+  { echo "Python 3.11 or newer with venv is not installed. On Debian: sudo apt-get install python3-venv" >&2; exit 1; }
+
+INSTALL := pip install --quiet --disable-pip-version-check --require-hashes --requirement
+
 .venv/bin/pip:
+	$(NEEDS_VENV)
 	$(PYTHON) -m venv .venv
 
 .venv/run: requirements.txt | .venv/bin/pip
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/$(INSTALL) $<
 	@touch $@
 
 .venv/dev: requirements-dev.txt .venv/run
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/$(INSTALL) $<
 	@touch $@
+
+# Write each requirements.txt from its requirements.in: the versions and hashes of all packages, for each platform and
+# each Python from 3.11. Packages keep their versions; `make pin ARGS="--upgrade-package attrs"` upgrades one.
+PINNED := requirements requirements-dev benchmarks/requirements $(SCHEMATHESIS)/requirements $(GENERATORS)/requirements
+PIN := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
+  --annotation-style line --custom-compile-command "make pin"
+
+pin: .venv/dev
+	for file in $(PINNED); do $(BIN)/$(PIN) $(ARGS) --output-file $$file.txt $$file.in || exit 1; done
 
 # On the first run, write settings to .env: a new key, and plain HTTP on this machine only.
 key:

@@ -41,7 +41,7 @@ def pins() -> dict[str, str]:
         dict(re.findall(r"^([A-Za-z0-9_-]+)(?:\[\w+\])?==([0-9.]+)", (folder / "requirements.txt").read_text(), re.M))
         for folder in (ROOT, HERE)
     )
-    return {name: ours[name] for name in NAMED} | {name: peer[name] for name in OF_PEER}
+    return {name: ours[name.lower()] for name in NAMED} | {name: peer[name.lower()] for name in OF_PEER}
 
 
 def write(results: list, shares: dict[str, Counter], *rest) -> None:

@@ -16,7 +16,8 @@ PIN = re.compile(r"^([\w-]+)(?:\[\w+\])?==(\d+\.\d+)", re.MULTILINE)
 
 @register(Tags.compatibility)
 def check_tested_versions(app_configs, **kwargs) -> list:
-    tested = dict(PIN.findall(Path(settings.BASE_DIR, "requirements.txt").read_text()))
+    pinned = dict(PIN.findall(Path(settings.BASE_DIR, "requirements.txt").read_text()))
+    tested = {name: pinned[name.lower()] for name in DEPENDENCIES}
     installed = {name: ".".join(version(name).split(".")[:2]) for name in DEPENDENCIES}
     return [
         Warning(

@@ -1,9 +1,11 @@
+import os
 import re
 import subprocess
 import sys
 from importlib.metadata import distributions
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -13,25 +15,82 @@ from tests.harness.our_apps import ROOT, our_apps, python_files
 TOOLS = {"pip", "setuptools", "wheel"}  # packages of a new virtual environment
 
 
-def pins() -> dict[str, str]:
-    """Return the version of each package in the requirement files."""
-    lines = [
-        line for name in ("requirements.txt", "requirements-dev.txt") for line in (ROOT / name).read_text().splitlines()
-    ]
-    requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
-    return {canonicalize_name(requirement.name): str(requirement.specifier) for requirement in requirements}
+# `make pin` writes each of these from a file whose name ends with .in.
+PINNED = [
+    file
+    for pattern in ("requirements*.txt", "*/requirements*.txt", "tests/e2e/*/requirements*.txt")
+    for file in ROOT.glob(pattern)
+]
+each_file = pytest.mark.parametrize("file", PINNED, ids=lambda file: str(file.relative_to(ROOT)))
+
+
+def requirements(file: Path) -> dict[str, Requirement]:
+    """Return the requirements of a file by the names of the packages."""
+    found = [Requirement(line) for line in re.findall(r"^[A-Za-z][^#\\\n]*", file.read_text(), re.M)]
+    return {canonicalize_name(one.name): one for one in found}
 
 
 class TestRequirements:
-    def test_pin_each_package_to_one_version(self):
-        assert len(pins()) > 20
-        assert {name: version for name, version in pins().items() if not re.fullmatch(r"==[0-9][0-9.]*", version)} == {}
+    def test_are_written_by_make_pin(self):
+        command = subprocess.run(["make", "--dry-run", "pin"], cwd=ROOT, capture_output=True, text=True, check=True)
+
+        (names,) = re.findall(r"^for file in (.+?);", command.stdout, re.M)
+        assert sorted(ROOT / f"{name}.txt" for name in names.split()) == sorted(PINNED)
+
+    @each_file
+    def test_pin_each_package_to_one_version_with_hashes(self, file):
+        lines = file.read_text().replace("\\\n", "").splitlines()
+        packages = [re.sub(r" +# via .*", "", line).rstrip() for line in lines if line.strip() and line[0] not in "# "]
+
+        assert len(packages) > 15
+        pin = r"[\w.-]+(\[\w+\])?==[0-9][\w.]*( ; [^#]+?)?( +--hash=sha256:[0-9a-f]{64})+"
+        assert [line for line in packages if not re.fullmatch(pin, line)] == []
+
+    @each_file
+    def test_have_the_versions_that_people_chose(self, file):
+        chosen, pinned = requirements(file.with_suffix(".in")), requirements(file)
+
+        assert chosen
+        assert {
+            name: str(one) for name, one in chosen.items() if not re.fullmatch(r"==[\d.]+", str(one.specifier))
+        } == {}
+        assert {name: (one.specifier, one.extras) for name, one in chosen.items()} == {
+            name: (one.specifier, one.extras) for name, one in pinned.items() if name in chosen
+        }
+
+    @each_file
+    def test_name_no_registry(self, file):
+        assert [line for line in file.read_text().splitlines() if "://" in line or line.startswith("-")] == []
 
     def test_pin_every_installed_package(self):
+        pinned = requirements(ROOT / "requirements-dev.txt") | requirements(ROOT / "requirements.txt")
         installed = {canonicalize_name(found.name): f"=={found.version}" for found in distributions()}
 
-        unpinned = {name: version for name, version in installed.items() if name not in TOOLS}
-        assert {name: version for name, version in unpinned.items() if pins().get(name) != version} == {}
+        packages = {name: version for name, version in installed.items() if name not in TOOLS}
+        assert {name: version for name, version in packages.items() if str(pinned[name].specifier) != version} == {}
+
+    def test_are_installed_only_with_their_hashes(self):
+        installs = re.findall(
+            r".*\bpip install\b.*", (ROOT / "Makefile").read_text() + (ROOT / "Dockerfile").read_text()
+        )
+
+        assert len(installs) == 2
+        assert [line for line in installs if "--require-hashes" not in line] == []
+
+
+class TestAVirtualEnvironment:
+    @pytest.mark.parametrize("module", ["ensurepip", "venv"])
+    def test_needs_a_debian_package_that_make_names(self, tmp_path, module):
+        """Debian's python3 has neither module before python3-venv is installed."""
+        (tmp_path / f"{module}.py").write_text(f"raise ModuleNotFoundError({module!r})")
+        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+        command = ["make", f"--file={ROOT / 'Makefile'}", f"--directory={tmp_path}", ".venv/bin/pip"]
+
+        run = subprocess.run([*command, f"PYTHON={sys.executable}"], env=environment, capture_output=True, text=True)
+
+        assert run.returncode == 2
+        assert run.stderr.splitlines()[0].endswith("On Debian: sudo apt-get install python3-venv")
+        assert not (tmp_path / ".venv").exists()
 
 
 class TestTheVersion:
