@@ -92,7 +92,11 @@ FORMAT_MODULE_PATH = ["countonme.formats"]
 # --- database -------------------------------------------------------------------------------------
 
 DATABASES = {
-    "default": env.database("DATABASE_URL", {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"})
+    "default": env.database(
+        "DATABASE_URL",
+        "DATABASE_PASSWORD",
+        {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"},
+    )
 }
 _database = DATABASES["default"]
 _database["CONN_MAX_AGE"] = None  # connections stay open

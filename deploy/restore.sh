@@ -8,7 +8,7 @@ umask 077
 
 [ $# -ge 1 ] || { echo "Usage: $0 BACKUP [OPTIONS OF after_restore]" >&2; exit 2; }
 command -v pg_restore >/dev/null || { echo "pg_restore is not installed. On Debian: apt-get install postgresql-client" >&2; exit 1; }
-: "${DATABASE_URL:?names no database}"
+. "${0%/*}/read_secrets.sh"
 python=${PYTHON:-.venv/bin/python}
 backup=$1
 shift

@@ -125,11 +125,14 @@ class TestProxyHeader:
 class TestDatabase:
     SQLITE = {"NAME": "db.sqlite3"}
 
+    def read(self, **values) -> dict:
+        return env(**values).database("DATABASE_URL", "DATABASE_PASSWORD", self.SQLITE)
+
     def test_is_the_default_if_not_set(self):
-        assert env().database("DATABASE_URL", self.SQLITE) == self.SQLITE
+        assert self.read() == self.SQLITE
 
     def test_has_its_password_decoded(self):
-        config = env(DATABASE_URL="postgres://me:a%2Fb+c%40d@db:5433/countonme").database("DATABASE_URL", self.SQLITE)
+        config = self.read(DATABASE_URL="postgres://me:a%2Fb+c%40d@db:5433/countonme")
 
         assert (config["PASSWORD"], config["HOST"], config["PORT"]) == ("a/b+c@d", "db", 5433)
 
@@ -148,10 +151,23 @@ class TestDatabase:
         ],
     )
     def test_must_be_a_complete_url(self, url):
-        shown = message(lambda: env(DATABASE_URL=url).database("DATABASE_URL", self.SQLITE))
+        shown = message(lambda: self.read(DATABASE_URL=url))
 
         assert shown.startswith("DATABASE_URL ")
         assert "hunter" not in shown
+
+    @pytest.mark.parametrize("password", ["a/b+c@d%e#f:g", "%2F", "a$1"])
+    def test_has_a_password_from_another_variable(self, tmp_path, password):
+        (tmp_path / "password").write_text(f"{password}\n")
+        url = {"DATABASE_URL": "postgres://me@db/countonme"}
+
+        assert self.read(**url, DATABASE_PASSWORD=password)["PASSWORD"] == password
+        assert self.read(**url, DATABASE_PASSWORD_FILE=str(tmp_path / "password"))["PASSWORD"] == password
+
+    def test_has_one_password(self):
+        shown = message(lambda: self.read(DATABASE_URL="postgres://me:hunter@db/countonme", DATABASE_PASSWORD="2"))
+
+        assert shown == "DATABASE_URL has a password, and DATABASE_PASSWORD is set too. Set one of them."
 
 
 class TestCache:

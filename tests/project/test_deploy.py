@@ -160,6 +160,39 @@ class TestBackup:
         assert done.returncode == 1
         assert done.stderr == "pg_dump is not installed. On Debian: apt-get install postgresql-client\n"
 
+    @pytest.mark.parametrize("variable", ["DATABASE_PASSWORD", "DATABASE_PASSWORD_FILE"])
+    def test_gives_the_password_to_pg_dump(self, back_up, commands, tmp_path, variable):
+        (tmp_path / "secret").write_text("a/b+c@d\n")
+        value = str(tmp_path / "secret") if variable.endswith("_FILE") else "a/b+c@d"
+        path = commands(
+            *self.TOOLS, "cat", pg_dump=f'echo "$PGPASSWORD" > {tmp_path}/seen; {self.DUMPS}', pg_restore=""
+        )
+
+        done = back_up(path, **{variable: value})
+
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "seen").read_text() == "a/b+c@d\n"
+
+    def test_reads_the_url_from_a_file(self, back_up, commands, tmp_path):
+        (tmp_path / "url").write_text("postgres:///elsewhere\n")
+        path = commands(*self.TOOLS, "cat", pg_dump=f'echo "$@" > {tmp_path}/seen; {self.DUMPS}', pg_restore="")
+
+        done = back_up(path, DATABASE_URL="", DATABASE_URL_FILE=str(tmp_path / "url"))
+
+        assert done.returncode == 0, done.stderr
+        assert "--dbname=postgres:///elsewhere\n" in (tmp_path / "seen").read_text()
+
+    @pytest.mark.parametrize("name", ["DATABASE_URL", "DATABASE_PASSWORD"])
+    def test_fails_without_its_secrets(self, back_up, commands, folder, tmp_path, name):
+        self.put(folder / "countonme-last-good-one.dump", age=timedelta(days=20))
+        path = commands(*self.TOOLS, "cat", pg_dump=self.DUMPS, pg_restore="")
+
+        done = back_up(path, **{name: "", f"{name}_FILE": str(tmp_path / "missing")})
+
+        assert done.returncode != 0
+        assert f"{tmp_path / 'missing'}: No such file" in done.stderr
+        assert [file.name for file in folder.iterdir()] == ["countonme-last-good-one.dump"]
+
     @pytest.mark.parametrize("url", ["sqlite:///db.sqlite3", ""])
     def test_rejects_other_databases(self, back_up, url):
         done = back_up(DATABASE_URL=url)
