@@ -1,6 +1,7 @@
 #!/bin/sh
 # Back up the database that DATABASE_URL names, and the ledger of erasures, into the folder BACKUPS. Remove backups that
-# are older than BACKUP_RETENTION days (default: 14). Print the name of the new file.
+# are older than BACKUP_RETENTION days (default: 14). Print the name of the new file. Record the backup in the database,
+# for the metric countonme_last_backup_timestamp_seconds.
 # An unfinished backup has a name that ends with .part.
 set -eu
 umask 077
@@ -39,7 +40,8 @@ else
     echo "There is no ledger of erasures yet: ERASURE_LEDGER names $ledger, which does not exist." >&2
 fi
 
-file=$BACKUPS/countonme-$(date --utc +%Y%m%dT%H%M%SZ).dump
+started=$(date --utc +%Y%m%dT%H%M%SZ)
+file=$BACKUPS/countonme-$started.dump
 trap 'rm -f "$file.part"' EXIT
 pg_dump --format=custom --no-owner --no-privileges --file="$file.part" --dbname="$DATABASE_URL"
 pg_restore --list "$file.part" >/dev/null # fails if the table of contents can't be read
@@ -55,3 +57,6 @@ find "$BACKUPS" -maxdepth 1 -type f ! -name "${file##*/}" \
 
 # Copy the ledger again, so that the copy has every erasure that was confirmed before this backup began.
 if [ -e "$ledger" ]; then copy_ledger; fi
+
+psql --no-psqlrc --quiet --dbname="$DATABASE_URL" --command="INSERT INTO backups (started_at) VALUES ('$started')" ||
+    { echo "The backup is complete, but the database has no record of it. Has manage.py migrate run?" >&2; exit 1; }

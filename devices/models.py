@@ -1,4 +1,4 @@
-"""Devices, their erasures, restores of the database, and rate-limited attempts."""
+"""Devices, their erasures, backups and restores of the database, and rate-limited attempts."""
 
 import hashlib
 import json
@@ -18,6 +18,7 @@ from django.db import (
 from django.utils import timezone
 
 from countonme.api.errors import Conflict, DeviceBlocked, InvalidToken, id_taken
+from countonme.observability import metrics
 from devices import tokens
 
 SEEN_EVERY = timedelta(minutes=15)
@@ -325,6 +326,27 @@ class Restore(models.Model):
 
     def __str__(self) -> str:
         return f"restored at {self.created_at}"
+
+
+class Backup(models.Model):
+    """A complete backup of the database. `deploy/backup.sh` inserts it with SQL."""
+
+    started_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "backups"
+
+    def __str__(self) -> str:
+        return f"started at {self.started_at}"
+
+
+@metrics.gauge(
+    "countonme_last_backup_timestamp_seconds",
+    "Unix time at which the last complete backup of the database began. 0 if there was none.",
+)
+def last_backup_timestamp() -> float:
+    last = Backup.objects.aggregate(last=models.Max("started_at"))["last"]
+    return last.timestamp() if last else 0
 
 
 class Gap(models.Model):

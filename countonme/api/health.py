@@ -2,7 +2,7 @@
 
 import logging
 
-from django.db import connection
+from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_serializer
 from rest_framework import serializers
@@ -13,6 +13,7 @@ from countonme.api.errors import Unavailable, timeout_error_class
 from countonme.api.openapi import ErrorSerializer
 from countonme.db.availability import DATABASE_AWAY, retry_if_connection_died
 from countonme.db.postgresql import encoding_fault, ping
+from countonme.observability import metrics
 
 log = logging.getLogger(__name__)
 
@@ -73,3 +74,11 @@ class ReadyView(ProbeView):
         plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
         ReadyView.migrated = not plan
         return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
+
+
+@metrics.gauge("countonme_ready", "1 if /readyz returns 200, 0 if it doesn't.")
+def is_ready() -> int:
+    try:
+        return int(retry_if_connection_died(ReadyView().find_fault) is None)
+    except Error:
+        return 0

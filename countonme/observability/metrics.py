@@ -6,10 +6,11 @@ With gunicorn, each worker counts in its own files in the folder PROMETHEUS_MULT
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 from django.conf import settings
+from django.db import Error as DatabaseError
 from django.http import HttpResponse, JsonResponse
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.csrf import csrf_exempt
@@ -59,7 +60,37 @@ class Instruments:
         self.database_series = lru_cache(maxsize=1024)(self.database.labels)
 
 
+class Gauges:
+    """Values that are read at each scrape. A value that is None, or can't be read, is left out."""
+
+    def __init__(self):
+        self.functions: dict[str, tuple[str, Callable[[], float | None]]] = {}  # with the description, by name
+
+    def collect(self) -> Iterator:
+        """Read the values. A registry of prometheus_client calls this."""
+        from prometheus_client.core import GaugeMetricFamily
+
+        for name, (description, read) in self.functions.items():
+            try:
+                value = read()
+            except DatabaseError:  # it is unavailable, or its migrations are not applied
+                continue
+            if value is not None:
+                yield GaugeMetricFamily(name, description, value=value)
+
+
 instruments: Instruments | None = None
+gauges = Gauges()
+
+
+def gauge(name: str, description: str):
+    """Decorate a function without arguments that returns the value of a gauge."""
+
+    def add(read: Callable[[], float | None]):
+        gauges.functions[name] = (description, read)
+        return read
+
+    return add
 
 
 def turn_on() -> None:
@@ -75,6 +106,7 @@ def turn_on() -> None:
     if folder:  # `/metrics` shows the sums of all processes' files
         instruments.registry = prometheus_client.CollectorRegistry()
         multiprocess.MultiProcessCollector(instruments.registry, folder)
+    instruments.registry.register(gauges)
 
 
 def count_request(method: str, route: str | None, status: int, seconds: float) -> None:

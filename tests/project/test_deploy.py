@@ -29,9 +29,9 @@ import yaml
 from django.conf import settings
 from django.core.management import get_commands
 
-from countonme.observability import metrics
 from devices.models import hash_device_id
 from tests.harness.databases import create_databases, url_of
+from tests.harness.metrics import declared_metrics
 from tests.harness.our_apps import our_apps, sources
 from tests.harness.processes import PLACES, folder_of_owner, free_port, postgres, wait_until
 from tests.harness.servers import manage
@@ -128,6 +128,7 @@ LINES = [f"2026-01-0{day}T07:30:12Z {uuid4()} {hashlib.sha256(bytes([day])).hexd
 class TestBackup:
     TOOLS = ("date", "find", "flock", "grep", "mv", "rm", "sort", "sync")
     DUMPS = 'for a; do case $a in --file=*) echo data > "${a#--file=}";; esac; done'
+    POSTGRES = {"pg_dump": DUMPS, "pg_restore": "exit 0", "psql": "exit 0"}
 
     @pytest.fixture
     def folder(self, tmp_path):
@@ -144,7 +145,7 @@ class TestBackup:
         """Return a function that runs backup.sh, by default with fake PostgreSQL programs."""
 
         def back_up(path: str = "", pg_dump: str = self.DUMPS, **environment: str) -> subprocess.CompletedProcess:
-            path = path or commands(*self.TOOLS, pg_dump=pg_dump, pg_restore="exit 0")
+            path = path or commands(*self.TOOLS, **self.POSTGRES | {"pg_dump": pg_dump})
             known = {"DATABASE_URL": "postgres:///countonme", "BACKUPS": str(folder), "ERASURE_LEDGER": str(ledger)}
             return run("/bin/sh", DEPLOY / "backup.sh", PATH=path, **known | environment)
 
@@ -251,7 +252,7 @@ class TestBackup:
         self.put(folder / "countonme-last-good-one.dump", age=timedelta(days=20))
         ledger.write_text(f"{LINES[0]}\n")
 
-        done = back_up(commands(*self.TOOLS, **{"pg_dump": self.DUMPS, "pg_restore": "exit 0"} | failing))
+        done = back_up(commands(*self.TOOLS, **self.POSTGRES | failing))
 
         assert done.returncode == 1
         assert {file.name for file in folder.iterdir()} == {"countonme-last-good-one.dump", "erasures.txt"}
@@ -305,8 +306,17 @@ class TestBackup:
         assert Path(done.stdout.strip()).read_text() == "data\n"
         assert (folder / "erasures.txt").read_text() == f"{LINES[0]}\n"
 
+    def test_fails_after_the_backup_if_it_cannot_be_recorded(self, back_up, commands, folder):
+        self.put(folder / "countonme-older.dump", age=timedelta(days=400))
+
+        done = back_up(commands(*self.TOOLS, **self.POSTGRES | {"psql": "exit 2"}), ERASURE_LEDGER="")
+
+        assert done.returncode == 1
+        assert "The backup is complete, but the database has no record of it." in done.stderr
+        assert [str(file) for file in folder.iterdir()] == [done.stdout.strip()]
+
     def test_waits_for_the_end_of_another_backup(self, commands, folder):
-        path = commands(*self.TOOLS, pg_dump=self.DUMPS, pg_restore="exit 0")
+        path = commands(*self.TOOLS, **self.POSTGRES)
         known = {"PATH": path, "DATABASE_URL": "postgres:///countonme", "BACKUPS": str(folder)}
         lock = os.open(folder, os.O_RDONLY)
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -355,6 +365,18 @@ class TestBackupOfPostgreSQL:
         with psycopg.connect(live_url) as original, psycopg.connect(empty_url) as copy:
             query = "SELECT app, name FROM django_migrations ORDER BY id"
             assert copy.execute(query).fetchall() == original.execute(query).fetchall() != []
+
+    def test_is_recorded_for_the_metrics(self, live_url, tmp_path):
+        backups, before = tmp_path / "backups", int(time.time())
+        backups.mkdir()
+        with serve(live_url, tmp_path / "log", METRICS_TOKEN="x" * 20) as service:
+            service.phone.token = "x" * 20
+            done = run(DEPLOY / "backup.sh", PATH=os.environ["PATH"], BACKUPS=str(backups), DATABASE_URL=live_url)
+
+            assert done.returncode == 0, done.stderr
+            text = service.phone.get("/metrics").content.decode()
+            (began,) = re.findall(r"^countonme_last_backup_timestamp_seconds (\S+)$", text, re.M)
+            assert before <= float(began) <= time.time()
 
     def test_contains_no_data_of_an_erased_device(self, live_url, tmp_path):
         ledger, first, second = tmp_path / "erasures.txt", tmp_path / "first", tmp_path / "second"
@@ -1104,15 +1126,11 @@ class TestNginx:
 
 
 class TestPrometheus:
-    def test_queries_only_existing_metrics(self, settings, monkeypatch):
+    def test_queries_only_existing_metrics(self):
         queried = set(re.findall(r"\bcountonme_\w+", str([rule["expr"] for rule in ALERTS])))
-        monkeypatch.setattr(metrics, "instruments", None)
-        metrics.turn_on()
-
-        known = {value._name for value in vars(metrics.instruments).values() if hasattr(value, "_labelnames")}
 
         assert queried
-        assert {re.sub(r"_(count|sum|bucket|total)$", "", name) for name in queried} <= known
+        assert {re.sub(r"_(count|sum|bucket|total)$", "", name) for name in queried} <= declared_metrics().keys()
 
     def test_alerts_if_a_nightly_timer_has_not_run(self):
         nightly = {unit.name for unit in UNITS if re.search(r"^OnCalendar=\*", unit.read_text(), re.M)}

@@ -5,18 +5,22 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from django.conf import settings as django_settings
-from django.db import connections
+from django.db import connection, connections
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
+from countonme.api.health import ReadyView
 from countonme.observability import metrics
 from countonme.observability.worker_slots import WorkerSlot
 from devices import token_cache
+from devices.models import Backup
+from tests.harness.metrics import declared_metrics
 from tests.harness.service import serve
 from tests.harness.sync import product, pull_changes, push, push_ok
 
@@ -25,17 +29,19 @@ ROOT = Path(django_settings.BASE_DIR)
 
 
 @pytest.fixture
-def read_metric(settings, monkeypatch, anonymous):
-    """Turn metrics on. Return a function that returns the value of a sample by name and labels; 0 if it is missing."""
+def scrape(settings, monkeypatch, anonymous):
+    """Turn metrics on. Return a function that returns the text of `/metrics`."""
     settings.METRICS_TOKEN = TOKEN
     monkeypatch.setattr(metrics, "instruments", None)
     metrics.turn_on()
 
-    def read(name: str, **labels: str) -> float:
-        response = anonymous.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
-        return sample(response.content.decode(), name, **labels)
+    return lambda: anonymous.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).content.decode()
 
-    return read
+
+@pytest.fixture
+def read_metric(scrape):
+    """Turn metrics on. Return a function that returns the value of a sample by name and labels; 0 if it is missing."""
+    return lambda name, **labels: sample(scrape(), name, **labels)
 
 
 def sample(page: str, name: str, **labels: str) -> float:
@@ -79,7 +85,7 @@ class TestTheEndpoint:
         assert response.status_code == 405
         assert response["Allow"] == "GET, HEAD"
 
-    def test_returns_the_prometheus_format_uncached(self, anonymous, read_metric):
+    def test_returns_the_prometheus_format_uncached(self, anonymous, db, read_metric):
         anonymous.get("/healthz")
 
         response = anonymous.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
@@ -89,7 +95,7 @@ class TestTheEndpoint:
         assert response["Cache-Control"] == "no-store"
         assert sample(response.content.decode(), **requests("/healthz", 200)) == 1
 
-    def test_works_for_any_host_and_without_tls(self, anonymous, read_metric, settings):
+    def test_works_for_any_host_and_without_tls(self, anonymous, db, read_metric, settings):
         settings.SECURE_SSL_REDIRECT = True
 
         response = anonymous.get("/metrics", headers={"Host": "10.0.0.7", "Authorization": f"Bearer {TOKEN}"})
@@ -123,7 +129,7 @@ class TestRequests:
 
         assert read_metric(**requests("/v1/auth/register", 429, "POST")) == 2
 
-    def test_to_unknown_paths_share_one_series(self, anonymous, read_metric):
+    def test_to_unknown_paths_share_one_series(self, anonymous, db, read_metric):
         for n in range(3):
             anonymous.generic(f"BREW{n}", f"/v1/nothing/{n}")
 
@@ -227,6 +233,48 @@ class TestSync:
         assert metrics.instruments is None
 
 
+class TestReadiness:
+    @pytest.fixture(autouse=True)
+    def just_started(self, monkeypatch):
+        monkeypatch.setattr(ReadyView, "migrated", False)
+
+    def test_is_1_if_the_service_is_ready(self, db, read_metric):
+        assert read_metric("countonme_ready") == 1
+
+    def test_is_0_if_migrations_are_missing(self, db, read_metric):
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM django_migrations WHERE app = 'food_entries'")
+
+        assert read_metric("countonme_ready") == 0
+
+    def test_is_0_during_an_outage_of_the_database(self, scrape, unreachable_database):
+        assert "\ncountonme_ready 0.0\n" in scrape()
+
+
+class TestTheLastBackup:
+    def test_is_0_if_there_was_none(self, db, scrape):
+        assert "\ncountonme_last_backup_timestamp_seconds 0.0\n" in scrape()
+
+    def test_is_the_time_of_the_newest(self, db, read_metric):
+        for day in (5, 7, 6):
+            Backup.objects.create(started_at=datetime(2026, 1, day, 3, tzinfo=UTC))
+
+        newest = read_metric("countonme_last_backup_timestamp_seconds")
+
+        assert datetime.fromtimestamp(newest, UTC) == datetime(2026, 1, 7, 3, tzinfo=UTC)
+
+    def test_is_recorded_by_other_tools_for_backups(self, db, read_metric):
+        page = (ROOT / "docs/backup.md").read_text()
+        statements = dict(re.findall(r'^(psql|sqlite3) .*"(INSERT INTO backups .*)"$', page, re.M))
+        with connection.cursor() as cursor:
+            cursor.execute(statements["psql" if connection.vendor == "postgresql" else "sqlite3"])
+
+        assert abs(read_metric("countonme_last_backup_timestamp_seconds") - time.time()) < 60
+
+    def test_is_left_out_during_an_outage_of_the_database(self, scrape, unreachable_database):
+        assert "last_backup" not in scrape()
+
+
 class TestAWorkerSlot:
     HOLD = (
         "from countonme.observability.worker_slots import WorkerSlot; import sys;"
@@ -306,10 +354,9 @@ class TestWorkers:
 
 
 class TestTheDocumentation:
-    def test_lists_each_metric_with_its_labels(self, read_metric):
+    def test_lists_each_metric_with_its_labels(self):
         table = re.findall(r"^\| `(countonme_\w+)` \| (.*?) \|", (ROOT / "docs/metrics.md").read_text(), re.M)
 
         stated = {name.removesuffix("_total"): set(re.findall(r"`(\w+)`", labels)) for name, labels in table}
 
-        known = [value for value in vars(metrics.instruments).values() if hasattr(value, "_labelnames")]
-        assert stated == {one._name: set(one._labelnames) for one in known}
+        assert stated == declared_metrics()
