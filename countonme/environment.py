@@ -130,10 +130,10 @@ class Environment:
             )
         return value
 
-    def database(self, name: str, password: str, default: dict) -> dict:
+    def database(self, name: str, default: dict, password: str) -> dict:
         """Return Django's settings of a database. The default is used if the variable is not set; it can't be empty.
 
-        `password` names the variable of the password, for a URL that lacks it.
+        The URL has the password, or DATABASE_PASSWORD does.
         """
         if name not in self.values and f"{name}_FILE" not in self.values:
             return default
@@ -144,10 +144,9 @@ class Environment:
                 f"{name} must be like postgres://user:password@host:5432/name. Percent-encode special characters in "
                 "the password: / as %2F, @ as %40. For SQLite, remove the variable."
             )
-        if secret := self.text(password):
-            if config["PASSWORD"]:
-                raise InvalidSetting(f"{name} has a password, and {password} is set too. Set one of them.")
-            config["PASSWORD"] = secret
+        if password and config["PASSWORD"]:
+            raise InvalidSetting(f"{name} has a password, and DATABASE_PASSWORD is set too. Set one of them.")
+        config["PASSWORD"] = config["PASSWORD"] or password
         return config
 
     def cache(self, name: str, default: str) -> dict:

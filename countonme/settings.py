@@ -91,13 +91,8 @@ FORMAT_MODULE_PATH = ["countonme.formats"]
 
 # --- database -------------------------------------------------------------------------------------
 
-DATABASES = {
-    "default": env.database(
-        "DATABASE_URL",
-        "DATABASE_PASSWORD",
-        {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"},
-    )
-}
+_sqlite = {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"}
+DATABASES = {"default": env.database("DATABASE_URL", _sqlite, env.text("DATABASE_PASSWORD"))}
 _database = DATABASES["default"]
 _database["CONN_MAX_AGE"] = None  # connections stay open
 if _database["ENGINE"] == "django.db.backends.sqlite3":

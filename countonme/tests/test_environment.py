@@ -126,7 +126,8 @@ class TestDatabase:
     SQLITE = {"NAME": "db.sqlite3"}
 
     def read(self, **values) -> dict:
-        return env(**values).database("DATABASE_URL", "DATABASE_PASSWORD", self.SQLITE)
+        variables = env(**values)
+        return variables.database("DATABASE_URL", self.SQLITE, variables.text("DATABASE_PASSWORD"))
 
     def test_is_the_default_if_not_set(self):
         assert self.read() == self.SQLITE
