@@ -65,6 +65,7 @@ MIDDLEWARE = [
     "countonme.middleware.admin_only.AdminCsrf",
     "countonme.middleware.admin_only.AdminAuthentication",
     "countonme.middleware.admin_only.AdminMessages",
+    "countonme.middleware.admin_only.AdminErrorPages",
 ]
 
 ROOT_URLCONF = "countonme.urls"
@@ -229,6 +230,7 @@ SECURE_PROXY_SSL_HEADER = env.proxy_header("SECURE_PROXY_SSL_HEADER")
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"
+CSRF_FAILURE_VIEW = "countonme.api.errors.csrf_failure"
 LOGIN_FAILURE_RATE = env.rate("LOGIN_FAILURE_RATE", "20/h")
 SESSION_COOKIE_AGE = 12 * 60 * 60  # seconds: a working day
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # not in a cookie

@@ -198,6 +198,11 @@ def permission_denied(request, exception=None) -> JsonResponse:
     return JsonResponse({"detail": "Forbidden"}, status=403)
 
 
+def csrf_failure(request, reason: str = "") -> JsonResponse:
+    detail = "The form is too old, or the browser sends no cookies. Reload the page and try again."
+    return JsonResponse({"detail": detail}, status=403)
+
+
 def not_found(request, exception=None) -> JsonResponse:
     return JsonResponse({"detail": "Not found"}, status=404)
 

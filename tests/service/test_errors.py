@@ -210,7 +210,8 @@ class TestAnOutageOfTheDatabase:
         response = client.get("/admin/")
 
         assert response.status_code == 503
-        assert response.json() == {"detail": "Service unavailable"}
+        assert response["Content-Type"] == "text/html; charset=utf-8"
+        assert "<p>Service unavailable</p>" in response.text
         assert response["Retry-After"] == "5"
 
     def test_is_logged_with_its_traceback_and_the_request(self, api, unreachable_database, log):
