@@ -27,7 +27,8 @@ class FoodEntryForm(OwnedForm):
     class Meta:
         labels = {"kcal": "Energy", "product_name": "Name", "meal_type": "Meal"}
         help_texts = {
-            "time": "Local time: HH:MM.",
+            "date": "The phone's day, as YYYY-MM-DD.",
+            "time": "The phone's local time, as HH:MM.",
             "grams": "Weight of the whole entry. A new weight removes the portion and the quantity.",
             "quantity": "Number of portions. Default: 1.",
             "kcal": "kcal",

@@ -137,6 +137,9 @@ class AuditedGroupAdmin(AccountsAdmin, GroupAdmin):
 
 @admin.register(User)
 class AuditedUserAdmin(AccountsAdmin, UserAdmin):
+    list_display = ("username", "first_name", "last_name", "is_staff", "is_active", "last_login")
+    readonly_fields = ("last_login", "date_joined")
+
     @method_decorator(sensitive_post_parameters())
     def user_change_password(self, request, id, form_url="") -> HttpResponse:
         with transaction.atomic():

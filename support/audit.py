@@ -14,11 +14,17 @@ from support.models import AuditEntry
 
 ENTRIES_PER_PAGE = 100
 
+DATE_ERROR = "Enter a valid date in the form YYYY-MM-DD, for example 2026-02-05."
+
 
 class AuditedAdmin(admin.ModelAdmin):
     """An admin that records changes in the audit log: names of fields, and never values."""
 
     object_history_template = "support/object_history.html"
+    formfield_overrides = {
+        models.DateField: {"error_messages": {"invalid": DATE_ERROR}},
+        models.DateTimeField: {"error_messages": {"invalid_date": DATE_ERROR}},
+    }
 
     def to_field_allowed(self, request, to_field) -> bool:
         """Return whether rows may be looked up by this field. Only the id is allowed."""

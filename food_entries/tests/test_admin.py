@@ -68,7 +68,7 @@ class TestAnEntry:
         response = support.post(page(entry), sent(entry, date=date))
 
         assert response.status_code == 200
-        assert "Enter a valid date." in response.text
+        assert "Enter a valid date in the form YYYY-MM-DD, for example 2026-02-05." in response.text
         assert entries.recorded_changes() == []
 
     @pytest.mark.parametrize(("meal", "stored"), [("DINNER", "dinner"), (" Tea ", "Tea")])
@@ -120,7 +120,7 @@ class TestAnEntry:
             ({"grams": "1.001"}, "Ensure that there are no more than 2 decimal places."),
             ({"grams": "NaN"}, "Enter a number."),
             ({"time": "7 pm"}, "A time has the form HH:MM."),
-            ({"date": "2026-02-30"}, "Enter a valid date."),
+            ({"date": "2026-02-30"}, "Enter a valid date in the form YYYY-MM-DD"),
             ({"meal_type": "x" * 31}, "Ensure this value has at most 30 characters"),
             ({}, "there is nothing to save"),
         ],

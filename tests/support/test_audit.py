@@ -18,7 +18,6 @@ FOOD = "Chicken soup"
 WHY = "She asked for it."
 PASSWORD = "correct horse battery staple"
 USERS, GROUPS = "/admin/auth/user/", "/admin/auth/group/"
-JOINED = ("2026-01-05", "07:30:00")
 COOKIES = {"sessionid", "csrftoken", "known"}
 
 
@@ -38,8 +37,7 @@ def acts() -> list[tuple]:
 
 
 def user_form(user, **changed) -> dict:
-    joined = {f"{form}date_joined_{part}": at for form in ("", "initial-") for part, at in enumerate(JOINED)}
-    return {"username": user.username, "is_active": "on", "is_staff": "on", **joined, **changed}
+    return {"username": user.username, "is_active": "on", "is_staff": "on", **changed}
 
 
 @pytest.fixture
@@ -150,6 +148,17 @@ class TestEveryAct:
 
         assert set(support.cookies) <= COOKIES
         assert not [value for value in (FOOD, "noodles", "bowl") if value in str(dict(support.session))]
+
+
+class TestAUser:
+    def test_has_times_with_their_zone(self, root, member):
+        User.objects.filter(pk=member.pk).update(last_login=datetime(2026, 2, 5, 8, 30, tzinfo=UTC))
+
+        listed, shown = root.get(USERS).text, root.get(page(member)).text
+
+        assert "2026-02-05 08:30 UTC" in listed
+        assert "2026-02-05 08:30 UTC" in shown
+        assert "2026-01-05 07:30 UTC" in shown
 
 
 class TestTheHistory:
