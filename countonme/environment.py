@@ -26,6 +26,7 @@ ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", re.IGNORECASE)
 META_HEADER = re.compile(r"HTTP_[A-Z0-9_]+")
 TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{20,}")
 DATABASES = ("django.db.backends.postgresql", "django.db.backends.sqlite3")
+OTHER_USER = "Run this as the user of the service: on a bare host, with `sudo -u countonme`."
 FLAGS = {
     **dict.fromkeys(("on", "true", "yes", "1"), True),
     **dict.fromkeys(("off", "false", "no", "0"), False),
@@ -45,6 +46,8 @@ class Environment:
     @classmethod
     def with_file(cls, file: Path) -> "Environment":
         """Add the variables of a `.env` file to the process's environment, except those that are set there."""
+        if not {"SECRET_KEY", "SECRET_KEY_FILE"} & os.environ.keys() and file.exists() and not os.access(file, os.R_OK):
+            raise InvalidSetting(f"This user can't read {file}. {OTHER_USER}")
         environ.Env.read_env(file)
         return cls()
 

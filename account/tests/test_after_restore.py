@@ -3,6 +3,7 @@ from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from account import ledger as ledgers
@@ -159,3 +160,31 @@ class TestMissingLedger:
 
         assert Device.objects.filter(deleted_at=None).exists()
         assert not Restore.objects.exists()
+
+    def test_stops_the_command_if_only_another_user_can_read_it(self, device, monkeypatch):
+        def refuse(path, *args, **kwargs):
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr("account.management.commands.after_restore.Path.exists", refuse)
+
+        with pytest.raises(CommandError, match=r"Permission denied: '\S+'\. Run this as the user of the service: .*$"):
+            run()
+
+        assert not Restore.objects.exists()
+
+
+class TestDatabaseThatRefusesTheUser:
+    def test_stops_the_command_with_one_line(self, device, monkeypatch):
+        listed(device)
+
+        def refuse():
+            raise OperationalError('connection failed:\nFATAL:  role "root" does not exist')
+
+        with monkeypatch.context() as patch, pytest.raises(CommandError) as raised:
+            patch.setattr(connection, "ensure_connection", refuse)
+            run()
+
+        assert str(raised.value) == (
+            'The database can\'t be reached: connection failed: FATAL: role "root" does not exist. '
+            "Run this as the user of the service: on a bare host, with `sudo -u countonme`."
+        )

@@ -52,6 +52,25 @@ class TestText:
         assert shown.startswith("SECRET_KEY_FILE names a file that can't be read")
 
 
+class TestFile:
+    def test_must_be_readable(self, tmp_path, monkeypatch):
+        monkeypatch.delenv("SECRET_KEY", raising=False)
+        file = tmp_path / ".env"
+        file.touch()
+        monkeypatch.setattr("countonme.environment.os.access", lambda path, mode: path != file)  # tests may run as root
+
+        assert message(lambda: Environment.with_file(file)).startswith(
+            f"This user can't read {file}. Run this as the user of the service"
+        )
+
+    def test_is_not_needed_if_the_environment_has_the_key(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("SECRET_KEY", "secret")
+        (tmp_path / ".env").touch()
+        monkeypatch.setattr("countonme.environment.os.access", lambda path, mode: False)
+
+        assert Environment.with_file(tmp_path / ".env").text("SECRET_KEY") == "secret"
+
+
 class TestFlag:
     @pytest.mark.parametrize(
         ("value", "expected"), [("on", True), ("True", True), ("1", True), ("OFF", False), ("no", False), ("", True)]

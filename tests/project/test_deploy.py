@@ -358,9 +358,10 @@ class TestBackupOfPostgreSQL:
 
         assert (made.returncode, made.stderr) == (0, "")
         assert (restored.returncode, restored.stderr) == (0, "")
-        assert calls.read_text().splitlines() == [
-            "manage.py migrate --noinput --verbosity 0",
-            f"manage.py after_restore --ledger {backups / 'erasures.txt'}",
+        assert [call.removeprefix(f"{DEPLOY}/../manage.py ") for call in calls.read_text().splitlines()] == [
+            "check",
+            "migrate --noinput --verbosity 0",
+            f"after_restore --ledger {backups / 'erasures.txt'}",
         ]
         with psycopg.connect(live_url) as original, psycopg.connect(empty_url) as copy:
             query = "SELECT app, name FROM django_migrations ORDER BY id"
@@ -429,30 +430,99 @@ class TestBackupOfPostgreSQL:
 
 
 class TestRestore:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        folder = tmp_path / "back ups"
+        folder.mkdir()
+        (folder / "countonme.dump").touch()
+        return folder
+
+    @pytest.fixture
+    def restore(self, commands, tmp_path, folder):
+        """Return a function that runs restore.sh in another folder, with fake programs that write down their calls."""
+
+        def restore(*arguments, tables: int = 0, **fakes: str) -> subprocess.CompletedProcess:
+            write = f'printf "%s," "$@" >> {tmp_path}/calls'
+            fakes = {"psql": f"echo {tables}", "pg_restore": "printf pg_restore,; " + write, "python": write} | fakes
+            path = commands("dirname", "id", **fakes)
+            return subprocess.run(
+                ["/bin/sh", DEPLOY / "restore.sh", *map(str, arguments)],
+                cwd=tmp_path,
+                env={"PATH": path, "DATABASE_URL": "postgres:///new", "PYTHON": "python"},
+                capture_output=True,
+                text=True,
+            )
+
+        return restore
+
+    def calls(self, folder: Path) -> list[str]:
+        """Return the arguments of manage.py and pg_restore, without the names of files."""
+        file = folder / "calls"
+        written = file.read_text().split(",")[:-1] if file.exists() else []
+        return [text for text in written if "/" not in text]
+
     @pytest.mark.parametrize("options", [[], ["--ledger", "of another machine"]], ids=["none", "given"])
     @pytest.mark.parametrize(
         "ledgers", [[], ["erasures.txt"], ["erasures-second one.txt", "erasures-third.txt"]], ids=str
     )
     def test_passes_options_and_all_ledgers_with_the_backup_to_after_restore(
-        self, commands, tmp_path, options, ledgers
+        self, restore, folder, tmp_path, options, ledgers
     ):
-        folder = tmp_path / "back ups"
-        folder.mkdir()
-        for name in ["countonme.dump", "erasures.txt.part", "countonme-erasures.txt", *ledgers]:
+        for name in ["erasures.txt.part", "countonme-erasures.txt", *ledgers]:
             (folder / name).touch()
-        path = commands("dirname", pg_restore="exit 0", python=f'printf "%s," "$@" >> {tmp_path}/calls')
 
-        done = run(
-            *("/bin/sh", DEPLOY / "restore.sh", folder / "countonme.dump", *options),
-            PATH=path,
-            DATABASE_URL="postgres:///new",
-            PYTHON="python",
-        )
+        done = restore(folder / "countonme.dump", *options, pg_restore="exit 0")
 
         assert (done.returncode, done.stderr) == (0, "")
-        called = ["manage.py", "migrate", "--noinput", "--verbosity", "0", "manage.py", "after_restore", *options]
-        called += [argument for name in ledgers for argument in ("--ledger", str(folder / name))]
+        program = f"{DEPLOY}/../manage.py"
+        called = [program, "check", program, "migrate", "--noinput", "--verbosity", "0", program, "after_restore"]
+        called += [*options, *(argument for name in ledgers for argument in ("--ledger", str(folder / name)))]
         assert (tmp_path / "calls").read_text().split(",")[:-1] == called
+
+    def test_changes_nothing_if_a_setting_is_wrong(self, restore, folder, tmp_path):
+        done = restore(folder / "countonme.dump", python="echo 'SECRET_KEY is not set.' >&2; exit 1", psql="exit 9")
+
+        assert (done.returncode, done.stderr) == (1, "SECRET_KEY is not set.\n")
+        assert self.calls(tmp_path) == []
+
+    def test_changes_nothing_if_the_database_is_not_empty(self, restore, folder, tmp_path):
+        done = restore(folder / "countonme.dump", tables=1)
+
+        assert done.returncode == 1
+        assert done.stderr.startswith("The database is not empty.")
+        assert f"{DEPLOY}/restore.sh --continue {folder}/countonme.dump" in done.stderr
+        assert self.calls(tmp_path) == ["check"]
+
+    def test_changes_nothing_if_the_backup_cannot_be_read(self, restore, folder, tmp_path):
+        done = restore(folder / "missing.dump")
+
+        assert done.returncode == 1
+        assert done.stderr.endswith(f" can't read {folder}/missing.dump, or it does not exist.\n")
+        assert self.calls(tmp_path) == []
+
+    def test_names_the_user_if_the_database_refuses_it(self, restore, folder, tmp_path):
+        done = restore(folder / "countonme.dump", psql="echo 'FATAL:  role does not exist' >&2; exit 2")
+
+        assert done.returncode == 1
+        assert " can't connect to the database. Run this as the user of the service" in done.stderr
+        assert self.calls(tmp_path) == ["check"]
+
+    def test_does_what_is_left_with_the_option_continue(self, restore, folder, tmp_path):
+        done = restore("--continue", folder / "countonme.dump", "--without-ledger", tables=1)
+
+        assert (done.returncode, done.stderr) == (0, "")
+        assert self.calls(tmp_path) == [
+            *("check", "migrate", "--noinput", "--verbosity", "0", "after_restore", "--without-ledger")
+        ]
+
+    def test_does_not_continue_with_an_empty_database(self, restore, folder, tmp_path):
+        done = restore("--continue", folder / "countonme.dump")
+
+        assert done.returncode == 1
+        assert done.stderr == (
+            "The database is empty, so the data was not restored. Repeat the command without --continue.\n"
+        )
+        assert self.calls(tmp_path) == ["check"]
 
 
 class TestBackupsOfSQLite:

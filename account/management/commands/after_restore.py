@@ -2,10 +2,13 @@ from pathlib import Path
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
 from django.utils import timezone
 
 from account import ledger
 from account.erasure import add_missing_to_ledger, adopt_marked_devices, erase_pending, mark_from_ledger
+from countonme.environment import OTHER_USER
+from countonme.management.database import connect_or_stop
 from devices.models import Restore
 from ownership.plural import pluralize
 
@@ -32,7 +35,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, files: list[Path], without_ledger: bool, **options) -> None:
-        mark_from_ledger(self.entries_of(files, without_ledger=without_ledger))
+        entries = self.entries_of(files, without_ledger=without_ledger)
+        connect_or_stop(connection)
+        mark_from_ledger(entries)
         try:
             restore, devices = Restore.objects.record(timezone.now())
         except ValueError as error:
@@ -50,18 +55,19 @@ class Command(BaseCommand):
     def entries_of(self, files: list[Path], *, without_ledger: bool) -> dict[str, ledger.Entry]:
         """Return the entries of all ledgers by the device's hash."""
         own = Path(settings.ERASURE_LEDGER)
-        if own.exists():
-            files = [own, *files]
         entries, unreadable = {}, 0
-        for file in files:
-            try:
+        try:
+            if own.exists():
+                files = [own, *files]
+            for file in files:
                 for entry in ledger.read(file):
                     if entry is None:
                         unreadable += 1
                     else:
                         entries.setdefault(entry.device_hash, entry)
-            except OSError as error:
-                raise CommandError(f"The ledger can't be read: {error}") from error
+        except OSError as error:
+            hint = f". {OTHER_USER}" if isinstance(error, PermissionError) else ""
+            raise CommandError(f"The ledger can't be read: {error}{hint}") from error
         if not entries and not without_ledger:
             raise CommandError(
                 f"There is no ledger of erasures at {own}, or it is empty: devices that were erased after the backup "

@@ -11,6 +11,7 @@ from django.db import OperationalError, connections
 
 from countonme.db.availability import LOCK_NOT_AVAILABLE, QUERY_CANCELED, sqlstate_of
 from countonme.db.postgresql import encoding_fault
+from countonme.management.database import connect_or_stop
 
 LOCK = 5_206_741_203  # an arbitrary number, the same in every version
 RETRY_INTERVAL = 1.0  # seconds
@@ -27,7 +28,7 @@ class Command(Migrate):
         if connection.vendor != "postgresql" or options["check_unapplied"] or options["plan"]:
             super().handle(*args, **options)
             return
-        connection.ensure_connection()
+        connect_or_stop(connection)
         if fault := encoding_fault(connection):
             raise CommandError(fault)
         with self.lock(connection), self.limit_statements(connection):
