@@ -287,6 +287,15 @@ class Erasure(models.Model):
         return str(self.pk)
 
 
+@metrics.gauge(
+    "countonme_oldest_pending_erasure_timestamp_seconds",
+    "Unix time of the oldest request for an erasure that is not complete. Missing if all are complete.",
+)
+def oldest_pending_erasure_timestamp() -> float | None:
+    oldest = Erasure.objects.filter(erased_at=None).aggregate(oldest=models.Min("requested_at"))["oldest"]
+    return oldest.timestamp() if oldest else None
+
+
 class RestoreManager(models.Manager):
     def newest_base(self) -> int | None:
         return self.aggregate(newest=models.Max("base"))["newest"]

@@ -1202,14 +1202,6 @@ class TestPrometheus:
         assert queried
         assert {re.sub(r"_(count|sum|bucket|total)$", "", name) for name in queried} <= declared_metrics().keys()
 
-    def test_alerts_if_a_nightly_timer_has_not_run(self):
-        nightly = {unit.name for unit in UNITS if re.search(r"^OnCalendar=\*", unit.read_text(), re.M)}
-        expressions = [rule["expr"] for rule in ALERTS]
-        assert nightly == {"countonme-backup.timer", "countonme-erase.timer"}
-        for name in nightly:
-            late = f'time() - node_systemd_timer_last_trigger_seconds{{name="{name}"}} > 26 * 3600'
-            assert late in expressions
-
     def test_scrapes_where_the_service_listens(self):
         (scrape,) = yaml.safe_load((DEPLOY / "prometheus/scrape.yml").read_text())
 
@@ -1218,6 +1210,20 @@ class TestPrometheus:
         assert scrape["authorization"]["credentials_file"] in PAGE
         assert scrape["job_name"] in (DEPLOY / "prometheus/alerts.yml").read_text()
 
+    def test_listens_on_this_machine_only(self):
+        (installed,) = re.findall(r"apt-get install .*?((?: prometheus[\w-]*)+)\n", PAGE)
+
+        for package in installed.split():
+            (arguments,) = re.findall(rf"echo 'ARGS=\"(.*)\"' \|\s.*/etc/default/{package} ", PAGE.replace("|\n", "|"))
+            assert "--web.listen-address=127.0.0.1:" in arguments
+        assert "--cluster.listen-address=" in arguments.split()  # Alertmanager's second port
+
     @pytest.mark.skipif(not shutil.which("promtool"), reason="needs Prometheus")
     def test_accepts_the_rules(self):
         assert run(shutil.which("promtool"), "check", "rules", DEPLOY / "prometheus/alerts.yml").returncode == 0
+
+    @pytest.mark.skipif(not shutil.which("promtool"), reason="needs Prometheus")
+    def test_alerts_late_backups_and_erasures(self):
+        tested = run(shutil.which("promtool"), "test", "rules", ROOT / "tests/project/alerts.yml")
+
+        assert tested.returncode == 0, tested.stderr + tested.stdout

@@ -13,13 +13,14 @@ import pytest
 from django.conf import settings as django_settings
 from django.db import connection, connections
 from django.test import Client
+from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from countonme.api.health import ReadyView
 from countonme.observability import metrics
 from countonme.observability.worker_slots import WorkerSlot
 from devices import token_cache
-from devices.models import Backup
+from devices.models import Backup, Erasure
 from tests.harness.metrics import declared_metrics
 from tests.harness.service import serve
 from tests.harness.sync import product, pull_changes, push, push_ok
@@ -273,6 +274,23 @@ class TestTheLastBackup:
 
     def test_is_left_out_during_an_outage_of_the_database(self, scrape, unreachable_database):
         assert "last_backup" not in scrape()
+
+
+class TestTheOldestPendingErasure:
+    NAME = "countonme_oldest_pending_erasure_timestamp_seconds"
+
+    def test_is_missing_if_all_erasures_are_complete(self, device, scrape):
+        Erasure.objects.request(device.pk, uuid4())
+        Erasure.objects.update(erased_at=timezone.now())
+
+        assert self.NAME not in scrape()
+
+    def test_is_the_time_of_the_first_request(self, device, other_device, read_metric):
+        for each in (device, other_device):
+            Erasure.objects.request(each.pk, uuid4())
+        first = Erasure.objects.get(device=device)
+
+        assert read_metric(self.NAME) == first.requested_at.timestamp()
 
 
 class TestAWorkerSlot:
