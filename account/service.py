@@ -28,7 +28,9 @@ class RateSerializer(serializers.Serializer):
 
 class RatesSerializer(serializers.Serializer):
     requests = RateSerializer(help_text="Requests of one device.")
-    registrations = RateSerializer(help_text="Registrations from one address.")
+    registrations = RateSerializer(
+        allow_null=True, help_text="Registrations from one address. `null` if the operator accepts no new devices."
+    )
     rotations = RateSerializer(help_text="Rotations of the token of one device.")
 
 
@@ -91,7 +93,9 @@ def limits() -> dict:
     }
 
 
-def rate(text: str) -> dict[str, int]:
+def rate(text: str | None) -> dict[str, int] | None:
+    if text is None:
+        return None
     count, seconds = parse_rate(text)
     return {"count": count, "seconds": seconds}
 

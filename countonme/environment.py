@@ -94,10 +94,14 @@ class Environment:
             raise invalid_setting(name, value, f"a number of seconds from {minimum} to {maximum}, or 0")
         return number
 
-    def rate(self, name: str, default: str) -> str:
+    def rate(self, name: str, default: str, *, can_be_off: bool = False) -> str | None:
+        """Return a rate, or None for `off`."""
         value = self.text(name, default)
+        if can_be_off and value.lower() == "off":
+            return None
         if not RATE.fullmatch(value):
-            raise invalid_setting(name, value, "a rate such as 10/min: a number per s, min, h or d")
+            form = "a rate such as 10/min: a number per s, min, h or d"
+            raise invalid_setting(name, value, f"{form}; or off" if can_be_off else form)
         return value
 
     def parts(self, name: str, default: str = "") -> list[str]:

@@ -162,7 +162,7 @@ NEW_ROWS_PER_DAY = env.integer("NEW_ROWS_PER_DAY", 20_000, minimum=1)
 # A file outside of the database that lists erased devices, for manage.py after_restore: account/ledger.py
 ERASURE_LEDGER = env.text("ERASURE_LEDGER", str(BASE_DIR / "erasures.txt"))
 BACKUP_RETENTION = env.integer("BACKUP_RETENTION", 14, minimum=1, maximum=99_999)  # days; deploy/backup.sh reads it too
-REGISTER_RATE = env.rate("REGISTER_RATE", "10/min")
+REGISTER_RATE = env.rate("REGISTER_RATE", "10/min", can_be_off=True)  # None: new devices are refused
 ROTATE_RATE = env.rate("ROTATE_RATE", "10/h")
 AUTH_FAILURE_RATE = env.rate("AUTH_FAILURE_RATE", "30/min")
 DEVICE_RATE = env.rate("DEVICE_RATE", "600/min")  # in each worker: devices/rates.py

@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import (
     DEFAULT_DB_ALIAS,
     IntegrityError,
@@ -17,7 +18,7 @@ from django.db import (
 )
 from django.utils import timezone
 
-from countonme.api.errors import Conflict, DeviceBlocked, InvalidToken, id_taken
+from countonme.api.errors import Conflict, DeviceBlocked, InvalidToken, RegistrationClosed, id_taken
 from countonme.observability import metrics
 from devices import tokens
 
@@ -51,9 +52,12 @@ class DeviceManager(models.Manager.from_queryset(DeviceQuerySet)):
         """Create the device and return its token, which is stored nowhere.
 
         Raises Conflict if the id is registered or was erased. The primary key makes concurrent registrations safe.
+        Raises RegistrationClosed if the operator accepts no new devices.
         """
         if self.filter(pk=device_id).exists():  # only to save the bcrypt run
             raise already_registered(device_id)
+        if settings.REGISTER_RATE is None:
+            raise RegistrationClosed
         token, secret_hash = tokens.issue(device_id)
         try:
             with transaction.atomic():

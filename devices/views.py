@@ -1,6 +1,7 @@
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework.views import APIView
 
+from countonme.api.openapi import ErrorSerializer
 from countonme.api.parsers import sent_data
 from countonme.api.renderers import SecretResponse
 from devices.models import Device
@@ -25,7 +26,10 @@ class RegisterView(APIView):
         operation_id="registerDevice",
         summary="Register a device",
         request=RegisterSerializer,
-        responses={200: TokenSerializer},
+        responses={
+            200: TokenSerializer,
+            403: OpenApiResponse(ErrorSerializer, description="The operator accepts no new devices."),
+        },
         examples=[
             OpenApiExample("A phone", {"device_id": "0d9c3c5e-3f2b-4c41-9b0e-6a3b6a6f2c11"}, request_only=True),
             TOKEN_EXAMPLE,

@@ -71,6 +71,11 @@ class TestLimits:
 
         assert found == ({"count": 7, "seconds": 3600} if "RATE" in setting else value)
 
+    def test_say_that_registrations_are_closed(self, anonymous, settings):
+        settings.REGISTER_RATE = None
+
+        assert anonymous.get("/v1").json()["limits"]["rates"]["registrations"] is None
+
     def test_of_a_page_and_a_batch_are_enforced(self, api):
         most = limits()
 

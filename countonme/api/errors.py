@@ -27,6 +27,7 @@ __all__ = [
     "Gone",
     "InvalidToken",
     "NotFound",
+    "RegistrationClosed",
     "Unavailable",
     "ValidationError",
     "error_item",
@@ -63,6 +64,11 @@ class InvalidToken(exceptions.AuthenticationFailed):
 class DeviceBlocked(exceptions.PermissionDenied):
     default_detail = "This device is blocked. Contact support."
     default_code = "device_blocked"
+
+
+class RegistrationClosed(exceptions.PermissionDenied):
+    default_detail = "This service accepts no new devices."
+    default_code = "registration_closed"
 
 
 class Unavailable(exceptions.APIException):

@@ -118,6 +118,12 @@ class TestSettings:
 
         assert run.stdout.strip() == shown, run.stderr
 
+    @pytest.mark.parametrize("value", ["off", "OFF"])
+    def test_can_close_registrations(self, tmp_path, value):
+        run = run_with_settings(tmp_path, "print(settings.REGISTER_RATE)", **SAFE, REGISTER_RATE=value)
+
+        assert run.stdout.strip() == "None", run.stderr
+
     @pytest.mark.parametrize(("chosen", "used"), [("", "json"), ("json", "json"), ("text", "text")])
     def test_write_the_log_in_json_if_there_is_no_terminal(self, tmp_path, chosen, used):
         statement = "print(settings.LOG_FORMAT, settings.LOGGING['handlers']['console']['formatter'])"
@@ -137,7 +143,14 @@ class TestSettings:
             ({"NUM_PROXIES": "-1"}, "NUM_PROXIES is '-1'. It must be an integer of at least 0."),
             ({"MAX_PRODUCTS": "0"}, "MAX_PRODUCTS is '0'. It must be an integer of at least 1."),
             ({"NEW_ROWS_PER_DAY": "-1"}, "NEW_ROWS_PER_DAY is '-1'. It must be an integer of at least 1."),
-            ({"REGISTER_RATE": "often"}, "REGISTER_RATE is 'often'. It must be a rate such as 10/min"),
+            (
+                {"REGISTER_RATE": "no"},
+                "REGISTER_RATE is 'no'. It must be a rate such as 10/min: a number per s, min, h or d; or",
+            ),
+            (
+                {"ROTATE_RATE": "off"},
+                "ROTATE_RATE is 'off'. It must be a rate such as 10/min: a number per s, min, h or d.",
+            ),
             ({"HTTPS_ONLY": "sure"}, "HTTPS_ONLY is 'sure'. It must be on or off."),
             ({"LOG_LEVEL": "loud"}, "LOG_LEVEL is 'loud'. It must be DEBUG or INFO or"),
             ({"LOG_FORMAT": "xml"}, "LOG_FORMAT is 'xml'. It must be json or text."),

@@ -125,3 +125,34 @@ class TestRegister:
         assert error.keys() == {"loc", "field", "msg", "type"}
         assert (error["loc"], error["type"]) == (["device_id"], code)
         assert not Device.objects.exists()
+
+
+@pytest.mark.django_db
+class TestClosedRegistrations:
+    @pytest.fixture
+    def closed(self, settings):
+        settings.REGISTER_RATE = None
+
+    def test_refuse_new_devices(self, anonymous, closed):
+        for _ in range(3):
+            response = anonymous.post(REGISTER, {"device_id": uuid4()})
+
+            assert response.status_code == 403
+            assert response.json() == {"detail": "This service accepts no new devices."}
+        assert not Device.objects.exists()
+
+    def test_still_say_that_an_id_is_registered(self, anonymous, device, closed):
+        response = anonymous.post(REGISTER, {"device_id": device.pk})
+
+        assert response.status_code == 409
+        assert response.json() == conflict_body("Device already registered", device.pk)
+
+    def test_still_refuse_a_body_that_is_invalid(self, anonymous, closed):
+        assert anonymous.post(REGISTER, {"device_id": "x"}).status_code == 422
+
+    def test_leave_known_devices_alone(self, api, closed):
+        token = api.post("/v1/auth/rotate").json()["token"]
+        api.use(token)
+
+        assert api.post("/v1/products", {"name": "Rye", "kcal_100g": 259}).status_code == 201
+        assert api.get("/v1/devices/me").status_code == 200
