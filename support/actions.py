@@ -33,7 +33,7 @@ class SupportAction:
     description: str  # description on its page
     logged_as: str  # in the audit log, and the message after it
     permission: str  # with placeholders: {app} and {model}
-    run: Callable[[models.Model], str | None]  # may return a secret, which is shown once
+    run: Callable[[models.Model], str | None]  # may return a secret
     possible: Callable[[models.Model], bool]  # whether to show the button; `run` checks again
 
 
@@ -135,8 +135,7 @@ class SupportActionAdmin(AuditedAdmin):
             return secret
 
     def respond(self, request, row: models.Model, act: SupportAction, secret: str | None) -> HttpResponse:
-        if secret is not None:
-            return self.act_page(request, row, act, "support/secret.html", secret=secret)
+        """Redirect after an action. An admin with actions that return a secret overrides this."""
         self.message_user(request, f"{act.logged_as}.", messages.SUCCESS)
         return HttpResponseRedirect(self.address(row))
 

@@ -4,12 +4,15 @@ from operator import methodcaller
 from uuid import UUID
 
 from django.apps import apps
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Q, QuerySet
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseRedirect
+from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html_join
@@ -21,10 +24,12 @@ from countonme.observability.request_log import name_in_log
 from devices.models import Device
 from ownership.models import owned_models
 from ownership.quotas import Quota
+from support import shown_once
 from support.actions import SupportAction, SupportActionAdmin
 from support.audit import AuditedAdmin
 from support.changelist import LargeTableAdmin, StateFilter, has_prefix, is_long_prefix
 from support.models import AuditEntry
+from support.qr_code import qr_code
 
 BLOCK = SupportAction(
     name="block",
@@ -49,12 +54,14 @@ NEW_TOKEN = SupportAction(
     name="new-token",
     label="Issue a new token",
     description="Use this if a phone has lost its token, or if the token was stolen. The old token is refused at once. "
-    "The new token is shown only once, and the user has to type it into the app.",
+    "The new token is shown only once. The user scans it with the app, or types it.",
     logged_as="Got a new token",
     permission="devices.issue_token",
     run=methodcaller("issue_token"),
     possible=lambda device: True,
 )
+
+SHOWN_BEFORE = "A new token is shown only once. If it has not reached the phone, issue another one."
 
 
 class DeviceStateFilter(StateFilter):
@@ -87,6 +94,31 @@ class DeviceAdmin(SupportActionAdmin, LargeTableAdmin):
 
     def has_change_permission(self, request, obj=None) -> bool:
         return False
+
+    def get_urls(self) -> list:
+        token_view = self.admin_site.admin_view(self.token_view)
+        return [path("<path:object_id>/token/", token_view, name="devices_device_token"), *super().get_urls()]
+
+    def respond(self, request, row: Device, act: SupportAction, secret: str | None) -> HttpResponse:
+        if secret is None:
+            return super().respond(request, row, act, secret)
+        address = reverse("admin:devices_device_token", args=[row.pk])
+        response = HttpResponseRedirect(address)
+        shown_once.store(request, response, secret, address)
+        return response
+
+    def token_view(self, request, object_id: str) -> HttpResponse:
+        """Show a token that was just issued, once. Reloading the page issues no other."""
+        if not self.is_permitted(request, NEW_TOKEN):
+            raise PermissionDenied
+        device = self.get_object(request, unquote(object_id))
+        if device is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+        token = shown_once.take(request)
+        if token is None:
+            self.message_user(request, SHOWN_BEFORE, messages.WARNING)
+            return HttpResponseRedirect(self.address(device))
+        return self.act_page(request, device, NEW_TOKEN, "support/token.html", token=token, qr_code=qr_code(token))
 
     @admin.display(description="Name in the log")
     def name_in_log(self, device: Device) -> str:

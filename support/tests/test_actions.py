@@ -1,15 +1,19 @@
 import logging
 import re
 from html import unescape
+from time import time
 from uuid import uuid4
 
+import bcrypt
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
 from devices.models import Device
 from devices.tokens import TOKEN
 from support.models import AuditEntry
+from support.qr_code import qr_code
+from support.shown_once import xor
 from support.tests.entries import READS
 
 ACTS = ("block", "unblock", "new-token")
@@ -25,6 +29,11 @@ def act(support, device, name: str, reason: str = "The phone was stolen."):
 
 def text(response) -> str:
     return unescape(response.content.decode())
+
+
+def token_on(response) -> str:
+    (token,) = re.findall(r'<code class="secret" id="token">(\S+)</code>', text(response))
+    return token
 
 
 def log() -> list[tuple]:
@@ -151,10 +160,64 @@ class TestIssuingAToken:
     @pytest.fixture
     def shown(self, support, api, device) -> str:
         response = act(support, device, "new-token", "She reset her phone.")
-        assert response.redirect_chain == []
+        assert response.redirect_chain == [(page(device, "token"), 302)]
         assert "no-store" in response["Cache-Control"]
-        (token,) = re.findall(r'<code class="secret">(\S+)</code>', text(response))
-        return token
+        return token_on(response)
+
+    def test_shows_a_qr_code_of_it(self, support, device, monkeypatch):
+        encoded = []
+        monkeypatch.setattr("support.admin.qr_code", lambda token: encoded.append(token) or qr_code(token))
+
+        response = act(support, device, "new-token")
+
+        assert encoded == [token_on(response)]
+        (svg,) = re.findall('<svg.*?class="qr-code".*?</svg>', response.text)
+        assert not re.search(r"style|script|\bon\w+=|href", svg)
+
+    def test_does_not_issue_another_if_the_page_is_reloaded(self, support, api, device, shown):
+        again = support.get(page(device, "token"), follow=True)
+
+        assert again.redirect_chain == [(page(device), 302)]
+        assert "A new token is shown only once." in text(again)
+        api.use(shown)
+        assert api.get("/v1/devices/me").status_code == 200
+        assert len(log()) == 1
+
+    def test_can_not_be_read_from_the_session_alone(self, support, device):
+        support.post(page(device, "new-token"), {"reason": "She reset her phone."})
+        stored, pad = support.session["shown_once"], support.cookies["shown-once"]
+        secret_hash = Device.objects.get().token_hash.encode()
+
+        token = xor(bytes.fromhex(stored["half"]), bytes.fromhex(pad.value))
+
+        assert bcrypt.checkpw(token.partition(b".")[2], secret_hash)  # so the test looks at the right values
+        assert str(device.pk) not in str(bytes.fromhex(stored["half"])) + str(bytes.fromhex(pad.value))
+        assert (pad["httponly"], pad["samesite"], pad["path"]) == (True, "Strict", page(device, "token"))
+        assert pad["max-age"] == 120
+
+    @pytest.mark.parametrize("why", ["late", "other browser", "other device", "other user"])
+    def test_does_not_show_it(self, support, root, device, other_device, monkeypatch, why):
+        support.post(page(device, "new-token"), {"reason": "She reset her phone."})
+        client, shown_on = support, device
+        if why == "late":
+            monkeypatch.setattr("support.shown_once.time", lambda: time() + 121)
+        elif why == "other browser":
+            support.cookies["shown-once"] = "00"
+        elif why == "other device":
+            shown_on = other_device
+        else:
+            client = root
+            client.cookies["shown-once"] = support.cookies["shown-once"].value
+
+        response = client.get(page(shown_on, "token"))
+
+        assert response.status_code == 302
+
+    def test_needs_the_permission_to_be_shown(self, support, device):
+        support.post(page(device, "new-token"), {"reason": "She reset her phone."})
+        Group.objects.get().permissions.remove(Permission.objects.get(codename="issue_token"))
+
+        assert support.get(page(device, "token")).status_code == 403
 
     def test_invalidates_the_old_token(self, api, device, shown):
         assert api.get("/v1/devices/me").status_code == 401
@@ -179,10 +242,9 @@ class TestIssuingAToken:
     def test_logs_no_secret(self, support, device, caplog):
         caplog.set_level(logging.DEBUG)
 
-        shown = re.findall(TOKEN, text(act(support, device, "new-token")))
+        shown = token_on(act(support, device, "new-token"))
 
-        assert len(shown) == 1
-        assert shown[0][1] not in caplog.text
+        assert shown.partition(".")[2] not in caplog.text
 
     def test_says_that_the_token_of_a_blocked_device_is_refused(self, support, device):
         device.block()
@@ -190,11 +252,11 @@ class TestIssuingAToken:
         assert "The new token is refused too until you unblock the device." in text(act(support, device, "new-token"))
 
     def test_twice_leaves_only_the_second_token_valid(self, support, api, device, shown):
-        again = re.findall(r'<code class="secret">(\S+)</code>', text(act(support, device, "new-token")))
+        again = token_on(act(support, device, "new-token"))
 
         api.use(shown)
         assert api.get("/v1/devices/me").status_code == 401
-        api.use(again[0])
+        api.use(again)
         assert api.get("/v1/devices/me").status_code == 200
 
 

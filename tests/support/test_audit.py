@@ -18,7 +18,7 @@ FOOD = "Chicken soup"
 WHY = "She asked for it."
 PASSWORD = "correct horse battery staple"
 USERS, GROUPS = "/admin/auth/user/", "/admin/auth/group/"
-COOKIES = {"sessionid", "csrftoken", "known"}
+COOKIES = {"sessionid", "csrftoken", "known", "shown-once"}
 
 
 def page(row, act: str = "change") -> str:
@@ -54,7 +54,7 @@ def run_all_actions(client, device, product) -> None:
     """Run each action and correction that support can do."""
     for act in ("block", "unblock"):
         post(client, page(device, act), reason=WHY)
-    assert client.post(page(device, "new-token"), {"reason": WHY}).status_code == 200
+    assert client.post(page(device, "new-token"), {"reason": WHY}, follow=True).status_code == 200
     entry = FoodEntryFactory(product=product, grams=Decimal(123))
     portion = product.portions.get()
     for row, form in (

@@ -135,14 +135,20 @@ class TestSupport:
         logged_in.do("block", "Stolen.")
         statuses = [api.get("/v1/products").status_code]
         logged_in.do("new-token", "Found, but without its token.")
-        token = logged_in.find(".secret").text
+        token = logged_in.find("#token").text
+        logged_in.find("#copy").click()
+        WebDriverWait(logged_in.driver, 10).until(lambda _: logged_in.find("#copied").text == "Copied.")
+        size = logged_in.find(".qr-code").size
         logged_in.click("#content-main a")
+        logged_in.driver.back()  # the token is neither in a cache nor issued again
+        WebDriverWait(logged_in.driver, 10).until(lambda _: "A new token is shown only once." in logged_in.said)
         logged_in.do("unblock", "Found.")
         statuses.append(api.get("/v1/products").status_code)
         api.use(token)
         statuses.append(api.get("/v1/products").status_code)
 
         assert statuses == [403, 401, 200]
+        assert size == {"height": 240, "width": 240}
         logged_in.click(".historylink")
         assert [why in logged_in.said for why in ("Stolen.", "Found, but without", "Unblocked. Found.")] == [True] * 3
         assert logged_in.browser_errors() == []

@@ -85,7 +85,7 @@ class TestNoPage:
         page = f"/admin/devices/device/{device.pk}/new-token/"
 
         refused = support.post(page, {"reason": ""})
-        shown = support.post(page, {"reason": f"He has lost {api.token}."})
+        shown = support.post(page, {"reason": f"He has lost {api.token}."}, follow=True)
         after = [client.get(address).content.decode() for client in (root, support) for address in set(addresses())]
 
         device = Device.objects.get()
