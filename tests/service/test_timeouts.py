@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
+from threading import Event
 from uuid import uuid4
 
 import psycopg
@@ -373,6 +374,49 @@ class TestAConnection:
 
         assert time.monotonic() - began < 1.5
         assert breaker.is_open
+
+    def test_times_out_if_the_name_server_is_silent(self, breaker, monkeypatch):
+        answer = Event()
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: answer.wait(10))
+
+        try:
+            with pytest.raises(psycopg.errors.ConnectionTimeout, match="look-up of the database's host name"):
+                began = time.monotonic()
+                base.Connection.connect(statement_limit=0.2, host="db.example.org")
+        finally:
+            answer.set()
+
+        assert time.monotonic() - began < 1.5
+        assert breaker.is_open
+
+    @pytest.mark.parametrize("error", [socket.gaierror(-2, "Name or service not known"), UnicodeError("too long")])
+    def test_fails_at_once_if_its_host_has_no_address(self, breaker, monkeypatch, error):
+        def look_up(*args, **kwargs):
+            raise error
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+        with pytest.raises(psycopg.OperationalError) as raised:
+            base.Connection.connect(statement_limit=10, host="db.example.org")
+
+        assert str(raised.value) == f"The database's host name 'db.example.org' has no address: {error}"
+        assert not breaker.is_open
+
+    def test_tries_each_address_and_keeps_the_name(self, monkeypatch):
+        monkeypatch.setattr(
+            socket, "getaddrinfo", lambda *args, **kwargs: [(0, 0, 0, "", ("::1", 0)), (0, 0, 0, "", ("127.0.0.1", 0))]
+        )
+
+        params = base.add_addresses({"host": "db.example.org", "port": 5432}, 1)
+
+        assert params == {"host": "db.example.org,db.example.org", "hostaddr": "::1,127.0.0.1", "port": 5432}
+
+    @pytest.mark.parametrize(
+        "params",
+        [{}, {"host": "/run/postgresql"}, {"host": "@socket"}, {"host": "one,two"}, {"host": "a", "hostaddr": "::1"}],
+    )
+    def test_looks_up_single_names_only(self, params):
+        assert base.add_addresses(params, 1) == params
 
 
 @pytest.mark.postgres

@@ -3,9 +3,11 @@
 Django requires this module's name: a backend is a package with a module `base`.
 """
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock, local
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread, local
 from time import monotonic
 from types import SimpleNamespace
 
@@ -74,6 +76,7 @@ class Connection(psycopg.Connection):
     def connect(cls, *, statement_limit: float, **params) -> "Connection":
         connecting.until = monotonic() + statement_limit
         with breaker.guard():
+            params = add_addresses(params, statement_limit)
             connection = super().connect(**params)
         connection.seconds, connection.params = statement_limit, params
         return connection
@@ -170,6 +173,38 @@ class Connection(psycopg.Connection):
             self.execute("RESET statement_timeout")
         except psycopg.Error:
             self.close()
+
+
+def add_addresses(params: dict, seconds: float) -> dict:
+    """Return the parameters of a connection with the addresses of the host, unless it is a list or a folder of sockets.
+
+    psycopg looks them up too, but without a limit: with a silent name server, that takes 10 seconds or more.
+    """
+    host = params.get("host", "")
+    if not host or "," in host or host.startswith(("/", "@")) or params.get("hostaddr"):
+        return params
+    addresses = find_addresses(host, seconds)
+    return params | {"host": ",".join([host] * len(addresses)), "hostaddr": ",".join(addresses)}
+
+
+def find_addresses(host: str, seconds: float) -> list[str]:
+    """Look a host up, in a thread of its own, because `getaddrinfo()` has no timeout and can't be interrupted."""
+    outcome = SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            outcome.put(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            outcome.put(error)
+
+    Thread(target=look_up, daemon=True).start()
+    try:
+        found = outcome.get(timeout=seconds)
+    except Empty:
+        raise psycopg.errors.ConnectionTimeout("The look-up of the database's host name takes too long.") from None
+    if isinstance(found, Exception):
+        raise psycopg.OperationalError(f"The database's host name {host!r} has no address: {found}") from found
+    return [address for *_, (address, *_) in found]
 
 
 def resume(gen):
