@@ -170,15 +170,20 @@ class RotationThrottle(LimitThrottle):
 
 
 def networks_of(request) -> tuple[str, ...]:
-    """Return the client's IPv4 address, or the networks of its IPv6 address, the narrowest first.
-
-    One client may have a whole /64, and often has a /56 or a /48. `NUM_PROXIES` applies.
-    """
+    """Return the networks of the client's address. `NUM_PROXIES` applies."""
     text = BaseThrottle().get_ident(request) or ""
     if text.startswith("["):  # some proxies append the port
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
+    return networks_of_address(text)
+
+
+def networks_of_address(text: str) -> tuple[str, ...]:
+    """Return an IPv4 address itself, and the networks of an IPv6 address, the narrowest first.
+
+    One client may have a whole /64, and often has a /56 or a /48.
+    """
     try:
         address = ip_address(text)
     except ValueError:

@@ -8,13 +8,28 @@ from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.exceptions import ValidationError
+from django.db.models import Q
 from django.http import HttpResponse
 
-from devices.throttling import Limit, networks_of
+from devices.models import Attempts
+from devices.throttling import Limit, networks_of, networks_of_address
 from ownership.plural import pluralize
+
+
+class BrowserLimit(Limit):
+    """A limit for browsers from which a user has signed in. The keys of one user begin with the same 32 digits."""
+
+    def key(self, name: str) -> str:
+        _, _, user = name.partition(" ")
+        return self.prefix(user) + super().key(name)[32:]
+
+    def prefix(self, user: str) -> str:
+        return super().key(user)[:32]
+
 
 BY_ADDRESS = Limit("sign in from", "LOGIN_FAILURE_RATE")
 BY_NAME = Limit("sign in as", "LOGIN_FAILURE_RATE")
+BY_BROWSER = BrowserLimit("sign in as", "LOGIN_FAILURE_RATE")
 
 COOKIE = "known"  # set in browsers from which a user has signed in
 COOKIE_AGE = 180 * 24 * 60 * 60  # seconds
@@ -47,11 +62,24 @@ class SignInForm(AdminAuthenticationForm):
         """Return the limits that a failure counts for, each with its caller."""
         known = self.request.get_signed_cookie(COOKIE, default="", salt=COOKIE, max_age=COOKIE_AGE)
         if known.partition(" ")[2] == name:
-            return [(BY_NAME, (known,))]
+            return [(BY_BROWSER, (known,))]
         return [(BY_ADDRESS, networks_of(self.request)), (BY_NAME, (name,))]
 
 
 admin.site.login_form = SignInForm
+
+
+def forget_failures_of(name: str) -> int:
+    """Remove the failures that count for a name, in all browsers. Return how many counts were removed."""
+    name = name.casefold()
+    counted = Attempts.objects.filter(Q(pk=BY_NAME.key(name)) | Q(pk__startswith=BY_BROWSER.prefix(name)))
+    return counted.delete()[0]
+
+
+def forget_failures_from(address: str) -> int:
+    """Remove the failures that count for an address and its networks. Return how many counts were removed."""
+    keys = [BY_ADDRESS.key(network) for network in networks_of_address(address)]
+    return Attempts.objects.filter(pk__in=keys).delete()[0]
 
 
 def sign_in(request) -> HttpResponse:
