@@ -1,5 +1,6 @@
 # One image for the service, migrations and nightly jobs.
-FROM python:3.13-slim
+ARG PYTHON_IMAGE=python:3.13-slim
+FROM ${PYTHON_IMAGE}
 
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=1 HOST=0.0.0.0 \
     ERASURE_LEDGER=/var/lib/countonme/erasures.txt

@@ -165,9 +165,8 @@ class TestBackup:
     def test_gives_the_password_to_pg_dump(self, back_up, commands, tmp_path, variable):
         (tmp_path / "secret").write_text("a/b+c@d\n")
         value = str(tmp_path / "secret") if variable.endswith("_FILE") else "a/b+c@d"
-        path = commands(
-            *self.TOOLS, "cat", pg_dump=f'echo "$PGPASSWORD" > {tmp_path}/seen; {self.DUMPS}', pg_restore=""
-        )
+        pg_dump = f'echo "$PGPASSWORD" > {tmp_path}/seen; {self.DUMPS}'
+        path = commands(*self.TOOLS, "cat", **self.POSTGRES | {"pg_dump": pg_dump})
 
         done = back_up(path, **{variable: value})
 
@@ -176,7 +175,8 @@ class TestBackup:
 
     def test_reads_the_url_from_a_file(self, back_up, commands, tmp_path):
         (tmp_path / "url").write_text("postgres:///elsewhere\n")
-        path = commands(*self.TOOLS, "cat", pg_dump=f'echo "$@" > {tmp_path}/seen; {self.DUMPS}', pg_restore="")
+        pg_dump = f'echo "$@" > {tmp_path}/seen; {self.DUMPS}'
+        path = commands(*self.TOOLS, "cat", **self.POSTGRES | {"pg_dump": pg_dump})
 
         done = back_up(path, DATABASE_URL="", DATABASE_URL_FILE=str(tmp_path / "url"))
 
@@ -186,7 +186,7 @@ class TestBackup:
     @pytest.mark.parametrize("name", ["DATABASE_URL", "DATABASE_PASSWORD"])
     def test_fails_without_its_secrets(self, back_up, commands, folder, tmp_path, name):
         self.put(folder / "countonme-last-good-one.dump", age=timedelta(days=20))
-        path = commands(*self.TOOLS, "cat", pg_dump=self.DUMPS, pg_restore="")
+        path = commands(*self.TOOLS, "cat", **self.POSTGRES)
 
         done = back_up(path, **{name: "", f"{name}_FILE": str(tmp_path / "missing")})
 
@@ -686,9 +686,52 @@ class TestNightly:
 
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+DOCKER_DEFAULTS = dict(re.findall(r"^(\w+)=(.*)", (DEPLOY / "docker/defaults.env").read_text(), re.M))
 
 
 class TestCompose:
+    @pytest.mark.parametrize("service", ["api", "cleanup", "migrate", "backup"])
+    def test_passes_every_setting(self, service):
+        service = COMPOSE["services"][service]
+        fixed = {"BACKUPS", "ERASURE_LEDGER", "HOST", "PORT"}
+
+        assert service["env_file"] == ["deploy/docker/defaults.env", "docker.env"]
+        assert set(service["environment"]) <= fixed
+        assert not fixed & set(DOCKER_DEFAULTS)
+
+    def test_reads_no_setting_that_make_writes_to_the_env_file(self, tmp_path):
+        make = run("make", f"--file={ROOT / 'Makefile'}", f"--directory={tmp_path}", "key", PATH=os.environ["PATH"])
+        written = set(re.findall(r"^(\w+)=", (tmp_path / ".env").read_text(), re.M))
+
+        assert make.returncode == 0, make.stderr
+        assert {"HTTPS_ONLY", "ALLOWED_HOSTS"} <= written
+        assert not written & set(re.findall(r"\$\{?(\w+)", (ROOT / "docker-compose.yml").read_text()))
+
+    def test_gives_every_service_the_secrets_that_its_settings_name(self):
+        files = {value for value in DOCKER_DEFAULTS.values() if value.startswith("/run/secrets/")}
+
+        assert files == {f"/run/secrets/{name}" for name in COMPOSE["secrets"]}
+        for name in ("api", "cleanup", "migrate"):
+            assert set(COMPOSE["services"][name]["secrets"]) == set(COMPOSE["secrets"])
+        assert COMPOSE["services"]["backup"]["secrets"] == ["database_password"]
+        password = COMPOSE["services"]["database"]["environment"]["POSTGRES_PASSWORD_FILE"]
+        assert password == DOCKER_DEFAULTS["DATABASE_PASSWORD_FILE"]
+
+    @pytest.mark.parametrize("service", COMPOSE["services"])
+    def test_confines_every_service(self, service):
+        service = COMPOSE["services"][service]
+
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["pids_limit"] > 0
+        assert service["mem_limit"]
+        assert "privileged" not in service
+        assert service.get("user") or re.search(r"^USER \d+$", (ROOT / "Dockerfile").read_text(), re.M)
+
+    def test_does_not_count_postgresql_as_healthy_before_it_listens_for_others(self):
+        assert "--host=127.0.0.1" in COMPOSE["services"]["database"]["healthcheck"]["test"]
+
     def test_runs_jobs_every_night(self):
         services = COMPOSE["services"]
 
@@ -732,7 +775,6 @@ class TestCompose:
         (bind,) = [volume for volume in backup["volumes"] if isinstance(volume, dict)]
         assert bind["source"] == "${BACKUPS:-/var/backups/countonme}"
         assert bind["target"] == backup["environment"]["BACKUPS"]
-        assert backup["environment"]["DATABASE_URL"] == COMPOSE["services"]["api"]["environment"]["DATABASE_URL"]
         assert backup["image"] == COMPOSE["services"]["database"]["image"]  # an older pg_dump refuses a newer server
 
 
@@ -907,14 +949,24 @@ class TestThePages:
         lines["ERASURE_LEDGER"] = str(tmp_path / "erasures.txt")
         self.check_deployment(lines)
 
+    @pytest.mark.usefixtures("usual_umask")
     def test_write_safe_settings_with_docker(self, tmp_path):
-        lines = self.settings_of("cat > .env")
+        (block,) = [block for block in COMMANDS if "> docker.env\n" in block]
+        writing, _, _ = block.partition("install --directory --owner=10001")
 
-        compose = (ROOT / "docker-compose.yml").read_text()
-        assert set(re.findall(r"\$\{(\w+):\?", compose)) <= set(lines) <= set(re.findall(r"\$\{(\w+):", compose))
-        url = COMPOSE["services"]["api"]["environment"]["DATABASE_URL"]
-        lines["DATABASE_URL"] = re.sub(r"\$\{.*?\}", lines.pop("POSTGRES_PASSWORD"), url)
-        self.check_deployment({**lines, "ERASURE_LEDGER": str(tmp_path / "erasures.txt")})
+        made = subprocess.run(
+            ["sh", "-ec", writing], cwd=tmp_path, env={**os.environ, "NAME": "api.example.org"}, capture_output=True
+        )
+
+        assert (made.returncode, made.stderr) == (0, b"")
+        assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
+        assert modes(tmp_path / "secrets") == dict.fromkeys(COMPOSE["secrets"], 0o644)
+        lines = DOCKER_DEFAULTS | dict(
+            line.split("=", 1) for line in (tmp_path / "docker.env").read_text().splitlines()
+        )
+        lines = {name: value.replace("/run/secrets", f"{tmp_path}/secrets") for name, value in lines.items()}
+        # The tests' own environment may have a key.
+        self.check_deployment({**lines, "SECRET_KEY": "", "ERASURE_LEDGER": str(tmp_path / "erasures.txt")})
 
     def settings_of(self, target: str) -> dict[str, str]:
         """Return the settings that the commands of the page write to a file."""
@@ -984,6 +1036,33 @@ class TestTheLogOfPostgreSQL:
         assert "duplicate key value violates unique constraint" in log
         assert self.BARCODE not in log
         assert self.DEVICE not in log
+
+
+@pytest.mark.skipif(not shutil.which("initdb", path=":".join(PLACES)), reason="needs PostgreSQL's programs")
+class TestTheDatabaseOfDocker:
+    def test_has_a_role_that_only_owns_its_database(self):
+        with folder_of_owner() as folder, postgres(folder / "data") as server:
+            server.run("ALTER ROLE postgres PASSWORD 'secret'")
+
+            done = run(
+                DEPLOY / "docker/create_role.sh",
+                PATH=":".join(PLACES),
+                PGHOST=str(folder),
+                PGPORT=str(server.port),
+                POSTGRES_PASSWORD="a/b+c@d%e#f:g'h\\",
+            )
+
+            assert (done.returncode, done.stderr) == (0, "")
+            assert server.run("""
+                SELECT rolname, rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls,
+                    left(rolpassword, 5)
+                FROM pg_authid WHERE rolcanlogin ORDER BY rolname""") == [
+                ("countonme", False, "SCRAM"),
+                ("postgres", True, None),
+            ]
+            assert server.run("""
+                SELECT datdba::regrole::text, pg_encoding_to_char(encoding)
+                FROM pg_database WHERE datname = 'countonme'""") == [("countonme", "UTF8")]
 
 
 class TestTheUnits:
