@@ -5,13 +5,11 @@ GUNICORN_CMD_ARGS and the command line override this file.
 
 import gc
 import os
-import shutil
 import socket
 import struct
-import tempfile
-from pathlib import Path
 
 from countonme import settings
+from countonme.serving import metrics_folder
 from countonme.serving.gunicorn_log import ServerLogger
 from countonme.serving.sizing import connections_for, threads_for, workers_for
 from countonme.settings import env
@@ -59,9 +57,8 @@ accesslog = None  # the service itself logs each request
 preload_app = True
 
 # The folder of the workers' metric files. It exists before the workers, and each start of the service has a new one.
-_counts = f"countonme-{os.getpid()}-"
 if settings.METRICS_TOKEN and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_counts, dir=_memory)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_folder.create(_memory)
 
 
 def pre_fork(server, worker):
@@ -87,6 +84,5 @@ def when_ready(server) -> None:
 
 
 def on_exit(server) -> None:
-    folder = Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""))
-    if folder.name.startswith(_counts) and not server.reexec_pid:  # created here, and no successor uses it
-        shutil.rmtree(folder, ignore_errors=True)
+    if not server.reexec_pid:  # no successor uses it
+        metrics_folder.remove(os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""))

@@ -3,6 +3,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -19,9 +20,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from countonme.api.health import ReadyView
 from countonme.observability import metrics
 from countonme.observability.worker_slots import WorkerSlot
+from countonme.serving import metrics_folder
 from devices import token_cache
 from devices.models import Backup, Erasure
 from tests.harness.metrics import declared_metrics
+from tests.harness.processes import wait_until
 from tests.harness.service import serve
 from tests.harness.sync import product, pull_changes, push, push_ok
 
@@ -378,3 +381,19 @@ class TestTheDocumentation:
         stated = {name.removesuffix("_total"): set(re.findall(r"`(\w+)`", labels)) for name, labels in table}
 
         assert stated == declared_metrics()
+
+    def test_leave_no_files_if_the_service_is_killed(self, live_url, tmp_path):
+        def files(service) -> list[Path]:
+            parents = {Path("/dev/shm"), Path(tempfile.gettempdir())}  # noqa: S108
+            return [file for each in parents for file in each.glob(f"{metrics_folder.PREFIX}{service.process.pid}-*")]
+
+        with serve(live_url, tmp_path / "one", METRICS_TOKEN=TOKEN) as killed:
+            assert len(files(killed)) == 1
+            workers = killed.workers()
+            killed.process.kill()
+            wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), "the workers don't end")
+
+            with serve(live_url, tmp_path / "two", METRICS_TOKEN=TOKEN) as service:
+                assert files(killed) == []
+                assert len(files(service)) == 1
+            assert files(service) == []
