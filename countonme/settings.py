@@ -44,6 +44,7 @@ INSTALLED_APPS = [
     "sync",
     "support",
     "nutrition",
+    "catalog",
     "products",
     "food_entries",
     "account",

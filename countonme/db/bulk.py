@@ -9,7 +9,7 @@ from functools import cache
 
 import orjson
 from django.db import connection
-from django.db.models import Model
+from django.db.models import Field, Model
 
 from countonme.db.statements import driver_values
 
@@ -70,7 +70,7 @@ def insert_sql(model: type[Model]) -> str:
     constraint = f"ON CONSTRAINT {quote(f'{model._meta.db_table}_pkey')}" if connection.vendor == "postgresql" else ""
     return (
         f"INSERT INTO {quote(model._meta.db_table)} ({', '.join(names)})"  # noqa: S608
-        f" SELECT {', '.join(names)} FROM {sent_rows_sql(model)}"
+        f" SELECT {', '.join(names)} FROM {sent_rows_sql(columns(model))}"
         # Without WHERE, SQLite parses ON as the condition of a join.
         f" WHERE true ON CONFLICT {constraint or f'({key(model)})'} DO NOTHING RETURNING {key(model)}"
     )
@@ -85,18 +85,18 @@ def update_sql(model: type[Model], of: str) -> str:
     # SQLite, the + rules out the owner's index: it would compare each of the owner's rows with each row sent.
     sign = "+" if connection.vendor == "sqlite" else ""
     is_same = f"{table}.{key(model)} = sent.{key(model)} AND {sign}{table}.{owner} = %s"
-    return f"UPDATE {table} SET {values} FROM {sent_rows_sql(model)} WHERE {is_same}"  # noqa: S608
+    return f"UPDATE {table} SET {values} FROM {sent_rows_sql(columns(model))} WHERE {is_same}"  # noqa: S608
 
 
-def sent_rows_sql(model: type[Model]) -> str:
-    """Return the SQL of a subquery `sent`, with the rows in the JSON parameter."""
-    fields = list(enumerate(columns(model)))
+def sent_rows_sql(fields: list[Field]) -> str:
+    """Return the SQL of a subquery `sent`, with the rows in the JSON parameter, as `to_json()` writes them."""
+    places = list(enumerate(fields))
     if connection.vendor == "postgresql":
-        types = ", ".join(f'"{place}" {field.db_type(connection)}' for place, field in fields)
-        names = ", ".join(f'"{place}" AS {quote(field.column)}' for place, field in fields)
+        types = ", ".join(f'"{place}" {field.db_type(connection)}' for place, field in places)
+        names = ", ".join(f'"{place}" AS {quote(field.column)}' for place, field in places)
         return f"(SELECT {names} FROM json_to_recordset(%s::json) AS record({types})) AS sent"  # noqa: S608
     # No types on SQLite: a stored value gets the type of its column.
-    names = ", ".join(f"json_extract(value, '$.\"{place}\"') AS {quote(field.column)}" for place, field in fields)
+    names = ", ".join(f"json_extract(value, '$.\"{place}\"') AS {quote(field.column)}" for place, field in places)
     return f"(SELECT {names} FROM json_each(%s)) AS sent"  # noqa: S608
 
 

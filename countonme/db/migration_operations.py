@@ -1,4 +1,4 @@
-"""Migration operations: SQL for PostgreSQL alone, and indexes and constraints that lock the table only for a moment."""
+"""Migration operations: SQL for one database, and indexes and constraints that lock the table only for a moment."""
 
 from django.contrib.postgres.operations import ValidateConstraint
 from django.db.migrations import AddConstraint, AddIndex, RemoveIndex, RunSQL
@@ -17,6 +17,18 @@ class PostgresSQL(RunSQL):
 
     def database_backwards(self, app_label, schema_editor, from_state, to_state) -> None:
         if is_postgres(schema_editor):
+            super().database_backwards(app_label, schema_editor, from_state, to_state)
+
+
+class SQLiteSQL(RunSQL):
+    """RunSQL that is skipped on PostgreSQL: for an index that PostgreSQL has in another form."""
+
+    def database_forwards(self, app_label, schema_editor, from_state, to_state) -> None:
+        if not is_postgres(schema_editor):
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
+
+    def database_backwards(self, app_label, schema_editor, from_state, to_state) -> None:
+        if not is_postgres(schema_editor):
             super().database_backwards(app_label, schema_editor, from_state, to_state)
 
 
