@@ -1,0 +1,127 @@
+"""Search foods by name: the same foods in the same order on PostgreSQL and SQLite.
+
+A search looks into one tier after the other, for whole words before beginnings of words, until it has enough foods. So
+it never ranks all foods that have a common word.
+"""
+
+from functools import cache
+from itertools import product
+from typing import NamedTuple
+from uuid import UUID
+
+import orjson
+from django.db import connection
+
+from catalog.models import REST, TIERS
+from catalog.spelling import corrections
+from catalog.words import canonical, split, unique
+
+NO_PREFIX = " "  # no word begins with it
+
+# Each tier has an index of its own, so the tier is a literal.
+POSTGRESQL = """
+SELECT uuid FROM catalog_foods
+WHERE tier = {tier} AND array_to_tsvector(string_to_array(words, ' ')) @@ %s::tsquery
+ORDER BY (first = ANY(%s) OR starts_with(first, %s)) DESC, (lang IS NOT DISTINCT FROM %s) DESC, weight DESC, uuid
+LIMIT %s
+"""
+SQLITE = """
+SELECT uuid FROM catalog_words_{tier} JOIN catalog_foods ON serial = catalog_words_{tier}.rowid
+WHERE catalog_words_{tier} MATCH %s
+ORDER BY (first IN (SELECT value FROM json_each(%s)) OR instr(first, %s) = 1) DESC, (lang IS %s) DESC, weight DESC, uuid
+LIMIT %s
+"""
+
+
+class Query(NamedTuple):
+    words: list[str]  # as they are stored
+    before_last: list[str]
+    last: str  # the last word as it was typed: it may be the beginning of a word
+
+    @classmethod
+    def parse(cls, text: str) -> "Query":
+        typed = list(split(text, is_search=True))
+        stored = [canonical(word) for word in typed]
+        return cls(
+            words=unique(word for words in stored for word in words),
+            before_last=unique(word for words in stored[:-1] for word in words),
+            last=typed[-1] if typed else "",
+        )
+
+    def corrected(self, *, is_found: bool) -> "Query | None":
+        """Return the query without typing errors, or None if there are none."""
+        meant = corrections(self.words, is_found=is_found)
+        if not meant:
+            return None
+        words = unique(meant.get(word, word) for word in self.words)
+        before_last = unique(meant.get(word, word) for word in self.before_last)
+        is_last_wrong = any(word in meant for word in canonical(self.last))
+        return Query(words, before_last, "" if is_last_wrong else self.last)
+
+
+class Hits:
+    """The ids of foods that were found, best match first, and the best tier among them."""
+
+    def __init__(self, ids: list[str], best_tier: int = REST + 1):
+        self.ids, self.best_tier = ids, best_tier
+
+
+def search(text: str, lang: str | None, limit: int) -> list[UUID]:
+    """Return the ids of the first `limit` foods that match, best match first."""
+    query = Query.parse(text)
+    if not query.words:
+        return []
+    hits = find(query, lang, limit)
+    if len(hits.ids) < limit or hits.best_tier == REST:
+        corrected = query.corrected(is_found=bool(hits.ids))
+        if corrected is not None:
+            others = find(corrected, lang, limit)
+            better, worse = (others, hits) if others.best_tier < hits.best_tier else (hits, others)
+            hits = Hits(unique(better.ids + worse.ids)[:limit])
+    return [*map(UUID, hits.ids)]
+
+
+def find(query: Query, lang: str | None, limit: int) -> Hits:
+    found: dict[str, int] = {}  # tiers by id
+    for tier, is_prefix in steps(lang):
+        if len(found) >= limit:
+            break
+        if not is_prefix:
+            match = match_of(query.words)
+        elif len(query.last) > tier:
+            match = match_of(query.before_last, query.last)
+        else:
+            continue
+        params = [match, as_list(query.words), query.last or NO_PREFIX, lang or "", limit]
+        for (food_id,) in connection.fetch_cached(step_sql(tier), params):
+            if len(found) < limit:
+                found.setdefault(str(food_id), tier)
+    return Hits(list(found), min(found.values(), default=REST + 1))
+
+
+def steps(lang: str | None) -> list[tuple[int, bool]]:
+    """Return the tiers to search, and whether the last word may be the beginning of a word.
+
+    Generic foods have English names. In another language, whole words come first: Swedish `ost` is cheese, not ostrich.
+    """
+    if lang in (None, "en"):
+        return [*product(TIERS, (False, True))]
+    return [(tier, is_prefix) for is_prefix in (False, True) for tier in TIERS]
+
+
+@cache
+def step_sql(tier: int) -> str:
+    return (POSTGRESQL if connection.vendor == "postgresql" else SQLITE).format(tier=tier)
+
+
+def match_of(words: list[str], prefix: str = "") -> str:
+    """Return the expression that all words match. Words have letters, digits, marks and points only."""
+    if connection.vendor == "postgresql":
+        terms = [*(f"'{word}'" for word in words), *([f"'{prefix}':*"] if prefix else [])]
+        return " & ".join(terms)
+    terms = [*(f'"{word}"' for word in words), *([f'"{prefix}" *'] if prefix else [])]
+    return " AND ".join(terms)
+
+
+def as_list(words: list[str]) -> list[str] | str:
+    return words if connection.vendor == "postgresql" else orjson.dumps(words).decode()
