@@ -346,7 +346,18 @@ class TestLog:
         of_every_server = conf[: conf.index("upstream")]
         assert "\naccess_log off;\n" in of_every_server
         assert "\nerror_log /var/log/nginx/error.log emerg;\n" in of_every_server
-        assert conf.count("_log ") == 2
+        assert re.findall(r"^ +access_log (.*);", conf, re.M) == [
+            "/var/log/nginx/countonme.log countonme if=$countonme_logged"
+        ]
+        assert conf.count("_log ") == 3
+
+    @states("A line of nginx's log of its own errors has the time, status and duration, and nothing else.")
+    def test_has_no_client_in_nginx(self):
+        conf = (ROOT / "deploy/nginx.conf").read_text()
+
+        (log_format,) = re.findall(r"^log_format countonme escape=json\n +'(.*)';$", conf, re.M)
+        assert re.findall(r"\$\w+", log_format) == ["$time_iso8601", "$status", "$upstream_status", "$request_time"]
+        assert conf.count("log_format") == 1
 
     @states("On a bare host, the log is kept for at most 31 days. With Docker, a container keeps its last 50 MB.")
     def test_is_kept_for_a_limited_time(self):

@@ -17,8 +17,11 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from datetime import timedelta
 from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from pathlib import Path
+from socket import create_connection
+from threading import Thread
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 from uuid import UUID, uuid4
@@ -1147,7 +1150,9 @@ class TestNginx:
         subprocess.run(["openssl", *arguments.split()], cwd=tmp_path, check=True, capture_output=True)
         return f"ssl_certificate {tmp_path}/cert; ssl_certificate_key {tmp_path}/key;"
 
-    def write_configuration(self, folder: Path, *, upstream: str, listen: str, redirects: str = "") -> Path:
+    def write_configuration(
+        self, folder: Path, *, upstream: str, listen: str, redirects: str = "", more: str = ""
+    ) -> Path:
         """Write a configuration that includes deploy/nginx.conf, as certbot changes it."""
         ours = (DEPLOY / "nginx.conf").read_text()
         ours = ours.replace("127.0.0.1:8000", upstream).replace("listen 80;", listen).replace("listen [::]:80;", "")
@@ -1162,7 +1167,7 @@ class TestNginx:
         # certbot adds a server for the redirect, which has only `listen` and `server_name` of deploy/nginx.conf.
         redirect = f"server {{ {redirects} server_name api.example.org; return 301 https://$host$request_uri; }}"
         file.write_text(
-            f"{user} {main}\nhttp {{ {access_log} {temporary}\n{ours}\n{redirect if redirects else ''} }}\n"
+            f"{user} {main}\nhttp {{ {access_log} {temporary}\n{ours}\n{redirect if redirects else ''}\n{more} }}\n"
         )
         return file
 
@@ -1267,11 +1272,110 @@ class TestNginx:
             nginx.terminate()
             nginx.wait(10)
 
-        assert {log.name: log.read_text() for log in tmp_path.glob("*.log") if log.name != "start.log"} == {
-            "access.log": "",
-            "error.log": "",
-        }
+        assert (tmp_path / "access.log").read_text() == (tmp_path / "error.log").read_text() == ""
         assert "dumplings" not in (tmp_path / "start.log").read_text()
+        lines = [json.loads(line) for line in (tmp_path / "countonme.log").read_text().splitlines()]
+        assert [(line["status"], line["upstream_status"]) for line in lines[-2:]] == [(502, "502"), (500, "")]
+        assert {key for line in lines for key in line} == {"time", "status", "upstream_status", "seconds"}
+
+    @pytest.fixture
+    def nginx(self, tmp_path):
+        """Return a function that starts nginx and returns its port. The server behind it returns the Host header."""
+
+        class Echo(BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(self.headers["Host"].encode())
+
+            def log_message(self, *args):
+                pass
+
+        echo = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+        Thread(target=echo.serve_forever, daemon=True).start()
+        started = []
+
+        def start(*changes: tuple[str, str], more: str = "") -> int:
+            port = free_port()
+            file = self.write_configuration(
+                tmp_path, upstream=f"127.0.0.1:{echo.server_port}", listen=f"listen 127.0.0.1:{port};", more=more
+            )
+            for old, new in changes:
+                assert old in file.read_text()
+                file.write_text(file.read_text().replace(old, new))
+            started.append(subprocess.Popen([NGINX, "-c", str(file)], cwd=tmp_path, stderr=subprocess.DEVNULL))
+            wait_until(lambda: create_connection(("127.0.0.1", port)).close() is None, "nginx does not listen")
+            return port
+
+        yield start
+        for process in started:
+            process.terminate()
+            process.wait(10)
+        echo.shutdown()
+        echo.server_close()
+
+    def post(
+        self, port: int, path: str, body: bytes = b"", host: str = "api.example.org"
+    ) -> tuple[int, str, str | None]:
+        with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as client:
+            client.request("POST", path, body, {"Host": host})
+            response = client.getresponse()
+            return response.status, response.read().decode(), response.headers["Retry-After"]
+
+    def test_passes_the_port_on(self, nginx):
+        port = nginx()
+
+        assert self.post(port, "/v1/products", host="api.example.org:8443") == (200, "api.example.org:8443", None)
+
+    def test_accepts_large_bodies_for_sync_only(self, nginx):
+        port, body = nginx(), b"x" * (3 * 1024 * 1024)
+
+        assert self.post(port, "/v1/sync", body)[0] == 200
+        assert self.post(port, "/v1/products", body) == (413, '{"detail": "The body is too large"}', None)
+
+    THROTTLED = (429, '{"detail": "Request was throttled. Expected available in 5 seconds."}', "5")
+
+    def test_limits_the_requests_of_a_client(self, nginx, tmp_path):
+        port = nginx((" rate=100r/s", " rate=1r/m"), ("burst=1000", "burst=2"))
+
+        responses = [self.post(port, "/v1/sync") for _ in range(5)]
+
+        assert responses == [(200, "api.example.org", None)] * 3 + [self.THROTTLED] * 2
+        log = tmp_path / "countonme.log"
+        wait_until(lambda: len(log.read_text().splitlines()) == 2, "nginx does not log the errors")  # after responding
+        assert {json.loads(line)["status"] for line in log.read_text().splitlines()} == {429}
+
+    def test_limits_the_simultaneous_requests_of_a_client(self, nginx):
+        port = nginx(("countonme_connections 200", "countonme_connections 1"))
+
+        with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as client:
+            client.putrequest("POST", "/v1/sync")
+            client.putheader("Content-Length", "10")
+            client.endheaders()
+            wait_until(lambda: self.post(port, "/v1/products") == self.THROTTLED, "nginx accepts a second request")
+            client.send(b"x" * 10)
+            assert client.getresponse().status == 200
+        wait_until(lambda: self.post(port, "/v1/products")[0] == 200, "nginx refuses further requests")
+
+    @pytest.mark.parametrize(
+        ("address", "client"),
+        [
+            ("203.0.113.7", "203.0.113.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2"),
+            ("2001:db8:1:2::6", "2001:db8:1:2"),
+            ("2001:db8:1::6", "2001:db8:1"),
+            ("2001:db8::6", "2001:db8"),
+            ("::ffff:203.0.113.7", "::ffff:203.0.113.7"),
+        ],
+    )
+    def test_counts_a_network_of_ipv6_as_one_client(self, nginx, address, client):
+        real_ip = "set_real_ip_from 127.0.0.1; real_ip_header X-Forwarded-For; real_ip_recursive off;"
+        other = free_port()
+        nginx(more=f"server {{ listen 127.0.0.1:{other}; {real_ip} return 200 $countonme_client; }}")
+
+        with urlopen(Request(f"http://127.0.0.1:{other}/", headers={"X-Forwarded-For": address})) as response:
+            assert response.read().decode() == client
 
 
 class TestPrometheus:
