@@ -1,6 +1,5 @@
 """System checks: errors and warnings about unsafe settings."""
 
-import os
 import re
 import sys
 from importlib.metadata import version
@@ -8,6 +7,8 @@ from pathlib import Path
 
 from django.conf import settings
 from django.core.checks import Error, Tags, Warning, register
+
+from countonme.environment import is_writable_file
 
 # docs/internals.md lists the undocumented names of these that the service uses. A new version may change them.
 DEPENDENCIES = ("Django", "djangorestframework", "psycopg", "gunicorn", "drf-spectacular", "prometheus-client")
@@ -58,14 +59,13 @@ def check_database(app_configs, **kwargs) -> list:
 
 @register(Tags.security, deploy=True)
 def check_erasure_ledger(app_configs, **kwargs) -> list:
-    file = Path(settings.ERASURE_LEDGER)
-    if os.access(file if file.exists() else file.parent, os.W_OK):
+    if is_writable_file(settings.ERASURE_LEDGER):
         return []
     return [
-        Warning(
+        Error(
             "ERASURE_LEDGER is not writable: a restore from a backup would bring erased devices back.",
-            hint="Set it to a file in a folder where the service can write.",
-            id="countonme.W003",
+            hint="Set it to a file in a folder where the service can write, and run this check as the service's user.",
+            id="countonme.E012",
         )
     ]
 

@@ -168,6 +168,13 @@ def invalid_setting(name: str, value: str, form: str) -> InvalidSetting:
     return InvalidSetting(f"{name} is {shown!r}. It must be {form}.")
 
 
+def is_writable_file(file: str) -> bool:
+    """Return whether this process can append to a file, or create it."""
+    if os.path.exists(file):
+        return os.path.isfile(file) and os.access(file, os.R_OK | os.W_OK)
+    return os.access(os.path.dirname(file) or ".", os.W_OK | os.X_OK)
+
+
 def read_secret(name: str, file: str) -> str:
     try:
         return Path(file).read_text().strip()

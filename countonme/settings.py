@@ -23,6 +23,8 @@ if not SECRET_KEY:
     )
 DEBUG = env.flag("DEBUG", False)
 ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS")
+if not (ALLOWED_HOSTS or DEBUG):  # with DEBUG, Django allows localhost
+    raise InvalidSetting("ALLOWED_HOSTS is not set. Set it to the host names of the service, such as api.example.org.")
 
 # --- applications ---------------------------------------------------------------------------------
 

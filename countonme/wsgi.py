@@ -12,11 +12,16 @@ from django.urls import base as urls
 from django.urls import get_resolver
 
 from countonme.db.postgresql import set_timeout
+from countonme.environment import invalid_setting, is_writable_file
 
 # As in manage.py: only the user who runs the service can read the files it creates, such as SQLite's db.sqlite3-wal.
 os.umask(0o077)
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "countonme.settings")
 
+# Here and not in the settings, because other users may run commands.
+if not is_writable_file(settings.ERASURE_LEDGER):
+    form = "a file that the user of the service can write, in an existing folder"
+    raise invalid_setting("ERASURE_LEDGER", settings.ERASURE_LEDGER, form)
 set_timeout(settings.DATABASE_TIMEOUT, settings.DATABASES["default"])
 application = get_wsgi_application()
 # Load all views before gunicorn forks its workers. Otherwise the first request of each worker waits for it.

@@ -1,6 +1,6 @@
 import pytest
 
-from countonme.environment import Environment, InvalidSetting
+from countonme.environment import Environment, InvalidSetting, is_writable_file
 
 
 def env(**values) -> Environment:
@@ -208,3 +208,14 @@ class TestToken:
         shown = message(lambda: env(METRICS_TOKEN=token).token("METRICS_TOKEN"))
 
         assert token not in shown
+
+
+class TestAWritableFile:
+    @pytest.mark.parametrize("name", ["file", "new", "link"])
+    def test_can_exist_or_be_created(self, tmp_path, monkeypatch, name):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "file").touch()
+        (tmp_path / "link").symlink_to("file")
+
+        assert is_writable_file(str(tmp_path / name))
+        assert is_writable_file(name)

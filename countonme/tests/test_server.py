@@ -11,6 +11,7 @@ import yaml
 from django.conf import settings
 
 from countonme.serving import sizing
+from tests.harness.processes import free_port
 from tests.harness.service import serve
 
 ROOT = Path(settings.BASE_DIR)
@@ -97,6 +98,21 @@ class TestGunicorn:
             read_configuration()
 
         assert stopped.value.code == f"{name} is {value!r}. It must be an integer of at least 1."
+
+    @pytest.mark.parametrize("name", ["missing/erasures.txt", "folder", "file/erasures.txt"])
+    def test_does_not_start_if_the_ledger_is_not_writable(self, tmp_path, name):
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "file").touch()
+        environment = os.environ | {"ERASURE_LEDGER": str(tmp_path / name), "PORT": str(free_port())}
+        command = [Path(sys.executable).with_name("gunicorn"), "countonme.wsgi"]
+
+        run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+
+        assert run.returncode == 1
+        assert run.stderr == (
+            f"ERASURE_LEDGER is '{tmp_path / name}'. It must be a file that the user of the service can write, in an "
+            "existing folder.\n"
+        )
 
     def test_reads_its_numbers_from_the_environment(self, monkeypatch):
         monkeypatch.setenv("WEB_CONCURRENCY", "5")

@@ -14,7 +14,11 @@ from django.db.migrations.executor import MigrationExecutor
 from countonme.checks import DEPENDENCIES, check_database, check_tested_versions
 
 ROOT = Path(settings.BASE_DIR)
-SAFE = {"SECRET_KEY": "a-key-that-is-only-for-this-test-and-long-enough-0123456789", "PATH": ""}
+SAFE = {
+    "SECRET_KEY": "a-key-that-is-only-for-this-test-and-long-enough-0123456789",
+    "ALLOWED_HOSTS": "api.example.org",
+    "PATH": "",
+}
 
 
 def run_with_settings(tmp_path, statement: str, **environment) -> subprocess.CompletedProcess:
@@ -41,11 +45,18 @@ class TestSettings:
         assert run.stderr.count("\n") == 1
         assert run.stdout == ""
 
+    @pytest.mark.parametrize(("variables", "starts"), [({}, False), ({"DEBUG": "on"}, True)], ids=str)
+    def test_stop_the_start_without_allowed_hosts(self, tmp_path, variables, starts):
+        run = run_with_settings(tmp_path, "print('started')", **{**SAFE, "ALLOWED_HOSTS": " "}, **variables)
+
+        assert run.stdout == "started\n" * starts
+        assert run.stderr.startswith("" if starts else "ALLOWED_HOSTS is not set. Set it to the host names")
+        assert run.stderr.count("\n") == (not starts)
+
     @pytest.mark.parametrize(
         ("name", "default"),
         [
             ("DEBUG", "False"),
-            ("ALLOWED_HOSTS", "[]"),
             ("SECURE_SSL_REDIRECT", "True"),
             ("SESSION_COOKIE_SECURE", "True"),
             ("CSRF_COOKIE_SECURE", "True"),
@@ -166,7 +177,7 @@ class TestSettings:
         ids=lambda value: next(reversed(value)) if isinstance(value, dict) else "",
     )
     def test_stop_the_start_with_one_line_if_a_value_is_wrong(self, tmp_path, variable, message):
-        run = run_with_settings(tmp_path, "print('started')", **SAFE, **variable)
+        run = run_with_settings(tmp_path, "print('started')", **SAFE | variable)
 
         assert run.returncode == 1
         assert run.stderr.startswith(message)
@@ -189,7 +200,7 @@ class TestSystemChecks:
     @pytest.mark.parametrize(
         ("changed", "found"),
         [
-            ({"ERASURE_LEDGER": "/nowhere/erasures.txt"}, "countonme.W003"),
+            ({"ERASURE_LEDGER": "/nowhere/erasures.txt"}, "countonme.E012"),
             ({"ALLOWED_HOSTS": ["*"]}, "countonme.W002"),
         ],
     )

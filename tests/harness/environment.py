@@ -9,7 +9,7 @@ import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "countonme.settings")
 os.environ.update(
-    ALLOWED_HOSTS="",
+    ALLOWED_HOSTS="testserver",
     AUTH_FAILURE_RATE="1000/min",
     BCRYPT_ROUNDS="4",
     CACHE_URL="locmemcache://",
