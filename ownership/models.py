@@ -232,6 +232,8 @@ class DeviceOwned(models.Model):
     def find_ids_in_the_way(self, constraint: models.UniqueConstraint) -> list[uuid.UUID]:
         """Return the ids of the device's live rows that have this row's values in a unique constraint."""
         values = {name: getattr(self, self._meta.get_field(name).attname) for name in constraint.fields}
+        if None in values.values():  # such rows never violate it
+            return []
         rows = type(self).objects.for_device(self.device_id).filter(constraint.condition or models.Q(), **values)
         return list(rows.exclude(pk=self.pk).order_by("pk").values_list("pk", flat=True))
 

@@ -4,11 +4,12 @@ from django.contrib import admin
 from django.db.models import F, Q, QuerySet
 from django.urls import reverse
 from django.utils.html import format_html_join
+from rest_framework.exceptions import APIException
 
 from nutrition.gtin import is_barcode
 from nutrition.names import contains_parts, search_parts
 from products.models import Portion, Product, has_barcode
-from support.owned_admin import DELETE, RESTORE, OwnedAdmin, OwnedForm
+from support.owned_admin import DELETE, RESTORE, OwnedAdmin, OwnedForm, link_to
 
 PORTIONS_SHOWN = 50
 
@@ -73,3 +74,7 @@ class PortionAdmin(NameSearchAdmin):
     list_select_related = ("product",)
     correctable_fields = ("name", "grams")
     displayed_fields = ("is_default", "product")
+
+    def links_to_conflicts(self, row: Portion, error: APIException) -> list[tuple[str, str]]:
+        """Link to the product too: a portion can't be restored before it."""
+        return [*super().links_to_conflicts(row, error), link_to(Product, row.product_id)]

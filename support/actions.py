@@ -1,11 +1,12 @@
 """Actions of support on a row: a page that asks for a reason, one transaction, and an entry in the audit log."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
@@ -13,7 +14,7 @@ from django.db import IntegrityError, models, transaction
 from django.http import HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
-from rest_framework.exceptions import Throttled
+from rest_framework.exceptions import APIException, Throttled
 
 from countonme.api.errors import Conflict, InvalidToken, conflict_of
 from ownership.quotas import QuotaReached
@@ -59,12 +60,12 @@ class ActionForm(forms.Form):
     reason = ReasonField()
 
 
-def refusal_message(error: Exception) -> str:
-    """Return the message of a refusal, for the page. Raise an IntegrityError again that is not a conflict."""
-    conflict = conflict_of(error) if isinstance(error, IntegrityError) else error
-    if conflict is None:
-        raise error
-    return str(conflict.detail)
+@dataclass
+class Refusal:
+    """Why an action or a correction was refused, for the page, with links to the rows in the way."""
+
+    message: str
+    links: list[tuple[str, str]] = field(default_factory=list)  # the text and the address of each
 
 
 class SupportActionAdmin(AuditedAdmin):
@@ -79,7 +80,11 @@ class SupportActionAdmin(AuditedAdmin):
     def get_urls(self) -> list:
         return [
             *(
-                path(f"<path:object_id>/{act.name}/", self.admin_site.admin_view(self.view_of(act)))
+                path(
+                    f"<path:object_id>/{act.name}/",
+                    self.admin_site.admin_view(self.view_of(act)),
+                    name=f"{self.label}_{act.name}",
+                )
                 for act in self.support_actions
             ),
             *super().get_urls(),
@@ -101,7 +106,12 @@ class SupportActionAdmin(AuditedAdmin):
 
     def render_change_form(self, request, context, *args, **kwargs) -> HttpResponse:
         row = context["original"]
-        context["acts"] = [act for act in self.support_actions if self.is_permitted(request, act) and act.possible(row)]
+        context["list_address"] = self.list_address(request, row)
+        context["acts"] = [
+            (act.label, self.address(request, row, act.name))
+            for act in self.support_actions
+            if self.is_permitted(request, act) and act.possible(row)
+        ]
         return super().render_change_form(request, context, *args, **kwargs)
 
     def act_view(self, request, object_id: str, act: SupportAction) -> HttpResponse:
@@ -119,11 +129,21 @@ class SupportActionAdmin(AuditedAdmin):
                 row = self.get_object(request, row.pk)
                 if row is None or isinstance(error, GONE):
                     return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
-                refusal = refusal_message(error)
+                refusal = self.refusal_of(row, error)
                 form = self.act_form(None, row, reason=form.cleaned_data["reason"])
             else:
                 return self.respond(request, row, act, secret)
         return self.act_page(request, row, act, "support/act.html", form=form, refusal=refusal)
+
+    def refusal_of(self, row: models.Model, error: Exception) -> Refusal:
+        """Return the refusal that an error stands for. Raise an IntegrityError again that is not a conflict."""
+        conflict = conflict_of(error) if isinstance(error, IntegrityError) else error
+        if conflict is None:
+            raise error
+        return Refusal(str(conflict.detail), self.links_to_conflicts(row, conflict))
+
+    def links_to_conflicts(self, row: models.Model, error: APIException) -> list[tuple[str, str]]:
+        return []
 
     def act_form(self, sent, row: models.Model, **initial) -> forms.Form:
         return ActionForm(sent, initial=initial)
@@ -137,7 +157,7 @@ class SupportActionAdmin(AuditedAdmin):
     def respond(self, request, row: models.Model, act: SupportAction, secret: str | None) -> HttpResponse:
         """Redirect after an action. An admin with actions that return a secret overrides this."""
         self.message_user(request, f"{act.logged_as}.", messages.SUCCESS)
-        return HttpResponseRedirect(self.address(row))
+        return HttpResponseRedirect(self.address(request, row))
 
     def act_page(self, request, row: models.Model, act: SupportAction, template: str, **context) -> HttpResponse:
         context |= {
@@ -147,9 +167,24 @@ class SupportActionAdmin(AuditedAdmin):
             "act": act,
             "opts": self.opts,
             "original": row,
+            "media": self.media,
+            "address": self.address(request, row),
+            "list_address": self.list_address(request, row),
         }
-        context |= {"media": self.media, "address": self.address(row), **self.admin_site.each_context(request)}
-        return TemplateResponse(request, template, context)
+        return TemplateResponse(request, template, context | self.admin_site.each_context(request))
 
-    def address(self, row: models.Model) -> str:
-        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])
+    def address(self, request, row: models.Model, page: str = "change") -> str:
+        """Return the address of a page of the row, with the filters of the list that support came from."""
+        return self.with_filters(request, reverse(f"admin:{self.label}_{page}", args=[row.pk]))
+
+    def list_address(self, request, row: models.Model) -> str:
+        """Return the address of the list that support came from, with its filters."""
+        return self.with_filters(request, reverse(f"admin:{self.label}_changelist"))
+
+    def with_filters(self, request, address: str) -> str:
+        preserved = {"opts": self.opts, "preserved_filters": self.get_preserved_filters(request)}
+        return add_preserved_filters(preserved, address)
+
+    @property
+    def label(self) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}"

@@ -117,7 +117,7 @@ class DeviceAdmin(SupportActionAdmin, LargeTableAdmin):
         token = shown_once.take(request)
         if token is None:
             self.message_user(request, SHOWN_BEFORE, messages.WARNING)
-            return HttpResponseRedirect(self.address(device))
+            return HttpResponseRedirect(self.address(request, device))
         return self.act_page(request, device, NEW_TOKEN, "support/token.html", token=token, qr_code=qr_code(token))
 
     @admin.display(description="Name in the log")

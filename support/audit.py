@@ -94,6 +94,7 @@ class AuditedAdmin(admin.ModelAdmin):
         entries = AuditEntry.objects.filter(kind=self.opts.label_lower, object_id=str(row.pk)).order_by("-pk")
         paginator = self.get_paginator(request, entries, ENTRIES_PER_PAGE)
         page = paginator.get_page(request.GET.get(PAGE_VAR, 1))
+        page.object_list = list(page.object_list)  # before an entry about this page is stored
         context = {
             "title": f"History: {self.title_of(row)}",
             "row_title": self.title_of(row),

@@ -1,17 +1,19 @@
 """Admin of the rows that a device owns. Corrections run in a change set, so that the phone receives them."""
 
 from collections.abc import Iterable
+from copy import copy
 from operator import methodcaller
 from uuid import UUID
 
 from django import forms
 from django.contrib import messages
 from django.contrib.admin.utils import unquote
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Q, QuerySet, UniqueConstraint
 from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.text import capfirst
+from rest_framework.exceptions import APIException
 
 from countonme.api.errors import Conflict
 from countonme.api.fields import parse_uuid
@@ -20,15 +22,16 @@ from ownership.models import DeviceOwned, change_set
 from support.actions import (
     GONE,
     LISTED,
+    OPENED,
     REFUSALS,
     ActionForm,
     ReasonField,
     SupportAction,
     SupportActionAdmin,
-    refusal_message,
 )
 from support.changelist import LargeTableAdmin, StateFilter, has_prefix, is_long_prefix
 from support.models import AuditEntry
+from support.restore_selected import restore_selected
 
 # Read-only fields that every owned row has.
 SYSTEM_FIELDS = ("id", "device", "revision", "created_at", "updated_at", "deleted_at")
@@ -59,6 +62,12 @@ RESTORE = SupportAction(
 )
 
 
+def link_to(model: type[DeviceOwned], pk: UUID, which: str = "the") -> tuple[str, str]:
+    """Return the text and the address of a link to a row. The text has no name, because only opening it is recorded."""
+    address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[pk])
+    return f"Open {which} {model._meta.verbose_name}", address
+
+
 class SeenField(forms.IntegerField):
     """The revision of the row that the form shows. The form is refused if the row has another one."""
 
@@ -76,10 +85,7 @@ class OwnedForm(forms.ModelForm):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.initial["seen"] = self.instance.revision
-
-    def _get_validation_exclusions(self) -> set[str]:
-        # Django skips constraints that name a field which is not in the form.
-        return super()._get_validation_exclusions() - {"device", "deleted_at"}
+        self.stored = copy(self.instance)
 
     @property
     def corrected_fields(self) -> list[str]:
@@ -97,6 +103,25 @@ class OwnedForm(forms.ModelForm):
         super().full_clean()
         for name in self.errors.keys() & self.fields.keys() - {*self.changed_data, *self.declared_fields}:
             del self.errors[name]
+
+    def validate_unique(self) -> None:
+        """Check the unique constraints, and link to the row in the way. Django skips those that name other fields."""
+        super().validate_unique()
+        meta = self.instance._meta
+        unique = [constraint for constraint in meta.constraints if isinstance(constraint, UniqueConstraint)]
+        if not unique:
+            return
+        row = copy(self.stored)
+        row.assign(**self.values())
+        in_the_way = {}
+        for constraint in unique:
+            columns = [meta.get_field(name).attname for name in constraint.fields]
+            if any(getattr(row, column) != getattr(self.stored, column) for column in columns):
+                message = constraint.get_violation_error_message()
+                in_the_way |= dict.fromkeys(row.find_ids_in_the_way(constraint), message)
+        for pk, message in in_the_way.items():
+            text, address = link_to(type(row), pk, "the other")
+            self.add_error(None, format_html('{} <a href="{}">{}</a>', message, address, text))
 
     def values(self) -> dict:
         """Return the new values of the corrected fields."""
@@ -116,6 +141,7 @@ class OwnedAdmin(SupportActionAdmin, LargeTableAdmin):
 
     form = OwnedForm
     support_actions = (DELETE, RESTORE)
+    actions = (restore_selected,)
     list_filter = (OwnedStateFilter,)
     ordering = ("-revision", "id")  # newest change first, as in the index
     allowed_filters = ("state", OF_DEVICE)
@@ -130,8 +156,10 @@ class OwnedAdmin(SupportActionAdmin, LargeTableAdmin):
     def device_id_of(self, row: DeviceOwned) -> UUID:
         return row.device_id
 
-    def title_of(self, row: DeviceOwned) -> str:
-        return str(row.pk)
+    def list_address(self, request, row: DeviceOwned) -> str:
+        """Return the address of the list that support came from, or of the list of the row's device."""
+        address = super().list_address(request, row)
+        return address if "?" in address else f"{address}?{OF_DEVICE}={row.device_id}"
 
     # --- finding -----------------------------------------------------------------------------------
 
@@ -145,15 +173,16 @@ class OwnedAdmin(SupportActionAdmin, LargeTableAdmin):
 
     def changelist_view(self, request, extra_context=None) -> HttpResponse:
         """List rows and record that: one entry for the list of a device, or one for each row that was found by id."""
-        device_id = parse_uuid(request.GET.get(OF_DEVICE))
-        of_device = {"is_of_a_device": True, "device_id": device_id}
+        of_device = {"is_of_a_device": True, "device_id": parse_uuid(request.GET.get(OF_DEVICE))}
         response = super().changelist_view(request, of_device | (extra_context or {}))
         changelist = (getattr(response, "context_data", None) or {}).get("cl")
-        if changelist is None or self.record_reading(self.reading_entries(request, device_id, changelist.result_list)):
+        if changelist is None or self.record_reading(self.entries_of_list(request, changelist.result_list)):
             return response
         return HttpResponseRedirect(request.path)
 
-    def reading_entries(self, request, device_id: UUID | None, rows: Iterable[DeviceOwned]) -> list[AuditEntry]:
+    def entries_of_list(self, request, rows: Iterable[DeviceOwned]) -> list[AuditEntry]:
+        """Return the entries that record a list: one of the device, or one for each row that was found by its id."""
+        device_id = parse_uuid(request.GET.get(OF_DEVICE))
         if device_id is None:
             return [self.entry(request, row, LISTED) for row in rows]
         if Device.objects.filter(pk=device_id, deleted_at=None).exists():
@@ -222,8 +251,20 @@ class OwnedAdmin(SupportActionAdmin, LargeTableAdmin):
         except GONE:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
         except REFUSALS as error:
-            self.message_user(request, refusal_message(error), messages.ERROR)
-            return HttpResponseRedirect(request.path)
+            refused = copy(request)
+            refused.refusal, refused.sent, refused.method = self.refusal_of(row, error), request.POST, "GET"
+            return super().changeform_view(refused, object_id, *args, **kwargs)
+
+    def render_change_form(self, request, context, *args, **kwargs) -> HttpResponse:
+        """After a refusal, show the current values, why, and what was typed. The form keeps the reason."""
+        if refusal := getattr(request, "refusal", None):
+            row = context["original"]
+            context["adminform"].form.initial["reason"] = request.sent.get("reason", "")
+            form = forms.modelform_factory(self.model, self.form, fields=self.correctable_fields)
+            typed = form(request.sent, instance=copy(row))
+            hidden = {"seen"} if row.deleted_at else {"seen", "reason"}
+            context |= {"refusal": refusal, "typed": [typed[name] for name in typed.changed_data if name not in hidden]}
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def reload(self, row: DeviceOwned) -> DeviceOwned:
         return self.model.all_objects.for_device(row.device_id).get(pk=row.pk)
@@ -240,9 +281,21 @@ class OwnedAdmin(SupportActionAdmin, LargeTableAdmin):
         self.message_user(request, "Saved.", messages.SUCCESS)
         if "_continue" in request.POST:
             return HttpResponseRedirect(request.get_full_path())
-        return self.response_post_save_change(request, obj)
+        return HttpResponseRedirect(self.list_address(request, obj))
 
     # --- deleting and restoring --------------------------------------------------------------------
+
+    def history_view(self, request, object_id, extra_context=None) -> HttpResponse:
+        """Show the history, which names the row, and record that in the audit log."""
+        response = super().history_view(request, object_id, extra_context)
+        row = (getattr(response, "context_data", None) or {}).get("object")
+        if row is None or self.record_reading([self.entry(request, row, OPENED)]):
+            return response
+        return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+
+    @property
+    def restore_action(self) -> SupportAction:
+        return next(act for act in self.support_actions if act.name == RESTORE.name)
 
     def act_form(self, sent, row: DeviceOwned, **initial) -> forms.Form:
         return RowActForm(sent, initial={"seen": row.revision, **initial})
@@ -250,6 +303,16 @@ class OwnedAdmin(SupportActionAdmin, LargeTableAdmin):
     def perform(self, request, row: DeviceOwned, act: SupportAction, sent: dict) -> None:
         with change_set(row.device):
             row = self.reload(row)
-            if row.revision != sent["seen"] or not act.possible(row):
-                raise Conflict(ROW_CHANGED)
+            if str(row.revision) != str(sent["seen"]) or not act.possible(row):
+                raise Conflict(ROW_CHANGED, conflict=[row.pk])
             super().perform(request, row, act, sent)
+
+    def links_to_conflicts(self, row: DeviceOwned, error: APIException) -> list[tuple[str, str]]:
+        ids = getattr(error, "body", {}).get("conflict", ())
+        return [link_to(type(row), pk, "the" if pk == row.pk else "the other") for pk in ids]
+
+    def act_page(self, request, row: DeviceOwned, act: SupportAction, template: str, **context) -> HttpResponse:
+        """Show the page of an action, which names the row, and record that in the audit log."""
+        if not self.record_reading([self.entry(request, row, OPENED)]):
+            return self._get_obj_does_not_exist_redirect(request, self.opts, row.pk)
+        return super().act_page(request, row, act, template, **context)

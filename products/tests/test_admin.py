@@ -1,9 +1,13 @@
 import re
 from functools import partial
 from html import unescape
+from urllib.parse import unquote, urlencode
 
 import pytest
+from django.contrib.auth.models import Group, Permission
+from django.utils import timezone
 
+from countonme.api.errors import InvalidToken
 from devices.models import Device
 from ownership.models import change_set
 from products.models import Portion, Product
@@ -136,6 +140,7 @@ class TestARestoredProduct:
 
         assert response.status_code == 200
         assert "Another product has this barcode. Nothing was changed." in text_of(response)
+        assert ">Open the other product</a>" in text_of(response)
         assert "She asked for it." in text_of(response)
         assert all_rows() == before
         assert entries.recorded_changes() == []
@@ -255,6 +260,160 @@ class TestARestoredPortion:
 
         assert "The only portion of a product can't be deleted. Nothing was changed." in text_of(response)
         assert all_rows() == before
+
+
+class TestRestoringSeveralRows:
+    LIST = "/admin/products/product/"
+
+    @pytest.fixture
+    def deleted(self, device) -> list[Product]:
+        rows = [ProductFactory(device=device, name=name, barcode=None) for name in ("Apple", "Bread", "Cheese")]
+        soft_delete(*rows)
+        return [Product.all_objects.get(pk=row.pk) for row in rows]
+
+    def select(self, support, device, rows, **sent):
+        """Run the action in the list of the device, as the list or the page after it does."""
+        selected = {"action": "restore_selected", "_selected_action": [row.pk for row in rows], **sent}
+        address = f"{self.LIST}?device__id__exact={device.pk}&state=deleted"
+        return support.post(address, selected, follow=True)
+
+    def confirm(self, support, device, rows, reason="She asked for it."):
+        seen = {f"seen-{row.pk}": row.revision for row in rows}
+        return self.select(support, device, rows, reason=reason, **seen)
+
+    def test_asks_for_a_reason_and_names_the_rows(self, support, device, deleted, all_rows):
+        before = all_rows()
+
+        response = self.select(support, device, deleted[:2], index=0)
+
+        assert "Apple, deleted 20" in text_of(response)
+        assert "Cheese" not in text_of(response)
+        assert f'name="seen-{deleted[0].pk}" value="{deleted[0].revision}"' in text_of(response)
+        assert all_rows() == before
+        assert AuditEntry.objects.get().act == "Listed"
+
+    def test_sends_them_to_the_phone_and_keeps_the_filters(self, support, api, device, deleted):
+        cursor = pull_changes(api)["timestamp"]
+        device.refresh_from_db()
+
+        response = self.confirm(support, device, deleted)
+
+        assert response.redirect_chain == [(f"{self.LIST}?device__id__exact={device.pk}&state=deleted", 302)]
+        assert "3 rows restored." in text_of(response)
+        changes = pull_changes(api, cursor)["changes"]
+        assert {row["name"] for row in changes["products"]["updated"]} == {"Apple", "Bread", "Cheese"}
+        assert len(changes["portions"]["updated"]) == 3
+        assert Device.objects.get(pk=device.pk).revision == device.revision + 3  # a change set for each
+        assert entries.recorded_changes() == ["Restored. She asked for it."] * 3
+        restored = AuditEntry.objects.filter(act="Restored")
+        assert {entry.object_id for entry in restored} == {str(row.pk) for row in deleted}
+
+    def test_lists_those_that_conflict_with_a_link_and_the_reason(self, support, device, deleted):
+        deleted[1] = ProductFactory(device=device, barcode="4006381333931")
+        soft_delete(deleted[1])
+        deleted[1] = Product.all_objects.get(pk=deleted[1].pk)
+        taken = ProductFactory(device=device, barcode="4006381333931")
+        change = Product.all_objects.for_device(device).get(pk=deleted[2].pk)
+        with change_set(device):
+            change.change(kcal_100g=1)
+
+        response = self.confirm(support, device, deleted)
+
+        page = text_of(response)
+        assert response.redirect_chain == []
+        assert "1 row restored. The rows below were not restored." in page
+        assert "Apple, deleted" not in page
+        assert "Another product has this barcode." in page
+        assert f'<a href="/admin/products/product/{taken.pk}/change/">Open the other product</a>' in page
+        assert "The row has changed since you opened it." in page
+        assert f'name="seen-{change.pk}" value="{change.revision}"' in page
+        assert "She asked for it.</textarea>" in page
+        assert list(Product.objects.filter(pk__in=[row.pk for row in deleted])) == [deleted[0]]
+        assert entries.recorded_changes() == ["Restored. She asked for it."]
+
+    @pytest.mark.parametrize("reason", ["", " ", "x" * 501])
+    def test_needs_a_reason(self, support, device, deleted, all_rows, reason):
+        before = all_rows()
+
+        assert "Nothing was changed." in text_of(self.confirm(support, device, deleted, reason))
+        assert all_rows() == before
+
+    def test_is_limited_in_number(self, support, device, deleted, all_rows, monkeypatch):
+        monkeypatch.setattr("support.restore_selected.MAX_ROWS", 2)
+        before = all_rows()
+
+        assert "Select at most 2 rows." in text_of(self.confirm(support, device, deleted))
+        assert all_rows() == before
+
+    def test_does_not_find_rows_of_another_device(self, support, other_device, deleted, all_rows):
+        before = all_rows()
+
+        response = self.confirm(support, other_device, deleted)
+
+        assert "None of these rows is deleted. Nothing was changed." in text_of(response)
+        assert all_rows() == before
+
+    def test_leaves_out_live_rows(self, support, device, deleted):
+        live = ProductFactory(device=device)
+
+        self.confirm(support, device, [*deleted, live])
+
+        assert len(entries.recorded_changes()) == 3
+
+    def test_needs_the_permission(self, support, device, deleted, all_rows):
+        Group.objects.get().permissions.remove(Permission.objects.get(codename="change_product"))
+        before = all_rows()
+
+        page = text_of(self.confirm(support, device, deleted))
+
+        assert 'value="restore_selected"' not in page
+        assert all_rows() == before
+
+    def test_forgets_a_device_that_is_erased_meanwhile(self, support, device, deleted, monkeypatch):
+        def perform(*args):
+            Device.objects.filter(pk=device.pk).update(deleted_at=timezone.now())
+            raise InvalidToken
+
+        monkeypatch.setattr("products.admin.ProductAdmin.perform", perform)
+
+        page = text_of(self.confirm(support, device, deleted))
+
+        assert "Apple" not in page
+        assert "0 rows restored. 3 rows don't exist any more." in page
+
+    def test_of_portions_needs_their_products(self, support, device, product, slice_):
+        soft_delete(slice_, product)
+        row = Portion.all_objects.get(pk=slice_.pk)
+        sent = {"action": "restore_selected", "_selected_action": row.pk, "reason": "x", f"seen-{row.pk}": row.revision}
+
+        response = support.post(f"/admin/products/portion/?device__id__exact={device.pk}", sent)
+
+        assert "Its product is deleted. Restore the product first." in text_of(response)
+        assert f'<a href="{page(product)}">Open the product</a>' in text_of(response)
+
+
+class TestTheFilterOfTheList:
+    def test_stays_after_a_row_is_restored(self, support, device, product):
+        soft_delete(product)
+        of_device = {"device__id__exact": str(device.pk), "state": "deleted"}
+        listed = support.get("/admin/products/product/", of_device)
+        (address,) = re.findall(r'<a href="(/admin/products/product/[^"]+)">Rye bread', text_of(listed))
+        (button,) = re.findall(r'<li><a href="([^"]+/restore/[^"]+)"', text_of(support.get(address)))
+
+        response = support.post(button, {"reason": "x", "seen": Product.all_objects.get().revision}, follow=True)
+
+        assert response.redirect_chain == [(address, 302)]
+        links = [unquote(link) for link in re.findall(r'<a href="([^"]+)">Products</a>', text_of(response))]
+        assert f"/admin/products/product/?{urlencode(of_device)}" in links
+
+    def test_is_the_device_if_support_came_from_elsewhere(self, support, device, product):
+        of_device = f"/admin/products/product/?device__id__exact={device.pk}"
+
+        shown = text_of(support.get(page(product)))
+        saved = support.post(page(product), {"name": "Rye", "kcal_100g": 1, "seen": product.revision, "reason": "x"})
+
+        assert f'<a href="{of_device}">Products</a>' in shown
+        assert saved["Location"] == of_device
 
 
 @pytest.mark.postgres

@@ -65,7 +65,7 @@ class Browser:
 
     def do(self, act: str, why: str) -> None:
         """Run an action on the row whose page is open."""
-        self.click(f".object-tools a[href$='/{act}/']")
+        self.click(f".object-tools a[href*='/{act}/']")
         self.fill(reason=why)
         self.click(".submit-row [type=submit]")
 
@@ -128,6 +128,25 @@ class TestSupport:
         assert [row["name"] for row in changes["products"]["updated"]] == ["Rye bread"]
         assert {row["name"] for row in changes["portions"]["updated"]} == {"100g", "Slice"}
         assert entries.recorded_changes() == ["Restored. Deleted by mistake."]
+        assert logged_in.browser_errors() == []
+
+    def test_restores_several_rows(self, logged_in, api, device, bread):
+        oats = ProductFactory(device=device, name="Oats")
+        for product in (bread, oats):
+            with change_set(device):
+                product.soft_delete()
+        cursor = pull_changes(api)["timestamp"]
+
+        logged_in.open(f"/admin/products/product/?device__id__exact={device.pk}&state=deleted")
+        logged_in.find("#action-toggle").click()
+        logged_in.find("[name=action] [value=restore_selected]").click()
+        logged_in.click("button[name=index]")
+        logged_in.fill(reason="Deleted by mistake.")
+        logged_in.click(".submit-row [type=submit]")
+
+        assert "2 rows restored." in logged_in.said
+        assert logged_in.find(".of-device a").text == str(device.pk)
+        assert len(pull_changes(api, cursor)["changes"]["products"]["updated"]) == 2
         assert logged_in.browser_errors() == []
 
     def test_blocks_and_unblocks_a_phone_and_gives_it_a_new_token(self, logged_in, api, device):

@@ -108,11 +108,18 @@ class TestOpeningAPage:
         assert recorded() == []
 
     @pytest.mark.parametrize("act", ["history", "soft-delete", "restore"])
-    def test_of_an_action_or_the_history_is_not_recorded_because_it_names_no_food(self, support, rows, act):
-        for row in rows.values():
-            for response in (support.get(address(row, act)), support.post(address(row, act), {"seen": "x"})):
-                assert response.status_code == 200
-                assert "Chicken soup" not in response.content.decode()
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_of_an_action_or_the_history_is_recorded(self, support, device, rows, kind, act):
+        row = rows[kind]
+
+        for response in (support.get(address(row, act)), support.post(address(row, act), {"seen": "x"})):
+            assert (response.status_code, str(row) in response.text) == (200, True)
+
+        assert recorded() == [("ada", "Opened", row._meta.label_lower, str(row.pk), device.pk)] * 2
+
+    def test_of_an_action_of_a_device_is_not_recorded_because_it_names_no_row(self, support, device):
+        assert support.get(address(device, "block")).status_code == 200
+
         assert recorded() == []
 
     @pytest.mark.django_db(transaction=True)
