@@ -4,8 +4,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-clients test-schema test-generators rehearse-restore faults abuse scaling lint nightly indexes \
-  bench pin key
+.PHONY: run test test-clients test-schema test-generators rehearse-restore faults abuse scaling test-docker lint nightly \
+  indexes bench pin key
 
 run: .venv/run key
 	$(BIN)/python manage.py migrate --noinput
@@ -68,6 +68,11 @@ abuse: .venv/run key
 scaling: .venv/dev key
 	$(BIN)/python -m tests.e2e.scaling.pooled $(BIN)/pytest --reuse-db $(ARGS)
 	$(BIN)/pytest tests/e2e/scaling
+
+# Install, back up, restore, update and stop the service with Docker. Needs root, and an engine with the Compose plugin.
+# PYTHON_IMAGE and POSTGRES_IMAGE name other base images: make test-docker POSTGRES_IMAGE=mirror.example.org/postgres:17
+test-docker: .venv/run key
+	$(BIN)/python -m tests.e2e.docker
 
 lint: .venv/dev key
 	$(BIN)/ruff format --check .
