@@ -9,6 +9,7 @@ BIN := .venv/bin
 
 run: .venv/run key
 	$(BIN)/python manage.py migrate --noinput
+	-@$(BIN)/python manage.py import_usda --once
 	@MALLOC_ARENA_MAX=1 exec $(BIN)/gunicorn countonme.wsgi
 
 test: .venv/dev key

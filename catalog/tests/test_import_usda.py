@@ -26,6 +26,9 @@ def foods(path: Path) -> dict[str, Food]:
     return {row.source_id: row for row in read(path) if isinstance(row, Food)}
 
 
+BUTTER = "~01001~^~0100~^~Butter, salted~^~~^~~^~~^~Y~\n"
+
+
 def write_sr28(folder: Path, *, foods: str, nutrients: str, portions: str = "") -> Path:
     for name, text in (("FOOD_DES", foods), ("NUT_DATA", nutrients), ("WEIGHT", portions)):
         (folder / f"{name}.txt").write_text(text, encoding="latin-1")
@@ -137,6 +140,30 @@ class TestImportUsda:
         assert release.finished_at is not None
         assert "Read 2 rows and accepted 1." in output
         assert "(no_energy)" in output
+
+    def test_imports_once(self, db, tmp_path):
+        folder = write_sr28(tmp_path, foods=BUTTER, nutrients="~01001~^~208~^717^0\n")
+
+        first = output_of("import_usda", folder, once=True)
+        second = output_of("import_usda", folder, once=True)
+
+        assert "This is done once" in first
+        assert "New or changed: 1." in first
+        assert second == ""
+        assert CatalogRelease.objects.count() == 1
+
+    def test_imports_again_after_an_import_that_was_stopped(self, db, tmp_path):
+        folder = write_sr28(tmp_path, foods=BUTTER, nutrients="~01001~^~208~^717^0\n")
+        output_of("import_usda", folder)
+        CatalogRelease.objects.update(finished_at=None)
+
+        assert "New or changed: 0." in output_of("import_usda", folder, once=True)
+        assert output_of("import_usda", folder, once=True) == ""
+
+    def test_imports_the_files_in_the_repository_by_default(self, db):
+        output = output_of("import_usda", dry_run=True)
+
+        assert "Read 8,789 rows and accepted 8,789." in output
 
     @pytest.mark.parametrize("missing", ["FOOD_DES.txt", "NUT_DATA.txt"])
     def test_names_a_missing_file(self, db, tmp_path, missing):

@@ -688,12 +688,37 @@ class TestNightly:
         assert not (tmp_path / "second").exists()
 
 
+class TestMakeRun:
+    """`make run`, with a fake Python."""
+
+    @pytest.mark.parametrize("imported", [0, 1])
+    def test_serves_also_if_the_import_of_foods_fails(self, tmp_path, commands, imported):
+        fake = f'echo "$*" >> {tmp_path}/calls; [ "$2" != import_usda ] || exit {imported}'
+        programs = commands("sh", "printf", python=fake, gunicorn=f'echo "$*" >> {tmp_path}/calls')
+        for file in ("requirements.txt", ".venv/bin/pip", ".venv/run"):
+            (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / file).touch()
+
+        make = run(
+            *(shutil.which("make"), f"--file={ROOT / 'Makefile'}", f"--directory={tmp_path}", "run", f"BIN={programs}"),
+            PATH=os.environ["PATH"],
+            SECRET_KEY="x",
+        )
+
+        assert make.returncode == 0, make.stderr
+        assert (tmp_path / "calls").read_text().splitlines() == [
+            "manage.py migrate --noinput",
+            "manage.py import_usda --once",
+            "countonme.wsgi",
+        ]
+
+
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 DOCKER_DEFAULTS = dict(re.findall(r"^(\w+)=(.*)", (DEPLOY / "docker/defaults.env").read_text(), re.M))
 
 
 class TestCompose:
-    @pytest.mark.parametrize("service", ["api", "cleanup", "migrate", "backup"])
+    @pytest.mark.parametrize("service", ["api", "catalog", "cleanup", "migrate", "backup"])
     def test_passes_every_setting(self, service):
         service = COMPOSE["services"][service]
         fixed = {"BACKUPS", "ERASURE_LEDGER", "HOST", "PORT"}
@@ -714,7 +739,7 @@ class TestCompose:
         files = {value for value in DOCKER_DEFAULTS.values() if value.startswith("/run/secrets/")}
 
         assert files == {f"/run/secrets/{name}" for name in COMPOSE["secrets"]}
-        for name in ("api", "cleanup", "migrate"):
+        for name in ("api", "catalog", "cleanup", "migrate"):
             assert set(COMPOSE["services"][name]["secrets"]) == set(COMPOSE["secrets"])
         assert COMPOSE["services"]["backup"]["secrets"] == ["database_password"]
         password = COMPOSE["services"]["database"]["environment"]["POSTGRES_PASSWORD_FILE"]
@@ -749,6 +774,14 @@ class TestCompose:
         for name in ("cleanup", "backup"):
             assert services[name]["restart"] == "unless-stopped"
             assert services[name]["healthcheck"] == {"disable": True}
+            assert services[name]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
+
+    def test_imports_foods_once_and_does_not_wait_for_them(self):
+        services = COMPOSE["services"]
+
+        assert services["catalog"]["command"] == ["python", "manage.py", "import_usda", "--once"]
+        assert services["catalog"]["restart"] == "no"
+        for name in ("catalog", "api"):
             assert services[name]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
 
     @pytest.mark.parametrize("service", ["api", "cleanup", "migrate"])
