@@ -5,6 +5,7 @@ device increase without gaps, and change sets can't deadlock. ETags and the sync
 """
 
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -108,11 +109,14 @@ class OwnedQuerySet(models.QuerySet):
         return models.QuerySet.update(self.for_device(changes.device_id), **values)
 
     def bulk_create(self, rows) -> list["DeviceOwned"]:
-        """Insert the rows. Raise Conflict with the ids that are taken."""
+        """Insert the rows. Raise Conflict with the ids that are taken, or that several of the rows have."""
         rows = list(rows)
         if len(rows) == 1:
             rows[0].save()
-        elif taken := {row.pk for row in rows} - self.add_all(rows):
+            return rows
+        counts = Counter(row.pk for row in rows)
+        stored = self.add_all(rows)
+        if taken := [pk for pk, count in counts.items() if count > 1 or pk not in stored]:
             raise id_taken(*sorted(taken))
         return rows
 
@@ -122,6 +126,10 @@ class OwnedQuerySet(models.QuerySet):
             row.stamp()
         # Sorted by id, so that two devices that insert the same ids can't deadlock.
         return bulk.insert_if_id_is_free(sorted(rows, key=lambda row: row.pk))
+
+    def add_written(self, objects: dict[uuid.UUID, str]) -> set[uuid.UUID]:
+        """Insert stamped rows that `bulk.to_object()` has written, as `add_all()` does."""
+        return bulk.insert_objects(self.model, dict(sorted(objects.items())))
 
     def change_all(self, rows: list["DeviceOwned"]) -> None:
         """Update all columns of rows that have changed. The number of statements stays small."""

@@ -23,13 +23,20 @@ def insert_if_id_is_free(rows: list[Model]) -> set:
     """
     stored = set()
     for batch in in_batches(rows):
-        model = type(batch[0])
-        with connection.cursor() as cursor:
-            cursor.execute(insert_sql(model), [to_json(batch)])
-            keys = {model._meta.pk.to_python(key) for (key,) in cursor.fetchall()}
-        stored.update(row.pk for row in batch if row.pk in keys)  # the rows' own objects, so `keys` can be freed
+        stored |= insert_objects(type(batch[0]), {row.pk: to_object(row) for row in batch})
     for row in rows:
         row._state.adding, row._state.db = row.pk not in stored, connection.alias
+    return stored
+
+
+def insert_objects(model: type[Model], objects: dict) -> set:
+    """Insert rows that `to_object()` has written, by their primary keys. Return the keys that were free."""
+    stored = set()
+    for batch in in_batches(list(objects)):
+        with connection.cursor() as cursor:
+            cursor.execute(insert_sql(model), [f"[{','.join(map(objects.get, batch))}]"])
+            keys = {model._meta.pk.to_python(key) for (key,) in cursor.fetchall()}
+        stored.update(key for key in batch if key in keys)  # the caller's own objects, so `keys` can be freed
     return stored
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from rest_framework.exceptions import ErrorDetail
 
 from countonme.api.errors import ValidationError, refusal
-from countonme.db.bulk import in_batches
+from countonme.db.bulk import in_batches, to_object
 from ownership.models import DeviceOwned
 from ownership.serializers import no_such
 from sync.push.exclusive import (
@@ -212,11 +212,14 @@ def create_row(table: TablePush, row_id: UUID, values: Values) -> None:
     row = table.sync.build(table.device, row_id, values, references)
     if parent and parent.deleted_at is not None:
         row.deleted_at = table.at
+    if not table.parent:
+        row.stamp()
+        table.waiting.written[row_id] = to_object(row)
+        return
     table.waiting.to_insert.append(row)
-    if table.parent:
-        table.pending_children.append(row)
-        if claims_exclusive_value(table.sync, row, values):
-            table.claims.append(row)
+    table.pending_children.append(row)
+    if claims_exclusive_value(table.sync, row, values):
+        table.claims.append(row)
 
 
 def change_row(table: TablePush, row: DeviceOwned, pushed: PushedRow, ready: Writes) -> None:
@@ -335,14 +338,16 @@ def write(table: TablePush, writes: Writes) -> None:
     if writes.to_clear:
         clear_exclusive_values(table.sync, table.all_rows, writes.to_clear)
         writes.to_clear.clear()
-    if writes.to_insert:
+    if writes.to_insert or writes.written:
         table.window.clear()  # it says that these rows don't exist
-        stored = table.all_rows.add_all(writes.to_insert)
-        if len(stored) < len(writes.to_insert):
-            raise IdsTaken(table.sync, {row.pk for row in writes.to_insert} - stored)
+        stored = table.all_rows.add_all(writes.to_insert) | table.all_rows.add_written(writes.written)
+        new = {row.pk for row in writes.to_insert} | writes.written.keys()
+        if len(stored) < len(new):
+            raise IdsTaken(table.sync, new - stored)
         for child in table.children:
             child.unsettled_parents |= stored
         writes.to_insert.clear()
+        writes.written.clear()
     if writes.to_update:
         table.all_rows.change_all(list(writes.to_update.values()))
         writes.to_update.clear()

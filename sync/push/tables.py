@@ -19,6 +19,7 @@ class Writes:
 
     to_clear: list[DeviceOwned] = field(default_factory=list)  # updated rows that had an exclusive value before
     to_insert: list[DeviceOwned] = field(default_factory=list)
+    written: dict[UUID, str] = field(default_factory=dict)  # new rows as JSON, which takes less memory than models
     to_update: dict[UUID, DeviceOwned] = field(default_factory=dict)
 
 
