@@ -148,6 +148,7 @@ REST_FRAMEWORK = {
     "DEFAULT_METADATA_CLASS": None,
     "EXCEPTION_HANDLER": "countonme.api.errors.exception_handler",
     "COERCE_DECIMAL_TO_STRING": False,
+    "LIST_SERIALIZER_ERRORS_AS_DICT": True,
     "DATETIME_FORMAT": None,  # the renderer formats times
     "NUM_PROXIES": env.integer("NUM_PROXIES", 0, minimum=0),
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

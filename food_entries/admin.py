@@ -14,6 +14,7 @@ from food_entries.models import FoodEntry, daily_sums, meal_name
 from food_entries.serializers import FoodEntrySerializer
 from nutrition.amounts import days
 from nutrition.names import name_key, search_parts
+from nutrition.nutrients import NAMES, PER_100G
 from support.owned_admin import OwnedAdmin, OwnedForm
 
 NAMES_FOUND = 1000  # a search shows the entries of at most so many different names
@@ -32,9 +33,7 @@ class FoodEntryForm(OwnedForm):
             "grams": "Weight of the whole entry. A new weight removes the portion and the quantity.",
             "quantity": "Number of portions. Default: 1.",
             "kcal": "kcal",
-            "protein": "Grams",
-            "carbs": "Grams",
-            "fat": "Grams",
+            **dict.fromkeys(NAMES, "Grams"),
         }
 
     def clean_time(self) -> str | None:
@@ -67,7 +66,7 @@ class FoodEntryAdmin(OwnedAdmin):
     list_display = ("product_name", "grams", "kcal", "date", "time", "meal_type", "deleted_at")
     correctable_fields = ("date", "time", "meal_type", "grams", "quantity")
     displayed_fields = (
-        *("product_name", "portion_name", "portion_grams", "kcal", "protein", "carbs", "fat"),
+        *("product_name", "unit", "portion_name", "portion_grams", *PER_100G),
         *("product", "portion"),
     )
 

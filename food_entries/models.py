@@ -9,10 +9,11 @@ from django.db.models.lookups import LessThan
 from countonme.api.fields import HUNDREDTH
 from countonme.db.compiled import compiled_query
 from countonme.db.constraints import bounds, within
-from countonme.db.fields import DayField, NameField
+from countonme.db.fields import DayField, NameField, with_fields
 from devices.models import Device
-from nutrition.amounts import MEALS, PER_100G, totals
-from nutrition.fields import KCAL_100G, NAME_LENGTH, NUTRIENT_100G, nutrient_field
+from nutrition.amounts import MEALS, totals
+from nutrition.fields import NAME_LENGTH, label_constraints, nutrient_field, unit_field
+from nutrition.nutrients import NAMES, NAMES_100G, NUTRIENTS, PER_100G
 from ownership.models import DeviceOwned, LiveManager, OwnedQuerySet
 from products.models import Portion, Product
 
@@ -29,6 +30,28 @@ STORED_DAYS = (date.min, date.max)  # the range of Python's `date`; PostgreSQL h
 def total_field(**kwargs) -> models.DecimalField:
     """Return a model field for a total of the entry: kcal, or grams of a nutrient. Null if the product has no value."""
     return models.DecimalField(max_digits=9, decimal_places=2, editable=False, **kwargs)
+
+
+def total_constraints() -> list[models.CheckConstraint]:
+    """Return a constraint for each total.
+
+    The total of a new nutrient does not have to follow from the weight: the previous release changes the weight, and
+    leaves such a total. It is corrected when the entry is changed again.
+    """
+    new = {nutrient.name for nutrient in NUTRIENTS if nutrient.is_new}
+    return [
+        models.CheckConstraint(condition=is_known_with(total, per_100g), name=f"foodentry_total_of_{total}_is_known")
+        if total in new
+        else models.CheckConstraint(
+            condition=total_is_correct(total, per_100g), name=f"foodentry_total_of_{total}_follows"
+        )
+        for total, per_100g in PER_100G.items()
+    ]
+
+
+def is_known_with(total: str, per_100g: str) -> Q:
+    """Return the condition that both are null or none is."""
+    return Q(**{total: None, per_100g: None}) | Q(**{f"{total}__isnull": False, f"{per_100g}__isnull": False})
 
 
 def total_is_correct(total: str, per_100g: str) -> Q:
@@ -57,6 +80,10 @@ class Entries(Unconverted, Count):
         super().__init__("*")
 
 
+class Known(Unconverted, Count):
+    """The number of entries that have an amount."""
+
+
 class ExactSum(Unconverted, Sum):
     """A sum of amounts. On SQLite, which adds floats, it adds whole hundredths, so that the result is exact."""
 
@@ -73,9 +100,11 @@ class FoodEntryQuerySet(OwnedQuerySet):
         return self.order_by("-date", F("time").asc(nulls_last=True), "created_at", "id")
 
     def sums(self):
-        """Return a tuple for each day and meal: the day, the meal, the number of entries, and the sum of each total."""
-        totals = {f"sum_of_{total}": ExactSum(total) for total in PER_100G}
-        return self.order_by("date", "meal_type").values_list("date", "meal_type").annotate(entries=Entries(), **totals)
+        """Return a tuple for each day and meal, in the form that `nutrition.amounts.days()` expects."""
+        sums = {f"sum_of_{total}": ExactSum(total) for total in PER_100G}
+        known = {f"with_{name}": Known(name) for name in NAMES}
+        by_meal = self.order_by("date", "meal_type").values_list("date", "meal_type")
+        return by_meal.annotate(entries=Entries(), **sums, **known)
 
 
 def with_portion_snapshot(values: dict) -> dict:
@@ -93,7 +122,7 @@ def with_portion_snapshot(values: dict) -> dict:
 
 def product_snapshot(product: Product) -> dict:
     """Return the columns that an entry copies from a product: its id, and its current name and values."""
-    values = {name: getattr(product, name) for name in PER_100G.values()}
+    values = {name: getattr(product, name) for name in ("unit", *PER_100G.values())}
     return {"product_id": product.pk, "product_name": product.name, **values}
 
 
@@ -102,7 +131,11 @@ def meal_name(text: str) -> str:
     return text.lower() if text.lower() in MEALS else text
 
 
-class FoodEntry(DeviceOwned):
+CopiedNutrients = with_fields({name: nutrient_field(editable=False) for name in NAMES_100G})
+TotalsOfNutrients = with_fields({name: total_field(null=True) for name in NAMES})
+
+
+class FoodEntry(DeviceOwned, CopiedNutrients, TotalsOfNutrients):
     """Something that was eaten: a product, a weight, a day and a meal.
 
     An entry has a copy of the product's name and values, and of the portion's name and weight, so that later changes of
@@ -133,14 +166,9 @@ class FoodEntry(DeviceOwned):
     product_name = NameField(max_length=NAME_LENGTH[1], editable=False)
     portion_name = NameField(max_length=NAME_LENGTH[1], null=True, editable=False)
     portion_grams = models.DecimalField(max_digits=14, decimal_places=6, null=True, editable=False)
+    unit = unit_field(editable=False)
     kcal_100g = models.IntegerField(editable=False)
-    protein_100g = nutrient_field(editable=False)
-    carbs_100g = nutrient_field(editable=False)
-    fat_100g = nutrient_field(editable=False)
     kcal = total_field()
-    protein = total_field(null=True)
-    carbs = total_field(null=True)
-    fat = total_field(null=True)
 
     objects = LiveManager.from_queryset(FoodEntryQuerySet)()
     all_objects = models.Manager.from_queryset(FoodEntryQuerySet)()
@@ -171,24 +199,16 @@ class FoodEntry(DeviceOwned):
             ),
             within("grams", GRAMS),
             within("quantity", QUANTITY),
-            within("kcal_100g", KCAL_100G),
-            within("protein_100g", NUTRIENT_100G),
-            within("carbs_100g", NUTRIENT_100G),
-            within("fat_100g", NUTRIENT_100G),
+            *label_constraints(),
             within("date", STORED_DAYS),
-            *(
-                models.CheckConstraint(
-                    condition=total_is_correct(total, per_100g), name=f"foodentry_total_of_{total}_follows"
-                )
-                for total, per_100g in PER_100G.items()
-            ),
+            *total_constraints(),
             models.CheckConstraint(
                 condition=Q(quantity=None) | Q(portion__isnull=False), name="food_entry_quantity_is_of_a_portion"
             ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.product_name}, {self.grams} g"
+        return f"{self.product_name}, {self.grams} {self.unit}"
 
     @classmethod
     def draft(cls, device: Device, *, product: Product, **values) -> "FoodEntry":

@@ -9,6 +9,7 @@ from countonme.api.pagination import PageQuery
 from countonme.db.fields import validate_name
 from food_entries.models import GRAMS, MEAL_LENGTH, FoodEntry, meal_name
 from nutrition.amounts import MAX_MEALS, MEALS, OTHER
+from nutrition.nutrients import NAMES, PER_100G
 from ownership.serializers import LiveRowField, OwnedSerializer
 from products.models import Portion, Product
 
@@ -31,6 +32,7 @@ class MealTypeField(TextField):
         return meal_name(super().to_internal_value(data))
 
 
+AMOUNTS = {"kcal": 183.89, "protein": 6.04, "carbs": 34.29, "fat": 2.34, "sugars": 2.77}
 ENTRY = {
     "id": "c2a4e8f0-5d1b-4a7e-9c3f-8b6d0e2f4a19",
     "product_id": "7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10",
@@ -43,10 +45,9 @@ ENTRY = {
     "portion_name": "Slice",
     "portion_grams": 35.5,
     "product_name": "Rye bread",
-    "kcal": 183.89,
-    "protein": 6.04,
-    "carbs": 34.29,
-    "fat": 2.34,
+    "unit": "g",
+    **dict.fromkeys(NAMES),
+    **AMOUNTS,
     "created_at": "2026-01-05T07:31:00.123456Z",
     "updated_at": None,
 }
@@ -93,10 +94,8 @@ class FoodEntrySerializer(OwnedSerializer):
             "portion_name",
             "portion_grams",
             "product_name",
-            "kcal",
-            "protein",
-            "carbs",
-            "fat",
+            "unit",
+            *PER_100G,
             "created_at",
             "updated_at",
         )
@@ -213,20 +212,32 @@ class SummaryQuery(DaysQuery):
 class MealSerializer(serializers.Serializer):
     entries = serializers.IntegerField()
     kcal = serializers.FloatField()
-    protein = serializers.FloatField(help_text="Grams. Unknown values count as 0.")
-    carbs = serializers.FloatField(help_text="Grams. Unknown values count as 0.")
-    fat = serializers.FloatField(help_text="Grams. Unknown values count as 0.")
+
+    def get_fields(self) -> dict:
+        nutrients = {
+            name: serializers.FloatField(help_text="Grams. Entries that don't know it count as 0.") for name in NAMES
+        }
+        return {**super().get_fields(), **nutrients}
 
 
-TOTALS = {"entries": 1, "kcal": 183.89, "protein": 6.04, "carbs": 34.29, "fat": 2.34}
+TOTALS = {"entries": 1, **dict.fromkeys(NAMES, 0.0), **AMOUNTS}
+DAY = {
+    "date": "2026-01-05",
+    **TOTALS,
+    "incomplete": [name for name in NAMES if name not in AMOUNTS],
+    "meals": {"breakfast": TOTALS},
+}
 
 
 @extend_schema_serializer(
     component_name="DaySummary",
-    examples=[OpenApiExample("A day", {"date": "2026-01-05", **TOTALS, "meals": {"breakfast": TOTALS}})],
+    examples=[OpenApiExample("A day", DAY)],
 )
 class DaySerializer(MealSerializer):
     date = serializers.DateField()
+    incomplete = serializers.ListField(
+        child=serializers.CharField(), help_text="The nutrients that some entry of the day does not know."
+    )
     meals = serializers.DictField(
         child=MealSerializer(),
         help_text=f"Totals by meal. If a day has more than {MAX_MEALS} meals, the rest are summed up as `{OTHER}`.",

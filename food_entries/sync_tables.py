@@ -5,6 +5,7 @@ from countonme.api.fields import TimeOfDayField
 from devices.models import Device
 from food_entries.models import FoodEntry
 from food_entries.serializers import ENTRY, MEAL_TYPE, TIME, MealTypeField
+from nutrition.nutrients import PER_100G
 from sync.registry import References, SyncTable, Values, register, without
 from sync.serializers import EmptyIsNotSent, EmptyIsNull, RowIdField, RowSerializer
 
@@ -39,10 +40,8 @@ class FoodEntryRow(RowSerializer):
             "portion_name",
             "portion_grams",
             "product_name",
-            "kcal",
-            "protein",
-            "carbs",
-            "fat",
+            "unit",
+            *PER_100G,
         )
         extra_kwargs = {
             "quantity": {"help_text": "Number of portions."},

@@ -6,12 +6,14 @@ from datetime import date
 from decimal import Decimal
 
 from countonme.api.fields import round_half_up
+from nutrition.nutrients import NAMES, PER_100G
 
 MEALS = ("breakfast", "lunch", "dinner", "snacks")  # the usual ones: a meal can have any other name
 MAX_MEALS = 20  # that a summary lists for a day
 OTHER = "other"
 
-PER_100G = {"kcal": "kcal_100g", "protein": "protein_100g", "carbs": "carbs_100g", "fat": "fat_100g"}
+SUMS = ("entries", *PER_100G)
+NOTHING = {"entries": 0, **dict.fromkeys(PER_100G, 0.0)}
 
 
 def amount_in(per_100g: Decimal | int | None, grams: Decimal) -> Decimal | None:
@@ -24,15 +26,16 @@ def amount_in(per_100g: Decimal | int | None, grams: Decimal) -> Decimal | None:
 
 
 def totals(grams: Decimal, per_100g: dict) -> dict:
-    """Return kcal, protein, carbs and fat in `grams` of a food. The keys of `per_100g` are `kcal_100g` and so on."""
+    """Return kcal and nutrients in `grams` of a food. The keys of `per_100g` are `kcal_100g` and so on."""
     return {total: amount_in(per_100g[name], grams) for total, name in PER_100G.items()}
 
 
 def days(sums: Iterable[tuple], first: date, last: date) -> list[dict]:
     """Return a summary of each day from `first` to `last`, including days without entries. Amounts are floats.
 
-    `sums` has a tuple for each day and meal that has entries: the date, the meal, the number of entries, and the sums
-    of kcal, protein, carbs and fat as floats. A sum is None if no entry has a value; it counts as 0.
+    `sums` has a tuple for each day and meal that has entries: the date, the meal, the number of entries, the sums of
+    kcal and of each nutrient as floats, and for each nutrient the number of entries that know it. A sum is None if no
+    entry has a value; it counts as 0.
     """
     by_day = defaultdict(list)
     for row in sums:
@@ -50,36 +53,34 @@ def limit_meals(sums: list[tuple]) -> list[tuple]:
         return sums
     named = sorted((row for row in sums if row[1] != OTHER), key=lambda row: (row[1] not in MEALS, row[1]))
     rest = [*named[MAX_MEALS:], *(row for row in sums if row[1] == OTHER)]
-    (day, *_), (_, _, entries, *amounts) = sums[0], zip(*rest, strict=True)
-    exact = (round(sum(amount or 0.0 for amount in column) * 100) / 100 for column in amounts)
-    return [*named[:MAX_MEALS], (day, OTHER, sum(entries), *exact)]
+    return [*named[:MAX_MEALS], (sums[0][0], OTHER, *add_up(rest))]
 
 
-def day_summary(day: date, sums: list[tuple]) -> dict:
-    """Return the summary of a day from the sums of its meals.
+def add_up(sums: list[tuple]) -> tuple:
+    """Return the sums of the columns after the day and the meal. The order is the same.
 
     Adding floats is safe here: rounded to hundredths, the result is the exact sum.
     """
-    meals, entries, kcal, protein, carbs, fat = {}, 0, 0.0, 0.0, 0.0, 0.0
-    for _, meal, meal_entries, meal_kcal, meal_protein, meal_carbs, meal_fat in sums:
-        meals[meal] = {
-            "entries": meal_entries,
-            "kcal": meal_kcal,
-            "protein": meal_protein or 0.0,
-            "carbs": meal_carbs or 0.0,
-            "fat": meal_fat or 0.0,
-        }
-        entries += meal_entries
-        kcal += meal_kcal
-        protein += meal_protein or 0.0
-        carbs += meal_carbs or 0.0
-        fat += meal_fat or 0.0
+    _, _, entries, *columns = zip(*sums, strict=True)
+    amounts, known = columns[: len(PER_100G)], columns[len(PER_100G) :]
+    exact = (round(sum(amount or 0.0 for amount in column) * 100) / 100 for column in amounts)
+    return (sum(entries), *exact, *map(sum, known))
+
+
+def day_summary(day: date, sums: list[tuple]) -> dict:
+    """Return the summary of a day from the sums of its meals. `incomplete` has the nutrients that an entry lacks."""
+    if not sums:
+        return {"date": day, **NOTHING, "incomplete": [], "meals": {}}
+    whole = add_up(sums)
+    known = zip(NAMES, whole[len(SUMS) :], strict=True)
     return {
         "date": day,
-        "entries": entries,
-        "kcal": round(kcal * 100) / 100,
-        "protein": round(protein * 100) / 100,
-        "carbs": round(carbs * 100) / 100,
-        "fat": round(fat * 100) / 100,
-        "meals": meals,
+        **named(whole),
+        "incomplete": [name for name, entries in known if entries < whole[0]],
+        "meals": {meal: named(values) for _, meal, *values in sums},
     }
+
+
+def named(values: Iterable) -> dict:
+    """Return the number of entries and the amounts by name. An amount that no entry knows is 0."""
+    return dict(zip(SUMS, (value or 0.0 for value in values), strict=False))

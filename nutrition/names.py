@@ -116,26 +116,30 @@ def contains_parts(column: str, parts: Iterable) -> list[Lookup]:
 
 
 class NameKeyField(models.TextField):
-    """The key of the row's `name`, computed on every save and ordered by code point.
+    """The key of the row's `name`, or of another column, computed on every save and ordered by code point.
 
     SQLite orders by code point by default. PostgreSQL needs the collation `C`, because its default collation depends
     on the server. Django's `db_collation` can't be used: it would set the same collation on both databases.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args, of: str = "name", **kwargs):
+        self.of = of
         super().__init__(*args, **kwargs | {"editable": False})
 
     def deconstruct(self):
         name, path, args, kwargs = super().deconstruct()
         del kwargs["editable"]
+        if self.of != "name":
+            kwargs["of"] = self.of
         return name, path, args, kwargs
 
     def db_parameters(self, connection) -> dict:
         parameters = super().db_parameters(connection)
         return parameters | {"collation": "C" if connection.vendor == "postgresql" else None}
 
-    def pre_save(self, model_instance, add) -> str:
-        key = name_key(model_instance.name)
+    def pre_save(self, model_instance, add) -> str | None:
+        name = getattr(model_instance, self.of)
+        key = None if name is None else name_key(name)
         setattr(model_instance, self.attname, key)
         return key
 

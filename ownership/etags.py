@@ -11,7 +11,7 @@ from devices.models import Device
 
 # The version of the JSON that clients read, and of which rows a search finds. Raise it with each change, so that no
 # client keeps an old representation.
-REPRESENTATION = 4
+REPRESENTATION = 6
 
 
 class ConditionalReadsMiddleware:

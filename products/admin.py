@@ -8,7 +8,8 @@ from rest_framework.exceptions import APIException
 
 from nutrition.gtin import is_barcode
 from nutrition.names import contains_parts, search_parts
-from products.models import Portion, Product, has_barcode
+from nutrition.nutrients import NAMES_100G, NUTRIENTS
+from products.models import Portion, Product, has_barcode, has_parts
 from support.owned_admin import DELETE, RESTORE, OwnedAdmin, OwnedForm, link_to
 
 PORTIONS_SHOWN = 50
@@ -16,7 +17,7 @@ PORTIONS_SHOWN = 50
 
 class ProductForm(OwnedForm):
     class Meta:
-        labels = {"kcal_100g": "Energy", "protein_100g": "Protein", "carbs_100g": "Carbs", "fat_100g": "Fat"}
+        labels = {"kcal_100g": "Energy", **{nutrient.per_100g: nutrient.label for nutrient in NUTRIENTS}}
 
 
 class NameSearchAdmin(OwnedAdmin):
@@ -35,12 +36,13 @@ class ProductAdmin(NameSearchAdmin):
         replace(DELETE, description=f"Its portions are deleted too. Food entries stay unchanged. {DELETE.description}"),
         replace(RESTORE, description=f"The portions that were deleted with it are restored too. {RESTORE.description}"),
     )
-    list_display = ("name", "energy", "barcode", "deleted_at")
-    correctable_fields = ("name", "kcal_100g", "protein_100g", "carbs_100g", "fat_100g", "barcode")
-    displayed_fields = ("portions",)
+    list_display = ("name", "brand", "energy", "barcode", "deleted_at")
+    correctable_fields = ("name", "brand", "kcal_100g", *NAMES_100G, "unit", "barcode")
+    displayed_fields = ("portions", "is_favorite", "catalog_food_id")
 
     def contains_words(self, rows: QuerySet, text: str) -> Q:
-        found = super().contains_words(rows, text)
+        """Search in names and brands, as the API does, and by barcode."""
+        found = Q(*has_parts(search_parts(text)))
         return found | has_barcode(text) if is_barcode(text) else found
 
     @admin.display(description="kcal per 100 g")

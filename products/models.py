@@ -9,11 +9,12 @@ from countonme.api.errors import Conflict
 from countonme.api.fields import HUNDREDTH
 from countonme.db.compiled import transformed
 from countonme.db.constraints import bounds, within
-from countonme.db.fields import NameField
+from countonme.db.fields import NameField, with_fields
 from devices.models import Device
-from nutrition.fields import KCAL_100G, NAME_LENGTH, NUTRIENT_100G, nutrient_field
+from nutrition.fields import KCAL_100G, NAME_LENGTH, label_constraints, nutrient_field, unit_field
 from nutrition.gtin import GTIN_VALIDATORS, IsGtin, IsUpcE, barcode_number
 from nutrition.names import NameKeyField, contains_parts
+from nutrition.nutrients import NAMES_100G
 from ownership.models import DeviceOwned, LiveManager, OwnedQuerySet
 from ownership.quotas import quota_reached
 
@@ -21,31 +22,35 @@ PORTION_GRAMS = (HUNDREDTH, 10_000)
 
 
 class ProductQuerySet(OwnedQuerySet):
-    def name_contains(self, parts: Iterable):
-        """Filter by names that contain all parts of a search text, as `search_parts()` returns them."""
-        return self.filter(*contains_parts("name_key", parts))
+    def search(self, parts: Iterable):
+        """Filter by products that have each part of a search text, as `search_parts()` returns them."""
+        return self.filter(*has_parts(parts))
 
     def by_name(self):
         return self.order_by("name_key", "id")
 
-    def add(self, device: Device, **values) -> "Product":
-        """Create a product and its default portion, `100g`."""
+    def add(self, device: Device, *, portions: Iterable[dict] = (), **values) -> "Product":
+        """Create a product and its portions: by default one, `100g`. The last default is the default, or the first."""
         product = self.model.new(device_id=device.pk, **values)
         product.save()
-        product.new_default_portion = Portion.new_default(device_id=device.pk, product_id=product.pk)
-        product.new_default_portion.save()
+        ids = {"device_id": device.pk, "product_id": product.pk}
+        new = [Portion.new(**ids, **portion) for portion in portions] or [Portion.new_default(**ids)]
+        default = next((portion for portion in reversed(new) if portion.is_default), new[0])
+        for portion in new:
+            portion.is_default = portion is default
+        product.new_portions = Portion.all_objects.bulk_create(new)
         return product
 
 
-class Product(DeviceOwned):
+class Product(DeviceOwned, with_fields({name: nutrient_field() for name in NAMES_100G})):
     """A food of a device, with the values per 100 g from its label."""
 
     name = NameField(max_length=NAME_LENGTH[1])
     name_key = NameKeyField()
+    brand = NameField(max_length=NAME_LENGTH[1], null=True, blank=True)
+    brand_key = NameKeyField(of="brand", null=True)
     kcal_100g = models.IntegerField(validators=bounds(KCAL_100G), help_text="kcal per 100 g.")
-    protein_100g = nutrient_field()
-    carbs_100g = nutrient_field()
-    fat_100g = nutrient_field()
+    unit = unit_field()
     barcode = models.CharField(  # noqa: DJ001 - null means no barcode: the unique constraint ignores it
         max_length=14,
         null=True,
@@ -57,9 +62,14 @@ class Product(DeviceOwned):
         null=True, editable=False, help_text="The number of the barcode, derived when the barcode changes."
     )
 
+    is_favorite = models.BooleanField(default=False, db_default=False)
+    catalog_food_id = models.UUIDField(
+        null=True, blank=True, help_text="The food of the catalogue that it was copied from."
+    )
+
     quota_setting = "MAX_PRODUCTS"
 
-    new_default_portion: "Portion | None" = None  # set by `add()`, for the response
+    new_portions: "list[Portion] | None" = None  # set by `add()`, for the response
 
     objects = LiveManager.from_queryset(ProductQuerySet)()
     all_objects = models.Manager.from_queryset(ProductQuerySet)()
@@ -86,10 +96,8 @@ class Product(DeviceOwned):
                 violation_error_message="Another product has this barcode.",
             ),
             within("name__length", NAME_LENGTH),
-            within("kcal_100g", KCAL_100G),
-            within("protein_100g", NUTRIENT_100G),
-            within("carbs_100g", NUTRIENT_100G),
-            within("fat_100g", NUTRIENT_100G),
+            within("brand__length", NAME_LENGTH),
+            *label_constraints(),
             models.CheckConstraint(
                 condition=Q(barcode=None) | Q(IsGtin("barcode")) | Q(IsUpcE("barcode")),
                 name="product_barcode_is_a_gtin_or_upc_e",
@@ -133,6 +141,11 @@ class Product(DeviceOwned):
         portions.update(deleted_at=None, is_default=Q(pk=default.pk))
 
 
+def has_parts(parts: Iterable) -> list[Q]:
+    """Return the conditions that a product has each part of a search text, in its name or its brand."""
+    return [Q(*contains_parts("name_key", [part])) | Q(*contains_parts("brand_key", [part])) for part in parts]
+
+
 def has_barcode(barcode: str) -> Q:
     """Return the condition that a product has this barcode, in any spelling.
 
@@ -145,6 +158,13 @@ def barcode_key(barcode: str | None) -> int | None:
     return None if barcode is None else barcode_number(barcode)
 
 
+def refuse_too_many(portions: int) -> None:
+    """Raise QuotaReached if a product can't have so many portions. Deleted ones count."""
+    limit = settings.MAX_PORTIONS_PER_PRODUCT
+    if portions > limit:
+        raise quota_reached(limit, Portion, Product)
+
+
 class PortionQuerySet(OwnedQuerySet):
     def default_first(self):
         # Products come first, because a query may have the portions of several.
@@ -155,10 +175,8 @@ class PortionQuerySet(OwnedQuerySet):
 
         Raises QuotaReached if the product already has MAX_PORTIONS_PER_PRODUCT portions, including deleted ones.
         """
-        limit = settings.MAX_PORTIONS_PER_PRODUCT
         stored = Portion.all_objects.for_device(product.device_id).filter(product=product)
-        if stored.order_by()[:limit].count() >= limit:
-            raise quota_reached(limit, Portion, Product)
+        refuse_too_many(stored.order_by()[: settings.MAX_PORTIONS_PER_PRODUCT].count() + 1)
         if is_default:
             self.for_device(product.device_id).filter(product=product, is_default=True).update(is_default=False)
         portion = self.model.new(device_id=product.device_id, product_id=product.pk, is_default=is_default, **values)

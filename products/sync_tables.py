@@ -1,20 +1,38 @@
 from collections.abc import Iterator
 from uuid import UUID
 
+from countonme.api.fields import OneOfField, TextField
+from countonme.db.fields import validate_name
 from devices.models import Device
+from nutrition.fields import NAME_LENGTH, UNITS
+from nutrition.nutrients import NAMES_100G
 from products.models import Portion, barcode_key
-from products.serializers import PORTION, PRODUCT, PortionSerializer, ProductSerializer
+from products.serializers import CATALOG_FOOD, PORTION, PRODUCT, PortionSerializer, ProductSerializer
 from sync.registry import References, Settled, SyncTable, Values, register, without
-from sync.serializers import RowIdField, RowSerializer
+from sync.serializers import EmptyIsNotSent, EmptyIsNull, NewRowIdField, RowIdField, RowSerializer
+
+
+class BrandColumn(EmptyIsNull, TextField):
+    pass
+
+
+class UnitColumn(EmptyIsNotSent, OneOfField):
+    pass
 
 
 class ProductRow(RowSerializer, ProductSerializer):
     """A food, with the values per 100 g from its label."""
 
+    brand = BrandColumn(required=False, allow_null=True, max_length=NAME_LENGTH[1], validators=[validate_name])
+    unit = UnitColumn(UNITS, required=False)
+    catalog_food_id = NewRowIdField(required=False, allow_null=True, help_text=CATALOG_FOOD)
     portions = None
 
     class Meta(ProductSerializer.Meta):
-        fields = ("id", "name", "kcal_100g", "protein_100g", "carbs_100g", "fat_100g", "barcode")
+        fields = (
+            *("id", "name", "brand", "kcal_100g", *NAMES_100G, "unit"),
+            *("barcode", "is_favorite", "catalog_food_id"),
+        )
 
 
 class PortionRow(RowSerializer, PortionSerializer):

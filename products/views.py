@@ -16,7 +16,8 @@ from products.serializers import PortionSerializer, ProductQuery, ProductSeriali
         summary="List products", description="By name, ignoring case, accents and letters with strokes."
     ),
     create=extend_schema(
-        summary="Create a product", description="Also creates its default portion, `100g`, which weighs 100 g."
+        summary="Create a product",
+        description="Also creates its portions. Without `portions`, this is `100g`, which weighs 100 g.",
     ),
     retrieve=extend_schema(summary="Read a product"),
     update=extend_schema(summary="Change a product"),
@@ -46,9 +47,11 @@ class ProductViewSet(DeviceOwnedViewSet):
         return query | {f"part_{number}": part for number, part in enumerate(parts)}
 
     @classmethod
-    def filter_queryset(cls, queryset: QuerySet, *, barcode=None, **parts) -> QuerySet:
+    def filter_queryset(cls, queryset: QuerySet, *, barcode=None, favorite=None, **parts) -> QuerySet:
         if parts:
-            queryset = queryset.name_contains(parts.values())
+            queryset = queryset.search(parts.values())
+        if favorite is not None:
+            queryset = queryset.filter(is_favorite=favorite)
         if barcode is not None:
             queryset = queryset.filter(has_barcode(barcode))
         return queryset.by_name()
@@ -57,11 +60,13 @@ class ProductViewSet(DeviceOwnedViewSet):
         return Product.all_objects.add(self.device, **values)
 
     def to_representation(self, row: Product) -> dict:
-        if row.new_default_portion is None:
+        if row.new_portions is None:
             return super().to_representation(row)
-        return column_values(row, self.columns) | {
-            "portions": [column_values(row.new_default_portion, PortionViewSet.columns)]
-        }
+        default_first = sorted(
+            row.new_portions, key=lambda portion: (not portion.is_default, portion.name_key, portion.pk)
+        )
+        portions = [column_values(portion, PortionViewSet.columns) for portion in default_first]
+        return column_values(row, self.columns) | {"portions": portions}
 
     def attach_related(self, rows: list[dict]) -> list[dict]:
         """Add the portions of all products with one query.

@@ -130,6 +130,13 @@ class FlagField(serializers.BooleanField):
         return data
 
 
+class QueryFlagField(serializers.BooleanField):
+    """`true` or `false` in the query string."""
+
+    default_error_messages = {"invalid": "Must be `true` or `false`."}
+    TRUE_VALUES, FALSE_VALUES, NULL_VALUES = {"true"}, {"false"}, set()
+
+
 class DayField(serializers.DateField):
     default_error_messages = {"invalid": "A date has the form YYYY-MM-DD.", "no_such_day": "There is no such day."}
     default_validators = [validate_day]

@@ -182,9 +182,10 @@ def describe_sent(schema: dict, field: serializers.Field) -> None:
 def column_of(field: serializers.Field) -> models.Field | None:
     """Return the model field behind a field of a ModelSerializer; None if there is none."""
     try:
-        return field.parent.Meta.model._meta.get_field(field.source)
+        column = field.parent.Meta.model._meta.get_field(field.source)
     except FieldDoesNotExist:
         return None
+    return column if column.concrete else None
 
 
 def refer_to_enums(result: dict, **kwargs) -> dict:

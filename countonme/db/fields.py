@@ -43,6 +43,12 @@ def validate_day(day: date) -> None:
         )
 
 
+def with_fields(fields: dict[str, models.Field]) -> type[models.Model]:
+    """Return an abstract model with these fields: a base for models whose fields come from a list."""
+    meta = type("Meta", (), {"abstract": True})
+    return type("Fields", (models.Model,), {"__module__": __name__, "Meta": meta, **fields})
+
+
 class NameField(models.CharField):
     """A name, which has at least one visible character."""
 

@@ -12,8 +12,17 @@ from products.tests.factories import PortionFactory, ProductFactory
 @pytest.fixture
 def rye(device) -> Product:
     """A product with all values."""
-    values = {"kcal_100g": 259, "protein_100g": Decimal("8.50"), "carbs_100g": Decimal("48.30")}
-    return ProductFactory(device=device, name="Rye bread", fat_100g=Decimal("3.30"), **values)
+    values = {
+        "kcal_100g": 259,
+        "protein_100g": Decimal("8.50"),
+        "carbs_100g": Decimal("48.30"),
+        "fat_100g": Decimal("3.30"),
+        "sugars_100g": Decimal("3.85"),
+        "saturated_fat_100g": Decimal("0.63"),
+        "fiber_100g": Decimal("5.80"),
+        "salt_100g": Decimal("1.51"),
+    }
+    return ProductFactory(device=device, name="Rye bread", **values)
 
 
 @pytest.fixture
@@ -28,9 +37,10 @@ def rye_loaf(rye) -> Portion:
 
 @pytest.fixture
 def oats(device) -> Product:
-    """A product without a value for carbohydrates."""
+    """A product without values for carbohydrates and sugars."""
     values = {"kcal_100g": 370, "protein_100g": Decimal("13.50"), "carbs_100g": None}
-    return ProductFactory(device=device, name="Oats", fat_100g=Decimal("7.00"), **values)
+    more = {"saturated_fat_100g": Decimal("1.20"), "fiber_100g": Decimal(10), "salt_100g": Decimal("0.02")}
+    return ProductFactory(device=device, name="Oats", fat_100g=Decimal("7.00"), **values, **more)
 
 
 @pytest.fixture

@@ -12,7 +12,18 @@ from tests.harness.errors import NO_PORTION, NO_PRODUCT, id_taken_body, validati
 ENTRIES = "/v1/food-entries"
 ID = "c2a4e8f0-5d1b-4a7e-9c3f-8b6d0e2f4a19"
 DAY = "2026-01-05"
-RYE_71_G = {"product_name": "Rye bread", "kcal": 183.89, "protein": 6.04, "carbs": 34.29, "fat": 2.34}
+RYE_71_G = {
+    "product_name": "Rye bread",
+    "unit": "g",
+    "kcal": 183.89,
+    "protein": 6.04,
+    "carbs": 34.29,
+    "fat": 2.34,
+    "sugars": 2.73,
+    "saturated_fat": 0.45,
+    "fiber": 4.12,
+    "salt": 1.07,
+}
 
 
 class TestCreateEntry:

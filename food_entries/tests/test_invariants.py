@@ -14,6 +14,8 @@ from ownership.models import change_set
 CENT = Decimal("0.01")
 TOTALS = {"kcal": Decimal("183.89"), "protein": Decimal("6.04"), "carbs": Decimal("34.29"), "fat": Decimal("2.34")}
 
+NEW_TOTALS = ("sugars", "saturated_fat", "fiber", "salt")
+
 OUT_OF_BOUNDS = [
     ("revision", 1, "foodentry_revision_from_2"),
     ("product_name", "", "foodentry_product_name__length_within_bounds"),
@@ -28,7 +30,7 @@ OUT_OF_BOUNDS = [
     ("kcal_100g", 1001, "foodentry_kcal_100g_within_bounds"),
     *[
         (nutrient, Decimal(value), f"foodentry_{nutrient}_within_bounds")
-        for nutrient in ("protein_100g", "carbs_100g", "fat_100g")
+        for nutrient in ("protein_100g", "carbs_100g", "fat_100g", *(f"{name}_100g" for name in NEW_TOTALS))
         for value in ("-0.01", "100.01")
     ],
     *[
@@ -37,6 +39,12 @@ OUT_OF_BOUNDS = [
         for value in (stored - 2 * CENT, stored + CENT, Decimal(0), None)
         if (total, value) != ("kcal", None)
     ],
+    *[
+        (column, None, f"foodentry_total_of_{name}_is_known")
+        for name in NEW_TOTALS
+        for column in (name, f"{name}_100g")
+    ],
+    ("unit", "kg", "foodentry_unit_is_known"),
     ("portion", None, "food_entry_quantity_is_of_a_portion"),
     ("portion_name", "", "foodentry_portion_name__length_within_bounds"),
     ("portion_name", "x" * 101, r"foodentry_portion_name__length_within_bounds|too long for type character varying"),
@@ -58,6 +66,7 @@ NOT_NULL = (
     "date",
     "meal_type",
     "product_name",
+    "unit",
     "kcal_100g",
     "kcal",
 )
@@ -127,7 +136,8 @@ class TestTheDatabase:
         assert all_rows() == before
 
     def test_accepts_the_bounds_themselves(self, device, by_portion):
-        per_100g = {"kcal_100g": (0, 1000), "protein_100g": (0, 100), "carbs_100g": (0, 100), "fat_100g": (0, 100)}
+        nutrients = ("protein", "carbs", "fat", *NEW_TOTALS)
+        per_100g = {"kcal_100g": (0, 1000), **{f"{name}_100g": (0, 100) for name in nutrients}}
         least, most = ({name: bounds[end] for name, bounds in per_100g.items()} for end in (0, 1))
         unknown = {"protein_100g": None, "protein": None, "quantity": None, "portion": None}
 
@@ -144,11 +154,15 @@ class TestTheDatabase:
 
     @pytest.mark.parametrize(
         "written",
-        [{"portion_name": None, "portion_grams": None}, {"portion": None, "quantity": None}],
-        ids=["new entry", "dropped portion"],
+        [
+            {"portion_name": None, "portion_grams": None},
+            {"portion": None, "quantity": None},
+            {"grams": Decimal(100), **dict(zip(TOTALS, map(Decimal, ("259", "8.5", "48.3", "3.3")), strict=True))},
+        ],
+        ids=["new entry", "dropped portion", "new weight"],
     )
     def test_accepts_what_the_previous_release_writes(self, device, by_portion, written):
-        """It doesn't know the columns with the portion's name and weight."""
+        """It doesn't know the columns with the portion's name and weight, nor the new nutrients."""
         with change_set(device):
             assert device.food_entries.update(**written) == 1
 

@@ -21,8 +21,17 @@ from tests.harness.service import serve
 
 SR28 = Path(__file__).parent / "usda_sr28"
 
-PROTEIN, FAT, CARBS, KCAL = "203", "204", "205", "208"
-NUTRIENTS = ("kcal", "protein", "carbs", "fat")
+NUTRIENTS = {  # the numbers of USDA
+    "kcal": "208",
+    "protein": "203",
+    "carbs": "205",
+    "fat": "204",
+    "sugars": "269",
+    "saturated_fat": "606",
+    "fiber": "291",
+    "salt": "307",
+}
+SALT_IN_SODIUM = Decimal("2.5") / 1000  # g of salt for each mg of sodium
 MEALS = ("breakfast", "lunch", "dinner", "snacks")
 FIRST_DAY = date(2026, 2, 15)
 DAYS = [FIRST_DAY + timedelta(days=n) for n in range(30)]
@@ -41,7 +50,7 @@ class Portion:
 @dataclass(frozen=True)
 class Food:
     name: str
-    per_100g: dict[str, Decimal]
+    per_100g: dict[str, Decimal | None]  # None: USDA doesn't know it
     portions: list[Portion]  # names are not unique: there are large and small pieces
 
 
@@ -59,16 +68,17 @@ def usda_foods() -> list[Food]:
     return [
         Food(
             name=description.strip(),
-            per_100g={
-                "kcal": half_up(values[number, KCAL], "1"),
-                "protein": half_up(values[number, PROTEIN], "0.01"),
-                "carbs": half_up(values[number, CARBS], "0.01"),
-                "fat": half_up(values[number, FAT], "0.01"),
-            },
+            per_100g={name: per_100g(name, values.get((number, code))) for name, code in NUTRIENTS.items()},
             portions=portions[number],
         )
         for number, _, description, *_ in records("FOOD_DES.txt")
     ]
+
+
+def per_100g(name: str, value: Decimal | None) -> Decimal | None:
+    if value is None:
+        return None
+    return half_up(value * SALT_IN_SODIUM if name == "salt" else value, "1" if name == "kcal" else "0.01")
 
 
 def half_up(value: Decimal, step: str) -> Decimal:
@@ -90,8 +100,9 @@ class Eaten:
     def grams(self) -> Decimal:
         return half_up(self.portion.grams * self.amount, "0.01") if self.portion else self.amount
 
-    def total(self, nutrient: str) -> Decimal:
-        return half_up(self.food.per_100g[nutrient] * self.grams / 100, "0.01")
+    def total(self, nutrient: str) -> Decimal | None:
+        value = self.food.per_100g[nutrient]
+        return None if value is None else half_up(value * self.grams / 100, "0.01")
 
 
 def diary(foods: list[Food]) -> list[Eaten]:
@@ -110,11 +121,12 @@ def random_entry(dice: random.Random, food: Food, day: date) -> Eaten:
 def summary_of(day: date, eaten: list[Eaten]) -> dict:
     by_meal = {meal: [one for one in eaten if one.meal == meal] for meal in MEALS}
     meals = {meal: totals_of(of_meal) for meal, of_meal in by_meal.items() if of_meal}
-    return {"date": day.isoformat(), **totals_of(eaten), "meals": meals}
+    incomplete = [name for name in NUTRIENTS if any(one.total(name) is None for one in eaten)]
+    return {"date": day.isoformat(), **totals_of(eaten), "incomplete": incomplete, "meals": meals}
 
 
 def totals_of(eaten: list[Eaten]) -> dict:
-    sums = {nutrient: sum(one.total(nutrient) for one in eaten) for nutrient in NUTRIENTS}
+    sums = {nutrient: sum(one.total(nutrient) or 0 for one in eaten) for nutrient in NUTRIENTS}
     return {"entries": len(eaten), **sums}
 
 
@@ -246,3 +258,4 @@ def test_summary_of_a_month_of_real_food_matches_usda(phone):
     summary = phone.read(f"/v1/food-entries/summary?from={DAYS[0]}&to={DAYS[-1]}")
     for shown, day in zip(summary, DAYS, strict=True):
         assert shown == summary_of(day, by_day[day])
+    assert {name for day in summary for name in day["incomplete"]} == {"sugars", "saturated_fat", "fiber"}

@@ -13,14 +13,19 @@ from tests.harness.errors import validation_error_body
 ENTRIES = "/v1/food-entries"
 SUMMARY = f"{ENTRIES}/summary"
 MEALS = ("breakfast", "lunch", "dinner", "snacks")
-TOTALS = ("kcal", "protein", "carbs", "fat")
-EMPTY = {"entries": 0, "kcal": 0.0, "protein": 0.0, "carbs": 0.0, "fat": 0.0, "meals": {}}
+TOTALS = ("kcal", "protein", "carbs", "fat", "sugars", "saturated_fat", "fiber", "salt")
+NUTRIENTS = TOTALS[1:]
+EMPTY = {"entries": 0, **dict.fromkeys(TOTALS, 0.0), "incomplete": [], "meals": {}}
 
 
 def exact_json(response, status: int = 200):
     """Return the JSON of a response, with exact decimals."""
     assert response.status_code == status
     return json.loads(response.content, parse_float=Decimal)
+
+
+def sums_of(*values) -> dict:
+    return dict(zip(("entries", *TOTALS), values, strict=True))
 
 
 def half_up(value: Decimal) -> Decimal:
@@ -43,20 +48,22 @@ class TestASummary:
                 "protein": 36.54,
                 "carbs": 130.89,
                 "fat": 15.94,
+                "sugars": 10.43,
+                "saturated_fat": 2.91,
+                "fiber": 25.72,
+                "salt": 4.11,
+                "incomplete": ["carbs", "sugars"],
                 "meals": {
-                    "breakfast": {"entries": 1, "kcal": 183.89, "protein": 6.04, "carbs": 34.29, "fat": 2.34},
-                    "lunch": {"entries": 2, "kcal": 888.0, "protein": 30.5, "carbs": 96.6, "fat": 13.6},
+                    "breakfast": sums_of(1, 183.89, 6.04, 34.29, 2.34, 2.73, 0.45, 4.12, 1.07),
+                    "lunch": sums_of(2, 888.0, 30.5, 96.6, 13.6, 7.7, 2.46, 21.6, 3.04),
                 },
             },
             {"date": "2026-01-06", **EMPTY},
             {
                 "date": "2026-01-07",
-                "entries": 1,
-                "kcal": 185.0,
-                "protein": 6.75,
-                "carbs": 0.0,
-                "fat": 3.5,
-                "meals": {"snacks": {"entries": 1, "kcal": 185.0, "protein": 6.75, "carbs": 0.0, "fat": 3.5}},
+                **sums_of(1, 185.0, 6.75, 0.0, 3.5, 0.0, 0.6, 5.0, 0.01),
+                "incomplete": ["carbs", "sugars"],
+                "meals": {"snacks": sums_of(1, 185.0, 6.75, 0.0, 3.5, 0.0, 0.6, 5.0, 0.01)},
             },
         ]
 
@@ -98,6 +105,10 @@ class TestASummary:
             "protein": Decimal("2.04"),
             "carbs": Decimal("11.6"),
             "fat": Decimal("0.8"),
+            "sugars": Decimal("0.93"),
+            "saturated_fat": Decimal("0.15"),
+            "fiber": Decimal("1.4"),
+            "salt": Decimal("0.36"),
         }
 
     def test_includes_only_live_entries_of_the_caller(self, api, device, other_device, by_weight):
@@ -127,14 +138,31 @@ class TestASummary:
         assert (second["kcal"], list(second["meals"])) == (259.0, ["dinner"])
 
     def test_counts_unknown_values_as_zero(self, api, device):
-        nothing_known = {"protein_100g": None, "carbs_100g": None, "fat_100g": None}
+        nothing_known = dict.fromkeys(f"{name}_100g" for name in NUTRIENTS)
         product = ProductFactory(device=device, kcal_100g=100, **nothing_known)
         FoodEntryFactory(product=product, grams=Decimal(50), meal_type="dinner")
 
         (day,) = api.get(SUMMARY, {"from": "2026-01-05", "to": "2026-01-05"}).json()
 
-        sums = {"entries": 1, "kcal": 50.0, "protein": 0.0, "carbs": 0.0, "fat": 0.0}
-        assert day == {"date": "2026-01-05", **sums, "meals": {"dinner": sums}}
+        sums = {"entries": 1, "kcal": 50.0, **dict.fromkeys(NUTRIENTS, 0.0)}
+        assert day == {"date": "2026-01-05", **sums, "incomplete": list(NUTRIENTS), "meals": {"dinner": sums}}
+
+    def test_is_incomplete_if_one_of_several_entries_does_not_know_a_nutrient(self, api, device):
+        """Also if the entry has a meal of its own, or one that is summed up as `other`."""
+        known = {f"{name}_100g": Decimal(0) for name in NUTRIENTS}
+        complete = ProductFactory(device=device, **known)
+        foods = [ProductFactory(device=device, **known | {f"{name}_100g": None}) for name in ("salt", "protein")]
+        with change_set(device):
+            for number in range(21):
+                FoodEntryFactory(product=complete, meal_type=f"Meal {number:02}")
+            FoodEntryFactory(product=foods[0], meal_type="lunch")
+            FoodEntryFactory(product=foods[1], meal_type="zz")
+            FoodEntryFactory(product=foods[1], date=date(2026, 1, 6))
+
+        first, second, third = api.get(SUMMARY, {"from": "2026-01-05", "to": "2026-01-07"}).json()
+
+        assert "zz" not in first["meals"]
+        assert [day["incomplete"] for day in (first, second, third)] == [["protein", "salt"], ["protein"], []]
 
     def test_takes_two_queries_for_any_number_of_days(self, api, rye, django_assert_num_queries):
         for day in (date(2025, 1, 1), date(2025, 7, 1), date(2026, 1, 1)):
@@ -282,8 +310,9 @@ class TestTheSums:
 
 
 def random_food(device, dice: random.Random):
-    nutrients = [dice.choice([None, Decimal(0), Decimal(dice.randint(0, 10_000)) / 100]) for _ in range(3)]
-    values = dict(zip(("protein_100g", "carbs_100g", "fat_100g"), nutrients, strict=True))
+    values = {
+        f"{name}_100g": dice.choice([None, Decimal(0), Decimal(dice.randint(0, 10_000)) / 100]) for name in NUTRIENTS
+    }
     return ProductFactory(device=device, kcal_100g=dice.randint(0, 1000), **values)
 
 
@@ -295,7 +324,12 @@ def totals(food, grams: Decimal) -> dict:
 def expected_summary(day: str, shown: list[dict]) -> dict:
     rows = [row for row in shown if row["date"] == day]
     meals = {meal: [row for row in rows if row["meal_type"] == meal] for meal in MEALS}
-    return {"date": day, **sums(rows), "meals": {meal: sums(eaten) for meal, eaten in meals.items() if eaten}}
+    return {
+        "date": day,
+        **sums(rows),
+        "incomplete": [name for name in NUTRIENTS if any(row[name] is None for row in rows)],
+        "meals": {meal: sums(eaten) for meal, eaten in meals.items() if eaten},
+    }
 
 
 def sums(rows: list[dict]) -> dict:

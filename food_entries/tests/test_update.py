@@ -16,8 +16,9 @@ from tests.harness.errors import NO_PORTION, NO_PRODUCT, validation_error_body
 ENTRIES = "/v1/food-entries"
 
 
-def totals(kcal, protein, carbs, fat) -> dict:
-    return {"kcal": kcal, "protein": protein, "carbs": carbs, "fat": fat}
+def totals(*amounts) -> dict:
+    names = ("kcal", "protein", "carbs", "fat", "sugars", "saturated_fat", "fiber", "salt")
+    return dict(zip(names, amounts, strict=True))
 
 
 WEIGHED = {"portion_id": None, "portion_name": None, "portion_grams": None, "quantity": None}
@@ -34,26 +35,36 @@ CHANGES = [
         "a quantity",
         "by_portion",
         {"quantity": 3},
-        {"quantity": 3.0, "grams": 106.5, **totals(275.84, 9.05, 51.44, 3.51)},
+        {"quantity": 3.0, "grams": 106.5, **totals(275.84, 9.05, 51.44, 3.51, 4.1, 0.67, 6.18, 1.61)},
     ),
     (
         "a quantity and a meal",
         "by_portion",
         {"quantity": 0.5, "meal_type": "dinner"},
-        {"quantity": 0.5, "grams": 17.75, "meal_type": "dinner", **totals(45.97, 1.51, 8.57, 0.59)},
+        {
+            "quantity": 0.5,
+            "grams": 17.75,
+            "meal_type": "dinner",
+            **totals(45.97, 1.51, 8.57, 0.59, 0.68, 0.11, 1.03, 0.27),
+        },
     ),
-    ("grams", "by_portion", {"grams": 100}, {"grams": 100.0, **WEIGHED, **totals(259.0, 8.5, 48.3, 3.3)}),
+    (
+        "grams",
+        "by_portion",
+        {"grams": 100},
+        {"grams": 100.0, **WEIGHED, **totals(259.0, 8.5, 48.3, 3.3, 3.85, 0.63, 5.8, 1.51)},
+    ),
     (
         "grams and no quantity",
         "by_portion",
         {"grams": 100, "quantity": None},
-        {"grams": 100.0, **WEIGHED, **totals(259.0, 8.5, 48.3, 3.3)},
+        {"grams": 100.0, **WEIGHED, **totals(259.0, 8.5, 48.3, 3.3, 3.85, 0.63, 5.8, 1.51)},
     ),
     (
         "grams and no portion",
         "by_portion",
         {"grams": 100, "portion_id": None},
-        {"grams": 100.0, **WEIGHED, **totals(259.0, 8.5, 48.3, 3.3)},
+        {"grams": 100.0, **WEIGHED, **totals(259.0, 8.5, 48.3, 3.3, 3.85, 0.63, 5.8, 1.51)},
     ),
     ("no portion", "by_portion", {"portion_id": None}, WEIGHED),
     ("no portion and no quantity", "by_portion", {"portion_id": None, "quantity": None}, WEIGHED),
@@ -63,82 +74,92 @@ CHANGES = [
         "a portion",
         "by_portion",
         {"portion_id": "rye_loaf"},
-        {**LOAF, "grams": 1000.0, **totals(2590.0, 85.0, 483.0, 33.0)},
+        {**LOAF, "grams": 1000.0, **totals(2590.0, 85.0, 483.0, 33.0, 38.5, 6.3, 58.0, 15.1)},
     ),
     (
         "a portion and a quantity",
         "by_portion",
         {"portion_id": "rye_loaf", "quantity": 0.5},
-        {**LOAF, "quantity": 0.5, "grams": 250.0, **totals(647.5, 21.25, 120.75, 8.25)},
+        {**LOAF, "quantity": 0.5, "grams": 250.0, **totals(647.5, 21.25, 120.75, 8.25, 9.63, 1.58, 14.5, 3.78)},
     ),
     (
         "a portion and no quantity",
         "by_portion",
         {"portion_id": "rye_loaf", "quantity": None, "grams": None},
-        {**LOAF, "grams": 1000.0, **totals(2590.0, 85.0, 483.0, 33.0)},
+        {**LOAF, "grams": 1000.0, **totals(2590.0, 85.0, 483.0, 33.0, 38.5, 6.3, 58.0, 15.1)},
     ),
-    ("a product", "by_portion", {"product_id": "oats"}, {**OF_OATS, **WEIGHED, **totals(262.7, 9.59, None, 4.97)}),
+    (
+        "a product",
+        "by_portion",
+        {"product_id": "oats"},
+        {**OF_OATS, **WEIGHED, **totals(262.7, 9.59, None, 4.97, None, 0.85, 7.1, 0.01)},
+    ),
     (
         "a product and no quantity",
         "by_portion",
         {"product_id": "oats", "quantity": None},
-        {**OF_OATS, **WEIGHED, **totals(262.7, 9.59, None, 4.97)},
+        {**OF_OATS, **WEIGHED, **totals(262.7, 9.59, None, 4.97, None, 0.85, 7.1, 0.01)},
     ),
     (
         "a product and the stored portion",
         "by_portion",
         {"product_id": "oats", "portion_id": "rye_slice", "quantity": 2},
-        {**OF_OATS, **WEIGHED, **totals(262.7, 9.59, None, 4.97)},
+        {**OF_OATS, **WEIGHED, **totals(262.7, 9.59, None, 4.97, None, 0.85, 7.1, 0.01)},
     ),
     (
         "a product and no portion",
         "by_portion",
         {"product_id": "oats", "portion_id": None},
-        {**OF_OATS, **WEIGHED, **totals(262.7, 9.59, None, 4.97)},
+        {**OF_OATS, **WEIGHED, **totals(262.7, 9.59, None, 4.97, None, 0.85, 7.1, 0.01)},
     ),
     (
         "a product and grams",
         "by_portion",
         {"product_id": "oats", "grams": 50},
-        {**OF_OATS, **WEIGHED, "grams": 50.0, **totals(185.0, 6.75, None, 3.5)},
+        {**OF_OATS, **WEIGHED, "grams": 50.0, **totals(185.0, 6.75, None, 3.5, None, 0.6, 5.0, 0.01)},
     ),
     (
         "a product and its portion",
         "by_portion",
         {"product_id": "oats", "portion_id": "oats_cup"},
-        {**OF_OATS, **CUP, "grams": 160.0, **totals(592.0, 21.6, None, 11.2)},
+        {**OF_OATS, **CUP, "grams": 160.0, **totals(592.0, 21.6, None, 11.2, None, 1.92, 16.0, 0.03)},
     ),
     (
         "a product, its portion and a quantity",
         "by_portion",
         {"product_id": "oats", "portion_id": "oats_cup", "quantity": 0.5},
-        {**OF_OATS, **CUP, "quantity": 0.5, "grams": 40.0, **totals(148.0, 5.4, None, 2.8)},
+        {**OF_OATS, **CUP, "quantity": 0.5, "grams": 40.0, **totals(148.0, 5.4, None, 2.8, None, 0.48, 4.0, 0.01)},
     ),
-    ("grams", "by_weight", {"grams": 100}, {"grams": 100.0, **totals(259.0, 8.5, 48.3, 3.3)}),
+    ("grams", "by_weight", {"grams": 100}, {"grams": 100.0, **totals(259.0, 8.5, 48.3, 3.3, 3.85, 0.63, 5.8, 1.51)}),
     (
         "a portion",
         "by_weight",
         {"portion_id": "rye_loaf"},
-        {**LOAF, "quantity": 1.0, "grams": 500.0, **totals(1295.0, 42.5, 241.5, 16.5)},
+        {**LOAF, "quantity": 1.0, "grams": 500.0, **totals(1295.0, 42.5, 241.5, 16.5, 19.25, 3.15, 29.0, 7.55)},
     ),
     (
         "a portion and a quantity",
         "by_weight",
         {"portion_id": "rye_loaf", "quantity": 0.1},
-        {**LOAF, "quantity": 0.1, "grams": 50.0, **totals(129.5, 4.25, 24.15, 1.65)},
+        {**LOAF, "quantity": 0.1, "grams": 50.0, **totals(129.5, 4.25, 24.15, 1.65, 1.93, 0.32, 2.9, 0.76)},
     ),
-    ("a product", "by_weight", {"product_id": "oats"}, {**OF_OATS, **totals(740.0, 27.0, None, 14.0)}),
+    (
+        "a product",
+        "by_weight",
+        {"product_id": "oats"},
+        {**OF_OATS, **totals(740.0, 27.0, None, 14.0, None, 2.4, 20.0, 0.04)},
+    ),
     (
         "a product and grams",
         "by_weight",
         {"product_id": "oats", "grams": 50},
-        {**OF_OATS, "grams": 50.0, **totals(185.0, 6.75, None, 3.5)},
+        {**OF_OATS, "grams": 50.0, **totals(185.0, 6.75, None, 3.5, None, 0.6, 5.0, 0.01)},
     ),
     (
         "a product and its portion",
         "by_weight",
         {"product_id": "oats", "portion_id": "oats_cup"},
-        {**OF_OATS, **CUP, "quantity": 1.0, "grams": 80.0, **totals(296.0, 10.8, None, 5.6)},
+        {**OF_OATS, **CUP, "quantity": 1.0, "grams": 80.0, **totals(296.0, 10.8, None, 5.6, None, 0.96, 8.0, 0.02)},
     ),
 ]
 
@@ -220,7 +241,7 @@ class TestUpdateEntry:
     @changes([row for row in CHANGES if row[0] in ("a quantity", "grams", "no portion", "a portion", "the meal")])
     def test_keeps_the_copied_values_if_the_product_was_updated(self, api, ids, entry, sent, changed):
         before = api.get(entry).json()
-        api.patch(f"/v1/products/{ids['rye']}", {"name": "Wheat", "kcal_100g": 1, "carbs_100g": None})
+        api.patch(f"/v1/products/{ids['rye']}", {"name": "Wheat", "kcal_100g": 1, "carbs_100g": None, "salt_100g": 9})
         api.patch(f"/v1/portions/{ids['rye_slice']}", {"grams": 1})
 
         response = api.put(entry, before | with_ids(sent, ids))

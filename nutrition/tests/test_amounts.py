@@ -5,8 +5,9 @@ import pytest
 
 from nutrition.amounts import amount_in, days, limit_meals, totals
 
-ONE_EACH = (1, 100.10, 10.01, 20.02, 5.05)
-NOTHING = {"entries": 0, "kcal": 0.0, "protein": 0.0, "carbs": 0.0, "fat": 0.0}
+ONE_EACH = (1, 100.10, 10.01, 20.02, 5.05, 4.04, 1.01, 3.03, 0.15, *[1] * 7)
+NUTRIENTS = ("protein", "carbs", "fat", "sugars", "saturated_fat", "fiber", "salt")
+NOTHING = {"entries": 0, "kcal": 0.0, **dict.fromkeys(NUTRIENTS, 0.0)}
 
 
 class TestAmountIn:
@@ -45,13 +46,20 @@ class TestAmountIn:
 
 class TestTotals:
     def test_are_calculated_for_each_value(self):
-        per_100g = {"kcal_100g": 259, "protein_100g": Decimal("8.5"), "carbs_100g": None, "fat_100g": Decimal(0)}
+        unknown = dict.fromkeys(f"{name}_100g" for name in NUTRIENTS)
+        per_100g = {
+            "kcal_100g": 259,
+            "protein_100g": Decimal("8.5"),
+            "fat_100g": Decimal(0),
+            "salt_100g": Decimal("1.2"),
+        }
 
-        assert totals(Decimal(71), per_100g) == {
+        assert totals(Decimal(71), unknown | per_100g) == {
+            **dict.fromkeys(NUTRIENTS),
             "kcal": Decimal("183.89"),
             "protein": Decimal("6.04"),
-            "carbs": None,
             "fat": Decimal(0),
+            "salt": Decimal("0.85"),
         }
 
 
@@ -60,12 +68,16 @@ class TestDays:
         summaries = days([], date(2024, 2, 28), date(2024, 3, 1))
 
         assert summaries == [
-            {"date": day, **NOTHING, "meals": {}} for day in (date(2024, 2, 28), date(2024, 2, 29), date(2024, 3, 1))
+            {"date": day, **NOTHING, "incomplete": [], "meals": {}}
+            for day in (date(2024, 2, 28), date(2024, 2, 29), date(2024, 3, 1))
         ]
 
     def test_add_up_their_meals(self):
         day = date(2026, 1, 5)
-        sums = [(day, "lunch", *ONE_EACH), (day, "snacks", 2, 0.9, 0.99, 0.0, None)]
+        sums = [
+            (day, "lunch", *ONE_EACH),
+            (day, "snacks", 2, 0.9, 0.99, 0.0, None, 0.01, 0.02, 0.03, 0.04, 2, 2, 0, 2, 1, 2, 2),
+        ]
 
         (summary,) = days(sums, day, day)
 
@@ -76,6 +88,11 @@ class TestDays:
             "protein": 11.0,
             "carbs": 20.02,
             "fat": 5.05,
+            "sugars": 4.05,
+            "saturated_fat": 1.03,
+            "fiber": 3.06,
+            "salt": 0.19,
+            "incomplete": ["fat", "saturated_fat"],
             "meals": {
                 "lunch": {
                     "entries": 1,
@@ -83,6 +100,10 @@ class TestDays:
                     "protein": 10.01,
                     "carbs": 20.02,
                     "fat": 5.05,
+                    "sugars": 4.04,
+                    "saturated_fat": 1.01,
+                    "fiber": 3.03,
+                    "salt": 0.15,
                 },
                 "snacks": {
                     "entries": 2,
@@ -90,6 +111,10 @@ class TestDays:
                     "protein": 0.99,
                     "carbs": 0.0,
                     "fat": 0.0,
+                    "sugars": 0.01,
+                    "saturated_fat": 0.02,
+                    "fiber": 0.03,
+                    "salt": 0.04,
                 },
             },
         }
@@ -110,7 +135,7 @@ class TestDays:
         day = date(2026, 1, 5)
         meals = ("breakfast", "lunch", "dinner")
 
-        (summary,) = days([(day, meal, 1, 0.1, 0.1, None, None) for meal in meals], day, day)
+        (summary,) = days([(day, meal, 1, 0.1, 0.1, *[None] * 6, *[1] * 7) for meal in meals], day, day)
 
         assert (summary["kcal"], summary["protein"]) == (0.3, 0.3)
 
@@ -119,7 +144,7 @@ class TestLimitMeals:
     DAY = date(2026, 1, 5)
 
     def sums(self, *names: str) -> list[tuple]:
-        return [(self.DAY, name, 1, 0.1, None, 0.1, 0.0) for name in names]
+        return [(self.DAY, name, 1, 0.1, None, 0.1, 0.0, *[0.1] * 4, 0, *[1] * 6) for name in names]
 
     @pytest.mark.parametrize("count", [0, 1, 20])
     def test_changes_nothing_if_there_are_at_most_20(self, count):
@@ -133,7 +158,7 @@ class TestLimitMeals:
         limited = limit_meals(self.sums("snacks", *reversed(others), "lunch", "zz", "Zz"))
 
         assert [meal for _, meal, *_ in limited] == ["lunch", "snacks", *others[:18], "other"]
-        assert limited[-1] == (self.DAY, "other", 3, 0.3, 0.0, 0.3, 0.0)
+        assert limited[-1] == (self.DAY, "other", 3, 0.3, 0.0, 0.3, 0.0, *[0.3] * 4, 0, *[3] * 6)
 
     @pytest.mark.parametrize("place", [0, 7, 20])
     def test_counts_a_meal_called_other_among_the_rest(self, place):
@@ -142,4 +167,4 @@ class TestLimitMeals:
         limited = limit_meals(self.sums(*names[:place], "other", *names[place:]))
 
         assert [meal for _, meal, *_ in limited] == [*names, "other"]
-        assert limited[-1] == (self.DAY, "other", 1, 0.1, 0.0, 0.1, 0.0)
+        assert limited[-1] == (self.DAY, "other", 1, 0.1, 0.0, 0.1, 0.0, *[0.1] * 4, 0, *[1] * 6)

@@ -90,6 +90,41 @@ class TestTheListOfADevice:
         assert found(text, "Rye bread", "Oats") == []
 
 
+class TestTheLabel:
+    def test_is_shown_and_corrected(self, support, api, device):
+        label = {"brand": "Mill & Oven", "unit": "ml", "salt_100g": "1.51", "is_favorite": True}
+        product = ProductFactory(device=device, name="Milk", **label)
+        since = pull_changes(api)["timestamp"]
+        corrected = {"name": "Milk", "brand": "Œko", "kcal_100g": 64, "unit": "g", "salt_100g": "0.10"}
+
+        shown = text_of(support.get(page(product)))
+        support.post(page(product), corrected | {"reason": "A typo.", "seen": product.revision})
+
+        assert all(text in shown for text in ("Mill & Oven", "Saturated fat", "1.51", "Is favorite"))
+        (pulled,) = pull_changes(api, since)["changes"]["products"]["updated"]
+        assert (pulled["brand"], pulled["unit"], pulled["salt_100g"], pulled["sugars_100g"]) == ("Œko", "g", 0.1, None)
+        assert [row["name"] for row in api.get("/v1/products?search=oeko").json()] == ["Milk"]
+
+    def test_is_searched_by_the_brand(self, support, device):
+        product = ProductFactory(device=device, name="Milk", brand="Müller")
+        ProductFactory(device=device, name="Milk")
+
+        listed = support.get("/admin/products/product/", {"device__id__exact": device.pk, "q": "milk muller"})
+
+        assert [row.pk for row in listed.context["cl"].result_list] == [product.pk]
+        assert "Müller" in text_of(listed)
+
+    @pytest.mark.parametrize("brand", ["", "  "])
+    def test_has_no_empty_brand(self, support, device, brand):
+        product = ProductFactory(device=device, brand="Müller")
+        corrected = {"name": product.name, "brand": brand, "kcal_100g": 64, "unit": "g"}
+
+        support.post(page(product), corrected | {"reason": "A typo.", "seen": product.revision})
+
+        product.refresh_from_db()
+        assert (product.brand, product.brand_key, product.kcal_100g) == (None, None, 64)
+
+
 class TestARestoredProduct:
     def test_comes_back_to_the_phone_with_its_portions(self, support, api, product, slice_):
         soft_delete(product)
@@ -410,7 +445,8 @@ class TestTheFilterOfTheList:
         of_device = f"/admin/products/product/?device__id__exact={device.pk}"
 
         shown = text_of(support.get(page(product)))
-        saved = support.post(page(product), {"name": "Rye", "kcal_100g": 1, "seen": product.revision, "reason": "x"})
+        corrected = {"name": "Rye", "kcal_100g": 1, "unit": "g"}
+        saved = support.post(page(product), {**corrected, "seen": product.revision, "reason": "x"})
 
         assert f'<a href="{of_device}">Products</a>' in shown
         assert saved["Location"] == of_device

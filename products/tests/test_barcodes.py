@@ -269,6 +269,7 @@ class TestForSupport:
             "kcal_100g": 250,
             "protein_100g": "10.5",
             "carbs_100g": "30.25",
+            "unit": "g",
             "barcode": SPELLINGS[2],
         }
 

@@ -81,9 +81,21 @@ NAMES_ACCEPTED = [
     ("name", '"<b>Rye</b> & {{ 7 * 7 }} %s"', "<b>Rye</b> & {{ 7 * 7 }} %s"),
 ]
 
-NUTRIENTS = ("protein_100g", "carbs_100g", "fat_100g")
+NUTRIENTS = (
+    *("protein_100g", "carbs_100g", "fat_100g"),
+    *("sugars_100g", "saturated_fat_100g", "fiber_100g", "salt_100g"),
+)
+NO_UNIT = ("Must be one of: g, ml.", "invalid_choice")
 PRODUCT_REFUSED = [
     *NAMES_REFUSED,
+    *[("brand", value, errors) for _, value, errors in NAMES_REFUSED if value != "null"],
+    ("unit", "null", [NULL]),
+    *[("unit", value, [NO_UNIT]) for value in ('"kg"', '"G"', '" g"', '"oz"', "1", "true", '["g"]', r'"g\u0000"')],
+    ("unit", '""', [NO_UNIT]),
+    ("is_favorite", "null", [NULL]),
+    *[("is_favorite", value, [NOT_A_BOOLEAN]) for value in ("1", "0", '"true"', "[true]", "{}")],
+    ("catalog_food_id", f'"{UUID(int=0)}"', [NIL]),
+    *[("catalog_food_id", value, [NOT_A_UUID]) for value in INVALID_UUIDS],
     ("kcal_100g", "null", [NULL]),
     ("kcal_100g", '"250"', [NOT_A_NUMBER]),
     ("kcal_100g", "true", [NOT_A_NUMBER]),
@@ -137,6 +149,14 @@ PRODUCT_REFUSED = [
 ]
 PRODUCT_ACCEPTED = [
     *NAMES_ACCEPTED,
+    ("brand", "null", None),
+    *[("brand", value, stored) for _, value, stored in NAMES_ACCEPTED],
+    ("unit", '"g"', "g"),
+    ("unit", '"ml"', "ml"),
+    ("is_favorite", "true", True),
+    ("is_favorite", "false", False),
+    ("catalog_food_id", "null", None),
+    ("catalog_food_id", '"7F1C2F6E-61A5-5A6A-9D55-0A3F0C5F8E10"', "7f1c2f6e-61a5-5a6a-9d55-0a3f0c5f8e10"),
     ("kcal_100g", "0", 0),
     ("kcal_100g", "1000", 1000),
     ("kcal_100g", "250.0", 250),

@@ -19,6 +19,11 @@ WRONG_CHECK_DIGITS = [
     barcode[:-1] + digit for barcode in RIGHT_CHECK_DIGITS for digit in "0123456789" if digit != barcode[-1]
 ]
 
+NUTRIENTS = (
+    *("protein_100g", "carbs_100g", "fat_100g"),
+    *("sugars_100g", "saturated_fat_100g", "fiber_100g", "salt_100g"),
+)
+
 OUT_OF_BOUNDS = [
     *[
         (model, *broken)
@@ -33,9 +38,13 @@ OUT_OF_BOUNDS = [
     (Product, "kcal_100g", 1001, "product_kcal_100g_within_bounds"),
     *[
         (Product, nutrient, Decimal(value), f"product_{nutrient}_within_bounds")
-        for nutrient in ("protein_100g", "carbs_100g", "fat_100g")
+        for nutrient in NUTRIENTS
         for value in ("-0.01", "100.01")
     ],
+    (Product, "brand", "", "product_brand__length_within_bounds"),
+    (Product, "brand", "x" * 101, r"product_brand__length_within_bounds|too long for type character varying\(100\)"),
+    (Product, "unit", "kg", "product_unit_is_known"),
+    (Product, "unit", "", "product_unit_is_known"),
     (Product, "barcode", "", "product_barcode_is_a_gtin_or_upc_e"),
     *[(Product, "barcode", "0" * length, "product_barcode_is_a_gtin_or_upc_e") for length in (7, 9, 10, 11)],
     *[
@@ -56,7 +65,8 @@ OUT_OF_BOUNDS = [
     (Portion, "grams", Decimal("10000.01"), "portion_grams_within_bounds"),
 ]
 NOT_NULL = [
-    *[(Product, field) for field in ("name", "name_key", "kcal_100g", "revision", "created_at", "device")],
+    *[(Product, field) for field in ("name", "name_key", "kcal_100g", "unit", "is_favorite")],
+    *[(Product, field) for field in ("revision", "created_at", "device")],
     *[
         (Portion, field)
         for field in ("name", "name_key", "grams", "is_default", "product", "revision", "created_at", "device")

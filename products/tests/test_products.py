@@ -31,11 +31,19 @@ class TestCreateProduct:
             "/v1/products",
             {
                 "name": "Rye bread",
+                "brand": " Mill & Oven ",
                 "kcal_100g": 259,
                 "protein_100g": 8.5,
                 "carbs_100g": 48.3,
                 "fat_100g": 3.3,
+                "sugars_100g": 3.849,
+                "saturated_fat_100g": 0.625,
+                "fiber_100g": 0,
+                "salt_100g": None,
+                "unit": "ml",
                 "barcode": EAN,
+                "is_favorite": True,
+                "catalog_food_id": ID.upper(),
             },
         )
 
@@ -44,11 +52,19 @@ class TestCreateProduct:
         assert response.json() == {
             "id": str(product.pk),
             "name": "Rye bread",
+            "brand": "Mill & Oven",
             "kcal_100g": 259,
             "protein_100g": 8.5,
             "carbs_100g": 48.3,
             "fat_100g": 3.3,
+            "sugars_100g": 3.85,
+            "saturated_fat_100g": 0.63,
+            "fiber_100g": 0.0,
+            "salt_100g": None,
+            "unit": "ml",
             "barcode": EAN,
+            "is_favorite": True,
+            "catalog_food_id": ID,
             "portions": [
                 {
                     "id": str(portion.pk),
@@ -72,7 +88,11 @@ class TestCreateProduct:
         response = api.post("/v1/products", {"name": "Water", "kcal_100g": 0})
 
         assert response.status_code == 201
-        assert [response.json()[name] for name in ("protein_100g", "carbs_100g", "fat_100g", "barcode")] == [None] * 4
+        product = response.json()
+        assert (product["unit"], product["is_favorite"]) == ("g", False)
+        optional = product.keys() - {"id", "name", "kcal_100g", "unit", "is_favorite", "portions", "created_at"}
+        assert len(optional) == 11
+        assert {name: product[name] for name in optional} == dict.fromkeys(optional)
 
     def test_increments_the_revision_once(self, api, device):
         api.post("/v1/products", {"name": "Rye", "kcal_100g": 250})
@@ -108,13 +128,13 @@ class TestCreateProduct:
                 "created_at": "2001-01-01T00:00:00Z",
                 "updated_at": "2001-01-01T00:00:00Z",
                 "deleted_at": "2001-01-01T00:00:00Z",
-                "portions": [{"name": "Slice", "grams": 40}],
+                "brand_key": "zebra",
             },
         )
 
         product = device.products.get()
         assert response.status_code == 201
-        assert (product.name_key, product.revision, product.updated_at) == ("rye", 2, None)
+        assert (product.name_key, product.brand_key, product.revision, product.updated_at) == ("rye", None, 2, None)
         assert product.created_at.year > 2001
         assert [portion["name"] for portion in response.json()["portions"]] == ["100g"]
 

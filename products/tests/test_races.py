@@ -160,7 +160,7 @@ class TestChangesOfOneProduct:
     def test_are_all_stored(self, api, device):
         product = ProductFactory(device=device)
         path = f"/v1/products/{product.pk}"
-        nutrients = {"kcal_100g": 1, "protein_100g": 2.0, "carbs_100g": 3.0, "fat_100g": 4.0}
+        nutrients = {"kcal_100g": 1, "protein_100g": 2.0, "carbs_100g": 3.0, "fat_100g": 4.0, "salt_100g": 5.0}
         values = {"name": "Rye", **nutrients, "barcode": "96385074"}
 
         responses = at_once(*(call(api, "PATCH", path, {field: value}) for field, value in values.items()))

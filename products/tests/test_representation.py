@@ -21,10 +21,14 @@ PORTION = """\
 PRODUCT = """\
 {
   "barcode": "4006381333931",
+  "brand": "Mill & Oven",
   "carbs_100g": 48.25,
+  "catalog_food_id": "0e2d4c6b-8a1f-4b3d-9e5c-7f6a8b0c2d4e",
   "created_at": "2026-01-05T07:30:00.123455Z",
   "fat_100g": null,
+  "fiber_100g": 5.8,
   "id": "7f1c2f6e-61a5-4a6a-9d55-0a3f0c5f8e10",
+  "is_favorite": true,
   "kcal_100g": 259,
   "name": "Rye \\ud83c\\udf5e",
   "portions": [
@@ -39,9 +43,13 @@ PRODUCT = """\
     }
   ],
   "protein_100g": 0.1,
+  "salt_100g": 1.51,
+  "saturated_fat_100g": null,
+  "sugars_100g": 0.0,
+  "unit": "ml",
   "updated_at": null
 }"""
-VERSION = 4
+VERSION = 6
 
 CHANGED = (
     "The JSON of responses has changed. Increase ownership.etags.REPRESENTATION, so that clients don't keep the old "
@@ -65,7 +73,14 @@ class TestTheRepresentation:
             protein_100g=Decimal("0.10"),
             carbs_100g=Decimal("48.25"),
             fat_100g=None,
+            sugars_100g=Decimal(0),
+            fiber_100g=Decimal("5.80"),
+            salt_100g=Decimal("1.51"),
             barcode="4006381333931",
+            brand="Mill & Oven",
+            unit="ml",
+            is_favorite=True,
+            catalog_food_id=UUID("0e2d4c6b-8a1f-4b3d-9e5c-7f6a8b0c2d4e"),
         )
         with change_set(device):
             Product.objects.for_device(device).update(created_at=at, updated_at=None)

@@ -13,6 +13,7 @@ from nutrition.names import Position, name_key
 from ownership.models import change_set
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
+from tests.harness.errors import validation_error_body
 
 # Search texts, each with a name that contains it.
 FOUND = [
@@ -231,6 +232,61 @@ class TestSearch:
         assert names(api.get("/v1/products", {"search": name})) == [name]
 
 
+class TestABrand:
+    @pytest.mark.parametrize(
+        "search", ["alnatura", "ALNATÜRA", "rye alnatura", "natura bread", "alnatura bread rye", "alnatura alnatura"]
+    )
+    def test_is_searched_together_with_the_name(self, api, device, search):
+        ProductFactory(device=device, name="Rye bread", brand="Alnatürä")
+        for name, brand in (("Rye bread", None), ("Rye", "Oatly"), ("Natur", "Al")):
+            ProductFactory(device=device, name=name, brand=brand)
+
+        assert [row["brand"] for row in api.get("/v1/products", {"search": search}).json()] == ["Alnatürä"]
+
+    @pytest.mark.parametrize("search", ["breadaln", "alnatura spelt", "h g f e d c bread alnatura"])
+    def test_makes_no_word_with_the_name(self, api, device, search):
+        ProductFactory(device=device, name="Rye bread", brand="Alnatura")
+
+        assert names(api.get("/v1/products", {"search": search})) == []
+
+    def test_is_found_after_a_change(self, api, device):
+        product = ProductFactory(device=device, name="Rye bread", brand="Alnatura")
+
+        api.patch(f"/v1/products/{product.pk}", {"brand": "Œko"})
+        found = [names(api.get("/v1/products", {"search": search})) for search in ("alnatura", "oeko")]
+        api.patch(f"/v1/products/{product.pk}", {"brand": None})
+
+        assert found == [[], ["Rye bread"]]
+        assert names(api.get("/v1/products", {"search": "oeko"})) == []
+
+    def test_changes_no_order(self, api, device):
+        for name, brand in (("b", "a"), ("a", "z"), ("c", None)):
+            ProductFactory(device=device, name=name, brand=brand)
+
+        assert names(api.get("/v1/products")) == ["a", "b", "c"]
+
+
+class TestFavorites:
+    @pytest.mark.parametrize(
+        ("query", "found"),
+        [({}, ["Oats", "Rye"]), ({"favorite": "true"}, ["Rye"]), ({"favorite": "false"}, ["Oats"])],
+    )
+    def test_are_filtered(self, api, device, other_device, query, found):
+        ProductFactory(device=device, name="Oats")
+        ProductFactory(device=device, name="Rye", is_favorite=True)
+        ProductFactory(device=other_device, name="Others", is_favorite=True)
+
+        assert names(api.get("/v1/products", query)) == found
+        assert names(api.get("/v1/products", query | {"search": "o"})) == [name for name in found if name == "Oats"]
+
+    @pytest.mark.parametrize("value", ["", "1", "yes", "null", "tru\0e"])
+    def test_are_true_or_false(self, api, value):
+        response = api.get("/v1/products", {"favorite": value})
+
+        assert response.status_code == 422
+        assert response.json() == validation_error_body(("favorite", "Must be `true` or `false`.", "invalid"))
+
+
 class TestTheOrderOfNames:
     def test_is_by_code_point_on_every_database(self, api, device):
         wild = ["-", "0", "10", "9", "A b", "ab", "a-b", "a_b", "Áb c", "abc", "æ", "z", "Ø", "ж", "Ё", "क", "กุ", "中"]
@@ -241,13 +297,14 @@ class TestTheOrderOfNames:
         assert names(api.get("/v1/products")) == sorted(wild, key=name_key)
 
     @pytest.mark.postgres
-    @pytest.mark.parametrize("table", ["products", "portions"])
-    def test_is_collation_c_on_postgresql(self, db, table):
+    @pytest.mark.parametrize(
+        ("table", "column"), [("products", "name_key"), ("products", "brand_key"), ("portions", "name_key")]
+    )
+    def test_is_collation_c_on_postgresql(self, db, table, column):
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT collation_name FROM information_schema.columns"
-                " WHERE table_name = %s AND column_name = 'name_key'",
-                [table],
+                "SELECT collation_name FROM information_schema.columns WHERE table_name = %s AND column_name = %s",
+                [table, column],
             )
             collations = cursor.fetchall()
 

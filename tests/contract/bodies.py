@@ -13,6 +13,8 @@ NAMES = st.sampled_from(
 GRAMS = st.sampled_from([0.01, 1, 35.5, 99.995, 250, 1000, 0.30000000000000004])
 QUANTITIES = st.sampled_from([0.5, 1, 2, 2.675, 1000, 0.01])
 NUTRIENTS = st.sampled_from([None, 0, 0.01, 8.5, 33.335, 99.999, 100])
+BRANDS = st.sampled_from([None, "Müsli & Co", "rye", "  Œko ", "x" * 100])
+IDS_OF_FOODS = st.sampled_from([None, "0e2d4c6b-8a1f-4b3d-9e5c-7f6a8b0c2d4e"])
 BARCODES = st.sampled_from(
     [
         *[None, "96385074", "0000096385074", "012345678905", "4006381333931", "14006381333938"],
@@ -29,6 +31,11 @@ INVALID = {
     "name": ["", "   ", "x" * 101, 5, None, "a\0b", "\ud800", "\u200b", "\u3164 \u2800"],
     "kcal_100g": [-1, -0.5, 1001, 1000.5, "52", None, True, 10**400],
     "protein_100g": [-0.01, 100.005, "8", False],
+    "salt_100g": [-0.01, 100.005, "1.5", True, []],
+    "brand": ["", "  ", "x" * 101, 5, "a\0b", "\u200b"],
+    "unit": ["kg", "G", 1, "", None, ["g"]],
+    "is_favorite": [1, "true", None],
+    "catalog_food_id": [7, "x", "", NIL],
     "barcode": ["", "4006381333932", "123", "04252615", 96385074, "9638507４"],
     "grams": [0, 0.004, -1, 10**9, "70", True],
     "quantity": [0, 0.004, 1000.005, "2"],
@@ -50,7 +57,8 @@ def bodies(required: dict, optional: dict, *may_be_invalid: str):
 
     One in twelve has an invalid value in one of the fields that `may_be_invalid`. One in twelve lacks a required field.
     """
-    valid = st.fixed_dictionaries(required, optional=optional | IGNORED)
+    # Deferred, because Hypothesis warns about the length of the strategies' texts.
+    valid = st.deferred(lambda: st.fixed_dictionaries(required, optional=optional | IGNORED))
     invalid_values = st.sampled_from(may_be_invalid).flatmap(
         lambda name: st.fixed_dictionaries({name: st.sampled_from(INVALID[name])})
     )
@@ -67,9 +75,20 @@ PRODUCT_OPTIONAL = {
     "protein_100g": NUTRIENTS,
     "carbs_100g": NUTRIENTS,
     "fat_100g": NUTRIENTS,
+    "sugars_100g": NUTRIENTS,
+    "saturated_fat_100g": NUTRIENTS,
+    "fiber_100g": NUTRIENTS,
+    "salt_100g": NUTRIENTS,
+    "brand": BRANDS,
+    "unit": st.sampled_from(["g", "ml"]),
+    "is_favorite": st.booleans(),
+    "catalog_food_id": IDS_OF_FOODS,
     "barcode": BARCODES,
 }
-PRODUCT_INVALID = ("name", "kcal_100g", "protein_100g", "barcode")
+PRODUCT_INVALID = (
+    *("name", "brand", "kcal_100g", "protein_100g", "salt_100g", "unit", "barcode"),
+    *("is_favorite", "catalog_food_id"),
+)
 NEW_PRODUCTS = bodies(PRODUCT_REQUIRED, PRODUCT_OPTIONAL, *PRODUCT_INVALID)
 PRODUCT_CHANGES = bodies({}, PRODUCT_REQUIRED | PRODUCT_OPTIONAL, *PRODUCT_INVALID)
 
@@ -99,11 +118,29 @@ PAGES = st.fixed_dictionaries(
     {}, optional={"limit": st.sampled_from([1, 2, 3, 200, 0, 201]), "offset": st.sampled_from([0, 1, 4, -1])}
 )
 SEARCHES = st.sampled_from(
-    ["rye", "É", "ss", "X", "%", "麦", "", "zz", "maslo", "dur oeuf", "cup reese's", "reese’s  CUP", "ıspanak", "u r"]
+    [
+        "rye",
+        "É",
+        "ss",
+        "X",
+        "%",
+        "麦",
+        "",
+        "zz",
+        "maslo",
+        "dur oeuf",
+        "cup reese's",
+        "reese’s  CUP",
+        "ıspanak",
+        "u r",
+        "musli rye",
+        "oeko",
+    ]
 )
 PRODUCT_FILTERS = st.builds(
-    lambda search, barcode: search | barcode,
+    lambda search, favorite, barcode: search | favorite | barcode,
     st.one_of(st.just({}), st.fixed_dictionaries({"search": SEARCHES})),
+    st.fixed_dictionaries({}, optional={"favorite": st.sampled_from(["true", "false"])}),
     st.one_of(*[st.just({})] * 4, st.fixed_dictionaries({"barcode": BARCODES.filter(bool)})),
 )
 ENTRY_FILTERS = st.one_of(

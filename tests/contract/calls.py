@@ -213,10 +213,19 @@ class RandomCalls(RuleBasedStateMachine):
 
     # --- products ----------------------------------------------------------------------------------
 
-    @rule(number=DEVICES, body=NEW_PRODUCTS, choice=IDS)
-    def create_product(self, number, body, choice):
+    @rule(
+        number=DEVICES,
+        body=NEW_PRODUCTS,
+        choice=IDS,
+        new_portions=st.one_of(st.none(), st.lists(st.tuples(NEW_PORTIONS, IDS), max_size=3)),
+    )
+    def create_product(self, number, body, choice, new_portions):
         device = self.devices[number]
         body = self.with_id(device, "products", body, choice)
+        if new_portions is not None:
+            # Each has an id: the model can't sort portions of the same name by ids that the service chooses.
+            new_portions = [({"id": str(uuid4())} | portion, choice) for portion, choice in new_portions]
+            body |= {"portions": [self.with_id(device, "portions", *portion) for portion in new_portions]}
         self.call(device, "POST", "products", body, partial(products.create, device, body))
 
     @rule(number=DEVICES, method=UPDATES, row=ROWS, body=PRODUCT_CHANGES)

@@ -25,7 +25,17 @@ FIELDS = {
     "meal_type": meal_type,
 }
 REQUIRED = ("date",)
-PER_100G = {"kcal": "kcal_100g", "protein": "protein_100g", "carbs": "carbs_100g", "fat": "fat_100g"}
+PER_100G = {
+    "kcal": "kcal_100g",
+    "protein": "protein_100g",
+    "carbs": "carbs_100g",
+    "fat": "fat_100g",
+    "sugars": "sugars_100g",
+    "saturated_fat": "saturated_fat_100g",
+    "fiber": "fiber_100g",
+    "salt": "salt_100g",
+}
+NUTRIENTS = tuple(PER_100G)[1:]
 NO_PORTION = {"portion_id": None, "portion_name": None, "portion_grams": None}
 MOST_DAYS = 366  # of a summary
 MOST_MEALS = 20  # of a day
@@ -100,7 +110,8 @@ def validate_entry(device: Device, body: dict, row: Row | None = None) -> tuple[
 def copy_product(values: dict, product: Row) -> tuple[dict, dict]:
     """Return an entry's values with those of its product, and the values per 100 g that it copies."""
     per_100g = {name: product[name] for name in PER_100G.values()}
-    return with_totals(values | {"product_id": product["id"], "product_name": product["name"]}, per_100g), per_100g
+    copied = {"product_id": product["id"], "product_name": product["name"], "unit": product["unit"]}
+    return with_totals(values | copied, per_100g), per_100g
 
 
 def with_totals(values: dict, per_100g: dict) -> dict:
@@ -196,7 +207,9 @@ def summarise_day(device: Device, day: str) -> dict:
     by_meal = {name: [] for name in limit_meals({row["meal_type"] for row in rows})}
     for row in rows:
         by_meal.get(row["meal_type"], by_meal.get("other")).append(row)
-    return {"date": day, **add_up(rows), "meals": {meal: add_up(rows) for meal, rows in by_meal.items()}}
+    incomplete = [name for name in NUTRIENTS if any(row[name] is None for row in rows)]
+    meals = {meal: add_up(eaten) for meal, eaten in by_meal.items()}
+    return {"date": day, **add_up(rows), "incomplete": incomplete, "meals": meals}
 
 
 def limit_meals(names: set[str]) -> list[str]:

@@ -3,18 +3,48 @@
 from decimal import Decimal
 
 from tests.contract import portions
-from tests.contract.model import Device, Refused, Response, Row, page, validate, validate_new
-from tests.contract.values import amount, barcode_number, fold, gtin, integer, name, nullable
+from tests.contract.model import (
+    Device,
+    Refused,
+    Response,
+    Row,
+    id_taken,
+    invalid,
+    page,
+    validate,
+    validate_new,
+)
+from tests.contract.values import (
+    amount,
+    barcode_number,
+    boolean,
+    fold,
+    gtin,
+    integer,
+    name,
+    nullable,
+    row_id,
+    unit,
+)
 
 NUTRIENT = nullable(amount("0", 100))
 FIELDS = {
     "name": name,
+    "brand": nullable(name),
     "kcal_100g": integer(0, 1000),
     "protein_100g": NUTRIENT,
     "carbs_100g": NUTRIENT,
     "fat_100g": NUTRIENT,
+    "sugars_100g": NUTRIENT,
+    "saturated_fat_100g": NUTRIENT,
+    "fiber_100g": NUTRIENT,
+    "salt_100g": NUTRIENT,
+    "unit": unit,
     "barcode": nullable(gtin),
+    "is_favorite": boolean,
+    "catalog_food_id": nullable(row_id),
 }
+DEFAULTS = dict.fromkeys(FIELDS) | {"unit": "g", "is_favorite": False}
 REQUIRED = ("name", "kcal_100g")
 
 
@@ -29,16 +59,46 @@ def read(device: Device, product_id) -> Response:
 def create(device: Device, body: dict) -> Response:
     if retry := device.find("products", body.get("id")):
         return Response(200, represent(retry))
-    values = dict.fromkeys(FIELDS) | validate_new(body, FIELDS, REQUIRED)
+    values, new_portions = validate_with_portions(body)
     if with_barcode := rows_with_barcode(device, values["barcode"]):
         if body.get("id") in device.service.used_ids("products"):
             raise Refused(409, conflict=None)  # both are taken: the service may name either
         raise barcode_taken(with_barcode)
+    taken = {body.get("id")} & set(device.service.used_ids("products")) or taken_ids(device, new_portions)
+    if taken:
+        raise id_taken(*taken)
     row = device.add("products", values)
-    default = {"product_id": row["id"], "name": "100g", "grams": Decimal(100), "is_default": True}
-    device.add("portions", default)
+    claims = [number for number, portion in enumerate(new_portions) if portion["is_default"]]
+    for number, portion in enumerate(new_portions or [{"name": "100g", "grams": Decimal(100)}]):
+        is_default = number == (claims[-1] if claims else 0)
+        device.add("portions", portion | {"product_id": row["id"], "is_default": is_default})
     device.commit()
     return Response(201, represent(row))
+
+
+def validate_with_portions(body: dict) -> tuple[dict, list[dict]]:
+    """Return the values of a new product and of its portions."""
+    values, new_portions, errors = {}, [], set()
+    try:
+        values = DEFAULTS | validate_new(body, FIELDS, REQUIRED)
+    except Refused as refused:
+        errors |= refused.locs
+    for number, portion in enumerate(body.get("portions", [])):
+        try:
+            checked = validate_new(portion, portions.FIELDS, portions.REQUIRED)
+        except Refused as refused:
+            errors |= {("portions", number, *loc) for loc in refused.locs}
+        else:
+            new_portions.append({"is_default": False} | checked)
+    if errors:
+        raise invalid(*errors)
+    return values, new_portions
+
+
+def taken_ids(device: Device, new_portions: list[dict]) -> set[str]:
+    """Return the ids that are taken, or that several of the portions have."""
+    ids = [portion["id"] for portion in new_portions if "id" in portion]
+    return {one for one in ids if ids.count(one) > 1} | set(ids) & set(device.service.used_ids("portions"))
 
 
 def rows_with_barcode(device: Device, barcode: str | None) -> list[Row]:
@@ -81,8 +141,14 @@ def list_all(device: Device, query: dict) -> Response:
     rows = sorted(device.rows("products"), key=lambda row: (fold(row["name"]), row["id"]))
     if "search" in query:
         words = fold(query["search"]).split()
-        rows = [row for row in rows if all(word in fold(row["name"]) for word in words)]
+        rows = [row for row in rows if all(has_word(row, word) for word in words)]
+    if "favorite" in query:
+        rows = [row for row in rows if row["is_favorite"] == (query["favorite"] == "true")]
     if "barcode" in query:
         same = rows_with_barcode(device, query["barcode"])
         rows = [row for row in rows if row in same]
     return page(rows, query, represent)
+
+
+def has_word(row: Row, word: str) -> bool:
+    return word in fold(row["name"]) or word in fold(row["brand"] or "")

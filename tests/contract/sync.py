@@ -9,11 +9,16 @@ from tests.contract.values import UUID, to_json
 LISTS = ("created", "updated", "deleted")
 
 COLUMNS = {
-    "products": ("id", "name", "kcal_100g", "protein_100g", "carbs_100g", "fat_100g", "barcode"),
+    "products": (
+        *("id", "name", "brand", "kcal_100g", "protein_100g", "carbs_100g", "fat_100g"),
+        *("sugars_100g", "saturated_fat_100g", "fiber_100g", "salt_100g"),
+        *("unit", "barcode", "is_favorite", "catalog_food_id"),
+    ),
     "portions": ("id", "product_id", "name", "grams", "is_default"),
     "food_entries": (
         *("id", "product_id", "portion_id", "date", "time", "meal_type", "quantity", "grams"),
-        *("portion_name", "portion_grams", "product_name", "kcal", "protein", "carbs", "fat"),
+        *("portion_name", "portion_grams", "product_name", "unit", "kcal", "protein", "carbs", "fat"),
+        *("sugars", "saturated_fat", "fiber", "salt"),
     ),
 }
 
@@ -95,9 +100,18 @@ def find_conflicts(device: Device, since: int, rows: dict[str, dict], deleted: s
     return conflicts
 
 
+def check(sent: dict, required: tuple = ()) -> dict:
+    """Return the values of the columns sent. An empty brand is null, and an empty unit counts as not sent."""
+    if sent.get("brand") == "":
+        sent = sent | {"brand": None}
+    if sent.get("unit") in ("", None):
+        sent = {name: value for name, value in sent.items() if name != "unit"}
+    return validate(sent, products.FIELDS, required)
+
+
 def equals(row: Row, sent: dict) -> bool:
     try:
-        return all(row[name] == value for name, value in validate(sent, products.FIELDS).items())
+        return all(row[name] == value for name, value in check(sent).items())
     except Refused:
         return False
 
@@ -109,7 +123,7 @@ def store(device: Device, row_id: str, sent: dict) -> bool:
         device.stamp(stored)  # so that the next pull has its deletion again
         return True
     try:
-        new = validate(sent, products.FIELDS, () if stored else products.REQUIRED)
+        new = check(sent, () if stored else products.REQUIRED)
     except Refused:
         return False
     barcode = new.get("barcode")
@@ -118,11 +132,11 @@ def store(device: Device, row_id: str, sent: dict) -> bool:
     if (is_new and others) or (stored is None and row_id in device.service.used_ids("products")):
         return False
     if stored is None:
-        device.add("products", {"id": row_id} | dict.fromkeys(products.FIELDS) | new)
+        device.add("products", {"id": row_id} | products.DEFAULTS | new)
         default = {"product_id": row_id, "name": "100g", "grams": Decimal(100), "is_default": True}
         device.add("portions", default)
         return True
     device.change(stored, new)
-    if any(to_json(value) != sent[name] for name, value in new.items()):
+    if any(name not in new or to_json(new[name]) != sent[name] for name in products.FIELDS if name in sent):
         device.stamp(stored)  # it is stored differently from what was sent
     return True

@@ -57,6 +57,11 @@ def boolean(value) -> bool:
     return value
 
 
+def unit(value) -> str:
+    require(value in ("g", "ml"))
+    return value
+
+
 def day(value) -> str:
     require(isinstance(value, str) and len(value) == 10)
     require("1900-01-01" <= value <= "2199-12-31")

@@ -36,8 +36,10 @@ def live_rows(api, table: str) -> dict[str, dict]:
 
 
 def product(**values) -> dict:
-    nutrients = {"protein_100g": 8.5, "carbs_100g": 48.3, "fat_100g": None}
-    return {"id": str(uuid4()), "name": "Rye bread", "kcal_100g": 259, **nutrients, "barcode": None, **values}
+    nutrients = {"protein_100g": 8.5, "carbs_100g": 48.3, "fat_100g": None, "sugars_100g": 3.85, "fiber_100g": 0}
+    nutrients |= {"saturated_fat_100g": None, "salt_100g": 1.51}
+    more = {"brand": None, "unit": "g", "barcode": None, "is_favorite": False, "catalog_food_id": None}
+    return {"id": str(uuid4()), "name": "Rye bread", "kcal_100g": 259, **nutrients, **more, **values}
 
 
 def portion(of: dict, **values) -> dict:

@@ -287,6 +287,7 @@ class TestEveryCompiledQuery:
             "key": "key",
             "parts": "rye",  # of a search text
             "barcode": product.barcode,
+            "favorite": False,
             "product": product.pk,
             "meal_type": entry.meal_type,
         }

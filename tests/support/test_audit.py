@@ -58,7 +58,7 @@ def run_all_actions(client, device, product) -> None:
     entry = FoodEntryFactory(product=product, grams=Decimal(123))
     portion = product.portions.get()
     for row, form in (
-        (product, {"name": f"{FOOD} with noodles", "kcal_100g": 322}),
+        (product, {"name": f"{FOOD} with noodles", "kcal_100g": 322, "unit": "g"}),
         (portion, {"name": f"{FOOD}, a bowl", "grams": 234}),
         (entry, {"date": "2026-01-06", "meal_type": "dinner", "grams": 345}),
     ):
@@ -163,7 +163,7 @@ class TestAUser:
 
 class TestTheHistory:
     def test_shows_user_action_and_reason(self, support, product):
-        post(support, page(product), name="Soup", kcal_100g=321, seen=product.revision, reason=WHY)
+        post(support, page(product), name="Soup", kcal_100g=321, unit="g", seen=product.revision, reason=WHY)
 
         shown = support.get(page(product, "history")).content.decode()
 
@@ -234,7 +234,7 @@ class TestTheAuditLog:
         assert FOOD not in shown
 
     def test_is_found_by_the_id_of_a_row_or_a_device(self, support, root, device, other_device, product, member):
-        post(support, page(product), name="Soup", kcal_100g=321, seen=product.revision, reason=WHY)
+        post(support, page(product), name="Soup", kcal_100g=321, unit="g", seen=product.revision, reason=WHY)
         post(support, page(device, "block"), reason=WHY)
         post(support, page(other_device, "block"), reason=WHY)
         post(root, page(member), **user_form(member, first_name="Grace"))

@@ -20,8 +20,11 @@ def product(device) -> Product:
     return ProductFactory(device=device, name="Rye bread", barcode="4006381333931")
 
 
+CORRECTABLE = ("name", "kcal_100g", "protein_100g", "carbs_100g", "unit", "barcode")
+
+
 def form_of(product: Product, **changed) -> dict:
-    values = {name: getattr(product, name) for name in ("name", "kcal_100g", "protein_100g", "carbs_100g", "barcode")}
+    values = {name: getattr(product, name) for name in CORRECTABLE}
     values |= {"fat_100g": None, "seen": product.revision, "reason": "He asked for it.", **changed}
     return {name: "" if value is None else value for name, value in values.items()}
 

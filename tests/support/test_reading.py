@@ -93,7 +93,7 @@ class TestOpeningAPage:
     def test_is_not_recorded_by_a_correction(self, support, rows):
         product = rows[KINDS[0]]
 
-        sent = {"name": "Soup", "kcal_100g": 250, "seen": product.revision, "reason": "x"}
+        sent = {"name": "Soup", "kcal_100g": 250, "unit": "g", "seen": product.revision, "reason": "x"}
         assert support.post(address(product), sent).status_code == 302
 
         assert [entry[1] for entry in recorded()] == ["Corrected name, protein, carbs"]

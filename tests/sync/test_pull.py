@@ -57,7 +57,7 @@ class TestFirstSync:
         assert pull_changes(api) == {"changes": EMPTY, "timestamp": 1}
 
     def test_returns_exactly_the_columns_of_each_table(self, api, device):
-        rye = ProductFactory(device=device, name="Rye", barcode="4006381333931")
+        rye = ProductFactory(device=device, name="Rye", barcode="4006381333931", unit="ml")
         slices = PortionFactory(product=rye, name="Slice")
         entry = FoodEntryFactory(product=rye, portion=slices, quantity=2)
 
@@ -67,11 +67,19 @@ class TestFirstSync:
             {
                 "id": str(rye.pk),
                 "name": "Rye",
+                "brand": None,
                 "kcal_100g": 250,
                 "protein_100g": 10.5,
                 "carbs_100g": 30.25,
                 "fat_100g": None,
+                "sugars_100g": None,
+                "saturated_fat_100g": None,
+                "fiber_100g": None,
+                "salt_100g": None,
+                "unit": "ml",
                 "barcode": "4006381333931",
+                "is_favorite": False,
+                "catalog_food_id": None,
             }
         ]
         assert changes["portions"]["updated"][-1] == {
@@ -94,10 +102,15 @@ class TestFirstSync:
                 "portion_name": "Slice",
                 "portion_grams": 40.0,
                 "product_name": "Rye",
+                "unit": "ml",
                 "kcal": 500.0,
                 "protein": 21.0,
                 "carbs": 60.5,
                 "fat": None,
+                "sugars": None,
+                "saturated_fat": None,
+                "fiber": None,
+                "salt": None,
             }
         ]
 

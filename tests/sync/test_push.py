@@ -484,12 +484,21 @@ class TestPortionOfADeletedProduct:
 
 class TestEntry:
     def test_gets_the_products_name_and_values_if_it_is_new(self, api, rye):
-        row = entry(rye) | {"product_name": "Lies", "kcal": 1, "protein": 1, "carbs": 1, "fat": 1}
+        row = entry(rye) | {
+            "product_name": "Lies",
+            "kcal": 1,
+            "protein": 1,
+            "carbs": 1,
+            "fat": 1,
+            "sugars": 1,
+            "unit": "ml",
+        }
 
         push_ok(api, revision(api), food_entries={"created": [row]})
 
         row |= {"portion_name": None, "portion_grams": None}
         totals = {"product_name": "Rye bread", "kcal": 181.3, "protein": 5.95, "carbs": 33.81, "fat": None}
+        totals |= {"unit": "g", "sugars": 2.7, "saturated_fat": None, "fiber": 0, "salt": 1.06}
         assert live_rows(api, "food_entries") == {row["id"]: row | totals}
 
     def test_keeps_them_if_the_product_changes(self, api, rye, lunch):

@@ -1,5 +1,5 @@
 /** Entries whose product or portion nobody has any more: after a restore, or under a new device. */
-import type { Values } from "./totals";
+import { NUTRIENTS, type Values } from "./totals";
 
 /** Return a product for each entry whose product is unknown, made from what the entry says. */
 export function standInsFor(entries: Values[], known: { has(id: any): boolean }): (Values & { id: string })[] {
@@ -7,14 +7,17 @@ export function standInsFor(entries: Values[], known: { has(id: any): boolean })
   return [...new Map(orphans.map((entry) => [entry.product_id, productOf(entry)])).values()];
 }
 
-function productOf({ product_id, product_name, grams, kcal, protein, carbs, fat }: any): Values & { id: string } {
-  const per100g = (amount: number | null) => (amount === null ? null : Math.min(100, (amount / grams) * 100));
+function productOf(entry: any): Values & { id: string } {
+  const per100g = (amount: number) => (amount / entry.grams) * 100;
+  const nutrients = NUTRIENTS.map((name) => {
+    const amount = entry[name] ?? null;
+    return [`${name}_100g`, amount === null ? null : Math.min(100, per100g(amount))];
+  });
   return {
-    id: product_id,
-    name: product_name,
-    kcal_100g: Math.min(1000, Math.round((kcal / grams) * 100)),
-    protein_100g: per100g(protein),
-    carbs_100g: per100g(carbs),
-    fat_100g: per100g(fat),
+    id: entry.product_id,
+    name: entry.product_name,
+    unit: entry.unit,
+    kcal_100g: Math.min(1000, Math.round(per100g(entry.kcal))),
+    ...Object.fromEntries(nutrients),
   };
 }

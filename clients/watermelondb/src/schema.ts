@@ -12,11 +12,19 @@ export const schema = appSchema({
       name: "products",
       columns: [
         { name: "name", type: "string" },
+        { name: "brand", type: "string", isOptional: true },
         { name: "kcal_100g", type: "number" },
         { name: "protein_100g", type: "number", isOptional: true },
         { name: "carbs_100g", type: "number", isOptional: true },
         { name: "fat_100g", type: "number", isOptional: true },
+        { name: "sugars_100g", type: "number", isOptional: true },
+        { name: "saturated_fat_100g", type: "number", isOptional: true },
+        { name: "fiber_100g", type: "number", isOptional: true },
+        { name: "salt_100g", type: "number", isOptional: true },
+        { name: "unit", type: "string" },
         { name: "barcode", type: "string", isOptional: true },
+        { name: "is_favorite", type: "boolean" },
+        { name: "catalog_food_id", type: "string", isOptional: true },
       ],
     }),
     tableSchema({
@@ -41,10 +49,15 @@ export const schema = appSchema({
         { name: "portion_name", type: "string", isOptional: true },
         { name: "portion_grams", type: "number", isOptional: true },
         { name: "product_name", type: "string" },
+        { name: "unit", type: "string" },
         { name: "kcal", type: "number" },
         { name: "protein", type: "number", isOptional: true },
         { name: "carbs", type: "number", isOptional: true },
         { name: "fat", type: "number", isOptional: true },
+        { name: "sugars", type: "number", isOptional: true },
+        { name: "saturated_fat", type: "number", isOptional: true },
+        { name: "fiber", type: "number", isOptional: true },
+        { name: "salt", type: "number", isOptional: true },
       ],
     }),
   ],
@@ -57,15 +70,24 @@ export class Product extends Model {
   static associations = associations(["portions", { type: "has_many", foreignKey: "product_id" }]);
 
   @text("name") name!: string;
+  @field("brand") brand!: string | null;
   @field("kcal_100g") kcal100g!: number;
   @field("protein_100g") protein100g!: number | null;
   @field("carbs_100g") carbs100g!: number | null;
   @field("fat_100g") fat100g!: number | null;
+  @field("sugars_100g") sugars100g!: number | null;
+  @field("saturated_fat_100g") saturatedFat100g!: number | null;
+  @field("fiber_100g") fiber100g!: number | null;
+  @field("salt_100g") salt100g!: number | null;
+  @field("unit") unit!: string; // "g" or "ml"; the server stores an empty text as "g"
   @field("barcode") barcode!: string | null;
+  @field("is_favorite") isFavorite!: boolean;
+  @field("catalog_food_id") catalogFoodId!: string | null;
 
   /** What the server copies from the product into an entry of `grams`, and what it computes. */
-  inEntry(grams: number): { productId: string; productName: string; grams: number } & Totals {
-    return { productId: this.id, productName: this.name, grams, ...totalsOf(this._raw as DirtyRaw, grams) };
+  inEntry(grams: number): { productId: string; productName: string; unit: string; grams: number } & Totals {
+    const copied = { productId: this.id, productName: this.name, unit: this.unit || "g" };
+    return { ...copied, grams, ...totalsOf(this._raw as DirtyRaw, grams) };
   }
 }
 
@@ -107,10 +129,15 @@ export class FoodEntry extends Model {
   @field("portion_name") portionName!: string | null;
   @field("portion_grams") portionGrams!: number | null;
   @field("product_name") productName!: string;
+  @field("unit") unit!: string;
   @field("kcal") kcal!: number;
   @field("protein") protein!: number | null;
   @field("carbs") carbs!: number | null;
   @field("fat") fat!: number | null;
+  @field("sugars") sugars!: number | null;
+  @field("saturated_fat") saturated_fat!: number | null; // named like the column, so that `inEntry()` can be assigned
+  @field("fiber") fiber!: number | null;
+  @field("salt") salt!: number | null;
 }
 
 export const modelClasses = [Product, Portion, FoodEntry];

@@ -1,15 +1,17 @@
 /** What the server computes. An app shows these values until a sync brings the server's. */
 
-const PER_100G = { kcal: "kcal_100g", protein: "protein_100g", carbs: "carbs_100g", fat: "fat_100g" } as const;
+/** The nutrients of a label, in grams: columns of an entry. A product has them with `_100g` at the end. */
+export const NUTRIENTS = ["protein", "carbs", "fat", "sugars", "saturated_fat", "fiber", "salt"] as const;
+const TOTALS = ["kcal", ...NUTRIENTS] as const;
 
-type Total = keyof typeof PER_100G;
+type Total = (typeof TOTALS)[number];
 export type Totals = { kcal: number } & { [total in Total]: number | null };
 export type Values = { [name: string]: unknown };
 
 /** Return kcal and nutrients in `grams` of a product. The product has the columns of its table. */
 export function totalsOf(product: Values, grams: number): Totals {
   return mapped((total) => {
-    const per100g = (product[PER_100G[total]] ?? null) as number | null;
+    const per100g = (product[`${total}_100g`] ?? null) as number | null;
     if (per100g === null) return null;
     const hundredths = total === "kcal" ? 100 * Math.round(per100g) : inHundredths(per100g);
     return scaled(hundredths, inHundredths(grams), 10_000);
@@ -33,7 +35,7 @@ export function rescaled(entry: { [name in Total | "grams"]?: unknown }, grams: 
 }
 
 function mapped(amountOf: (total: Total) => number | null): Totals {
-  return Object.fromEntries((Object.keys(PER_100G) as Total[]).map((total) => [total, amountOf(total)])) as Totals;
+  return Object.fromEntries(TOTALS.map((total) => [total, amountOf(total)])) as Totals;
 }
 
 /** Multiply and divide hundredths, and round half-up. It is exact, because all numbers are whole and below 2 ** 53. */

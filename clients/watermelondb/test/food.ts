@@ -1,7 +1,10 @@
 /** What the phones of the tests keep and eat. */
 import type { Phone } from "./phones";
 
-export const BREAD = { name: "Rye bread", kcal_100g: 259, protein_100g: 8.5, carbs_100g: 48.3, fat_100g: 3.3 };
+export const BREAD = {
+  ...{ name: "Rye bread", kcal_100g: 259, protein_100g: 8.5, carbs_100g: 48.3, fat_100g: 3.3 },
+  ...{ sugars_100g: 3.85, saturated_fat_100g: 0.63, fiber_100g: 5.8, salt_100g: 1.51 },
+};
 export const QUARK = { name: "Quark", kcal_100g: 67, protein_100g: 12, carbs_100g: 4, fat_100g: null };
 export const BARCODES = ["4006381333931", "96385074"];
 export const DAY = "2026-01-05";

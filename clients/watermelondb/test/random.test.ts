@@ -89,7 +89,7 @@ class Run {
   }
 
   product(): Partial<Row> {
-    const nutrients = ["protein_100g", "carbs_100g", "fat_100g"].map((name) => [
+    const nutrients = ["protein_100g", "carbs_100g", "fat_100g", "salt_100g"].map((name) => [
       name,
       this.chance.below(3) ? this.chance.amount(33) : null,
     ]);

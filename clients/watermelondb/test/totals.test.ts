@@ -15,7 +15,10 @@ describe("The totals that a phone computes", () => {
   it("are those that the server computes", async () => {
     const account = await register();
     const half = { kcal_100g: 1, protein_100g: 1.01, carbs_100g: 0.01, fat_100g: null };
-    const random = () => ({ kcal_100g: below(1001), protein_100g: hundredths(100), carbs_100g: 8.5, fat_100g: 100 });
+    const random = () => ({
+      ...{ kcal_100g: below(1001), protein_100g: hundredths(100), carbs_100g: 8.5, fat_100g: 100 },
+      ...{ sugars_100g: hundredths(100), saturated_fat_100g: 0.05, fiber_100g: null, salt_100g: hundredths(3) },
+    });
     const foods = [half, ...Array.from({ length: 400 }, random)];
     const products = foods.map((values) => ({ id: randomUUID(), name: "Food", ...values }));
     const weights = [50, 0.5, 0.01, 1.005, 0.1 * 3, 100_000];
@@ -28,8 +31,8 @@ describe("The totals that a phone computes", () => {
 
     const stored = new Map<string, any>(changes.food_entries.updated.map((entry: any) => [entry.id, entry]));
     entries.forEach(({ id, grams }, n) => {
-      const { kcal, protein, carbs, fat } = stored.get(id);
-      const expected = { kcal, protein, carbs, fat };
+      const { kcal, protein, carbs, fat, sugars, saturated_fat, fiber, salt } = stored.get(id);
+      const expected = { kcal, protein, carbs, fat, sugars, saturated_fat, fiber, salt };
       assert.deepEqual(totalsOf(products[n], grams), expected, JSON.stringify([products[n], grams]));
     });
   });
@@ -46,9 +49,11 @@ describe("The totals that a phone computes", () => {
   });
 
   it("follow a new weight, and are unknown if they were", () => {
-    const entry = { grams: 71, kcal: 183.89, protein: 6.04, carbs: 34.29, fat: null };
+    const unknown = { fat: null, sugars: null, saturated_fat: null, fiber: null };
+    const entry = { grams: 71, kcal: 183.89, protein: 6.04, carbs: 34.29, salt: 0.5, ...unknown };
 
-    assert.deepEqual(rescaled(entry, 142), { grams: 142, kcal: 367.78, protein: 12.08, carbs: 68.58, fat: null });
+    const rest = { kcal: 367.78, protein: 12.08, carbs: 68.58, salt: 1, ...unknown };
+    assert.deepEqual(rescaled(entry, 142), { grams: 142, ...rest });
   });
 
   it("are shown by WatermelonDB before the first sync, and don't change with it", async () => {
@@ -66,6 +71,7 @@ describe("The totals that a phone computes", () => {
 
     const [before] = (await phone.everything()).food_entries;
     assert.deepEqual([before.product_name, before.grams, before.kcal, before.fat], ["Rye bread", 71, 183.89, 2.34]);
+    assert.deepEqual([before.saturated_fat, before.salt], [0.45, 1.07]);
     assert.deepEqual((await agree(phone)).food_entries, [before]);
   });
 
