@@ -41,8 +41,9 @@ class Product:
     device: Device
     portion_id: UUID
     name: str
+    brand: str
     kcal: int
-    nutrients: tuple[Decimal, Decimal, Decimal]
+    nutrients: tuple[Decimal, ...]
     created_at: datetime
 
 
@@ -91,9 +92,10 @@ def device(rng: random.Random, number: int) -> Device:
 def product(rng: random.Random, owner: Device, number: int) -> Product:
     # The key of an ASCII name is its lower case. With one decimal place, decimals and floats give the same amounts.
     name = f"{FOODS[number % 10]} {number:03}"
-    nutrients = tuple(Decimal(rng.randrange(0, 330)) / 10 for _ in range(3))
+    nutrients = tuple(Decimal(rng.randrange(0, 330)) / 10 for _ in NUTRIENTS)
     created_at = CREATED_AT + timedelta(seconds=number, microseconds=1 + rng.randrange(999_000))
-    return Product(random_uuid(rng), owner, random_uuid(rng), name, rng.randrange(20, 900), nutrients, created_at)
+    brand, kcal = f"Brand {number % 20}", rng.randrange(20, 900)
+    return Product(random_uuid(rng), owner, random_uuid(rng), name, brand, kcal, nutrients, created_at)
 
 
 def entries(data: Data) -> Iterator[dict]:
@@ -118,13 +120,20 @@ def entries(data: Data) -> Iterator[dict]:
                 "date": FIRST_DAY + timedelta(days=day),
                 "meal_type": MEALS[place],
                 "product_name": eaten.name,
-                **dict(zip(NUTRIENTS, eaten.nutrients, strict=True)),
                 "kcal_100g": eaten.kcal,
-                **dict(zip(("kcal", "protein", "carbs", "fat"), (kcal, *nutrients), strict=True)),
+                **dict(zip(NUTRIENTS_100G, eaten.nutrients, strict=True)),
+                "kcal": kcal,
+                **dict(zip(NUTRIENTS, nutrients, strict=True)),
             }
 
 
-NUTRIENTS = ("protein_100g", "carbs_100g", "fat_100g")
+NUTRIENTS = ("protein", "carbs", "fat", "sugars", "saturated_fat", "fiber", "salt")
+NUTRIENTS_100G = tuple(f"{name}_100g" for name in NUTRIENTS)
+
+
+def with_key(name: str) -> tuple[str, str]:
+    """Return a name and its key, by which it is searched."""
+    return name, name.lower()
 
 
 def random_uuid(rng: random.Random) -> UUID:
@@ -142,11 +151,18 @@ def store_ours(database: str, data: Data) -> None:
         columns = ("id", "token_hash", "revision", "purged_through", "created_at", "last_seen_at")
         rows = ((one.id, bcrypt_hash(one.token), 2, 0, now, now) for one in data.devices)
         copy_rows(connection, "devices", columns, rows)
-        columns = ("id", "device_id", "revision", "created_at", "name", "name_key", "kcal_100g", *NUTRIENTS)
+        columns = ("id", "device_id", "revision", "created_at", "name", "name_key", "brand", "brand_key", "kcal_100g")
         rows = (
-            (one.id, one.device.id, 2, one.created_at, one.name, one.name.lower(), one.kcal, *one.nutrients)
+            (
+                *(one.id, one.device.id, 2, one.created_at),
+                *with_key(one.name),
+                *with_key(one.brand),
+                one.kcal,
+                *one.nutrients,
+            )
             for one in data.products
         )
+        columns += NUTRIENTS_100G
         copy_rows(connection, "products", columns, rows)
         columns = ("id", "device_id", "revision", "created_at", "product_id", "name", "name_key", "grams", "is_default")
         rows = (
@@ -164,13 +180,16 @@ def store_peer(database: str, data: Data) -> None:
     with psycopg.connect(database) as connection:
         rows = ((one.id, hashlib.sha256(one.token.encode()).hexdigest(), now, now) for one in data.devices)
         copy_rows(connection, "devices", ("id", "token_hash", "created_at", "last_seen_at"), rows)
-        columns = ("id", "device_id", "created_at", "name", "kcal_100g", *NUTRIENTS)
-        rows = ((one.id, one.device.id, one.created_at, one.name, one.kcal, *one.nutrients) for one in data.products)
-        copy_rows(connection, "products", columns, rows)
+        columns = ("id", "device_id", "created_at", "name", "brand", "unit", "kcal_100g", *NUTRIENTS_100G)
+        rows = (
+            (one.id, one.device.id, one.created_at, one.name, one.brand, "g", one.kcal, *one.nutrients)
+            for one in data.products
+        )
+        copy_rows(connection, "products", (*columns, "is_favorite"), ((*row, False) for row in rows))
         columns = ("id", "created_at", "product_id", "name", "grams", "is_default")
         rows = ((one.portion_id, one.created_at, one.id, "100g", 100, True) for one in data.products)
         copy_rows(connection, "portions", columns, rows)
-        unused = ("revision", "product_name", "kcal_100g", *NUTRIENTS, "kcal", "protein", "carbs", "fat")
+        unused = ("revision", "product_name", "kcal_100g", *NUTRIENTS_100G, "kcal", *NUTRIENTS)
         copy_entries(connection, data, leave_out=unused)
     vacuum(database)
 
@@ -182,10 +201,15 @@ def copy_entries(connection: psycopg.Connection, data: Data, leave_out: Iterable
 
 
 def copy_rows(connection: psycopg.Connection, table: str, columns: tuple[str, ...], rows: Iterable[tuple]) -> None:
-    statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN"
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in rows:
-            copy.write_row(row)
+    """Copy the rows, without the columns that the table of an earlier checkout (BENCH_BEFORE) lacks."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT column_name FROM information_schema.columns WHERE table_name = %s", [table])
+        existing = {name for (name,) in cursor}
+        places = [place for place, name in enumerate(columns) if name in existing]
+        names = ", ".join(columns[place] for place in places)
+        with cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row([row[place] for place in places])
 
 
 def bcrypt_hash(token: str) -> str:

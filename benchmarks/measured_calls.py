@@ -11,7 +11,18 @@ from datetime import timedelta
 from benchmarks.data import DAYS, FIRST_DAY, LAST_DAY, MANY_PRODUCTS, Data, Device
 from tests.harness.servers import Server
 
-NEW_PRODUCT = {"name": "Rye bread", "kcal_100g": 259, "protein_100g": 8.5, "carbs_100g": 48.3, "fat_100g": 3.3}
+NEW_PRODUCT = {
+    "name": "Rye bread",
+    "brand": "Mill & Oven",
+    "kcal_100g": 259,
+    "protein_100g": 8.5,
+    "carbs_100g": 48.3,
+    "fat_100g": 3.3,
+    "sugars_100g": 3.9,
+    "saturated_fat_100g": 0.6,
+    "fiber_100g": 5.8,
+    "salt_100g": 1.5,
+}
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable
 from datetime import UTC, date, datetime, timedelta
+from typing import Literal
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query
@@ -58,11 +59,19 @@ class Product(Base):
 
     device_id: Mapped[UUID] = mapped_column(ForeignKey("devices.id"), index=True)
     name: Mapped[str] = mapped_column(String(100))
+    brand: Mapped[str | None] = mapped_column(String(100))
     kcal_100g: Mapped[int]
     protein_100g: Mapped[float | None]
     carbs_100g: Mapped[float | None]
     fat_100g: Mapped[float | None]
+    sugars_100g: Mapped[float | None]
+    saturated_fat_100g: Mapped[float | None]
+    fiber_100g: Mapped[float | None]
+    salt_100g: Mapped[float | None]
+    unit: Mapped[str] = mapped_column(String(2), default="g")
     barcode: Mapped[str | None] = mapped_column(String(14))
+    is_favorite: Mapped[bool] = mapped_column(default=False)
+    catalog_food_id: Mapped[UUID | None]
 
     portions: Mapped[list["Portion"]] = relationship(lazy="selectin")
 
@@ -98,6 +107,10 @@ class FoodEntry(Base):
         return self.product.name
 
     @property
+    def unit(self) -> str:
+        return self.product.unit
+
+    @property
     def kcal(self) -> float:
         return self.scaled(self.product.kcal_100g)
 
@@ -112,6 +125,22 @@ class FoodEntry(Base):
     @property
     def fat(self) -> float | None:
         return self.scaled(self.product.fat_100g)
+
+    @property
+    def sugars(self) -> float | None:
+        return self.scaled(self.product.sugars_100g)
+
+    @property
+    def saturated_fat(self) -> float | None:
+        return self.scaled(self.product.saturated_fat_100g)
+
+    @property
+    def fiber(self) -> float | None:
+        return self.scaled(self.product.fiber_100g)
+
+    @property
+    def salt(self) -> float | None:
+        return self.scaled(self.product.salt_100g)
 
     def scaled(self, per_100g: float | None) -> float | None:
         return None if per_100g is None else round(per_100g * self.grams / 100, 2)
@@ -145,20 +174,36 @@ class PortionRead(RowRead):
 
 class ProductCreate(BaseModel):
     name: str = Field(min_length=1, max_length=100)
+    brand: str | None = Field(None, min_length=1, max_length=100)
     kcal_100g: int = Field(ge=0, le=1000)
     protein_100g: float | None = Field(None, ge=0, le=100)
     carbs_100g: float | None = Field(None, ge=0, le=100)
     fat_100g: float | None = Field(None, ge=0, le=100)
+    sugars_100g: float | None = Field(None, ge=0, le=100)
+    saturated_fat_100g: float | None = Field(None, ge=0, le=100)
+    fiber_100g: float | None = Field(None, ge=0, le=100)
+    salt_100g: float | None = Field(None, ge=0, le=100)
+    unit: Literal["g", "ml"] = "g"
     barcode: str | None = Field(None, min_length=8, max_length=14)
+    is_favorite: bool = False
+    catalog_food_id: UUID | None = None
 
 
 class ProductRead(RowRead):
     name: str
+    brand: str | None
     kcal_100g: int
     protein_100g: float | None
     carbs_100g: float | None
     fat_100g: float | None
+    sugars_100g: float | None
+    saturated_fat_100g: float | None
+    fiber_100g: float | None
+    salt_100g: float | None
+    unit: str
     barcode: str | None
+    is_favorite: bool
+    catalog_food_id: UUID | None
     portions: list[PortionRead]
 
 
@@ -181,10 +226,18 @@ class FoodEntryRead(RowRead):
     portion_name: str | None
     portion_grams: float | None
     product_name: str
+    unit: str
     kcal: float
     protein: float | None
     carbs: float | None
     fat: float | None
+    sugars: float | None
+    saturated_fat: float | None
+    fiber: float | None
+    salt: float | None
+
+
+NUTRIENTS = ("protein", "carbs", "fat", "sugars", "saturated_fat", "fiber", "salt")
 
 
 class MealSummary(BaseModel):
@@ -193,10 +246,15 @@ class MealSummary(BaseModel):
     protein: float = 0
     carbs: float = 0
     fat: float = 0
+    sugars: float = 0
+    saturated_fat: float = 0
+    fiber: float = 0
+    salt: float = 0
 
 
 class DaySummary(MealSummary):
     date: Day
+    incomplete: list[str]
     meals: dict[str, MealSummary]
 
 
@@ -349,17 +407,13 @@ def day_summary(day: date, entries: list[FoodEntry]) -> DaySummary:
     for entry in entries:
         by_meal[entry.meal_type].append(entry)
     meals = {meal: MealSummary(**totals(of_meal)) for meal, of_meal in by_meal.items()}
-    return DaySummary(date=day, **totals(entries), meals=meals)
+    incomplete = [name for name in NUTRIENTS if any(getattr(entry, name) is None for entry in entries)]
+    return DaySummary(date=day, **totals(entries), incomplete=incomplete, meals=meals)
 
 
 def totals(entries: list[FoodEntry]) -> dict:
-    return {
-        "entries": len(entries),
-        "kcal": round(sum(entry.kcal for entry in entries), 2),
-        "protein": round(sum(entry.protein or 0 for entry in entries), 2),
-        "carbs": round(sum(entry.carbs or 0 for entry in entries), 2),
-        "fat": round(sum(entry.fat or 0 for entry in entries), 2),
-    }
+    amounts = {name: round(sum(getattr(entry, name) or 0 for entry in entries), 2) for name in ("kcal", *NUTRIENTS)}
+    return {"entries": len(entries), **amounts}
 
 
 @food_entries.post("", response_model=FoodEntryRead, status_code=201)

@@ -23,12 +23,17 @@ DATABASE_URL = os.environ["DATABASE_URL"]
 SECRET_KEY = os.environ["SECRET_KEY"].encode()
 ROUNDS = int(os.environ.get("BCRYPT_ROUNDS", "4"))
 
-TOTALS = ("kcal", "protein", "carbs", "fat")
-PRODUCT = ("id", "name", "kcal_100g", "protein_100g", "carbs_100g", "fat_100g", "barcode", "created_at", "updated_at")
+NUTRIENTS = ("protein", "carbs", "fat", "sugars", "saturated_fat", "fiber", "salt")
+TOTALS = ("kcal", *NUTRIENTS)
+PER_100G = tuple(f"{name}_100g" for name in TOTALS)
+PRODUCT = (
+    *("id", "name", "brand", *PER_100G, "unit", "barcode", "is_favorite", "catalog_food_id"),
+    *("created_at", "updated_at"),
+)
 PORTION = ("id", "product_id", "name", "grams", "is_default", "created_at", "updated_at")
 ENTRY = (
     *("id", "product_id", "portion_id", "quantity", "grams", "date", "time", "meal_type"),
-    *("portion_name", "portion_grams", "product_name"),
+    *("portion_name", "portion_grams", "product_name", "unit"),
     *TOTALS,
     *("created_at", "updated_at"),
 )
@@ -45,17 +50,19 @@ PORTIONS_OF_ONE, PORTIONS = (
 )
 DAY = f"""SELECT {", ".join(ENTRY)} FROM food_entries WHERE device_id = %s AND deleted_at IS NULL AND date = %s
     ORDER BY date DESC, time, created_at, id LIMIT 51"""
-SUMS = """SELECT date, meal_type, count(*), sum(kcal), sum(protein), sum(carbs), sum(fat) FROM food_entries
+SUMS = f"""SELECT date, meal_type, count(*), {", ".join(f"sum({name})" for name in TOTALS)},
+    {", ".join(f"count({name})" for name in NUTRIENTS)} FROM food_entries
     WHERE device_id = %s AND deleted_at IS NULL AND date >= %s AND date <= %s
     GROUP BY date, meal_type ORDER BY date, meal_type"""
 NEXT_REVISION = "UPDATE devices SET revision = revision + 1 WHERE id = %s AND deleted_at IS NULL RETURNING revision"
-KEPT_OF_PRODUCT = """SELECT name, kcal_100g, protein_100g, carbs_100g, fat_100g FROM products
+KEPT_OF_PRODUCT = f"""SELECT name, unit, {", ".join(PER_100G)} FROM products
     WHERE device_id = %s AND deleted_at IS NULL AND id = %s"""
 INSERT_ENTRY = f"""INSERT INTO food_entries (id, device_id, revision, created_at, updated_at, deleted_at, product_id,
-    portion_id, quantity, grams, date, time, meal_type, portion_name, portion_grams, product_name, kcal_100g,
-    protein_100g, carbs_100g, fat_100g, kcal, protein, carbs, fat) VALUES ({", ".join(["%s"] * 24)})"""
-INSERT_PRODUCT = f"""INSERT INTO products (id, device_id, revision, created_at, updated_at, deleted_at, name, name_key,
-    kcal_100g, protein_100g, carbs_100g, fat_100g, barcode) VALUES ({", ".join(["%s"] * 13)})"""
+    portion_id, quantity, grams, date, time, meal_type, portion_name, portion_grams, product_name, unit,
+    {", ".join(PER_100G + TOTALS)}) VALUES ({", ".join(["%s"] * 33)})"""
+INSERT_PRODUCT = f"""INSERT INTO products (id, device_id, revision, created_at, updated_at, deleted_at, name_key,
+    brand_key, name, brand, {", ".join(PER_100G)}, unit, barcode, is_favorite, catalog_food_id)
+    VALUES ({", ".join(["%s"] * 22)})"""
 INSERT_PORTION = f"""INSERT INTO portions (id, device_id, revision, created_at, updated_at, deleted_at, product_id,
     name, name_key, grams, is_default) VALUES ({", ".join(["%s"] * 11)})"""
 INSERT_DEVICE = """INSERT INTO devices (id, token_hash, next_token_hash, revision, purged_through, created_at,
@@ -192,7 +199,10 @@ def summary(device_id: uuid.UUID, query: dict) -> list[dict]:
     days = [empty_day(first + timedelta(days=n)) for n in range((last - first).days + 1)]
     for day_of, meal, entries, *sums in fetched(SUMS, device_id, first, last):
         whole = days[(day_of - first).days]
-        amounts = {name: amount or 0.0 for name, amount in zip(TOTALS, sums, strict=True)}
+        amounts = {name: amount or 0.0 for name, amount in zip(TOTALS, sums, strict=False)}
+        for name, known in zip(NUTRIENTS, sums[len(TOTALS) :], strict=True):
+            if known < entries and name not in whole["incomplete"]:
+                whole["incomplete"].append(name)
         whole["meals"][meal] = {"entries": entries, **amounts}
         whole["entries"] += entries
         for name, amount in amounts.items():
@@ -201,7 +211,7 @@ def summary(device_id: uuid.UUID, query: dict) -> list[dict]:
 
 
 def empty_day(day_of: date) -> dict:
-    return {"date": day_of, "entries": 0, **dict.fromkeys(TOTALS, 0.0), "meals": {}}
+    return {"date": day_of, "entries": 0, **dict.fromkeys(TOTALS, 0.0), "incomplete": [], "meals": {}}
 
 
 def create_entry(device_id: uuid.UUID, body: dict) -> dict:
@@ -210,22 +220,24 @@ def create_entry(device_id: uuid.UUID, body: dict) -> dict:
     meal = body.get("meal_type", "snacks")
     with connection().transaction():
         ((revision,),) = fetched(NEXT_REVISION, device_id)
-        ((name, *per_100g),) = fetched(KEPT_OF_PRODUCT, device_id, product_id)
+        ((name, unit, *per_100g),) = fetched(KEPT_OF_PRODUCT, device_id, product_id)
         per_100g = [amount(value) for value in per_100g]
         totals = [None if value is None else rounded(value * grams / 100) for value in per_100g]
-        entry = (product_id, None, None, grams, eaten_on, None, meal, None, None, name)
+        entry = (product_id, None, None, grams, eaten_on, None, meal, None, None, name, unit)
         run(INSERT_ENTRY, entry_id, device_id, revision, now, None, None, *entry, *per_100g, *totals)
     return dict(zip(ENTRY, (entry_id, *entry, *totals, now, None), strict=True))
 
 
 def create_product(device_id: uuid.UUID, body: dict) -> dict:
     product_id, portion_id, name, now = uuid.uuid4(), uuid.uuid4(), body["name"].strip(), datetime.now(UTC)
-    nutrients = [amount(body.get(key)) for key in ("protein_100g", "carbs_100g", "fat_100g")]
-    values = (name, body["kcal_100g"], *nutrients, body.get("barcode"))
+    brand = body.get("brand")
+    nutrients = [amount(body.get(key)) for key in PER_100G[1:]]
+    values = (name, brand, body["kcal_100g"], *nutrients, "g", body.get("barcode"), False, None)
+    keys = (name.casefold(), brand and brand.casefold())
     later, grams = now + timedelta(microseconds=1), Decimal(100)
     with connection().transaction():
         ((revision,),) = fetched(NEXT_REVISION, device_id)
-        run(INSERT_PRODUCT, product_id, device_id, revision, now, None, None, name, name.casefold(), *values[1:])
+        run(INSERT_PRODUCT, product_id, device_id, revision, now, None, None, *keys, *values)
         stamp = (device_id, revision, later, None, None)
         run(INSERT_PORTION, portion_id, *stamp, product_id, "100g", "100g", grams, True)
     portion = dict(zip(PORTION, (portion_id, product_id, "100g", grams, True, later, None), strict=True))
