@@ -559,6 +559,186 @@ def is_running(pid: int) -> bool:
         return False
 
 
+class TestUpdate:
+    """deploy/update.sh with a real repository, and with fake programs that write down their calls."""
+
+    UNITS = ("countonme.service", "countonme.socket", "countonme-backup.timer")
+    ALL_STEPS = (
+        "systemctl start countonme-backup.service",
+        "make .venv/run",
+        "manage.py check --deploy",
+        "--check-config countonme.wsgi",
+        "manage.py migrate",
+        "systemctl daemon-reload",
+        "systemctl restart countonme.service",
+        "curl http://127.0.0.1:8000/readyz",
+        "manage.py recount",
+    )
+
+    @pytest.fixture
+    def units(self, tmp_path):
+        folder = tmp_path / "system"
+        folder.mkdir()
+        return folder
+
+    @pytest.fixture
+    def origin(self, tmp_path):
+        """The working copy of a developer, with one commit."""
+        self.git(tmp_path, "init", "--quiet", "--initial-branch=main", "origin")
+        origin = tmp_path / "origin"
+        for file in (*(f"deploy/systemd/{name}" for name in self.UNITS), "deploy/nginx.conf"):
+            (origin / file).parent.mkdir(parents=True, exist_ok=True)
+            (origin / file).write_text("1\n")
+        shutil.copy(DEPLOY / "update.sh", origin / "deploy/update.sh")
+        self.commit(origin)
+        return origin
+
+    @pytest.fixture
+    def installed(self, origin, units, tmp_path):
+        """The checkout on the service's machine, whose units are installed."""
+        self.git(tmp_path, "clone", "--quiet", "origin", "installed")
+        for name in self.UNITS:
+            shutil.copy(origin / "deploy/systemd" / name, units)
+        return tmp_path / "installed"
+
+    @pytest.fixture
+    def update(self, installed, commands, units, tmp_path):
+        write = f'echo "${{0##*/}} $*" >> {tmp_path}/calls'
+        fakes = dict.fromkeys(("systemctl", "make"), write)
+        fakes["sudo"] = f'shift 3; echo "$*" >> {tmp_path}/calls'
+        fakes["curl"] = f'for url; do :; done; echo "curl $url" >> {tmp_path}/calls'
+        path = commands("cmp", "dirname", "git", "install", "rm", "sort", **fakes, id="echo 0")
+
+        def update(*arguments: str, **fakes: str) -> subprocess.CompletedProcess:
+            for name, script in fakes.items():
+                (tmp_path / "bin" / name).unlink()
+                commands(**{name: script})
+            return subprocess.run(
+                [installed / "deploy/update.sh", *arguments],
+                env={"PATH": path, "UNITS": str(units), "HOME": str(tmp_path)},
+                cwd="/",
+                capture_output=True,
+                text=True,
+            )
+
+        return update
+
+    @pytest.fixture
+    def calls(self, tmp_path):
+        def calls() -> list[str]:
+            written = (tmp_path / "calls").read_text().splitlines()
+            (tmp_path / "calls").unlink()
+            return written
+
+        return calls
+
+    def git(self, folder: Path, *arguments: str) -> str:
+        names = ("AUTHOR", "COMMITTER")
+        identity = {f"GIT_{name}_{key}": "a@example.org" for name in names for key in ("NAME", "EMAIL")}
+        run = subprocess.run(
+            ["git", *arguments], cwd=folder, env=os.environ | identity, capture_output=True, check=True
+        )
+        return run.stdout.decode().strip()
+
+    def commit(self, folder: Path) -> str:
+        self.git(folder, "add", "--all")
+        self.git(folder, "commit", "--quiet", "--message=Change")
+        return self.git(folder, "rev-parse", "HEAD")
+
+    def test_backs_up_migrates_and_restarts(self, update, calls, origin, installed):
+        (origin / "requirements.txt").touch()
+        new = self.commit(origin)
+
+        done = update()
+
+        assert (done.returncode, done.stderr) == (0, "")
+        assert calls() == list(self.ALL_STEPS)
+        assert self.git(installed, "rev-parse", "HEAD") == new
+
+    def test_installs_changed_and_new_units_and_removes_old_ones(self, update, calls, origin, units):
+        (units / "countonme-of-the-operator.timer").touch()
+        (origin / "deploy/systemd/countonme.socket").write_text("2\n")
+        (origin / "deploy/systemd/countonme-backup.timer").unlink()
+        (origin / "deploy/systemd/countonme-new.timer").touch()
+        self.commit(origin)
+
+        done = update()
+
+        assert (done.returncode, done.stderr) == (0, "")
+        assert calls()[5:-2] == [
+            "systemctl disable --now countonme-backup.timer",
+            "systemctl daemon-reload",
+            "systemctl enable --now countonme-new.timer",
+            "systemctl restart countonme.socket countonme.service",
+        ]
+        assert {unit.name for unit in units.iterdir()} == {
+            *("countonme.service", "countonme.socket", "countonme-new.timer", "countonme-of-the-operator.timer")
+        }
+        assert (units / "countonme.socket").read_text() == "2\n"
+
+    def test_goes_back_without_a_migration(self, update, calls, origin, installed, units):
+        old = self.git(installed, "rev-parse", "HEAD")
+        (origin / "deploy/systemd/countonme.service").write_text("2\n")
+        (origin / "deploy/systemd/countonme-new.timer").touch()
+        self.commit(origin)
+        assert update().returncode == 0
+        calls()
+
+        done = update("before-update")
+
+        assert self.git(installed, "rev-parse", "HEAD") == old, done.stderr
+        assert (units / "countonme.service").read_text() == "1\n"
+        assert not (units / "countonme-new.timer").exists()
+        assert calls() == [
+            "make .venv/run",
+            "manage.py check --deploy",
+            "--check-config countonme.wsgi",
+            "systemctl disable --now countonme-new.timer",
+            *self.ALL_STEPS[5:],
+        ]
+
+    def test_can_be_repeated_after_it_has_stopped(self, update, calls, origin, installed):
+        old = self.git(installed, "rev-parse", "HEAD")
+        (origin / "requirements.txt").touch()
+        self.commit(origin)
+
+        stopped = update(make="exit 2")
+        assert stopped.returncode == 2
+        assert re.search(r"stopped at: Install \w+ of \S+\. Fix the cause .* before-update$", stopped.stderr)
+        assert calls() == ["systemctl start countonme-backup.service"]
+        done = update(make="true")
+
+        assert (done.returncode, done.stderr) == (0, "")
+        assert calls() == list(self.ALL_STEPS[2:])
+        assert self.git(installed, "rev-parse", "before-update") == old
+
+    def test_changes_nothing_if_the_backup_fails(self, update, origin, installed):
+        old = self.git(installed, "rev-parse", "HEAD")
+        (origin / "requirements.txt").touch()
+        self.commit(origin)
+
+        assert update(systemctl="exit 1").returncode == 1
+
+        assert self.git(installed, "rev-parse", "HEAD") == old
+
+    def test_names_changed_files_that_it_does_not_install(self, update, origin):
+        (origin / "deploy/nginx.conf").write_text("2\n")
+        self.commit(origin)
+
+        assert "deploy/nginx.conf has changed." in update().stdout
+
+    def test_rejects_an_unknown_commit(self, update, calls):
+        done = update("v9")
+
+        assert done.returncode == 1
+        assert "There is no commit v9.\n" in done.stderr
+
+    def test_needs_root(self, update):
+        done = update(id="echo 1000")
+
+        assert (done.returncode, done.stderr) == (1, "Run this as root: sudo deploy/update.sh \n")
+
+
 class TestNightly:
     """deploy/nightly.sh with a fake clock that doesn't move, and a fake `sleep` whose first call ends immediately."""
 
