@@ -7,7 +7,7 @@ set -eu
 umask 077
 
 command -v pg_dump >/dev/null || { echo "pg_dump is not installed. On Debian: apt-get install postgresql-client" >&2; exit 1; }
-. "${0%/*}/read_secrets.sh"
+. "$(dirname "$0")/read_secrets.sh"
 : "${BACKUPS:?names no folder}"
 case $DATABASE_URL in postgres*) ;; *) echo "DATABASE_URL does not name a PostgreSQL database. docs/backup.md says how to back up SQLite." >&2; exit 1 ;; esac
 days=${BACKUP_RETENTION:-14}

@@ -128,7 +128,7 @@ LINES = [f"2026-01-0{day}T07:30:12Z {uuid4()} {hashlib.sha256(bytes([day])).hexd
 
 
 class TestBackup:
-    TOOLS = ("date", "find", "flock", "grep", "mv", "rm", "sort", "sync")
+    TOOLS = ("date", "dirname", "find", "flock", "grep", "mv", "rm", "sort", "sync")
     DUMPS = 'for a; do case $a in --file=*) echo data > "${a#--file=}";; esac; done'
     POSTGRES = {"pg_dump": DUMPS, "pg_restore": "exit 0", "psql": "exit 0"}
 

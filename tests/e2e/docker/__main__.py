@@ -170,6 +170,9 @@ def check_settings(machine: Machine) -> None:
     for service in ("api", "backup", "cleanup", "migrate"):
         lost = {name for name in names if services[service]["environment"].get(name) != "for-test"}
         check(lost <= {"ERASURE_LEDGER", "HOST", "PORT"}, f"{service} does not get {lost}")
+    override = "--file docker-compose.yml --file deploy/docker/external-database.yml"
+    started = machine.run(f"docker compose {override} config --services").split()
+    check(set(started) == {"api", "backup", "cleanup", "migrate"}, f"external-database.yml starts {started}")
 
 
 def check_confinement(machine: Machine) -> None:
@@ -215,15 +218,18 @@ def restore(machine: Machine) -> None:
     machine.run(commands("purge_tombstones --older-than 180d --commit\ndocker"))  # runs all jobs
     check(machine.query("SELECT count(*) FROM devices") == "1", "the device is not erased")
 
-    machine.run(commands("docker compose stop api").replace("countonme-….dump", name))
-    machine.run(commands("```sh\ndocker compose up --detach\n"))
+    for new_machine in (False, True):
+        if new_machine:  # it has the folder of the backups, and no ledger of its own
+            machine.run("docker compose down --volumes; docker compose up --build --detach")
+        machine.run(commands("docker compose stop api").replace("countonme-….dump", name))
+        machine.run(commands("```sh\ndocker compose up --detach\n"))
 
-    check(leaves.api.get("/v1/devices/me").status_code == 401, "the erased device is back")
-    before = stays.local_rows()
-    settle(stays)
-    settle(stays)
-    check(stays.saw_restore, "no pull reported the restore")
-    check(stays.local_rows() == stays.server_rows() == before, "the phone lost a row")
+        check(leaves.api.get("/v1/devices/me").status_code == 401, "the erased device is back")
+        before, stays.saw_restore = stays.local_rows(), False
+        settle(stays)
+        settle(stays)
+        check(stays.saw_restore, "no pull reported the restore")
+        check(stays.local_rows() == stays.server_rows() == before, "the phone lost a row")
 
 
 def update(machine: Machine) -> None:
