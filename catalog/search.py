@@ -66,7 +66,7 @@ class Hits:
         self.ids, self.best_tier = ids, best_tier
 
 
-def search(text: str, lang: str | None, limit: int) -> list[UUID]:
+def search(text: str, lang: str | None, limit: int) -> list[str]:
     """Return the ids of the first `limit` foods that match, best match first."""
     query = Query.parse(text)
     if not query.words:
@@ -78,7 +78,7 @@ def search(text: str, lang: str | None, limit: int) -> list[UUID]:
             others = find(corrected, lang, limit)
             better, worse = (others, hits) if others.best_tier < hits.best_tier else (hits, others)
             hits = Hits(unique(better.ids + worse.ids)[:limit])
-    return [*map(UUID, hits.ids)]
+    return [str(UUID(food_id)) for food_id in hits.ids]
 
 
 def find(query: Query, lang: str | None, limit: int) -> Hits:

@@ -62,6 +62,7 @@ MIDDLEWARE = [
     "countonme.middleware.compression.CompressionMiddleware",
     "countonme.middleware.cors.OriginCorsMiddleware",
     "countonme.middleware.body_limit.BodyMiddleware",
+    "catalog.etags.CatalogReadsMiddleware",
     "ownership.etags.ConditionalReadsMiddleware",
     "countonme.middleware.disconnects.DisconnectMiddleware",
     "countonme.middleware.admin_only.AdminSession",
@@ -194,6 +195,7 @@ SPECTACULAR_SETTINGS = {
     "SERVERS": [{"url": "/", "description": "The service that this document was read from."}],
     "TAGS": [
         {"name": "devices", "description": "Register a device, replace its token, and erase its data."},
+        {"name": "catalog", "description": "Foods that the operator has imported, the same for all devices."},
         {"name": "products", "description": "Foods with their values per 100 g, and their portions."},
         {"name": "food entries", "description": "What was eaten and when, and the totals of days."},
         {"name": "sync", "description": "Pull and push, for apps with a database of their own."},

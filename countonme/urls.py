@@ -3,6 +3,7 @@ from django.urls import URLPattern, path
 from django.views.generic import RedirectView
 
 import account.urls
+import catalog.urls
 import devices.urls
 import food_entries.urls
 import products.urls
@@ -30,6 +31,7 @@ v1 = [  # the routes that clients call most come first
     *food_entries.urls.urlpatterns,
     *products.urls.urlpatterns,
     *sync.urls.urlpatterns,
+    *catalog.urls.urlpatterns,
     *devices.urls.urlpatterns,
     *account.urls.urlpatterns,
     path("schema", schema_views.SchemaView.as_view(), name="schema"),

@@ -35,11 +35,13 @@ def check_early(request: HttpRequest) -> tuple[Device, str] | None:
     The outcome is stored in `request.META` for DeviceTokenAuthentication. So each token is checked once, and a refusal
     gets the same response from the view as without an early check.
     """
-    try:
-        check = EarlyCheck(caller_of(request), None)
-    except Exception as error:  # noqa: BLE001 - the view raises it again
-        check = EarlyCheck(None, error)
-    request.META[EARLY_CHECK] = check
+    check = request.META.get(EARLY_CHECK)
+    if check is None:
+        try:
+            check = EarlyCheck(caller_of(request), None)
+        except Exception as error:  # noqa: BLE001 - the view raises it again
+            check = EarlyCheck(None, error)
+        request.META[EARLY_CHECK] = check
     return check.caller
 
 

@@ -29,10 +29,15 @@ class ConditionalReadsMiddleware:
             caller = check_early(request)
             if caller:
                 etag = etag_of(request, caller[0])
-                if sent == etag or etag in as_weak(parse_etags(sent)):
+                if is_current(sent, etag):
                     request.user, request.auth = caller
                     return set_etag(HttpResponseNotModified(), etag)
         return self.get_response(request)
+
+
+def is_current(sent: str, etag: str) -> bool:
+    """Return whether an If-None-Match header has the ETag."""
+    return sent == etag or etag in as_weak(parse_etags(sent))
 
 
 def as_weak(etags: list[str]) -> list[str]:
@@ -44,16 +49,20 @@ def etag_of(request: HttpRequest | Request, device: Device) -> str:
 
     The revision was read with the token, before any other row. A response can be newer than its ETag, but never older.
     """
+    return make_etag(request, f"{REPRESENTATION} {device.pk} {device.revision} {device.purged_through}")
+
+
+def make_etag(request: HttpRequest | Request, state: str) -> str:
+    """Return a weak ETag made from a state and the whole URL."""
     meta = request.META
     url = f"{request.scheme}://{meta.get('HTTP_HOST')}{request.path}?{meta.get('QUERY_STRING', '')}"
-    state = f"{REPRESENTATION} {device.pk} {device.revision} {device.purged_through} {url}"
-    return f'W/"{hashlib.blake2b(state.encode(), digest_size=16).hexdigest()}"'
+    return f'W/"{hashlib.blake2b(f"{state} {url}".encode(), digest_size=16).hexdigest()}"'
 
 
-def set_etag(response: HttpResponseBase, etag: str) -> HttpResponseBase:
+def set_etag(response: HttpResponseBase, etag: str, cache_control: str = "private, no-cache") -> HttpResponseBase:
     """Set the ETag and the other caching headers, and return the response."""
     response["ETag"] = etag
-    response["Cache-Control"] = "private, no-cache"
+    response["Cache-Control"] = cache_control
     response["Vary"] = "Authorization, Accept-Encoding"
     return response
 

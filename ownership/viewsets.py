@@ -30,7 +30,37 @@ RESTORE = {"post": "restore"}
 Rows = list[dict]  # an alias, because `list` is an action inside a viewset
 
 
-class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
+class APIViewSet(GenericViewSet):
+    """DRF's GenericViewSet, without work that no view here needs."""
+
+    query_class: type[PageQuery] = PageQuery
+    pagination_class = None
+    filter_backends = ()
+
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        return {}  # DRF would add Allow to each response; countonme/api/errors.py adds it to a 405
+
+    def initialize_request(self, request, *args, **kwargs) -> Request:
+        """Return DRF's request, with the attributes of Django's request that are read most.
+
+        DRF finds them in `__getattr__()`, after an AttributeError. That takes 6 % of "a day's summary" (`make bench`).
+        """
+        drf_request = super().initialize_request(request, *args, **kwargs)
+        drf_request.META, drf_request.method, drf_request.path = request.META, request.method, request.path
+        return drf_request
+
+    def perform_authentication(self, request) -> None:
+        """Authenticate without `request.user`, the property that DRF reads: it catches an AttributeError each time."""
+        callers = (authenticator.authenticate(request) for authenticator in request.authenticators)
+        request.user, request.auth = next(filter(None, callers), (None, None))
+
+    def validate_query(self, query_class: type | None = None) -> dict:
+        """Return the values of the query string; raise ValidationError."""
+        return validate_query_string(query_class or self.query_class, self.request.META.get("QUERY_STRING", ""))
+
+
+class DeviceOwnedViewSet(ConditionalReads, APIViewSet):
     """List, create, read, update and delete the caller's live rows, and restore deleted ones.
 
     No other rows are ever visible.
@@ -63,12 +93,9 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
 
     model: type[DeviceOwned]
     columns: tuple[str, ...]  # those of `serializer_class`; `attach_related()` may add to them
-    query_class: type[PageQuery] = PageQuery
     conditional_reads = ("list", "retrieve")
     conflicts: tuple[str, ...] = ("create",)  # actions that may return 409, for the OpenAPI document
     additions = ("create",)  # actions that a quota may refuse, for the OpenAPI document
-    pagination_class = None
-    filter_backends = ()
     schema = OwnedSchema()
 
     @property
@@ -86,24 +113,6 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
     def live_rows(self) -> LiveRows:
         """The rows that a request body can refer to."""
         return LiveRows(self.device)
-
-    @property
-    def default_response_headers(self) -> dict[str, str]:
-        return {}  # DRF would add Allow to each response; countonme/api/errors.py adds it to a 405
-
-    def initialize_request(self, request, *args, **kwargs) -> Request:
-        """Return DRF's request, with the attributes of Django's request that are read most.
-
-        DRF finds them in `__getattr__()`, after an AttributeError. That takes 6 % of "a day's summary" (`make bench`).
-        """
-        drf_request = super().initialize_request(request, *args, **kwargs)
-        drf_request.META, drf_request.method, drf_request.path = request.META, request.method, request.path
-        return drf_request
-
-    def perform_authentication(self, request) -> None:
-        """Authenticate without `request.user`, the property that DRF reads: it catches an AttributeError each time."""
-        callers = (authenticator.authenticate(request) for authenticator in request.authenticators)
-        request.user, request.auth = next(filter(None, callers), (None, None))
 
     @classmethod
     def rows_of(cls, device) -> QuerySet:
@@ -157,10 +166,6 @@ class DeviceOwnedViewSet(ConditionalReads, GenericViewSet):
             if row.deleted_at is not None:
                 row.restore()
             return JSONResponse(self.to_representation(row))
-
-    def validate_query(self, query_class: type | None = None) -> dict:
-        """Return the values of the query string; raise ValidationError."""
-        return validate_query_string(query_class or self.query_class, self.request.META.get("QUERY_STRING", ""))
 
     @classmethod
     def filter_queryset(cls, queryset: QuerySet, **query) -> QuerySet:

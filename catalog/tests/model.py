@@ -18,7 +18,7 @@ class Row:
     weight: int
 
 
-def search(rows: list[Row], text: str, lang: str | None, limit: int, meant) -> list[UUID]:
+def search(rows: list[Row], text: str, lang: str | None, limit: int, meant) -> list[str]:
     """Return the ids of the first foods. `meant` returns the corrections of words with typing errors."""
     typed = list(split(text, is_search=True))
     if not typed:
@@ -41,7 +41,7 @@ def search(rows: list[Row], text: str, lang: str | None, limit: int, meant) -> l
             )
             is_better = min((row.tier for row in others), default=3) < best
             found = others + found if is_better else found + others
-    return list(dict.fromkeys(row.uuid for row in found))[:limit]
+    return list(dict.fromkeys(str(row.uuid) for row in found))[:limit]
 
 
 def find(rows: list[Row], words: list[str], before: list[str], last: str, lang: str | None, limit: int) -> list[Row]:

@@ -28,10 +28,12 @@ class PageQuery(serializers.Serializer):
     offset = QueryNumberField(min_value=0, max_value=MAX_OFFSET, default=0, help_text="Rows to skip.")
 
 
-def page(request: Request, read: Callable[..., list], *, limit: int, offset: int, **query) -> tuple[list, dict]:
+def page(
+    request: Request, read: Callable[..., list], *, limit: int, offset: int, max_offset: int = MAX_OFFSET, **query
+) -> tuple[list, dict]:
     """Return the page's rows and headers: `Link` if there is a next page. `read` is called for one row more."""
     rows = read(**query, limit=limit + 1, offset=offset)
-    if len(rows) <= limit or offset + limit > MAX_OFFSET:
+    if len(rows) <= limit or offset + limit > max_offset:
         return rows[:limit], {}
     sent = request.query_params
     query = dict(sent.lists()) | {"limit": limit, "offset": offset + limit}

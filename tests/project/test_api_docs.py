@@ -80,7 +80,13 @@ class TestTheCalls:
 
 class TestTheFields:
     @pytest.mark.parametrize(
-        ("heading", "component"), [("Products", "Product"), ("Portions", "Portion"), ("Food entries", "FoodEntry")]
+        ("heading", "component"),
+        [
+            ("Catalogue", "CatalogFood"),
+            ("Products", "Product"),
+            ("Portions", "Portion"),
+            ("Food entries", "FoodEntry"),
+        ],
     )
     def test_are_those_of_the_openapi_document(self, heading, component):
         rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", section(heading), re.M)

@@ -17,6 +17,7 @@ from django.db.models.signals import post_init, pre_init
 from django.db.models.sql.compiler import SQLCompiler
 from django.urls import get_resolver
 
+from catalog.tests import import_foods, make_food
 from countonme.db.compiled import compiled_query, id_filter, transformed
 from countonme.db.compiled.params import Param
 from countonme.db.compiled.query import CompiledQuery, registered
@@ -277,11 +278,17 @@ class TestEveryCompiledQuery:
         entry = FoodEntryFactory(device=device, product=product, portion=product.portions.get(), quantity=Decimal(2))
         with change_set(device):
             deleted.soft_delete()
+        food = make_food("Rye", portions=[("slice", 35.5)])
+        import_foods(food)
         Attempts.objects.create(key="key", moments=[1.5, [2, 3]])
         ids = [row.pk for model in owned_models() for row in model.all_objects.for_device(device)]
         by_name = {
             **dict.fromkeys(("ids", "parent_ids", "pk__any_of", "product__any_of"), ids),
+            **dict.fromkeys(("uuid__any_of", "food__uuid__any_of"), [*ids, food.id]),  # noqa: RUF024 - not changed
             **dict.fromkeys(("date", "first", "last"), entry.date),
+            **dict.fromkeys(("uuid", "food__uuid"), food.id),
+            "gtin": food.barcode,
+            "source": food.source,
             "device": device.pk,
             "since": 1,
             "key": "key",
@@ -317,7 +324,7 @@ def name_sets(query: CompiledQuery) -> Iterator[list[str]]:
         yield names + [parameter.name for parameter in narrowing]
         yield names + [parameter.name for parameter in narrowing if parameter.default is Parameter.empty]
     else:  # the query has an `id_filter`
-        column = "product" if last.name == "products" else "pk"
+        column = {"products": "product", "foods": "uuid", "of_foods": "food__uuid"}.get(last.name, "pk")
         yield [*names, column]
         yield [*names, f"{column}__any_of"]
 
