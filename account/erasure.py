@@ -19,7 +19,7 @@ from countonme.db.bulk import in_batches
 from countonme.db.vacuum import vacuum
 from devices.models import Device, Erasure, Gap, hash_device_id
 from ownership.models import owned_models
-from support.models import AuditEntry
+from support.models import AuditEntry, ChangedValues
 
 BATCH = 500  # rows per statement, each in its own transaction
 
@@ -52,7 +52,7 @@ def erase_pending(*, pauses: bool = True) -> Outcome:
         else:
             outcome.erased += 1
     # Even if nothing was removed, because the last run may have been killed before this.
-    vacuum([*owned_models(), AuditEntry, Gap, Erasure, Device])
+    vacuum([*owned_models(), ChangedValues, AuditEntry, Gap, Erasure, Device])
     return outcome
 
 

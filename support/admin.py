@@ -15,7 +15,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.text import capfirst
 from django.views.decorators.debug import sensitive_post_parameters
 
@@ -29,6 +29,7 @@ from support.actions import SupportAction, SupportActionAdmin
 from support.audit import AuditedAdmin
 from support.changelist import LargeTableAdmin, StateFilter, has_prefix, is_long_prefix
 from support.models import AuditEntry
+from support.owned_admin import OF_DEVICE
 from support.qr_code import qr_code
 
 BLOCK = SupportAction(
@@ -60,6 +61,8 @@ NEW_TOKEN = SupportAction(
     run=methodcaller("issue_token"),
     possible=lambda device: True,
 )
+
+SHOWN_DIGITS = 8  # of an id in the audit log
 
 SHOWN_BEFORE = "A new token is shown only once. If it has not reached the phone, issue another one."
 
@@ -181,12 +184,15 @@ class AuditedUserAdmin(AccountsAdmin, UserAdmin):
 @admin.register(AuditEntry)
 class AuditEntryAdmin(AuditedAdmin, LargeTableAdmin):
     change_form_template = "support/audit_entry.html"
-    list_display = ("at", "user_name", "act", "kind", "object_id")
+    list_display = ("at", "user_name", "act", "row", "reason")
     list_filter = ()
     allowed_filters = ()
     ordering = ("-id",)  # the latest first
-    search_help_text = "Search by the id of a row or of a device. The first 8 digits of a device's id are enough."
-    fields = readonly_fields = ("at", "user_name", "user", "act", "reason", "kind", "object_id", "device")
+    search_help_text = (
+        "Search by the name of a user, or by the id of a row or of a device. The first 8 digits of a device's id are "
+        "enough."
+    )
+    fields = readonly_fields = ("at", "user_name", "user", "act", "reason", "row", "kind", "object_id", "device")
 
     def get_queryset(self, request) -> QuerySet:
         """Return all entries except those about devices that are marked for erasure."""
@@ -200,9 +206,25 @@ class AuditEntryAdmin(AuditedAdmin, LargeTableAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
+        if AuditEntry.objects.filter(user_name=term).exists():
+            return queryset.filter(user_name=term), False
         kinds = [model._meta.label_lower for model in apps.get_models() if self.admin_site.is_registered(model)]
         ids = {term, str(parse_uuid(term) or term)}
         found = Q(kind__in=kinds, object_id__in=ids)
         if is_long_prefix(term):
             found |= has_prefix("device_id", term)
         return queryset.filter(found), False
+
+    @admin.display(description="Row")
+    def row(self, entry: AuditEntry) -> str:
+        """Return a link to the history of the row, or to the list that was opened. It names no row."""
+        model = next((each for each in self.admin_site._registry if each._meta.label_lower == entry.kind), None)
+        if model is None:
+            return f"{entry.kind} {entry.object_id}"
+        page = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+        if entry.object_id:
+            text = f"{model._meta.verbose_name} {entry.object_id[:SHOWN_DIGITS]}"
+            return format_html('<a href="{}">{}</a>', reverse(f"{page}_history", args=[entry.object_id]), text)
+        text = f"{model._meta.verbose_name_plural} of device {str(entry.device_id)[:SHOWN_DIGITS]}"
+        address = f"{reverse(f'{page}_changelist')}?{OF_DEVICE}={entry.device_id}"
+        return format_html('<a href="{}">{}</a>', address, text)

@@ -1,5 +1,7 @@
 """Admin classes that write the audit log instead of Django's."""
 
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin, messages
@@ -10,15 +12,17 @@ from django.db import IntegrityError, models, transaction
 from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from support.models import AuditEntry
+from support.models import AuditEntry, ChangedValues
 
 ENTRIES_PER_PAGE = 100
+
+Values = Sequence[tuple[str, str, str]]  # the label, the old and the new text of each field
 
 DATE_ERROR = "Enter a valid date in the form YYYY-MM-DD, for example 2026-02-05."
 
 
 class AuditedAdmin(admin.ModelAdmin):
-    """An admin that records changes in the audit log: names of fields, and never values."""
+    """An admin that records changes in the audit log. The old and new values are stored beside it, for 90 days."""
 
     object_history_template = "support/object_history.html"
     formfield_overrides = {
@@ -48,9 +52,11 @@ class AuditedAdmin(admin.ModelAdmin):
         user = request.user
         return AuditEntry(user=user, user_name=user.get_username(), kind=self.opts.label_lower, **values)
 
-    def record(self, request, row: models.Model, act: str, reason: str = "") -> AuditEntry:
+    def record(self, request, row: models.Model, act: str, reason: str = "", values: Values = ()) -> AuditEntry:
         entry = self.entry(request, row, act, reason)
         entry.save()
+        if values:
+            ChangedValues.objects.create(entry=entry, values=values)
         return entry
 
     def record_reading(self, entries: list[AuditEntry]) -> bool:
@@ -71,9 +77,10 @@ class AuditedAdmin(admin.ModelAdmin):
 
     # --- Django's hooks ------------------------------------------------------------------------------
 
-    def construct_change_message(self, request, form, formsets, add=False) -> dict[str, str]:
+    def construct_change_message(self, request, form, formsets, add=False) -> dict[str, Any]:
         """Return keyword arguments for `record()`, which `log_change` gets as its message."""
-        return {"act": "Changed " + (", ".join(changed_fields(form)) or "nothing")}
+        names = ", ".join(changed_fields(form)) or "nothing"
+        return {"act": f"Changed {names}", "values": () if add else changed_values(form)}
 
     def log_addition(self, request, obj, message) -> AuditEntry:
         return self.record(request, obj, "Added")
@@ -92,6 +99,7 @@ class AuditedAdmin(admin.ModelAdmin):
         if row is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
         entries = AuditEntry.objects.filter(kind=self.opts.label_lower, object_id=str(row.pk)).order_by("-pk")
+        entries = entries.select_related("changed")
         paginator = self.get_paginator(request, entries, ENTRIES_PER_PAGE)
         page = paginator.get_page(request.GET.get(PAGE_VAR, 1))
         page.object_list = list(page.object_list)  # before an entry about this page is stored
@@ -109,3 +117,23 @@ def changed_fields(form) -> list[str]:
     """Return the labels of the fields that a form changes."""
     names = form.changed_data
     return [str(form.fields[name].label or name).lower() if name in form.fields else name for name in names]
+
+
+def changed_values(form) -> Values:
+    """Return the old and new values of the fields that a form changes, without passwords."""
+    names = [name for name in form.changed_data if name in form.fields and "password" not in name]
+    return [
+        (str(form.fields[name].label or name), text_of(form.initial.get(name)), text_of(form.cleaned_data.get(name)))
+        for name in names
+    ]
+
+
+def text_of(value) -> str:
+    """Return the text of a value in a history."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return ", ".join(sorted(map(str, value)))
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    return "" if value is None else str(value)

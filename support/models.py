@@ -1,6 +1,10 @@
+from datetime import timedelta
+
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
+
+VALUES_KEPT = timedelta(days=90)
 
 
 class AuditEntry(models.Model):
@@ -25,7 +29,35 @@ class AuditEntry(models.Model):
         db_table = "audit_log"
         verbose_name_plural = "audit entries"
         default_permissions = ("view",)
-        indexes = [models.Index(fields=["kind", "object_id"], name="audit_log_of_a_row")]
+        indexes = [
+            models.Index(fields=["kind", "object_id"], name="audit_log_of_a_row"),
+            models.Index(fields=["user_name", "id"], name="audit_log_of_a_user"),
+        ]
 
     def __str__(self) -> str:
         return f"audit entry {self.pk}"
+
+
+class ChangedValuesManager(models.Manager):
+    def remove_old(self) -> None:
+        self.filter(at__lt=timezone.now() - VALUES_KEPT)._raw_delete(self.db)
+
+
+class ChangedValues(models.Model):
+    """The old and new values of a change, for the history of the row. They are removed after 90 days.
+
+    That is long before a row that was deleted later is purged, so they don't outlive it.
+    """
+
+    entry = models.OneToOneField(AuditEntry, models.CASCADE, primary_key=True, related_name="changed")
+    at = models.DateTimeField(default=timezone.now, db_index=True)
+    values = models.JSONField(help_text="The label, the old text and the new text of each field.")
+
+    objects = ChangedValuesManager()
+
+    class Meta:
+        db_table = "audit_log_values"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"values of audit entry {self.pk}"

@@ -1,8 +1,9 @@
 """Admin of the rows that a device owns. Corrections run in a change set, so that the phone receives them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from copy import copy
 from operator import methodcaller
+from typing import Any
 from uuid import UUID
 
 from django import forms
@@ -29,6 +30,7 @@ from support.actions import (
     SupportAction,
     SupportActionAdmin,
 )
+from support.audit import text_of
 from support.changelist import LargeTableAdmin, StateFilter, has_prefix, is_long_prefix
 from support.models import AuditEntry
 from support.restore_selected import restore_selected
@@ -270,11 +272,22 @@ class OwnedAdmin(SupportActionAdmin, LargeTableAdmin):
         return self.model.all_objects.for_device(row.device_id).get(pk=row.pk)
 
     def save_model(self, request, obj, form, change) -> None:
-        self.reload(obj).change(**form.values())
+        form.corrected = self.reload(obj)
+        form.corrected.change(**form.values())
 
-    def construct_change_message(self, request, form, formsets, add=False) -> dict[str, str]:
+    def construct_change_message(self, request, form, formsets, add=False) -> dict[str, Any]:
         names = ", ".join(form.fields[name].label.lower() for name in form.corrected_fields)
-        return {"act": f"Corrected {names}", "reason": form.cleaned_data["reason"]}
+        values = [*self.differences(form.stored, form.corrected, form)]
+        return {"act": f"Corrected {names}", "reason": form.cleaned_data["reason"], "values": values}
+
+    def differences(self, old: DeviceOwned, new: DeviceOwned, form: OwnedForm) -> Iterator[tuple[str, str, str]]:
+        """Yield the label, the old and the new text of each field on the page that a correction has changed."""
+        columns = {field.name: field for field in self.opts.concrete_fields}
+        for name in (*self.correctable_fields, *self.displayed_fields):
+            column = columns.get(name)
+            if column is not None and getattr(old, column.attname) != getattr(new, column.attname):
+                label = form.fields[name].label if name in form.fields else capfirst(column.verbose_name)
+                yield label, text_of(getattr(old, name)), text_of(getattr(new, name))
 
     def response_change(self, request, obj) -> HttpResponse:
         """Show a message that doesn't name the row, because the session stores the message."""

@@ -47,6 +47,14 @@ ELSEWHERE = {
     "The audit log holds the kind and the id of a row. It holds no name of a food and no amount.": [
         "tests/support/test_audit.py::TestEveryAct::test_of_support_is_an_entry_without_a_value"
     ],
+    "The old and new values of a correction are stored beside the audit log. Only the history of the row shows them.": [
+        "tests/support/test_audit.py::TestTheHistory::test_shows_old_and_new_values",
+        "tests/support/test_audit.py::TestOldAndNewValues::test_are_not_in_the_log_of_all_staff",
+    ],
+    "| the old and new values of a correction by support | 90 days, or until the device is erased |": [
+        "tests/support/test_audit.py::TestOldAndNewValues::test_are_removed_after_90_days",
+        "tests/support/test_audit.py::TestOldAndNewValues::test_are_deleted_with_the_device",
+    ],
     "The audit log keeps the name of a member of staff whose account is deleted.": [
         "tests/support/test_audit.py::TestTheHistory::test_keeps_the_name_of_a_user_who_was_deleted"
     ],

@@ -1,19 +1,27 @@
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from io import StringIO
 
 import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
+from django.core.management import call_command
+from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
 from devices.models import Device
+from food_entries.models import FoodEntry
 from food_entries.tests.factories import FoodEntryFactory
+from products.models import Portion, Product
 from products.tests.factories import ProductFactory
 from support.audit import AuditedAdmin
-from support.models import AuditEntry
+from support.models import AuditEntry, ChangedValues
 
+EXPLAIN = "EXPLAIN" if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN"
+VALUES = "<li>([^<]+ → [^<]+)</li>"
 FOOD = "Chicken soup"
 WHY = "She asked for it."
 PASSWORD = "correct horse battery staple"
@@ -162,13 +170,58 @@ class TestAUser:
 
 
 class TestTheHistory:
+    def test_shows_old_and_new_values(self, support, product):
+        sent = {"name": "Soup", "kcal_100g": 300, "barcode": "4006381333931", "unit": "g"}
+        post(support, page(product), **sent, seen=product.revision, reason=WHY)
+
+        shown = support.get(page(product, "history")).text
+
+        values = [f"Name: {FOOD} → Soup", "Energy: 321 → 300", "Barcode: (empty) → 4006381333931"]
+        assert re.findall(VALUES, shown) == values
+
+    def test_shows_values_that_follow_from_a_correction(self, support, product):
+        portion = product.portions.get()
+        entry = FoodEntryFactory(product=product, portion=portion, quantity=Decimal(2), grams=Decimal(200))
+        sent = {"date": "2026-01-05", "meal_type": "snack", "grams": "50", "quantity": "2"}
+        post(support, page(entry), **sent, seen=entry.revision, reason=WHY)
+
+        shown = support.get(page(entry, "history")).text
+
+        assert {"Grams: 200 → 50", "Quantity: 2 → (empty)", "Portion: 100g → (empty)"} <= set(re.findall(VALUES, shown))
+
+    def test_shows_changes_of_accounts_without_passwords(self, root, member, support_group):
+        post(root, page(member), **user_form(member, first_name="Grace", is_superuser="on", groups=[support_group.pk]))
+        new = {"usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
+        post(root, f"{USERS}{member.pk}/password/", **new)
+
+        shown = root.get(page(member, "history")).text
+
+        values = ["First name: (empty) → Grace", "Superuser status: no → yes", "Groups: (empty) → Support"]
+        assert sorted(re.findall(VALUES, shown)) == sorted(values)
+        assert ChangedValues.objects.count() == 1
+
+    def test_escapes_values(self, support, product):
+        sent = {"name": "<b>Soup", "kcal_100g": 321, "unit": "g", "seen": product.revision, "reason": WHY}
+        post(support, page(product), **sent)
+
+        assert "<b>Soup" not in support.get(page(product, "history")).text
+
+    def test_costs_the_same_queries_for_any_number_of_entries(self, root, member, django_assert_max_num_queries):
+        for names in (("Ada",), ("Grace", "Joan", "Ada")):
+            for name in names:
+                post(root, page(member), **user_form(member, first_name=name))
+            root.get(page(member, "history"))  # shows the messages of the changes
+            # the session, the user, the row twice, the entries and their number; of Django's log the kind, a number
+            with django_assert_max_num_queries(8):
+                assert root.get(page(member, "history")).status_code == 200
+
     def test_shows_user_action_and_reason(self, support, product):
         post(support, page(product), name="Soup", kcal_100g=321, unit="g", seen=product.revision, reason=WHY)
 
         shown = support.get(page(product, "history")).content.decode()
 
         assert "<td>ada</td>" in shown
-        assert "<td>Corrected name. She asked for it.</td>" in shown
+        assert "<td>Corrected name. She asked for it." in shown
         assert "History: Soup" in shown
 
     @pytest.mark.parametrize("how", ["admin", "orm"])
@@ -212,6 +265,36 @@ class TestTheHistory:
         assert statuses == [403, 403]
 
 
+class TestOldAndNewValues:
+    @pytest.fixture
+    def corrected(self, support, product) -> ChangedValues:
+        post(support, page(product), name="Soup", kcal_100g=321, unit="g", seen=product.revision, reason=WHY)
+        return ChangedValues.objects.get()
+
+    @pytest.mark.parametrize(("days", "kept"), [(89, True), (91, False)])
+    def test_are_removed_after_90_days(self, corrected, days, kept):
+        ChangedValues.objects.update(at=timezone.now() - timedelta(days=days))
+
+        call_command("erase", stdout=StringIO())
+
+        assert ChangedValues.objects.exists() == kept
+        assert AuditEntry.objects.filter(act="Corrected name").exists()
+
+    def test_are_deleted_with_the_device(self, corrected, device):
+        FoodEntry.all_objects.for_device(device)._raw_delete("default")
+        Portion.all_objects.for_device(device)._raw_delete("default")
+        Product.all_objects.for_device(device)._raw_delete("default")
+
+        device.delete()
+
+        assert not ChangedValues.objects.exists()
+
+    def test_are_not_in_the_log_of_all_staff(self, root, corrected):
+        pages = [root.get(address).text for address in (TestTheAuditLog.LOG, page(corrected.entry))]
+
+        assert [(FOOD in shown, "Soup" in shown) for shown in pages] == [(False, False)] * 2
+
+
 class TestTheIndex:
     def test_names_no_row(self, support, device, product):
         run_all_actions(support, device, product)
@@ -248,7 +331,35 @@ class TestTheAuditLog:
         assert found(str(device.pk)) == ["Blocked", "Corrected name"]
         assert found(device.pk.hex[:12]) == ["Blocked", "Corrected name"]
         assert found(member.pk) == ["Changed first name"]
+        assert found("ada") == ["Blocked", "Blocked", "Corrected name"]
+        assert found("root") == ["Changed first name"]
         assert found("Blocked") == found("%") == found("She asked") == []
+
+    def test_is_read_with_indexes(self, root, member, device, django_assert_max_num_queries):
+        entries = [
+            AuditEntry(user_name=f"user {n // 5}", kind="auth.user", object_id=str(n), act="Added") for n in range(5000)
+        ]
+        AuditEntry.objects.bulk_create(entries)
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE audit_log")
+
+        for term in ("user 7", "17", device.pk.hex[:8]):
+            with django_assert_max_num_queries(12) as queries:
+                assert root.get(self.LOG, {"q": term}).status_code == 200
+            for query in queries.captured_queries:
+                if 'FROM "audit_log"' in query["sql"]:
+                    plan = connection.cursor().execute(f"{EXPLAIN} {query['sql']}").fetchall()
+                    assert not re.search(r"Seq Scan on audit_log|SCAN audit_log", str(plan)), query["sql"]
+
+    def test_links_to_histories_and_lists(self, support, root, device, product):
+        support.get("/admin/products/product/", {"device__id__exact": device.pk})
+        support.get(page(product))
+
+        shown = root.get(self.LOG).text
+
+        assert f'<a href="{page(product, "history")}">product {str(product.pk)[:8]}</a>' in shown
+        of_device = f"/admin/products/product/?device__id__exact={device.pk}"
+        assert f'<a href="{of_device}">products of device {str(device.pk)[:8]}</a>' in shown
 
     def test_can_not_be_changed(self, support, root, device):
         post(support, page(device, "block"), reason=WHY)

@@ -16,6 +16,7 @@ from countonme.api.errors import InvalidToken
 from countonme.durations import days
 from devices.models import Attempts, Erasure
 from ownership.plural import describe_rows, pluralize
+from support.models import ChangedValues
 
 
 class Command(BaseCommand):
@@ -51,6 +52,7 @@ class Command(BaseCommand):
         is_ledger_complete = add_missing_to_ledger()
         LogEntry.objects.all().delete()  # an older release may have run after `migrate`, and its entries name foods
         Attempts.objects.remove_expired()
+        ChangedValues.objects.remove_old()
         outcome = erase_pending()
         rows = describe_rows(outcome.removed) or "no rows"
         self.stdout.write(f"Erased {pluralize(outcome.erased, 'device')}: removed {rows}.")
