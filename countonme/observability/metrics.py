@@ -16,6 +16,7 @@ from django.utils.crypto import constant_time_compare
 from django.views.decorators.csrf import csrf_exempt
 
 from countonme.api import errors
+from countonme.db.availability import retry_if_connection_died
 from countonme.observability.query_timer import seconds_waited
 from countonme.observability.worker_slots import WorkerSlot
 
@@ -72,7 +73,7 @@ class Gauges:
 
         for name, (description, read) in self.functions.items():
             try:
-                value = read()
+                value = retry_if_connection_died(read)
             except DatabaseError:  # it is unavailable, or its migrations are not applied
                 continue
             if value is not None:

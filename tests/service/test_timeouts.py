@@ -26,6 +26,7 @@ from tests.harness.processes import ROOT, wait_until
 from tests.harness.relay import Relay
 from tests.harness.service import serve, server_of_tests
 
+METRICS_TOKEN = "only-for-tests-of-timeouts"
 SOON = 2.5  # seconds: two, and a margin for a busy machine
 BREAD = {"name": "Rye bread", "kcal_100g": 259}
 THREADS = 6
@@ -47,7 +48,8 @@ def relay():
 def service(live_url, relay, tmp_path_factory):
     """A service that connects to PostgreSQL through the relay."""
     name = live_url.rpartition("/")[2]
-    with serve(url_of(name, server_of_tests(relay.port)), tmp_path_factory.mktemp("service") / "log") as service:
+    url, log = url_of(name, server_of_tests(relay.port)), tmp_path_factory.mktemp("service") / "log"
+    with serve(url, log, METRICS_TOKEN=METRICS_TOKEN) as service:
         service.register()
         yield service
 
@@ -97,6 +99,18 @@ class TestAnOutageOfTheDatabase:
 
         assert is_served_again(connected)
 
+    def test_is_shown_by_the_metrics_soon(self, connected, relay):
+        prometheus = Phone(connected.phone.port, token=METRICS_TOKEN)
+        relay.flowing.clear()
+        try:
+            responses = [prometheus.get("/metrics") for _ in range(3)]
+        finally:
+            relay.flowing.set()
+
+        for response in responses:
+            assert b"\ncountonme_ready 0.0\n" in response.content
+            assert response.seconds < 2 * SOON
+
     @pytest.mark.parametrize(
         ("method", "path", "body"),
         [
@@ -123,6 +137,8 @@ class TestAnOutageOfTheDatabase:
         relay.cut()
 
         assert all_at_once(connected, "GET", "/v1/products")[0] == {200}
+        relay.cut()
+        assert b"\ncountonme_last_backup" in Phone(connected.phone.port, token=METRICS_TOKEN).get("/metrics").content
 
     def test_gets_503_at_once_if_the_port_is_closed_and_ends_when_it_opens(self, connected, relay):
         relay.close()
