@@ -355,7 +355,7 @@ class TestLog:
         assert "\naccess_log off;\n" in of_every_server
         assert "\nerror_log /var/log/nginx/error.log emerg;\n" in of_every_server
         assert re.findall(r"^ +access_log (.*);", conf, re.M) == [
-            "/var/log/nginx/countonme.log countonme if=$countonme_logged"
+            "syslog:server=unix:/dev/log,nohostname,tag=countonme_nginx countonme if=$countonme_logged"
         ]
         assert conf.count("_log ") == 3
 

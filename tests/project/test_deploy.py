@@ -1363,6 +1363,7 @@ class TestNginx:
         ours = (DEPLOY / "nginx.conf").read_text()
         ours = ours.replace("127.0.0.1:8000", upstream).replace("listen 80;", listen).replace("listen [::]:80;", "")
         ours = ours.replace("/var/log/nginx", str(folder))
+        ours = re.sub(r"syslog:server=unix:/dev/log\S+", f"{folder}/countonme.log", ours)
         temporary = "".join(
             f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
