@@ -75,3 +75,16 @@ def check_hosts(app_configs, **kwargs) -> list:
     if "*" not in settings.ALLOWED_HOSTS:
         return []
     return [Warning("ALLOWED_HOSTS allows every host.", hint="List the hosts of the service.", id="countonme.W002")]
+
+
+@register(Tags.security, deploy=True)
+def check_second_factor(app_configs, **kwargs) -> list:
+    if settings.STAFF_SECOND_FACTOR == "required":
+        return []
+    return [
+        Warning(
+            "STAFF_SECOND_FACTOR is optional: staff may log in to the admin with a password only.",
+            hint="Set it to required, which is the default if HTTPS_ONLY is on.",
+            id="countonme.W005",
+        )
+    ]

@@ -37,6 +37,8 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "corsheaders",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "rest_framework",
@@ -68,6 +70,7 @@ MIDDLEWARE = [
     "countonme.middleware.admin_only.AdminSession",
     "countonme.middleware.admin_only.AdminCsrf",
     "countonme.middleware.admin_only.AdminAuthentication",
+    "countonme.middleware.admin_only.AdminSecondFactor",
     "countonme.middleware.admin_only.AdminMessages",
     "countonme.middleware.admin_only.AdminErrorPages",
 ]
@@ -238,6 +241,11 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"
 CSRF_FAILURE_VIEW = "countonme.api.errors.csrf_failure"
 LOGIN_FAILURE_RATE = env.rate("LOGIN_FAILURE_RATE", "20/h")
+# Without HTTPS, the service runs on one's own machine: there, a password is enough.
+_default = "required" if HTTPS_ONLY else "optional"
+STAFF_SECOND_FACTOR = env.choice("STAFF_SECOND_FACTOR", _default, ("required", "optional"))
+OTP_TOTP_ISSUER = "CountOnMe"
+OTP_TOTP_THROTTLE_FACTOR = 0  # LOGIN_FAILURE_RATE limits wrong codes too, and support/second_factor.py all in a row
 SESSION_COOKIE_AGE = 12 * 60 * 60  # seconds: a working day
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # not in a cookie
 # countonme/middleware/security_headers.py sends these headers.

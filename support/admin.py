@@ -18,7 +18,9 @@ from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.text import capfirst
 from django.views.decorators.debug import sensitive_post_parameters
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
+from countonme.api.errors import Conflict
 from countonme.api.fields import parse_uuid
 from countonme.observability.request_log import name_in_log
 from devices.models import Device
@@ -31,6 +33,7 @@ from support.changelist import LargeTableAdmin, StateFilter, has_prefix, is_long
 from support.models import AuditEntry
 from support.owned_admin import OF_DEVICE
 from support.qr_code import qr_code
+from support.second_factor import RESET, authenticator_of, reset
 
 BLOCK = SupportAction(
     name="block",
@@ -65,6 +68,18 @@ NEW_TOKEN = SupportAction(
 SHOWN_DIGITS = 8  # of an id in the audit log
 
 SHOWN_BEFORE = "A new token is shown only once. If it has not reached the phone, issue another one."
+
+RESET_SECOND_FACTOR = SupportAction(
+    name="reset-second-factor",
+    label="Reset the second factor",
+    description="Use this if the authenticator app and the recovery codes are lost. Make sure that it is really this "
+    "member of staff who asks. All sessions of the account end. After the next login with the password, a new second "
+    "factor can be set up.",
+    logged_as=RESET,
+    permission="auth.reset_second_factor",  # nobody can be granted this, so that only superusers have it
+    run=reset,
+    possible=lambda user: user is not None and authenticator_of(user) is not None,
+)
 
 
 class DeviceStateFilter(StateFilter):
@@ -154,7 +169,7 @@ class DeviceAdmin(SupportActionAdmin, LargeTableAdmin):
         return format_html_join("", "{}", ((getattr(each, method)(device),) for each in admins))
 
 
-admin.site.unregister([Group, User])
+admin.site.unregister([Group, User, TOTPDevice])  # django-otp's admin shows the keys
 
 
 class AccountsAdmin(AuditedAdmin):
@@ -171,9 +186,19 @@ class AuditedGroupAdmin(AccountsAdmin, GroupAdmin):
 
 
 @admin.register(User)
-class AuditedUserAdmin(AccountsAdmin, UserAdmin):
+class AuditedUserAdmin(SupportActionAdmin, AccountsAdmin, UserAdmin):
+    support_actions = (RESET_SECOND_FACTOR,)
     list_display = ("username", "first_name", "last_name", "is_staff", "is_active", "last_login")
     readonly_fields = ("last_login", "date_joined")
+
+    def change_view(self, *args, **kwargs) -> HttpResponse:
+        """Show the page of an account. Unlike the page of a device, that is not recorded."""
+        return super(SupportActionAdmin, self).change_view(*args, **kwargs)
+
+    def perform(self, request, row, act, sent) -> str | None:
+        if row == request.user:
+            raise Conflict("You can replace your own second factor on its page, with a code.")
+        return super().perform(request, row, act, sent)
 
     @method_decorator(sensitive_post_parameters())
     def user_change_password(self, request, id, form_url="") -> HttpResponse:

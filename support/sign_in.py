@@ -1,19 +1,23 @@
-"""The login page of the admin, with rate limits and without account enumeration."""
+"""The login page of the admin, with a second factor, with rate limits, and without account enumeration."""
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from math import ceil
 from secrets import token_urlsafe
 
+from django import forms
 from django.conf import settings
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.http import HttpResponse
+from django.shortcuts import redirect
 
 from devices.models import Attempts
 from devices.throttling import Limit, networks_of, networks_of_address
 from ownership.plural import pluralize
+from support.second_factor import authenticator_of, is_recovery_code, must_set_up, use_code
 
 
 class BrowserLimit(Limit):
@@ -35,38 +39,88 @@ COOKIE = "known"  # set in browsers from which a user has signed in
 COOKIE_AGE = 180 * 24 * 60 * 60  # seconds
 
 
-class SignInForm(AdminAuthenticationForm):
-    """Django's login form with rate limits. Wrong names and wrong passwords get the same response in the same time.
+class CodeInput(forms.TextInput):
+    def format_value(self, value) -> None:
+        """Show an empty field after an error: a code works once."""
 
-    Failures are counted by address and by name, even if there is no such user. So an attacker can lock a name. The
-    failures of a browser from which this user has signed in before are counted separately, so that the owner can still
-    sign in there.
+
+class CodeField(forms.CharField):
+    """A code of the second factor, or of an authenticator app that is being set up."""
+
+    def __init__(self, label: str = "Code", *, autofocus: bool = False, **options):
+        attrs = {"autocomplete": "one-time-code", "autocapitalize": "none", "spellcheck": "false"}
+        attrs |= {"autofocus": True} if autofocus else {}
+        super().__init__(label=label, max_length=40, widget=CodeInput(attrs), **options)
+
+
+class RateLimitedForm(forms.Form):
+    """Mixin: a form with secrets that can be guessed. Wrong ones are counted by address and by name.
+
+    An attacker can lock a name. The failures of a browser from which this user has signed in before are counted
+    separately, so that the owner can still sign in there.
     """
 
-    def clean(self) -> dict:
-        if not (self.cleaned_data.get("username") and self.cleaned_data.get("password")):
-            return super().clean()
-        limits = self.limits(self.cleaned_data["username"].casefold())
-        if waits := [wait for limit, caller in limits if (wait := limit.wait(caller)) is not None]:
+    def check_limits(self, name: str) -> None:
+        """Refuse the form if there were too many failures."""
+        if waits := [wait for limit, caller in self.limits(name) if (wait := limit.wait(caller)) is not None]:
             self.request.seconds_to_wait = ceil(max(waits))
             minutes = pluralize(ceil(self.request.seconds_to_wait / 60), "minute")
             raise ValidationError(f"Too many attempts. Try again in {minutes}.", "throttled")
-        try:
-            return super().clean()
-        except ValidationError:
-            for limit, caller in limits:
-                limit.count(caller)
-            raise
+
+    def count_failure(self, name: str) -> None:
+        for limit, caller in self.limits(name):
+            limit.count(caller)
 
     def limits(self, name: str) -> list[tuple[Limit, Sequence[str]]]:
         """Return the limits that a failure counts for, each with its caller."""
+        name = name.casefold()
         known = self.request.get_signed_cookie(COOKIE, default="", salt=COOKIE, max_age=COOKIE_AGE)
         if known.partition(" ")[2] == name:
             return [(BY_BROWSER, (known,))]
         return [(BY_ADDRESS, networks_of(self.request)), (BY_NAME, (name,))]
 
 
-admin.site.login_form = SignInForm
+class SignInForm(RateLimitedForm, AdminAuthenticationForm):
+    """Django's login form with a code and rate limits. The code may be empty if the user has no second factor.
+
+    A wrong name, password or code gets the same response, so that nobody learns whether the password was right. Names
+    that don't exist take as long as others, and are counted too.
+    """
+
+    error_messages = {
+        **AdminAuthenticationForm.error_messages,
+        "invalid_login": "Please enter the correct %(username)s and password for a staff account, and a code that you "
+        "have not used yet, if you have set up a second factor. The first two may be case-sensitive.",
+    }
+
+    code = CodeField(
+        required=False, help_text="From your authenticator app, or a recovery code. Empty if you have set up none."
+    )
+
+    def clean(self) -> dict:
+        if not (self.cleaned_data.get("username") and self.cleaned_data.get("password")):
+            return super().clean()
+        name = self.cleaned_data["username"]
+        self.check_limits(name)
+        try:
+            cleaned = super().clean()
+            self.check_code(self.get_user())
+        except ValidationError:
+            self.count_failure(name)
+            raise
+        return cleaned
+
+    def check_code(self, user) -> None:
+        """If the user has a second factor, check the code. Signing in then marks the session as verified."""
+        if authenticator_of(user) is None:
+            return
+        code = self.cleaned_data.get("code", "")
+        user.otp_device = use_code(user, code)
+        if user.otp_device is None:
+            raise self.get_invalid_login_error()
+        if is_recovery_code(code):
+            left = pluralize(user.recovery_codes.count(), "recovery code")
+            messages.warning(self.request, f"You have {left} left. Do you still have your authenticator app?")
 
 
 def forget_failures_of(name: str) -> int:
@@ -83,12 +137,11 @@ def forget_failures_from(address: str) -> int:
 
 
 def sign_in(request) -> HttpResponse:
-    """Return the admin's login page, with `429` over the limit."""
-    response = admin.site.login(request)
-    if wait := getattr(request, "seconds_to_wait", None):
-        response.status_code = 429
-        response.headers["Retry-After"] = str(wait)
-    elif request.method == "POST" and request.user.is_authenticated:
+    """Return the admin's login page, with `429` over the limit. Staff who must set up a second factor get that page."""
+    if request.method == "GET" and must_set_up(request.user):
+        return redirect("admin:set_up_second_factor")
+    response = say_when_to_retry(request, admin.site.login(request))
+    if request.method == "POST" and response.status_code == HTTPStatus.FOUND:
         response.set_signed_cookie(
             COOKIE,
             f"{token_urlsafe(16)} {request.user.get_username().casefold()}",
@@ -99,4 +152,12 @@ def sign_in(request) -> HttpResponse:
             httponly=True,
             samesite=settings.SESSION_COOKIE_SAMESITE,
         )
+    return response
+
+
+def say_when_to_retry(request, response: HttpResponse) -> HttpResponse:
+    """Make the response a `429` if a form of the request was over its limits."""
+    if wait := getattr(request, "seconds_to_wait", None):
+        response.status_code = 429
+        response.headers["Retry-After"] = str(wait)
     return response

@@ -27,7 +27,8 @@ from devices.models import Attempts, Device, Erasure, hash_device_id
 from food_entries.models import FoodEntry
 from ownership.models import change_set, owned_models
 from products.models import Portion, Product
-from support.models import AuditEntry
+from support import second_factor
+from support.models import AuditEntry, Authenticator, RecoveryCode
 
 ROOT = Path(settings.BASE_DIR)
 PAGE = ROOT / "docs/privacy.md"
@@ -68,6 +69,9 @@ ELSEWHERE = {
     ],
     "The log has no address, no id of a device or of a row, no query, no body and no name of a food.": [
         "tests/service/test_logs.py::TestTheLog::test_contains_no_sent_data"
+    ],
+    "The database has no secret of an authenticator app and no recovery code.": [
+        "support/tests/test_second_factor.py::TestSecrets::test_are_not_stored"
     ],
     "PostgreSQL's log shows errors without values.": [
         "tests/project/test_deploy.py::TestTheLogOfPostgreSQL::test_has_no_values_on_a_bare_host",
@@ -274,6 +278,27 @@ class TestRetention:
         erase()
 
         assert not Attempts.objects.exists()
+
+    @states(
+        "| the second factor of a member of staff: a random number, hashes of recovery codes, when it was set up and "
+        "last used, wrong codes | until it is replaced or reset, or the account is deleted |"
+    )
+    @pytest.mark.parametrize("end", [second_factor.reset, User.delete], ids=["reset", "delete"])
+    def test_of_a_second_factor_ends_with_its_reset(self, db, end):
+        member = User.objects.create_user("grace", is_staff=True)
+        Authenticator.objects.create(user=member)
+        RecoveryCode.objects.replace(member)
+        assert columns(RecoveryCode) == {"id", "user_id", "digest"}
+        assert columns(Authenticator) == {
+            *("id", "user_id", "name", "confirmed", "key", "created_at", "last_used_at"),
+            *("step", "t0", "digits", "tolerance", "drift", "last_t"),
+            *("throttling_failure_count", "throttling_failure_timestamp"),
+        }
+
+        end(member)
+
+        assert not Authenticator.objects.exists()
+        assert not RecoveryCode.objects.exists()
 
     @states("| sessions of staff | removed in the first night after they expire, which they do after 12 hours |")
     def test_of_sessions_ends_after_they_expire(self, support):

@@ -1,4 +1,4 @@
-"""Django's middleware for sessions, CSRF, authentication and messages, which runs only under `/admin/`."""
+"""Middleware for sessions, CSRF, authentication, second factors and messages, which runs only under `/admin/`."""
 
 import json
 from http import HTTPStatus
@@ -9,6 +9,7 @@ from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
 from django.template.loader import render_to_string
+from django_otp.middleware import OTPMiddleware
 
 from countonme.api.errors import process_exception
 from countonme.db.postgresql import extended_timeout, ping_if_limited
@@ -46,6 +47,10 @@ class AdminCsrf(AdminOnly, CsrfViewMiddleware):
 
 class AdminAuthentication(AdminOnly, AuthenticationMiddleware):
     pass
+
+
+class AdminSecondFactor(AdminOnly, OTPMiddleware):
+    """Sets `request.user.otp_device` to the authenticator with which the session was verified, or to None."""
 
 
 class AdminMessages(AdminOnly, MessageMiddleware):

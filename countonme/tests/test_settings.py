@@ -135,6 +135,22 @@ class TestSettings:
 
         assert run.stdout.strip() == "None", run.stderr
 
+    @pytest.mark.parametrize(
+        ("https", "chosen", "used"),
+        [
+            ("on", "", "required"),
+            ("off", "", "optional"),
+            ("on", "optional", "optional"),
+            ("off", "required", "required"),
+        ],
+    )
+    def test_require_a_second_factor_of_staff_except_on_ones_own_machine(self, tmp_path, https, chosen, used):
+        changed = {"HTTPS_ONLY": https, "STAFF_SECOND_FACTOR": chosen}
+
+        run = run_with_settings(tmp_path, "print(settings.STAFF_SECOND_FACTOR)", **SAFE | changed)
+
+        assert run.stdout.strip() == used, run.stderr
+
     @pytest.mark.parametrize(("chosen", "used"), [("", "json"), ("json", "json"), ("text", "text")])
     def test_write_the_log_in_json_if_there_is_no_terminal(self, tmp_path, chosen, used):
         statement = "print(settings.LOG_FORMAT, settings.LOGGING['handlers']['console']['formatter'])"
@@ -163,6 +179,7 @@ class TestSettings:
                 "ROTATE_RATE is 'off'. It must be a rate such as 10/min: a number per s, min, h or d.",
             ),
             ({"HTTPS_ONLY": "sure"}, "HTTPS_ONLY is 'sure'. It must be on or off."),
+            ({"STAFF_SECOND_FACTOR": "on"}, "STAFF_SECOND_FACTOR is 'on'. It must be required or optional."),
             ({"LOG_LEVEL": "loud"}, "LOG_LEVEL is 'loud'. It must be DEBUG or INFO or"),
             ({"LOG_FORMAT": "xml"}, "LOG_FORMAT is 'xml'. It must be json or text."),
             ({"METRICS_TOKEN": "short"}, "METRICS_TOKEN must have at least 20"),
@@ -202,6 +219,7 @@ class TestSystemChecks:
         [
             ({"ERASURE_LEDGER": "/nowhere/erasures.txt"}, "countonme.E012"),
             ({"ALLOWED_HOSTS": ["*"]}, "countonme.W002"),
+            ({"STAFF_SECOND_FACTOR": "optional"}, "countonme.W005"),
         ],
     )
     def test_report_unsafe_settings(self, settings, changed, found):
@@ -239,7 +257,7 @@ class TestSystemChecks:
         assert (fault.id, fault.msg.split(". ")[1]) == ("countonme.W004", "The service was tested with gunicorn 0.9.")
 
     def test_accept_safe_settings(self, settings):
-        settings.ALLOWED_HOSTS = ["api.example.org"]
+        settings.ALLOWED_HOSTS, settings.STAFF_SECOND_FACTOR = ["api.example.org"], "required"
 
         faults = {fault.id for fault in run_checks(include_deployment_checks=True)}
 

@@ -30,6 +30,7 @@ os.environ.update(
     ROTATE_RATE="1000/h",
     SECRET_KEY="only-for-tests-" * 4,
     SECURE_PROXY_SSL_HEADER="",
+    STAFF_SECOND_FACTOR="",
     WEB_CONCURRENCY="2",
     WEB_THREADS="3",
 )

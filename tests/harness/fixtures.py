@@ -16,6 +16,7 @@ from django.contrib.auth.models import Group, User
 from django.core.cache import caches
 from django.db import connections
 from django.test import Client
+from django_otp.plugins.otp_totp import models as otp_totp
 from rest_framework.test import APIClient
 
 from countonme.observability.log_format import JSONFormatter
@@ -173,6 +174,14 @@ def clock(monkeypatch):
     """The clock of the rate limits. It doesn't move unless the test sets `now`."""
     clock = SimpleNamespace(now=1_800_000_000.0)
     monkeypatch.setattr(throttling, "time", SimpleNamespace(time=lambda: clock.now))
+    return clock
+
+
+@pytest.fixture
+def authenticator_clock(monkeypatch):
+    """The clock of the codes of authenticator apps. It doesn't move unless the test sets `now`."""
+    clock = SimpleNamespace(now=1_800_000_000.0)
+    monkeypatch.setattr(otp_totp, "time", SimpleNamespace(time=lambda: clock.now))
     return clock
 
 

@@ -140,7 +140,7 @@ class TestARequestLine:
         with django_assert_num_queries(0):  # a 404 does not read the session
             admin_client.get("/static/nothing")
 
-        with django_assert_num_queries(2):  # the session and the user
+        with django_assert_num_queries(3):  # the session, the user and the second factor
             admin_client.get("/admin/jsi18n/")
 
         assert [line["device"] for line in json_log()] == [None, None]

@@ -211,8 +211,9 @@ class TestTheHistory:
             for name in names:
                 post(root, page(member), **user_form(member, first_name=name))
             root.get(page(member, "history"))  # shows the messages of the changes
-            # the session, the user, the row twice, the entries and their number; of Django's log the kind, a number
-            with django_assert_max_num_queries(8):
+            # the session, the user, the second factor twice, the row twice, the entries and their number; of Django's
+            # log the kind, a number
+            with django_assert_max_num_queries(10):
                 assert root.get(page(member, "history")).status_code == 200
 
     def test_shows_user_action_and_reason(self, support, product):

@@ -9,6 +9,7 @@ from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 from devices.models import Device
@@ -17,6 +18,7 @@ from food_entries.tests.factories import FoodEntryFactory
 from ownership.models import change_set
 from products.tests.factories import PortionFactory, ProductFactory
 from support.tests import entries
+from support.tests.authenticators import App
 from tests.harness.sync import pull_changes
 
 FLAGS = (
@@ -58,6 +60,9 @@ class Browser:
         """Click a link or button and wait for the next page."""
         self.driver.execute_script("window.isThePageBefore = true")
         self.find(selector).click()
+        self.wait()
+
+    def wait(self) -> None:
         # Between the pages, the driver raises errors.
         WebDriverWait(self.driver, 10, ignored_exceptions=[WebDriverException]).until(
             lambda d: d.execute_script("return !window.isThePageBefore && document.readyState === 'complete'")
@@ -199,3 +204,49 @@ class TestSupport:
         )  # the admin's colour: the style sheet was loaded
         assert not re.search(r"\bon\w+=|style=|<script>", logged_in.find(".field-charts").get_attribute("innerHTML"))
         assert logged_in.browser_errors() == []
+
+
+class TestTheSecondFactor:
+    @pytest.mark.parametrize("width", [1280, 390])
+    def test_is_set_up_and_used_with_the_keyboard(self, settings, browser, support, authenticator_clock, width):
+        settings.STAFF_SECOND_FACTOR = "required"
+        browser.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500},
+        )
+        member = User.objects.get()
+        member.set_password(PASSWORD)
+        member.save()
+
+        def submit(*texts: str) -> None:
+            """Type into the fields of the form in their order, and press Enter."""
+            browser.driver.execute_script("window.isThePageBefore = true")
+            fields = browser.driver.find_elements(By.CSS_SELECTOR, "form input[type=text], form input[type=password]")
+            for field, typed in zip(fields, texts, strict=True):
+                assert browser.driver.switch_to.active_element == field
+                field.send_keys(typed + (Keys.ENTER if field == fields[-1] else Keys.TAB))
+            browser.wait()
+            assert fits()
+
+        def fits() -> bool:
+            return browser.driver.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+
+        browser.open("/admin/")
+        submit("ada", PASSWORD, "")
+        app = App(authenticator_clock, browser.find(".secret").text)
+        assert browser.find(".qr-code").rect["width"] == browser.find(".qr-code").rect["height"] > 200
+        submit("000000")
+        assert "This code is wrong" in browser.said
+        submit(app.code)
+        codes = [code.text for code in browser.driver.find_elements(By.CSS_SELECTOR, ".recovery-codes code")]
+        browser.click("#content-main a")
+        assert "Devices and their rows" in browser.said
+
+        browser.open("/admin/second-factor/recovery-codes/")
+        submit(app.next_code)
+        assert len(codes) == 10
+        browser.click("#logout-form button")
+        browser.open("/admin/")
+        submit("ada", PASSWORD, app.next_code)
+        assert "Devices and their rows" in browser.said
+        assert browser.browser_errors() == []

@@ -31,7 +31,7 @@ def form_of(product: Product, **changed) -> dict:
 
 DEVICES = "/admin/devices/device/"
 LARGE = re.compile(r'FROM "(devices|products|portions|food_entries)"')
-LOGIN = 4  # queries: the session, the user, the user's permissions, the groups' permissions
+LOGIN = 6  # queries: the session, the user, the second factor twice, the user's permissions, the groups' permissions
 RECORDED = 3  # queries: an entry of the audit log, in its own transaction
 
 
