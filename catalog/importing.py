@@ -17,6 +17,7 @@ from django.db.models import Count, F, FloatField, Q, QuerySet, Value, Window
 from django.db.models.functions import Greatest, RowNumber
 from django.utils import timezone
 
+from catalog.bundles import make_bundle
 from catalog.food import Food, Refused
 from catalog.models import POPULAR, REST, CatalogFood, CatalogRelease, CatalogSpelling
 from catalog.sources import OFF
@@ -110,6 +111,7 @@ def run(
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("ANALYZE catalog_foods")
+        make_bundle(release)
         release.foods, release.finished_at = live_foods(source).count(), timezone.now()
         save(release, counts)
     if failure:

@@ -130,3 +130,37 @@ class CatalogSpelling(models.Model):
 
     def __str__(self) -> str:
         return self.word
+
+
+class CatalogBundle(models.Model):
+    """A file with the foods of a source, which is stored in parts."""
+
+    source = models.CharField(max_length=10)
+    release = models.ForeignKey(CatalogRelease, on_delete=models.PROTECT, db_index=False, related_name="+")
+    count = models.IntegerField(help_text="Foods.")
+    parts = models.IntegerField(default=0)
+    size = models.BigIntegerField(default=0, help_text="Bytes.")
+    digest = models.CharField(max_length=32, help_text="A hash of the foods.")
+    published_at = models.DateTimeField(null=True, help_text="Null until it is complete.")
+
+    class Meta:
+        db_table = "catalog_bundles"
+        verbose_name = "bundle"
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.release_id}"
+
+
+class CatalogBundlePart(models.Model):
+    bundle = models.ForeignKey(CatalogBundle, on_delete=models.CASCADE, db_index=False)
+    number = models.IntegerField()
+    data = models.BinaryField()
+
+    class Meta:
+        db_table = "catalog_bundle_parts"
+        verbose_name = "part of a bundle"
+        verbose_name_plural = "parts of bundles"
+        constraints = [models.UniqueConstraint(fields=["bundle", "number"], name="catalog_bundle_part_is_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.bundle_id} {self.number}"

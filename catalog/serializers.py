@@ -47,6 +47,15 @@ SOURCE = {
     "release": 1,
     "imported_at": "2026-01-05T07:30:00.123456Z",
 }
+BUNDLE = {
+    "source": USDA.name,
+    "release": 1,
+    "license": USDA.license,
+    "attribution": USDA.attribution,
+    "count": 8789,
+    "size": 700_000,
+    "published_at": "2026-01-05T07:30:00.123456Z",
+}
 
 
 @extend_schema_serializer(component_name="CatalogPortion")
@@ -103,6 +112,21 @@ class SourceSerializer(serializers.Serializer):
     foods = serializers.IntegerField()
     release = serializers.IntegerField(help_text="The number of the latest import.")
     imported_at = serializers.DateTimeField()
+
+
+@extend_schema_serializer(
+    component_name="CatalogBundle", examples=[OpenApiExample("Of the USDA", BUNDLE, response_only=True)]
+)
+class BundleSerializer(serializers.Serializer):
+    """A file with the foods of a source."""
+
+    source = serializers.CharField(help_text="`usda` or `off`.")
+    release = serializers.IntegerField(help_text="The number of the import that made it.")
+    license = serializers.CharField(help_text="An SPDX identifier.")
+    attribution = serializers.CharField(help_text="The text that an app must show.")
+    count = serializers.IntegerField(help_text="Foods.")
+    size = serializers.IntegerField(help_text="Bytes.")
+    published_at = serializers.DateTimeField()
 
 
 class FoodQuery(PageQuery):

@@ -1,24 +1,25 @@
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema
+from django.http import HttpResponseBase, HttpResponseNotModified, StreamingHttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.views import APIView
 
-from catalog.etags import CatalogReads
+from catalog.bundles import describe, parts_of, published_bundles
+from catalog.etags import CACHE_CONTROL, CatalogReads
 from catalog.food import gtin_14
-from catalog.models import CatalogFood, CatalogPortion, CatalogRelease
-from catalog.nutrients import NAMES_100G
+from catalog.models import CatalogFood, CatalogRelease
+from catalog.reading import load
 from catalog.search import search as find_ids
-from catalog.serializers import MAX_OFFSET, FoodQuery, FoodSerializer, SourceSerializer
+from catalog.serializers import MAX_OFFSET, BundleSerializer, FoodQuery, FoodSerializer, SourceSerializer
 from catalog.sources import SOURCES
 from countonme.api.errors import NotFound
 from countonme.api.pagination import page
 from countonme.api.renderers import JSONResponse
-from countonme.db.compiled import compiled_query, id_filter
+from countonme.db.compiled import compiled_query
+from ownership.etags import is_current, make_etag, set_etag
 from ownership.viewsets import APIViewSet
 
-COLUMNS = (
-    *("uuid", "name", "brand", "lang", "barcode", "unit", "kcal_100g", *NAMES_100G),
-    *("source", "source_id", "tier", "updated_at"),
-)
+GZIP = "application/gzip"
 
 
 @extend_schema(tags=["catalog"])
@@ -49,6 +50,54 @@ class FoodViewSet(CatalogReads, APIViewSet):
 
 
 @extend_schema(tags=["catalog"])
+class BundlesView(CatalogReads, APIView):
+    conditional_reads = ("get",)
+
+    @extend_schema(
+        operation_id="listFoodBundles", summary="List the bundles", responses={200: BundleSerializer(many=True)}
+    )
+    def get(self, request) -> JSONResponse:
+        """Return the bundle of each source that has one: a file with its foods, for offline use."""
+        bundles = [bundle for name in SOURCES for bundle in published_bundles(name)[:1]]
+        return JSONResponse(
+            [{**describe(bundle), "size": bundle.size, "published_at": bundle.published_at} for bundle in bundles]
+        )
+
+
+@extend_schema(tags=["catalog"])
+class BundleView(CatalogReads, APIView):
+    conditional_reads = ("get",)
+
+    def perform_content_negotiation(self, request, force=True) -> tuple:
+        """Ignore `Accept`: a file has only one form, and errors are JSON."""
+        return super().perform_content_negotiation(request, force)
+
+    @extend_schema(
+        operation_id="getFoodBundle",
+        summary="Download a bundle",
+        parameters=[OpenApiParameter("source", str, OpenApiParameter.PATH, description="`usda` or `off`.")],
+        responses={(200, GZIP): OpenApiTypes.BINARY},
+    )
+    def get(self, request, source) -> HttpResponseBase:
+        """Return a gzipped file with a JSON object on each line.
+
+        The first line has `source`, `release`, `license`, `attribution` and `count`. Each other line is a food, the
+        best first, without what is the same for all: `source`, `license`, `attribution` and `withdrawn`.
+        """
+        bundle = published_bundles(source).first() if source in SOURCES else None
+        if bundle is None:
+            raise NotFound("Bundle not found")
+        self.etag = make_etag(request, f"bundle {bundle.digest}")
+        if is_current(request.META.get("HTTP_IF_NONE_MATCH", ""), self.etag):
+            return set_etag(HttpResponseNotModified(), self.etag, CACHE_CONTROL)
+        headers = {
+            "Content-Length": str(bundle.size),
+            "Content-Disposition": f'attachment; filename="{source}.ndjson.gz"',
+        }
+        return StreamingHttpResponse(parts_of(bundle), content_type=GZIP, headers=headers)
+
+
+@extend_schema(tags=["catalog"])
 class SourcesView(CatalogReads, APIView):
     conditional_reads = ("get",)
 
@@ -57,10 +106,10 @@ class SourcesView(CatalogReads, APIView):
     )
     def get(self, request) -> JSONResponse:
         """Return where the foods come from. An app must show the attribution of each source that it shows foods of."""
-        return JSONResponse([source for name in SOURCES for source in describe(name)])
+        return JSONResponse([source for name in SOURCES for source in describe_source(name)])
 
 
-def describe(name: str) -> list[dict]:
+def describe_source(name: str) -> list[dict]:
     """Return a description of a source in a list, which is empty before its first import."""
     source = SOURCES[name]
     constants = {"license": source.license, "attribution": source.attribution, "url": source.url}
@@ -77,50 +126,6 @@ def find(*, limit: int, offset: int, search: str = "", lang: str | None = None, 
     else:
         ids = find_ids(search, lang, offset + limit)
     return load(ids[offset:])
-
-
-def load(ids: list[str]) -> list[dict]:
-    """Return the foods in the order of their ids, as clients read them. Takes two queries."""
-    if not ids:
-        return []
-    foods = {row["uuid"]: represent(row) for row in foods_by_id.json(**id_filter("uuid", ids))}
-    for portion in portions_by_food.json(**id_filter("food__uuid", ids)):
-        portions = foods[portion["food__uuid"]]["portions"]
-        portions.append({"name": portion["name"], "grams": portion["grams"], "is_default": not portions})
-    return [foods[food_id] for food_id in ids if food_id in foods]
-
-
-def represent(row: dict) -> dict:
-    source = SOURCES[row["source"]]
-    return {
-        "id": row["uuid"],
-        "name": row["name"],
-        "brand": row["brand"],
-        "lang": row["lang"],
-        "barcode": row["barcode"],
-        "unit": row["unit"],
-        "kcal_100g": row["kcal_100g"],
-        **{name: row[name] for name in NAMES_100G},
-        "portions": [],
-        "source": source.name,
-        "source_id": row["source_id"],
-        "source_url": source.url_of(row["source_id"]),
-        "license": source.license,
-        "attribution": source.attribution,
-        "withdrawn": row["tier"] is None,
-        "updated_at": row["updated_at"],
-    }
-
-
-@compiled_query
-def foods_by_id(**foods) -> QuerySet:
-    return CatalogFood.objects.filter(**foods).order_by("uuid").values(*COLUMNS)
-
-
-@compiled_query
-def portions_by_food(**of_foods) -> QuerySet:
-    portions = CatalogPortion.objects.filter(**of_foods).order_by("food__uuid", "position")
-    return portions.values("food__uuid", "name", "grams")
 
 
 @compiled_query

@@ -167,6 +167,7 @@ MAX_PORTIONS_PER_PRODUCT = env.integer("MAX_PORTIONS_PER_PRODUCT", 100, minimum=
 MAX_FOOD_ENTRIES = env.integer("MAX_FOOD_ENTRIES", 250_000, minimum=1)
 NEW_ROWS_FIRST_DAY = env.integer("NEW_ROWS_FIRST_DAY", 100_000, minimum=1)
 NEW_ROWS_PER_DAY = env.integer("NEW_ROWS_PER_DAY", 20_000, minimum=1)
+CATALOG_BUNDLE_SIZE = env.integer("CATALOG_BUNDLE_SIZE", 100_000, minimum=1)  # foods of Open Food Facts
 # A file outside of the database that lists erased devices, for manage.py after_restore: account/ledger.py
 ERASURE_LEDGER = env.text("ERASURE_LEDGER", str(BASE_DIR / "erasures.txt"))
 BACKUP_RETENTION = env.integer("BACKUP_RETENTION", 14, minimum=1, maximum=99_999)  # days; deploy/backup.sh reads it too

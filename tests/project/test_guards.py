@@ -15,7 +15,7 @@ from rest_framework.settings import api_settings
 from rest_framework.viewsets import ModelViewSet
 
 from account.views import ErasureView, MeView
-from catalog.views import FoodViewSet, SourcesView
+from catalog.views import BundlesView, BundleView, FoodViewSet, SourcesView
 from countonme.api.schema_views import DocsView, SchemaView
 from devices.views import RegisterView, RotateView
 from ownership.models import owned_models
@@ -26,7 +26,18 @@ from sync.views import SyncViewSet
 from tests.harness.our_apps import our_apps, sources
 
 # Views that use no device-owned table.
-WITHOUT_ROWS = {DocsView, ErasureView, FoodViewSet, MeView, RegisterView, RotateView, SchemaView, SourcesView}
+WITHOUT_ROWS = {
+    BundlesView,
+    BundleView,
+    DocsView,
+    ErasureView,
+    FoodViewSet,
+    MeView,
+    RegisterView,
+    RotateView,
+    SchemaView,
+    SourcesView,
+}
 # It has no queryset. All its queries filter by the calling device: the second guard and its own tests check that.
 OF_ALL_TABLES = {SyncViewSet}
 
