@@ -208,7 +208,7 @@ class AuditedUserAdmin(SupportActionAdmin, AccountsAdmin, UserAdmin):
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(AuditedAdmin, LargeTableAdmin):
-    change_form_template = "support/audit_entry.html"
+    change_form_template = "support/read_only.html"
     list_display = ("at", "user_name", "act", "row", "reason")
     list_filter = ()
     allowed_filters = ()

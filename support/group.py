@@ -8,10 +8,10 @@ GROUP = "Support"
 ACTIONS = ("view", "change")  # permissions of support on owned rows
 
 
-def permission_names(model: type[Model]) -> dict[str, str]:
-    """Return Django's names of the permissions to view and change rows of this model, by codename."""
+def permission_names(model: type[Model], actions: tuple[str, ...] = ACTIONS) -> dict[str, str]:
+    """Return Django's names of the permissions to do these things with rows of this model, by codename."""
     meta = model._meta
-    return {f"{action}_{meta.model_name}": f"Can {action} {meta.verbose_name_raw}" for action in ACTIONS}
+    return {f"{action}_{meta.model_name}": f"Can {action} {meta.verbose_name_raw}" for action in actions}
 
 
 def grant(apps: Apps, app_label: str, model_name: str, names: dict[str, str]) -> None:
@@ -36,17 +36,25 @@ def let_support_correct(*labels: str) -> RunPython:
 
     The migration must depend on `("countonme", "0001_support_group")`.
     """
+    return let_support(ACTIONS, labels)
 
+
+def let_support_view(*labels: str) -> RunPython:
+    """Return a migration operation that lets support view rows, but not correct them."""
+    return let_support(("view",), labels)
+
+
+def let_support(actions: tuple[str, ...], labels: tuple[str, ...]) -> RunPython:
     def forwards(apps: Apps, schema_editor) -> None:
         for model in map(apps.get_model, labels):
-            grant(apps, model._meta.app_label, model._meta.model_name, permission_names(model))
+            grant(apps, model._meta.app_label, model._meta.model_name, permission_names(model, actions))
 
     def backwards(apps: Apps, schema_editor) -> None:
         Group = apps.get_model("auth", "Group")
         Permission = apps.get_model("auth", "Permission")
         for model in map(apps.get_model, labels):
             kind = {"content_type__app_label": model._meta.app_label, "content_type__model": model._meta.model_name}
-            granted = Permission.objects.filter(**kind, codename__in=permission_names(model))
+            granted = Permission.objects.filter(**kind, codename__in=permission_names(model, actions))
             for group in Group.objects.filter(name=GROUP):
                 group.permissions.remove(*granted)
 

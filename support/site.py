@@ -20,7 +20,7 @@ class SupportSite(AdminSite):
 
     site_header = "CountOnMe support"
     site_title = "CountOnMe"
-    index_title = "Devices and their rows"
+    index_title = "Devices, their rows, and the catalogue"
     site_url = "/v1/docs"
     index_template = "support/index.html"
     login_form = SignInForm

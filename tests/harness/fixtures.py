@@ -19,6 +19,7 @@ from django.test import Client
 from django_otp.plugins.otp_totp import models as otp_totp
 from rest_framework.test import APIClient
 
+from catalog.models import CatalogFood, CatalogRelease
 from countonme.observability.log_format import JSONFormatter
 from devices import throttling, token_cache
 from devices.models import Device
@@ -88,6 +89,8 @@ def support_group(db) -> Group:
         import_module("countonme.migrations.0001_support_group").make_group(apps)
         for model in owned_models():
             grant(apps, model._meta.app_label, model._meta.model_name, permission_names(model))
+        for model in (CatalogFood, CatalogRelease):
+            grant(apps, "catalog", model._meta.model_name, permission_names(model, ("view",)))
     return Group.objects.get(name="Support")
 
 

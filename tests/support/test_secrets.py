@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
+from catalog.tests import import_foods, make_food
 from devices.models import Device
 from food_entries.tests.factories import FoodEntryFactory
 from ownership.models import change_set
@@ -16,6 +17,11 @@ from support.actions import SupportActionAdmin
 from tests.harness.sync import revision
 
 STATES = ("live", "blocked")
+
+
+@pytest.fixture(autouse=True)
+def _catalog(db):
+    import_foods(make_food("Nutella"))
 
 
 @pytest.fixture

@@ -13,7 +13,10 @@ from django.db.migrations.executor import MigrationExecutor
 from food_entries.tests.factories import FoodEntryFactory
 from ownership.models import owned_models
 
-MAY = {"devices.view_device", "devices.block_device", "devices.issue_token"} | {
+MAY = {
+    *("devices.view_device", "devices.block_device", "devices.issue_token"),
+    *("catalog.view_catalogfood", "catalog.view_catalogrelease"),
+} | {
     f"{model._meta.app_label}.{action}_{model._meta.model_name}"
     for model in owned_models()
     for action in ("view", "change")
@@ -51,7 +54,7 @@ class TestTheSupportGroup:
     def test_sees_these_models_on_the_index(self, support):
         page = support.get("/admin/").content.decode()
 
-        assert set(re.findall(r'<tr class="model-(\w+)', page)) == {"device"} | {
+        assert set(re.findall(r'<tr class="model-(\w+)', page)) == {"device", "catalogfood", "catalogrelease"} | {
             model._meta.model_name for model in owned_models()
         }
 
@@ -64,6 +67,8 @@ class TestTheSupportGroup:
             "auth/group/1/change/",
             "devices/device/add/",
             "devices/device/{device}/delete/",
+            "catalog/catalogfood/add/",
+            "catalog/catalogrelease/add/",
             "products/product/add/",
             "products/product/{product}/delete/",
             "food_entries/foodentry/add/",
