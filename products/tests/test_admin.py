@@ -231,8 +231,8 @@ class TestAProductsPage:
         soft_delete(slice_)
         PortionFactory(product=product, name="Crust")
 
-        # the user, the product, its device, its portions, the audit entry
-        with django_assert_num_queries(10):
+        # the user, the second factor twice, the product, its device, its portions, the audit entry
+        with django_assert_num_queries(12):
             shown = text_of(support.get(page(product)))
 
         portions = list(re.findall(r'portion/[0-9a-f-]{36}/change/">(.+?)</p>', shown))
