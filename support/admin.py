@@ -243,8 +243,8 @@ class AuditEntryAdmin(AuditedAdmin, LargeTableAdmin):
     @admin.display(description="Row")
     def row(self, entry: AuditEntry) -> str:
         """Return a link to the history of the row, or to the list that was opened. It names no row."""
-        model = next((each for each in self.admin_site._registry if each._meta.label_lower == entry.kind), None)
-        if model is None:
+        model = next((each for each in apps.get_models() if each._meta.label_lower == entry.kind), None)
+        if model is None or not self.admin_site.is_registered(model):
             return f"{entry.kind} {entry.object_id}"
         page = f"admin:{model._meta.app_label}_{model._meta.model_name}"
         if entry.object_id:

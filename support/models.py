@@ -48,7 +48,7 @@ class AuditEntry(models.Model):
 
 class ChangedValuesManager(models.Manager):
     def remove_old(self) -> None:
-        self.filter(at__lt=timezone.now() - VALUES_KEPT)._raw_delete(self.db)
+        self.filter(at__lt=timezone.now() - VALUES_KEPT).delete()
 
 
 class ChangedValues(models.Model):
