@@ -28,7 +28,11 @@ done
 
 tables=$(psql --no-psqlrc --quiet --tuples-only --no-align --dbname="$DATABASE_URL" \
     --command="SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") ||
-    { echo "$(id -un) can't connect to the database. Run this as the user of the service: on a bare host with sudo -u countonme." >&2; exit 1; }
+    {
+        echo "$(id -un) can't connect to the database. Run this as the user of the service: on a bare host, with" \
+            "sudo -u countonme." >&2
+        exit 1
+    }
 if [ "$tables" -gt 0 ] && [ -z "$restored" ]; then
     echo "The database is not empty. If this script has stopped after it had restored the data, repeat the command" \
         "with --continue: $0 --continue $backup. Otherwise, create a new, empty database." >&2

@@ -48,6 +48,8 @@ install_units() {
 main() {
     cd "$(dirname "$0")/.."
     [ "$(id -u)" -eq 0 ] || { echo "Run this as root: sudo deploy/update.sh $*" >&2; exit 1; }
+    exec 9<deploy
+    flock --nonblock 9 || { echo "Another update is running." >&2; exit 1; }
     trap report EXIT
 
     step "Get the code"

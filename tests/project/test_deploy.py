@@ -607,7 +607,7 @@ class TestUpdate:
         fakes = dict.fromkeys(("systemctl", "make"), write)
         fakes["sudo"] = f'shift 3; echo "$*" >> {tmp_path}/calls'
         fakes["curl"] = f'for url; do :; done; echo "curl $url" >> {tmp_path}/calls'
-        path = commands("cmp", "dirname", "git", "install", "rm", "sort", **fakes, id="echo 0")
+        path = commands("cmp", "dirname", "flock", "git", "install", "rm", "sort", **fakes, id="echo 0")
 
         def update(*arguments: str, **fakes: str) -> subprocess.CompletedProcess:
             for name, script in fakes.items():
@@ -732,6 +732,15 @@ class TestUpdate:
 
         assert done.returncode == 1
         assert "There is no commit v9.\n" in done.stderr
+
+    def test_runs_once_at_a_time(self, update, installed):
+        lock = os.open(installed / "deploy", os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        done = update()
+
+        os.close(lock)
+        assert (done.returncode, done.stderr) == (1, "Another update is running.\n")
 
     def test_needs_root(self, update):
         done = update(id="echo 1000")
