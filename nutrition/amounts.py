@@ -75,12 +75,12 @@ def day_summary(day: date, sums: list[tuple]) -> dict:
     known = zip(NAMES, whole[len(SUMS) :], strict=True)
     return {
         "date": day,
-        **named(whole),
+        **by_name(whole),
         "incomplete": [name for name, entries in known if entries < whole[0]],
-        "meals": {meal: named(values) for _, meal, *values in sums},
+        "meals": {meal: by_name(values) for _, meal, *values in sums},
     }
 
 
-def named(values: Iterable) -> dict:
+def by_name(values: Iterable) -> dict:
     """Return the number of entries and the amounts by name. An amount that no entry knows is 0."""
     return dict(zip(SUMS, (value or 0.0 for value in values), strict=False))
