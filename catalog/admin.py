@@ -7,10 +7,10 @@ from django.utils.html import format_html, format_html_join
 from catalog.food import gtin_14
 from catalog.management.import_command import REASONS
 from catalog.models import CatalogFood, CatalogRelease
-from catalog.nutrients import NAMES_100G
 from catalog.search import search
 from catalog.sources import SOURCES
 from countonme.api.fields import parse_uuid
+from nutrition.nutrients import NAMES_100G
 from support.audit import AuditedAdmin
 from support.changelist import LargeTableAdmin
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from uuid import UUID, uuid5
 
-from catalog.nutrients import NAMES_100G
 from catalog.words import words_of
 from countonme.api.fields import HUNDREDTH
 from nutrition.gtin import expand_upc_e, has_check_digit, is_upc_e
+from nutrition.nutrients import NAMES_100G
 
 NAMESPACE = UUID("0b7e5b3a-57a5-5d0e-9d0b-6a1f8d8f3c11")  # ids are the same on every server
 

@@ -9,9 +9,10 @@ from catalog.food import (
     PORTION_GRAMS,
     PORTION_NAME_LENGTH,
 )
-from catalog.nutrients import NAMES_100G
 from countonme.db.constraints import within
+from countonme.db.fields import with_fields
 from nutrition.fields import nutrient_field
+from nutrition.nutrients import NAMES_100G
 
 GENERIC, POPULAR, REST = TIERS = (0, 1, 2)
 
@@ -38,7 +39,7 @@ class CatalogRelease(models.Model):
         return f"{self.source} {self.pk}"
 
 
-class CatalogFood(models.Model):
+class CatalogFood(with_fields({name: nutrient_field() for name in NAMES_100G})):
     """A food that the operator has imported, with values per 100 g or 100 ml. It belongs to no device.
 
     `tier` and `weight` order the results of a search. Indexes of `words` are in the migrations, one for each tier,
@@ -56,13 +57,6 @@ class CatalogFood(models.Model):
     countries = models.TextField()
     unit = models.CharField(max_length=2)
     kcal_100g = models.IntegerField()
-    protein_100g = nutrient_field()
-    carbs_100g = nutrient_field()
-    fat_100g = nutrient_field()
-    sugars_100g = nutrient_field()
-    saturated_fat_100g = nutrient_field()
-    fiber_100g = nutrient_field()
-    salt_100g = nutrient_field()
     words = models.TextField()
     first = models.TextField(help_text="The first word of the name.")
     tier = models.SmallIntegerField(null=True, help_text="0: generic, 1: popular, 2: the rest, null: withdrawn.")

@@ -3,9 +3,9 @@
 from django.db.models import QuerySet
 
 from catalog.models import CatalogFood, CatalogPortion
-from catalog.nutrients import NAMES_100G
 from catalog.sources import SOURCES
 from countonme.db.compiled import compiled_query, id_filter
+from nutrition.nutrients import NAMES_100G
 
 COLUMNS = (
     *("uuid", "name", "brand", "lang", "barcode", "unit", "kcal_100g", *NAMES_100G),

@@ -9,8 +9,8 @@ from django.db import connection, models
 
 from catalog.food import Food
 from catalog.models import CatalogFood, CatalogPortion, CatalogRelease, CatalogSpelling
-from catalog.nutrients import NAMES_100G
 from countonme.db.bulk import quote, sent_rows_sql
+from nutrition.nutrients import NAMES_100G
 
 # What a food is compared by: an import that changes nothing writes nothing.
 UNCOMPARED = {"uuid", "release", "updated_at"}
@@ -43,6 +43,7 @@ def add_spellings(spellings: Iterable[tuple[str, str, int]]) -> None:
 def food_values(food: Food) -> tuple:
     """Return the values of a food's columns in the order of the model's fields, without the last two."""
     return (
+        *(food.nutrients[name] for name in NAMES_100G),
         food.id.hex,
         food.source,
         food.source_id,
@@ -53,7 +54,6 @@ def food_values(food: Food) -> tuple:
         food.countries,
         food.unit,
         food.kcal_100g,
-        *(food.nutrients[name] for name in NAMES_100G),
         " ".join(food.words),
         food.first,
         food.tier,

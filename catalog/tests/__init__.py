@@ -7,7 +7,7 @@ from django.core.management import call_command
 
 from catalog.food import Food, add_words
 from catalog.importing import Counts, run
-from catalog.nutrients import NAMES_100G
+from nutrition.nutrients import NAMES_100G
 
 DATA = Path(__file__).parent / "data"
 SR28 = Path(__file__).parent.parent / "data/sr28.zip"
