@@ -2,7 +2,7 @@ from datetime import date
 from decimal import Decimal
 
 from django.db import models
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Count, F, Func, Q, Sum
 from django.db.models.functions import Abs
 from django.db.models.lookups import LessThan
 
@@ -80,8 +80,21 @@ class Entries(Unconverted, Count):
         super().__init__("*")
 
 
-class Known(Unconverted, Count):
-    """The number of entries that have an amount."""
+class Unknown(Unconverted, Func):
+    """The nutrients that some entry does not know, as one number: 1 for the first one, 2 for the second, 4 and so on.
+
+    With a count for each nutrient, "a day's summary" (`make bench`) takes a tenth more CPU.
+    """
+
+    output_field = models.IntegerField()
+
+    def __init__(self):
+        super().__init__(*map(Count, NAMES))
+
+    def as_sql(self, compiler, connection, **context) -> tuple[str, list]:
+        counts = [compiler.compile(count)[0] for count in self.get_source_expressions()]
+        bits = (f"CASE WHEN {count} < COUNT(*) THEN {1 << place} ELSE 0 END" for place, count in enumerate(counts))
+        return " + ".join(bits), []
 
 
 class ExactSum(Unconverted, Sum):
@@ -102,9 +115,8 @@ class FoodEntryQuerySet(OwnedQuerySet):
     def sums(self):
         """Return a tuple for each day and meal, in the form that `nutrition.amounts.days()` expects."""
         sums = {f"sum_of_{total}": ExactSum(total) for total in PER_100G}
-        known = {f"with_{name}": Known(name) for name in NAMES}
         by_meal = self.order_by("date", "meal_type").values_list("date", "meal_type")
-        return by_meal.annotate(entries=Entries(), **sums, **known)
+        return by_meal.annotate(unknown=Unknown(), entries=Entries(), **sums)
 
 
 def with_portion_snapshot(values: dict) -> dict:

@@ -1,9 +1,11 @@
 """Calculate energy and nutrients of food entries, and daily summaries. This module does not use the database."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
+from functools import reduce
+from operator import or_
 
 from countonme.api.fields import round_half_up
 from nutrition.nutrients import NAMES, PER_100G
@@ -33,9 +35,9 @@ def totals(grams: Decimal, per_100g: dict) -> dict:
 def days(sums: Iterable[tuple], first: date, last: date) -> list[dict]:
     """Return a summary of each day from `first` to `last`, including days without entries. Amounts are floats.
 
-    `sums` has a tuple for each day and meal that has entries: the date, the meal, the number of entries, the sums of
-    kcal and of each nutrient as floats, and for each nutrient the number of entries that know it. A sum is None if no
-    entry has a value; it counts as 0.
+    `sums` has a tuple for each day and meal that has entries: the date, the meal, the nutrients that some entry does
+    not know (1 for the first, 2 for the second, 4 and so on, added up), the number of entries, and the sums of kcal and
+    of each nutrient as floats. A sum is None if no entry has a value; it counts as 0.
     """
     by_day = defaultdict(list)
     for row in sums:
@@ -57,30 +59,30 @@ def limit_meals(sums: list[tuple]) -> list[tuple]:
 
 
 def add_up(sums: list[tuple]) -> tuple:
-    """Return the sums of the columns after the day and the meal. The order is the same.
+    """Return the sums of the columns after the day and the meal, in the same order.
 
     Adding floats is safe here: rounded to hundredths, the result is the exact sum.
     """
-    _, _, entries, *columns = zip(*sums, strict=True)
-    amounts, known = columns[: len(PER_100G)], columns[len(PER_100G) :]
-    exact = (round(sum(amount or 0.0 for amount in column) * 100) / 100 for column in amounts)
-    return (sum(entries), *exact, *map(sum, known))
+    _, _, unknown, entries, *amounts = zip(*sums, strict=True)
+    exact = [round(sum(filter(None, column)) * 100) / 100 for column in amounts]
+    return (reduce(or_, unknown), sum(entries), *exact)
 
 
 def day_summary(day: date, sums: list[tuple]) -> dict:
     """Return the summary of a day from the sums of its meals. `incomplete` has the nutrients that an entry lacks."""
     if not sums:
         return {"date": day, **NOTHING, "incomplete": [], "meals": {}}
-    whole = add_up(sums)
-    known = zip(NAMES, whole[len(SUMS) :], strict=True)
+    unknown, *whole = add_up(sums)
     return {
         "date": day,
         **by_name(whole),
-        "incomplete": [name for name, entries in known if entries < whole[0]],
-        "meals": {meal: by_name(values) for _, meal, *values in sums},
+        "incomplete": [name for place, name in enumerate(NAMES) if unknown >> place & 1],
+        "meals": {row[1]: by_name(row[3:]) for row in sums},
     }
 
 
-def by_name(values: Iterable) -> dict:
+def by_name(values: Sequence) -> dict:
     """Return the number of entries and the amounts by name. An amount that no entry knows is 0."""
-    return dict(zip(SUMS, (value or 0.0 for value in values), strict=False))
+    if None in values:
+        values = [value or 0.0 for value in values]
+    return dict(zip(SUMS, values, strict=True))

@@ -5,7 +5,7 @@ import pytest
 
 from nutrition.amounts import amount_in, days, limit_meals, totals
 
-ONE_EACH = (1, 100.10, 10.01, 20.02, 5.05, 4.04, 1.01, 3.03, 0.15, *[1] * 7)
+ONE_EACH = (0, 1, 100.10, 10.01, 20.02, 5.05, 4.04, 1.01, 3.03, 0.15)
 NUTRIENTS = ("protein", "carbs", "fat", "sugars", "saturated_fat", "fiber", "salt")
 NOTHING = {"entries": 0, "kcal": 0.0, **dict.fromkeys(NUTRIENTS, 0.0)}
 
@@ -76,7 +76,7 @@ class TestDays:
         day = date(2026, 1, 5)
         sums = [
             (day, "lunch", *ONE_EACH),
-            (day, "snacks", 2, 0.9, 0.99, 0.0, None, 0.01, 0.02, 0.03, 0.04, 2, 2, 0, 2, 1, 2, 2),
+            (day, "snacks", 4 + 16, 2, 0.9, 0.99, 0.0, None, 0.01, 0.02, 0.03, 0.04),
         ]
 
         (summary,) = days(sums, day, day)
@@ -135,7 +135,7 @@ class TestDays:
         day = date(2026, 1, 5)
         meals = ("breakfast", "lunch", "dinner")
 
-        (summary,) = days([(day, meal, 1, 0.1, 0.1, *[None] * 6, *[1] * 7) for meal in meals], day, day)
+        (summary,) = days([(day, meal, 0, 1, 0.1, 0.1, *[None] * 6) for meal in meals], day, day)
 
         assert (summary["kcal"], summary["protein"]) == (0.3, 0.3)
 
@@ -144,7 +144,7 @@ class TestLimitMeals:
     DAY = date(2026, 1, 5)
 
     def sums(self, *names: str) -> list[tuple]:
-        return [(self.DAY, name, 1, 0.1, None, 0.1, 0.0, *[0.1] * 4, 0, *[1] * 6) for name in names]
+        return [(self.DAY, name, 1, 1, 0.1, None, 0.1, 0.0, *[0.1] * 4) for name in names]
 
     @pytest.mark.parametrize("count", [0, 1, 20])
     def test_changes_nothing_if_there_are_at_most_20(self, count):
@@ -158,7 +158,7 @@ class TestLimitMeals:
         limited = limit_meals(self.sums("snacks", *reversed(others), "lunch", "zz", "Zz"))
 
         assert [meal for _, meal, *_ in limited] == ["lunch", "snacks", *others[:18], "other"]
-        assert limited[-1] == (self.DAY, "other", 3, 0.3, 0.0, 0.3, 0.0, *[0.3] * 4, 0, *[3] * 6)
+        assert limited[-1] == (self.DAY, "other", 1, 3, 0.3, 0.0, 0.3, 0.0, *[0.3] * 4)
 
     @pytest.mark.parametrize("place", [0, 7, 20])
     def test_counts_a_meal_called_other_among_the_rest(self, place):
@@ -167,4 +167,4 @@ class TestLimitMeals:
         limited = limit_meals(self.sums(*names[:place], "other", *names[place:]))
 
         assert [meal for _, meal, *_ in limited] == [*names, "other"]
-        assert limited[-1] == (self.DAY, "other", 1, 0.1, 0.0, 0.1, 0.0, *[0.1] * 4, 0, *[1] * 6)
+        assert limited[-1] == (self.DAY, "other", 1, 1, 0.1, 0.0, 0.1, 0.0, *[0.1] * 4)
