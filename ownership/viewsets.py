@@ -139,7 +139,7 @@ class DeviceOwnedViewSet(ConditionalReads, APIViewSet):
             row = self.find_retry(data)
             if row is not None:
                 return JSONResponse(self.to_representation(row))
-            row = self.perform_create(**validate(self.serializer_class, data, view=self))
+            row = self.perform_create(**self.validate_new(data))
             return JSONResponse(self.to_representation(row), status=201)
 
     def update(self, request, pk, **kwargs) -> JSONResponse:
@@ -174,6 +174,10 @@ class DeviceOwnedViewSet(ConditionalReads, APIViewSet):
         The values are parameters of a compiled query, so the SQL can't depend on them.
         """
         raise NotImplementedError
+
+    def validate_new(self, data) -> dict:
+        """Return the values of a new row; raise ValidationError. It runs inside a change set."""
+        return validate(self.serializer_class, data, view=self)
 
     def perform_create(self, **values) -> DeviceOwned:
         """Store a new row and return it. It runs inside a change set."""

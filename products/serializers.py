@@ -78,6 +78,8 @@ class PortionsField(serializers.ListSerializer):
 class ProductSerializer(OwnedSerializer):
     """A food, with the values per 100 g from its label."""
 
+    optional_in_schema = ("name", "kcal_100g")  # they can be copied from the catalogue
+
     catalog_food_id = NewIdField(required=False, allow_null=True, help_text=CATALOG_FOOD)
     portions = PortionsField(child=PortionSerializer(), required=False, help_text=PORTIONS)
 

@@ -6,6 +6,7 @@ from countonme.db.compiled import compiled_query, id_filter
 from nutrition.names import search_parts
 from ownership.serializers import LiveRows
 from ownership.viewsets import DeviceOwnedViewSet, column_values
+from products.copying import fill
 from products.models import Portion, Product, has_barcode
 from products.serializers import PortionSerializer, ProductQuery, ProductSerializer
 
@@ -17,7 +18,9 @@ from products.serializers import PortionSerializer, ProductQuery, ProductSeriali
     ),
     create=extend_schema(
         summary="Create a product",
-        description="Also creates its portions. Without `portions`, this is `100g`, which weighs 100 g.",
+        description="Also creates its portions. Without `portions`, this is `100g`, which weighs 100 g. With "
+        "`catalog_food_id`, all that is not sent is copied from that food of the catalogue: name, brand, values, unit, "
+        "portions, and the barcode if no other product has it. Without it, `name` and `kcal_100g` are required.",
     ),
     retrieve=extend_schema(summary="Read a product"),
     update=extend_schema(summary="Change a product"),
@@ -55,6 +58,9 @@ class ProductViewSet(DeviceOwnedViewSet):
         if barcode is not None:
             queryset = queryset.filter(has_barcode(barcode))
         return queryset.by_name()
+
+    def validate_new(self, data) -> dict:
+        return super().validate_new(fill(self.device, data))
 
     def perform_create(self, **values) -> Product:
         return Product.all_objects.add(self.device, **values)

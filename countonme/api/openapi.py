@@ -121,6 +121,11 @@ class ContractSchema(AutoSchema):
                 describe_stored(field, serializer.fields[name])
             elif isinstance(serializer, serializers.ModelSerializer) and not serializer.partial:
                 describe_sent(field, serializer.fields[name])
+        if direction == "request" and "required" in schema:
+            optional = getattr(serializer, "optional_in_schema", ())
+            schema["required"] = [name for name in schema["required"] if name not in optional]
+            if not schema["required"]:
+                del schema["required"]
         if direction == "response" and isinstance(serializer, serializers.ModelSerializer):
             schema["required"] = sorted(schema["properties"])  # a response always has all fields of a row
         return schema

@@ -2,6 +2,7 @@
 
 import pytest
 
+from catalog.tests import import_foods, make_food
 from products.models import Portion, Product
 from products.tests.factories import PortionFactory, ProductFactory
 from tests.harness.at_once import at_once, call, statuses
@@ -56,6 +57,18 @@ class TestCreatesWithOneId:
         assert details(responses, 409) == {"This id is taken"}
         assert sorted([device.products.count(), other_device.products.count()]) == [0, 1]
         assert sorted([device.portions.count(), other_device.portions.count()]) == [0, 1]
+
+
+class TestCopiesOfOneFood:
+    def test_store_its_barcode_once(self, api, device):
+        food = make_food("Rye", barcode="04006381333931")
+        import_foods(food)
+
+        responses = at_once(*(call(api, "POST", "/v1/products", {"catalog_food_id": str(food.id)}) for _ in range(8)))
+
+        assert statuses(responses) == {201: 8}
+        barcodes = [response.json()["barcode"] for response in responses]
+        assert sorted(barcodes, key=str) == ["04006381333931", *[None] * 7]
 
 
 class TestCreatesWithOneBarcode:

@@ -15,6 +15,7 @@ from tests.contract.model import (
     validate_new,
 )
 from tests.contract.values import (
+    UUID,
     amount,
     barcode_number,
     boolean,
@@ -48,6 +49,10 @@ DEFAULTS = dict.fromkeys(FIELDS) | {"unit": "g", "is_favorite": False}
 REQUIRED = ("name", "kcal_100g")
 
 
+def is_uuid(value) -> bool:
+    return isinstance(value, str) and UUID.fullmatch(value) is not None
+
+
 def represent(row: Row) -> dict:
     return row.to_json() | {"portions": [portion.to_json() for portion in portions.of_product(row.device, row["id"])]}
 
@@ -59,6 +64,8 @@ def read(device: Device, product_id) -> Response:
 def create(device: Device, body: dict) -> Response:
     if retry := device.find("products", body.get("id")):
         return Response(200, represent(retry))
+    if is_uuid(body.get("catalog_food_id")) and not body.keys() >= set(REQUIRED):
+        raise invalid(("catalog_food_id",))  # the catalogue is empty
     values, new_portions = validate_with_portions(body)
     if with_barcode := rows_with_barcode(device, values["barcode"]):
         if body.get("id") in device.service.used_ids("products"):

@@ -9,6 +9,8 @@ import pytest
 import yaml
 from django.conf import settings
 
+from catalog.tests import output_of
+
 ROOT = Path(settings.BASE_DIR)
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
@@ -27,6 +29,7 @@ class TestTheFirstRequests:
         (expected,) = re.findall(r"The last response is:\n\n```json\n(.*?)```", README, re.S)
         assert "API=http://127.0.0.1:8000/v1\n" in requests
         script = requests.replace("http://127.0.0.1:8000", live_server.url)
+        output_of("import_usda")
 
         run = subprocess.run(["sh", "-ec", script], cwd=tmp_path, capture_output=True, text=True)
 
