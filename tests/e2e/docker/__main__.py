@@ -221,7 +221,8 @@ def restore(machine: Machine) -> None:
 
     for new_machine in (False, True):
         if new_machine:  # it has the folder of the backups, and no ledger of its own
-            machine.run("docker compose down --volumes; docker compose up --build --detach")
+            machine.run("docker compose down --volumes")
+            machine.run(commands("docker compose up --detach --wait database"))
         machine.run(commands("docker compose stop api").replace("countonme-….dump", name))
         machine.run(commands("```sh\ndocker compose up --detach\n"))
 
@@ -235,7 +236,7 @@ def restore(machine: Machine) -> None:
 
 def update(machine: Machine) -> None:
     machine.publish("1.0.98", divisor=1)
-    machine.run(commands("docker compose build\n"))
+    machine.run(commands("git pull --ff-only\n"))
     check(machine.version() == "1.0.98", "the old version still serves")
     check(
         machine.query("SELECT count(*) FROM django_migrations WHERE name LIKE '%_of_the_test'") == "1", "no migration"
@@ -247,10 +248,10 @@ def update_with_failing_migration(machine: Machine) -> None:
     started = machine.containers()["api"]["State"]["StartedAt"]
     commit = machine.run("git rev-parse HEAD").strip()
     machine.publish("1.0.99", divisor=0)
-    machine.run(commands("docker compose build\n"), error="division by zero")
+    machine.run(commands("git pull --ff-only\n"), error="division by zero")
     check(machine.version() == "1.0.98", "the new version serves without its migration")
     check(machine.containers()["api"]["State"]["StartedAt"] == started, "the service was restarted")
-    machine.run(commands("docker compose build\n").replace("git pull --ff-only", f"git checkout --quiet {commit}"))
+    machine.run(commands("git pull --ff-only\n").replace("git pull --ff-only", f"git checkout --quiet {commit}"))
     check(machine.version() == "1.0.98", "the old version is not back")
 
 
