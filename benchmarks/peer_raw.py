@@ -51,8 +51,8 @@ PORTIONS_OF_ONE, PORTIONS = (
 DAY = f"""SELECT {", ".join(ENTRY)} FROM food_entries WHERE device_id = %s AND deleted_at IS NULL AND date = %s
     ORDER BY date DESC, time, created_at, id LIMIT 51"""
 UNKNOWN = (f"CASE WHEN count({name}) < count(*) THEN {1 << place} ELSE 0 END" for place, name in enumerate(NUTRIENTS))
-SUMS = f"""SELECT date, meal_type, {" + ".join(UNKNOWN)}, count(*), {", ".join(f"sum({name})" for name in TOTALS)}
-    FROM food_entries
+SUMS = f"""SELECT date, meal_type, {" + ".join(UNKNOWN)}, count(*),
+    {", ".join(f"coalesce(sum({name}), 0.0)" for name in TOTALS)} FROM food_entries
     WHERE device_id = %s AND deleted_at IS NULL AND date >= %s AND date <= %s
     GROUP BY date, meal_type ORDER BY date, meal_type"""
 NEXT_REVISION = "UPDATE devices SET revision = revision + 1 WHERE id = %s AND deleted_at IS NULL RETURNING revision"
@@ -200,7 +200,7 @@ def summary(device_id: uuid.UUID, query: dict) -> list[dict]:
     days = [empty_day(first + timedelta(days=n)) for n in range((last - first).days + 1)]
     for day_of, meal, unknown, entries, *sums in fetched(SUMS, device_id, first, last):
         whole = days[(day_of - first).days]
-        amounts = {name: amount or 0.0 for name, amount in zip(TOTALS, sums, strict=True)}
+        amounts = dict(zip(TOTALS, sums, strict=True))
         lacking = (name for place, name in enumerate(NUTRIENTS) if unknown >> place & 1)
         whole["incomplete"] += [name for name in lacking if name not in whole["incomplete"]]
         whole["meals"][meal] = {"entries": entries, **amounts}

@@ -98,10 +98,16 @@ class Unknown(Unconverted, Func):
 
 
 class ExactSum(Unconverted, Sum):
-    """A sum of amounts. On SQLite, which adds floats, it adds whole hundredths, so that the result is exact."""
+    """A sum of amounts. An unknown amount counts as 0.
+
+    On SQLite, which adds floats, it adds whole hundredths, so that the result is exact.
+    """
+
+    template = "COALESCE(SUM(%(expressions)s), 0.0)"
 
     def as_sqlite(self, compiler, connection, **context) -> tuple[str, list]:
-        return self.as_sql(compiler, connection, template="SUM(ROUND(%(expressions)s * 100)) / 100", **context)
+        template = "COALESCE(SUM(ROUND(%(expressions)s * 100)) / 100, 0.0)"
+        return self.as_sql(compiler, connection, template=template, **context)
 
 
 class FoodEntryQuerySet(OwnedQuerySet):

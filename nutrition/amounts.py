@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import make_dataclass
 from datetime import date
 from decimal import Decimal
 from functools import reduce
@@ -16,6 +17,7 @@ OTHER = "other"
 
 SUMS = ("entries", *PER_100G)
 NOTHING = {"entries": 0, **dict.fromkeys(PER_100G, 0.0)}
+Sums = make_dataclass("Sums", SUMS, repr=False, eq=False)
 
 
 def amount_in(per_100g: Decimal | int | None, grams: Decimal) -> Decimal | None:
@@ -37,7 +39,7 @@ def days(sums: Iterable[tuple], first: date, last: date) -> list[dict]:
 
     `sums` has a tuple for each day and meal that has entries: the date, the meal, the nutrients that some entry does
     not know (1 for the first, 2 for the second, 4 and so on, added up), the number of entries, and the sums of kcal and
-    of each nutrient as floats. A sum is None if no entry has a value; it counts as 0.
+    of each nutrient as floats. An unknown amount counts as 0.
     """
     by_day = defaultdict(list)
     for row in sums:
@@ -64,7 +66,7 @@ def add_up(sums: list[tuple]) -> tuple:
     Adding floats is safe here: rounded to hundredths, the result is the exact sum.
     """
     _, _, unknown, entries, *amounts = zip(*sums, strict=True)
-    exact = [round(sum(filter(None, column)) * 100) / 100 for column in amounts]
+    exact = [round(sum(column) * 100) / 100 for column in amounts]
     return (reduce(or_, unknown), sum(entries), *exact)
 
 
@@ -82,7 +84,5 @@ def day_summary(day: date, sums: list[tuple]) -> dict:
 
 
 def by_name(values: Sequence) -> dict:
-    """Return the number of entries and the amounts by name. An amount that no entry knows is 0."""
-    if None in values:
-        values = [value or 0.0 for value in values]
-    return dict(zip(SUMS, values, strict=True))
+    """Return the number of entries and the amounts by name, as the `__dict__` of a dataclass: this is faster."""
+    return Sums(*values).__dict__

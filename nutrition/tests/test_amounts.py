@@ -76,7 +76,7 @@ class TestDays:
         day = date(2026, 1, 5)
         sums = [
             (day, "lunch", *ONE_EACH),
-            (day, "snacks", 4 + 16, 2, 0.9, 0.99, 0.0, None, 0.01, 0.02, 0.03, 0.04),
+            (day, "snacks", 4 + 16, 2, 0.9, 0.99, 0.0, 0.0, 0.01, 0.02, 0.03, 0.04),
         ]
 
         (summary,) = days(sums, day, day)
@@ -135,7 +135,7 @@ class TestDays:
         day = date(2026, 1, 5)
         meals = ("breakfast", "lunch", "dinner")
 
-        (summary,) = days([(day, meal, 0, 1, 0.1, 0.1, *[None] * 6) for meal in meals], day, day)
+        (summary,) = days([(day, meal, 0, 1, 0.1, 0.1, *[0.0] * 6) for meal in meals], day, day)
 
         assert (summary["kcal"], summary["protein"]) == (0.3, 0.3)
 
@@ -144,7 +144,7 @@ class TestLimitMeals:
     DAY = date(2026, 1, 5)
 
     def sums(self, *names: str) -> list[tuple]:
-        return [(self.DAY, name, 1, 1, 0.1, None, 0.1, 0.0, *[0.1] * 4) for name in names]
+        return [(self.DAY, name, 1, 1, 0.1, 0.0, 0.1, 0.0, *[0.1] * 4) for name in names]
 
     @pytest.mark.parametrize("count", [0, 1, 20])
     def test_changes_nothing_if_there_are_at_most_20(self, count):
