@@ -63,9 +63,10 @@ class Food:
     first: str = ""
     portions: list[tuple[str, float]] = field(default_factory=list)  # name, grams
 
-    @property
-    def id(self) -> UUID:
-        return food_id(self.source, self.barcode or self.source_id)
+    id: UUID = field(init=False)
+
+    def __post_init__(self):
+        self.id = food_id(self.source, self.barcode or self.source_id)
 
 
 def food_id(source: str, key: str) -> UUID:
@@ -79,7 +80,9 @@ def clean(text) -> str:
         return ""
     if "&" in text:
         text = html.unescape(html.unescape(text))  # some are escaped twice
-    return " ".join(JUNK.sub(" ", text).split())
+    if not text.isprintable() or "\ufffd" in text:
+        text = JUNK.sub(" ", text)
+    return " ".join(text.split())
 
 
 def cut(text: str, length: int) -> str:
@@ -88,16 +91,19 @@ def cut(text: str, length: int) -> str:
 
 def number(value) -> float | None:
     """Return a number, or the number that a text has; None for any other value. Huge ones are cut to 15 digits."""
-    if isinstance(value, str) and NUMBER.fullmatch(value):
-        value = float(value)
-    if not isinstance(value, int | float) or isinstance(value, bool) or value != value:
+    if isinstance(value, str):
+        value = float(value) if value and NUMBER.fullmatch(value) else None
+    if type(value) not in (int, float) or value != value:  # a bool is no number here
         return None
-    return float(min(max(value, -HUGE), HUGE))
+    return float(value) if -HUGE < value < HUGE else float(HUGE if value > 0 else -HUGE)
 
 
-def hundredths(value: float | None) -> float | None:
+def hundredths(value: float) -> float:
     """Round half-up to 2 places."""
-    return None if value is None else float(Decimal(repr(value)).quantize(HUNDREDTH, ROUND_HALF_UP)) + 0.0
+    rounded = round(value, 2)
+    if rounded != value:  # most numbers have 2 places already
+        rounded = float(Decimal(repr(value)).quantize(HUNDREDTH, ROUND_HALF_UP))
+    return rounded + 0.0  # minus zero is zero
 
 
 def gtin_14(code) -> str | None:
@@ -136,9 +142,12 @@ def checked_energy(kcal: float | None, kj: float | None) -> int:
 
 def checked_nutrients(nutrients: dict[str, float | None]) -> dict[str, float | None]:
     """Return grams per 100 g, rounded half-up to 2 places. Unknown ones are None."""
-    rounded = {name: hundredths(nutrients.get(name)) for name in NAMES_100G}
-    if any(value is not None and not NUTRIENT_100G[0] <= value <= NUTRIENT_100G[1] for value in rounded.values()):
-        raise Refused("nutrient_out_of_bounds")
+    rounded = dict.fromkeys(NAMES_100G)
+    for name, value in nutrients.items():
+        if value is not None:
+            rounded[name] = value = hundredths(value)
+            if not NUTRIENT_100G[0] <= value <= NUTRIENT_100G[1]:
+                raise Refused("nutrient_out_of_bounds")
     if sum(rounded[name] or 0 for name in MACROS) > MAX_MACROS:
         raise Refused("too_many_macros")
     return rounded
@@ -164,15 +173,15 @@ def checked_portions(portions: Collection[tuple[str, float | None]]) -> list[tup
     """Return the portions that can be stored, each name once."""
     found = {}
     for text, grams in portions:
-        name, grams = cut(clean(text), PORTION_NAME_LENGTH[1]), hundredths(grams)
-        if name and grams is not None and PORTION_GRAMS[0] <= grams <= PORTION_GRAMS[1]:
-            found.setdefault(name, grams)
+        name = cut(clean(text), PORTION_NAME_LENGTH[1])
+        if name and grams is not None and PORTION_GRAMS[0] <= (rounded := hundredths(grams)) <= PORTION_GRAMS[1]:
+            found.setdefault(name, rounded)
     return list(found.items())[:MAX_PORTIONS]
 
 
 def add_words(food: Food, *, name: str | None = None, aliases: Collection[str] = ()) -> None:
     """Set the words by which the food is found. `name` is the part of the name that counts as its first word."""
-    food.words = words_of(name or food.name, food.name, food.brand, *aliases)
+    food.words = words_of(name, food.name, food.brand, *aliases)
     if not food.words:
         raise Refused("no_name")
     food.first = food.words[0]

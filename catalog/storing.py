@@ -18,16 +18,17 @@ UNCOMPARED = {"uuid", "release", "updated_at"}
 
 def store(foods: list[Food], release: CatalogRelease, now: datetime) -> int:
     """Store new foods and newer versions of stored ones. Return how many there were. Call it in a transaction."""
-    rows = ((*food_values(food), release.pk, str(connection.ops.adapt_datetimefield_value(now))) for food in foods)
+    updated_at = str(connection.ops.adapt_datetimefield_value(now))
+    rows = ((*food_values(food), release.pk, updated_at) for food in foods)
     with connection.cursor() as cursor:
         cursor.execute(upsert_sql(), [to_json(rows)])
         serials = {str(uuid).replace("-", ""): serial for serial, uuid in cursor.fetchall()}
         if serials:
             CatalogPortion.objects.filter(food__in=serials.values()).delete()
-            changed = [(serials[food.id.hex], food) for food in foods if food.id.hex in serials]
             portions = (
-                (serial, position, name, grams)
-                for serial, food in changed
+                (serials[food.id.hex], position, name, grams)
+                for food in foods
+                if food.portions and food.id.hex in serials
                 for position, (name, grams) in enumerate(food.portions)
             )
             cursor.execute(insert_sql(CatalogPortion), [to_json(portions)])

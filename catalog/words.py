@@ -7,6 +7,7 @@ If they change, the words that are stored no longer match: import the data again
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from nutrition.names import name_key
 
@@ -84,7 +85,9 @@ SEPARATORS = Separators()
 
 def split(text: str, *, is_search: bool = False) -> Iterator[str]:
     """Yield the words of a text as they are written: no case, no accents, no apostrophes."""
-    key = OTHER_POINT.sub(" ", DECIMAL_COMMA.sub(".", name_key(text).replace("'", "")))
+    key = DECIMAL_COMMA.sub(".", name_key(text).replace("'", ""))
+    if "." in key:
+        key = OTHER_POINT.sub(" ", key)
     for word in key.translate(SEPARATORS).split():
         if word.isascii() or not IS_WITHOUT_SPACES.search(word):
             yield word
@@ -114,6 +117,7 @@ def singular(word: str) -> str:
 CANONICAL = {singular(variant): tuple(singular(word) for word in words.split()) for variant, words in VARIANTS.items()}
 
 
+@lru_cache(maxsize=50_000)  # an import has the same words again and again
 def canonical(word: str) -> tuple[str, ...]:
     """Return the words by which a word is stored and found."""
     form = singular(word)

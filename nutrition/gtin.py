@@ -18,8 +18,8 @@ def check_digit(digits: str) -> int:
 
     The weights of the digits are 3, 1, 3, …, from the right. The check digit makes the weighted sum a multiple of 10.
     """
-    total = sum(int(digit) * (3, 1)[position % 2] for position, digit in enumerate(reversed(digits)))
-    return -total % 10
+    backwards = digits[::-1]
+    return -(3 * sum(map(int, backwards[::2])) + sum(map(int, backwards[1::2]))) % 10
 
 
 def has_check_digit(gtin: str) -> bool:

@@ -35,6 +35,7 @@ from catalog.sources import OFF
 MAX_LINE = 4 * 1024 * 1024  # bytes; a product has 20 KiB on average
 MAX_SKIPPED = 1024 * 1024 * 1024  # bytes of one line, after which the file is no dump
 MAX_COUNTRIES = 500  # characters
+LANGUAGE = re.compile("[a-z]{2,3}")
 GZIP = b"\x1f\x8b"
 
 NUTRIENTS = {
@@ -46,6 +47,14 @@ NUTRIENTS = {
     "fiber_100g": "fiber",
     "salt_100g": "salt",
 }
+OTHER_NUTRIENTS = ("sodium", "alcohol", "energy-kcal", "energy-kj", "energy")
+PER_100G = {name: f"{name}_100g" for name in (*NUTRIENTS.values(), *OTHER_NUTRIENTS)}  # in the older schema and the CSV
+COLUMNS = frozenset(
+    (
+        *("code", "product_name", "brands", "countries_tags", "serving_size", "serving_quantity", "unique_scans_n"),
+        *("last_modified_t", *PER_100G.values()),
+    )
+)
 
 
 class UnreadableFile(Exception):
@@ -89,12 +98,13 @@ def read(file: BinaryIO, languages: Collection[str] = (), countries: Collection[
         documents = csv_documents(rows, text_of(header).split("\t"))
     else:
         raise UnreadableFile("The file is neither the JSONL nor the CSV of Open Food Facts.")
+    languages = frozenset(languages)
     wanted = frozenset(country if ":" in country else f"en:{country}" for country in countries)
     for document in documents:
         try:
             if isinstance(document, Refused):
                 raise document
-            yield food_of(document, frozenset(languages), wanted)
+            yield food_of(document, languages, wanted)
         except Refused as refusal:
             yield refusal
 
@@ -112,13 +122,14 @@ def json_documents(rows: Iterable[bytes | None]) -> Iterator[dict | Refused]:
 
 
 def csv_documents(rows: Iterable[bytes | None], columns: list[str]) -> Iterator[dict | Refused]:
-    """Yield the rows of the CSV as documents, with texts for all values."""
+    """Yield the rows of the CSV as documents, with texts for all values. The columns that are not read are left out."""
+    places = [(name, place) for place, name in enumerate(columns) if name in COLUMNS]
     for row in rows:
         values = None if row is None else text_of(row).split("\t")
         if values is None:
             yield Refused("too_long")
         elif len(values) == len(columns):
-            document = dict(zip(columns, values, strict=True))
+            document = {name: values[place] for name, place in places}
             document["nutriments"] = document
             document["countries_tags"] = document.get("countries_tags", "").split(",")
             yield document
@@ -156,7 +167,7 @@ def food_of(document: dict, languages: Collection[str], countries: Collection[st
         name=name,
         brand=cut(clean(document.get("brands")).partition(",")[0], BRAND_LENGTH[1]) or None,
         lang=lang,
-        countries=",".join(map(clean, tags))[:MAX_COUNTRIES],
+        countries=clean(",".join(tags))[:MAX_COUNTRIES],
         unit=unit,
         kcal_100g=energy,
         nutrients=nutrients,
@@ -176,7 +187,7 @@ def nutrients_of(document: dict) -> tuple[Callable[[str], float | None], str]:
     if new and nutrition.get("per") in ("100g", "100ml") and nutrition.get("preparation", "as_sold") == "as_sold":
         return lambda name: number(as_dict(new.get(name)).get("value")), nutrition["per"].removeprefix("100")
     old = as_dict(document.get("nutriments"))
-    return lambda name: number(old.get(f"{name}_100g")), "ml" if document.get("nutrition_data_per") == "100ml" else "g"
+    return lambda name: number(old.get(PER_100G[name])), "ml" if document.get("nutrition_data_per") == "100ml" else "g"
 
 
 def servings_of(document: dict) -> list[tuple[str, float]]:
@@ -186,7 +197,7 @@ def servings_of(document: dict) -> list[tuple[str, float]]:
 
 
 def language_of(value) -> str | None:
-    return value if isinstance(value, str) and re.fullmatch("[a-z]{2,3}", value) else None
+    return value if isinstance(value, str) and LANGUAGE.fullmatch(value) else None
 
 
 def first_of(*values: float | None) -> float | None:
