@@ -7,6 +7,7 @@ from catalog.sources import USDA
 from countonme.api.fields import QueryNumberField, TextField
 from countonme.api.pagination import PageQuery
 from nutrition.gtin import GTIN_VALIDATORS
+from nutrition.nutrients import NAMES_100G
 
 MAX_LIMIT = 50
 MAX_OFFSET = 200
@@ -69,10 +70,13 @@ def nutrient() -> serializers.FloatField:
     return serializers.FloatField(allow_null=True, help_text="g in 100 g or 100 ml. `null` if unknown.")
 
 
+NutrientSerializer = type("NutrientSerializer", (serializers.Serializer,), {name: nutrient() for name in NAMES_100G})
+
+
 @extend_schema_serializer(
     component_name="CatalogFood", examples=[OpenApiExample("A food of the USDA", FOOD, response_only=True)]
 )
-class FoodSerializer(serializers.Serializer):
+class FoodSerializer(NutrientSerializer):
     """A food of the catalogue, with values per 100 g or 100 ml."""
 
     id = serializers.UUIDField(help_text="The same on every server.")
@@ -82,13 +86,6 @@ class FoodSerializer(serializers.Serializer):
     barcode = serializers.CharField(allow_null=True, help_text="A GTIN, always with 14 digits.")
     unit = serializers.CharField(help_text="`g` or `ml`: what 100 and the grams of portions mean.")
     kcal_100g = serializers.IntegerField()
-    protein_100g = nutrient()
-    carbs_100g = nutrient()
-    fat_100g = nutrient()
-    sugars_100g = nutrient()
-    saturated_fat_100g = nutrient()
-    fiber_100g = nutrient()
-    salt_100g = nutrient()
     portions = PortionSerializer(many=True, help_text="The default first. Empty if there are none.")
     source = serializers.CharField(help_text="`usda` or `off`.")
     source_id = serializers.CharField()

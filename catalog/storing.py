@@ -12,6 +12,16 @@ from catalog.models import CatalogFood, CatalogPortion, CatalogRelease, CatalogS
 from countonme.db.bulk import quote, sent_rows_sql
 from nutrition.nutrients import NAMES_100G
 
+FOOD_COLUMNS = (
+    *NAMES_100G,
+    *("uuid", "source", "source_id", "barcode", "name", "brand", "lang", "countries", "unit", "kcal_100g"),
+    *("words", "first", "tier", "weight", "scans", "source_modified", "release", "updated_at"),
+)
+COLUMNS = {
+    CatalogFood: FOOD_COLUMNS,
+    CatalogPortion: ("food", "position", "name", "grams"),
+    CatalogSpelling: ("word", "squeezed", "foods"),
+}
 # What a food is compared by: an import that changes nothing writes nothing.
 UNCOMPARED = {"uuid", "release", "updated_at"}
 
@@ -42,7 +52,7 @@ def add_spellings(spellings: Iterable[tuple[str, str, int]]) -> None:
 
 
 def food_values(food: Food) -> tuple:
-    """Return the values of a food's columns in the order of the model's fields, without the last two."""
+    """Return the values of FOOD_COLUMNS, without the last two."""
     return (
         *(food.nutrients[name] for name in NAMES_100G),
         food.id.hex,
@@ -73,7 +83,7 @@ KEYS = tuple(map(str, range(100)))
 
 
 def fields_of(model: type[models.Model]) -> list[models.Field]:
-    return [field for field in model._meta.local_concrete_fields if not field.primary_key]
+    return [model._meta.get_field(name) for name in COLUMNS[model]]
 
 
 @cache
