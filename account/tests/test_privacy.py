@@ -4,6 +4,7 @@ A statement is a list item or a table row. A test declares its statement with `@
 files. A statement without a test fails, and so does a test whose statement is not on the page.
 """
 
+import json
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from account.tests.rows import add_rows, rows_of
+from catalog.tests import import_foods, make_food
 from countonme.observability.request_log import name_in_log
 from devices import token_cache
 from devices.models import Attempts, Device, Erasure, hash_device_id
@@ -198,6 +200,26 @@ class TestStoredData:
 
         assert Attempts.objects.count() >= 2
         assert "192.0.2" not in stored()
+
+    @states("The database has nothing about what a phone searches in the catalogue.")
+    def test_contains_no_search(self, api, device):
+        import_foods(make_food("Bread"))
+
+        for query in ({"search": FOOD}, {"barcode": "4006381333931"}):
+            assert api.get("/v1/catalog/foods", query).json() == []
+
+        assert not [each for each in ("insulin", "shake", "4006381333931") if each in stored().lower()]
+
+    @states("The catalogue has no names of people who have contributed to Open Food Facts.")
+    def test_contains_no_contributor(self, db, tmp_path):
+        row = {"code": "3017620422003", "product_name": "Nutella", "nutriments": {"energy-kcal_100g": 539}}
+        contributors = {"creator": "nickname", "last_modified_by": "nickname", "editors_tags": ["nickname"]}
+        (tmp_path / "off.jsonl").write_text(json.dumps(row | contributors))
+
+        call_command("import_off", str(tmp_path / "off.jsonl"), verbosity=0)
+
+        assert "Nutella" in stored()
+        assert "nickname" not in stored()
 
     @states("The service stores no token. It stores a hash of the token's secret.")
     def test_contains_no_token(self, api, device):
