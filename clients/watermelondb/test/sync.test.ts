@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import type { FoodEntry, Product } from "../src/schema";
 import type { Account } from "../src/server";
-import { BARCODES, BREAD, bread, breakfast, DAY, QUARK, weighed } from "./food";
+import { BARCODES, BREAD, bread, breakfast, DAY, PLAIN, QUARK, weighed } from "./food";
 import { agree, complaints, KINDS, Watermelon } from "./phones";
 import { during, everything, losingTheAnswer, next, register, rest, type Row, watched } from "./service";
 
@@ -48,7 +48,7 @@ for (const Kind of KINDS) {
 
       const stored = await agree(one, other);
 
-      assert.deepEqual(found(stored.products, id), { id, ...QUARK, barcode: null });
+      assert.deepEqual(found(stored.products, id), { id, ...QUARK, ...PLAIN });
       const portion = stored.portions.find((row) => row.product_id === id);
       assert.deepEqual({ ...portion, id }, { id, product_id: id, name: "100g", grams: 100, is_default: true });
       assert.equal(found(stored.food_entries, entry).grams, 0.3);
@@ -59,15 +59,16 @@ for (const Kind of KINDS) {
       const created = await weighed(other, of.product_id);
       await other.put("products", { id: of.product_id, name: "Bread" });
       await agree(other, one);
-      await one.put("products", { id: of.product_id, kcal_100g: 250 });
+      const label = { kcal_100g: 250, brand: "Mill & Oven", unit: "ml", is_favorite: true, catalog_food_id: of.portion_id };
+      await one.put("products", { id: of.product_id, ...label });
       await one.delete("food_entries", eaten);
 
       const stored = await agree(one, other);
 
       assert.deepEqual(ids(stored.food_entries), [created]);
       assert.deepEqual(found(stored.products, of.product_id), {
-        ...{ id: of.product_id, ...BREAD, barcode: null },
-        ...{ name: "Bread", kcal_100g: 250 },
+        ...{ id: of.product_id, ...BREAD, ...PLAIN },
+        ...{ name: "Bread", ...label },
       });
     });
 
@@ -225,7 +226,7 @@ for (const Kind of KINDS) {
       const { quantity, grams, meal_type } = found(stored.food_entries, eaten);
       assert.deepEqual([quantity, grams, meal_type], [4, 142, "dinner"]);
       assert.deepEqual(found(stored.products, of.product_id), {
-        ...{ id: of.product_id, ...BREAD, barcode: null },
+        ...{ id: of.product_id, ...BREAD, ...PLAIN },
         ...{ name: "Bread of REST", fat_100g: null },
       });
       await rest(account, "DELETE", `/food-entries/${id}`);
