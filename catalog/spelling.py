@@ -6,7 +6,7 @@ error away.
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 import orjson
 from django.db import connection
@@ -15,6 +15,7 @@ MIN_LENGTH = 4  # of a word with an error
 MAX_LENGTH = 24
 LONG_WORD = 6  # letters, from which a word may have two errors
 MORE_FOODS = 50  # a word that foods have is replaced by one that this many times as many foods have
+KNOWN = 100  # foods that have a word which is no error, if the search found foods
 MAX_CORRECTED = 5  # words of one search
 
 ALPHABETS = tuple(
@@ -39,18 +40,20 @@ def corrections(words: Collection[str], *, is_found: bool) -> dict[str, str]:
     If the search found foods, a word is only replaced by a much more frequent one.
     """
     wrong = [word for word in words if len(word) >= MIN_LENGTH and has_letters_only(word)][:MAX_CORRECTED]
-    forms = {word: {squeeze(form) for form in forms_of(squeeze(word))} for word in wrong}
+    foods_of = {word: foods for word, _, foods in stored_spellings({squeeze(word) for word in wrong})} if wrong else {}
+    if is_found:
+        wrong = [word for word in wrong if foods_of.get(word, 0) < KNOWN]
+    forms = {word: forms_of(squeeze(word)) for word in wrong}
     spellings = stored_spellings(set().union(*forms.values())) if forms else []
-    foods_of = {word: foods for word, _, foods in spellings}
     found = {}
     for word in wrong:
         limit = MORE_FOODS * foods_of.get(word, 1) if is_found else 1
         candidates = [
             (errors, -foods, meant)
             for meant, squeezed, foods in spellings
-            if squeezed in forms[word]
+            if foods >= limit
+            and squeezed in forms[word]
             and meant != word
-            and foods >= limit
             and (errors := distance(word, meant)) <= 1 + (len(word) >= LONG_WORD)
         ]
         if candidates:
@@ -69,17 +72,20 @@ def stored_spellings(squeezed: Collection[str]) -> list[tuple[str, str, int]]:
     return connection.fetch_cached(sql, [param])
 
 
-def forms_of(word: str) -> Iterator[str]:
-    """Yield the word and all forms that are one error away."""
-    yield word
+def forms_of(word: str) -> set[str]:
+    """Return the squeezed word and all forms that are one error away, squeezed too."""
     alphabet = next((letters for letters in ALPHABETS if word[0] in letters), "")
+    forms = {word}
     for place in range(len(word) + 1):
         start, end = word[:place], word[place:]
-        yield start + end[1:]
-        yield start + end[1:2] + end[:1] + end[2:]
+        forms.add(squeeze(start + end[1:]))
+        forms.add(squeeze(start + end[1:2] + end[:1] + end[2:]))
         for letter in alphabet:
-            yield start + letter + end
-            yield start + letter + end[1:]
+            if letter not in (start[-1:], end[:1]):  # it would make a double letter
+                forms.add(start + letter + end)
+                if letter != end[1:2]:
+                    forms.add(start + letter + end[1:])
+    return forms
 
 
 def distance(one: str, other: str) -> int:

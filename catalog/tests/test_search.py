@@ -1,6 +1,7 @@
 import json
 import random
 from pathlib import Path
+from string import ascii_lowercase
 from uuid import UUID
 
 import pytest
@@ -258,7 +259,7 @@ class TestSearch:
     def test_takes_at_most_a_few_queries(self, db, django_assert_max_num_queries):
         import_foods(make_food("Bread", 1))
 
-        with django_assert_max_num_queries(6 + 1 + 6):
+        with django_assert_max_num_queries(6 + 2 + 6):
             search("bred and bter", None, 50)
 
     @pytest.mark.postgres
@@ -328,3 +329,19 @@ class TestDistance:
     )
     def test_counts_errors(self, one, other, errors):
         assert spelling.distance(one, other) == spelling.distance(other, one) == errors
+
+
+class TestTheForms:
+    @pytest.mark.parametrize("word", ["mozarela", "aba", "bred", "xyx"])
+    def test_are_all_words_one_error_away(self, word):
+        ends = [(word[:place], word[place:]) for place in range(len(word) + 1)]
+        edits = {start + end[1:] for start, end in ends}
+        edits |= {start + end[1] + end[0] + end[2:] for start, end in ends if len(end) > 1}
+        edits |= {start + letter + end[cut:] for start, end in ends for letter in ascii_lowercase for cut in (0, 1)}
+
+        assert spelling.forms_of(word) == {spelling.squeeze(edit) for edit in edits}
+
+    def test_have_the_letters_of_the_script(self):
+        assert "молоко" in spelling.forms_of("млоко")
+        assert "γαλα" in spelling.forms_of("γαλ")
+        assert spelling.forms_of("दू") == {"दू", "द", "ू", "ूद"}
