@@ -63,7 +63,7 @@ class FoodEntryAdmin(OwnedAdmin):
     date_hierarchy = "date"
     allowed_filters = (*OwnedAdmin.allowed_filters, "date__year", "date__month", "date__day")
     name_column = "product_name"
-    list_display = ("product_name", "grams", "kcal", "date", "time", "meal_type", "deleted_at")
+    list_display = ("product_name", "grams", "kcal", "date", "local_time", "meal_type", "changed_at", "deleted_at")
     correctable_fields = ("date", "time", "meal_type", "grams", "quantity")
     displayed_fields = (
         *("product_name", "unit", "portion_name", "portion_grams", *PER_100G),
@@ -76,6 +76,10 @@ class FoodEntryAdmin(OwnedAdmin):
         names = rows.order_by().values_list("product_name", flat=True).distinct()
         found = (name for name in names if all(part in name_key(name) for part in parts))
         return Q(product_name__in=list(islice(found, NAMES_FOUND)))
+
+    @admin.display(description="Local time")
+    def local_time(self, entry: FoodEntry) -> str | None:
+        return entry.time and entry.time[:5]
 
     def chart(self, device: Device) -> str:
         last = latest_day(timezone.now())

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 from django.contrib import admin
@@ -36,14 +37,22 @@ class ProductAdmin(NameSearchAdmin):
         replace(DELETE, description=f"Its portions are deleted too. Food entries stay unchanged. {DELETE.description}"),
         replace(RESTORE, description=f"The portions that were deleted with it are restored too. {RESTORE.description}"),
     )
-    list_display = ("name", "brand", "energy", "barcode", "deleted_at")
+    list_display = ("name", "brand", "energy", "barcode", "changed_at", "deleted_at")
     correctable_fields = ("name", "brand", "kcal_100g", *NAMES_100G, "unit", "barcode")
     displayed_fields = ("portions", "is_favorite", "catalog_food_id")
 
+    @property
+    def search_help_text(self) -> str:
+        return f"{super().search_help_text} A barcode, or 4 digits of it, finds products too."
+
     def contains_words(self, rows: QuerySet, text: str) -> Q:
-        """Search in names and brands, as the API does, and by barcode."""
+        """Search in names and brands, as the API does, and by a barcode or at least 4 digits of one."""
         found = Q(*has_parts(search_parts(text)))
-        return found | has_barcode(text) if is_barcode(text) else found
+        digits = re.sub("[ -]", "", text)
+        if not re.fullmatch("[0-9]{4,14}", digits):
+            return found
+        found |= Q(barcode__contains=digits)
+        return found | has_barcode(digits) if is_barcode(digits) else found
 
     @admin.display(description="kcal per 100 g")
     def energy(self, product: Product) -> int:
@@ -72,7 +81,7 @@ class ProductAdmin(NameSearchAdmin):
 
 @admin.register(Portion)
 class PortionAdmin(NameSearchAdmin):
-    list_display = ("name", "grams", "is_default", "product", "deleted_at")
+    list_display = ("name", "grams", "is_default", "product", "changed_at", "deleted_at")
     list_select_related = ("product",)
     correctable_fields = ("name", "grams")
     displayed_fields = ("is_default", "product")

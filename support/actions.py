@@ -6,25 +6,22 @@ from functools import partial
 
 from django import forms
 from django.contrib import messages
-from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
 from django.db import IntegrityError, models, transaction
 from django.http import HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import path, reverse
+from django.urls import path
 from rest_framework.exceptions import APIException, Throttled
 
 from countonme.api.errors import Conflict, InvalidToken, conflict_of
 from ownership.quotas import QuotaReached
-from support.audit import AuditedAdmin
+from support.audit import OPENED, AuditedAdmin
 from support.masking import mask_secrets
 
 GONE = (InvalidToken, ObjectDoesNotExist)  # the row or its device does not exist any more
 REFUSALS = (*GONE, Conflict, IntegrityError, QuotaReached, Throttled)
-
-OPENED, LISTED = "Opened", "Listed"
 
 
 @dataclass(frozen=True)
@@ -73,9 +70,6 @@ class SupportActionAdmin(AuditedAdmin):
 
     support_actions: tuple[SupportAction, ...] = ()
     change_form_template = "support/change_form.html"
-
-    class Media:
-        css = {"all": ["support/admin.css"]}
 
     def get_urls(self) -> list:
         return [
@@ -172,19 +166,3 @@ class SupportActionAdmin(AuditedAdmin):
             "list_address": self.list_address(request, row),
         }
         return TemplateResponse(request, template, context | self.admin_site.each_context(request))
-
-    def address(self, request, row: models.Model, page: str = "change") -> str:
-        """Return the address of a page of the row, with the filters of the list that support came from."""
-        return self.with_filters(request, reverse(f"admin:{self.label}_{page}", args=[row.pk]))
-
-    def list_address(self, request, row: models.Model) -> str:
-        """Return the address of the list that support came from, with its filters."""
-        return self.with_filters(request, reverse(f"admin:{self.label}_changelist"))
-
-    def with_filters(self, request, address: str) -> str:
-        preserved = {"opts": self.opts, "preserved_filters": self.get_preserved_filters(request)}
-        return add_preserved_filters(preserved, address)
-
-    @property
-    def label(self) -> str:
-        return f"{self.opts.app_label}_{self.opts.model_name}"

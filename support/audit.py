@@ -5,16 +5,19 @@ from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import PAGE_VAR
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, models, transaction
+from django.forms import Script
 from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from support.models import AuditEntry, ChangedValues
 
 ENTRIES_PER_PAGE = 100
+OPENED, LISTED = "Opened", "Listed"
 
 Values = Sequence[tuple[str, str, str]]  # the label, the old and the new text of each field
 
@@ -29,6 +32,10 @@ class AuditedAdmin(admin.ModelAdmin):
         models.DateField: {"error_messages": {"invalid": DATE_ERROR}},
         models.DateTimeField: {"error_messages": {"invalid_date": DATE_ERROR}},
     }
+
+    class Media:
+        css = {"all": ["support/admin.css"]}
+        js = [Script("support/lists.js", defer=True)]
 
     def to_field_allowed(self, request, to_field) -> bool:
         """Return whether rows may be looked up by this field. Only the id is allowed."""
@@ -75,6 +82,24 @@ class AuditedAdmin(admin.ModelAdmin):
         self.message_user(request, f"This {opts.verbose_name} doesn't exist.", messages.WARNING)
         return HttpResponseRedirect(reverse("admin:index", current_app=self.admin_site.name))
 
+    # --- addresses ---------------------------------------------------------------------------------
+
+    def address(self, request, row: models.Model, page: str = "change") -> str:
+        """Return the address of a page of the row, with the filters of the list that support came from."""
+        return self.with_filters(request, reverse(f"admin:{self.label}_{page}", args=[row.pk]))
+
+    def list_address(self, request, row: models.Model) -> str:
+        """Return the address of the list that support came from, with its filters."""
+        return self.with_filters(request, reverse(f"admin:{self.label}_changelist"))
+
+    def with_filters(self, request, address: str) -> str:
+        preserved = {"opts": self.opts, "preserved_filters": self.get_preserved_filters(request)}
+        return add_preserved_filters(preserved, address)
+
+    @property
+    def label(self) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}"
+
     # --- Django's hooks ------------------------------------------------------------------------------
 
     def construct_change_message(self, request, form, formsets, add=False) -> dict[str, Any]:
@@ -100,12 +125,17 @@ class AuditedAdmin(admin.ModelAdmin):
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
         entries = AuditEntry.objects.filter(kind=self.opts.label_lower, object_id=str(row.pk)).order_by("-pk")
         entries = entries.select_related("changed")
+        if only_changes := "changes" in request.GET:
+            entries = entries.exclude(act__in=(OPENED, LISTED))
         paginator = self.get_paginator(request, entries, ENTRIES_PER_PAGE)
         page = paginator.get_page(request.GET.get(PAGE_VAR, 1))
         page.object_list = list(page.object_list)  # before an entry about this page is stored
         context = {
             "title": f"History: {self.title_of(row)}",
             "row_title": self.title_of(row),
+            "address": self.address(request, row),
+            "list_address": self.list_address(request, row),
+            "only_changes": only_changes,
             "action_list": page,
             "page_range": paginator.get_elided_page_range(page.number),
             "pagination_required": paginator.num_pages > 1,

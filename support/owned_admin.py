@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from copy import copy
+from datetime import datetime
 from operator import methodcaller
 from typing import Any
 from uuid import UUID
 
 from django import forms
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.db.models import Count, Q, QuerySet, UniqueConstraint
 from django.http import HttpResponse, HttpResponseRedirect
@@ -22,15 +23,13 @@ from devices.models import Device
 from ownership.models import DeviceOwned, change_set
 from support.actions import (
     GONE,
-    LISTED,
-    OPENED,
     REFUSALS,
     ActionForm,
     ReasonField,
     SupportAction,
     SupportActionAdmin,
 )
-from support.audit import text_of
+from support.audit import LISTED, OPENED, text_of
 from support.changelist import LargeTableAdmin, StateFilter, has_prefix, is_long_prefix
 from support.models import AuditEntry
 from support.restore_selected import restore_selected
@@ -222,6 +221,10 @@ class OwnedAdmin(SupportActionAdmin, LargeTableAdmin):
     def chart(self, device: Device) -> str:
         """Return a chart of the device's activity, for the device's page."""
         return ""
+
+    @admin.display(description="Last change")
+    def changed_at(self, row: DeviceOwned) -> datetime:
+        return row.updated_at or row.created_at
 
     # --- one row -----------------------------------------------------------------------------------
 

@@ -1,10 +1,12 @@
 import re
+from datetime import UTC, datetime
 from functools import partial
 from html import unescape
 from urllib.parse import unquote, urlencode
 
 import pytest
 from django.contrib.auth.models import Group, Permission
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from countonme.api.errors import InvalidToken
@@ -123,6 +125,54 @@ class TestTheLabel:
 
         product.refresh_from_db()
         assert (product.brand, product.brand_key, product.kcal_100g) == (None, None, 64)
+
+
+class TestTheListOfProducts:
+    @pytest.mark.parametrize(
+        ("text", "is_found"),
+        [
+            ("5901234123457", True),
+            ("5 901234 123457", True),
+            ("5901234-123457", True),
+            ("123457", True),
+            ("5901", True),
+            ("05901234123457", True),
+            ("590", False),
+            ("5902", False),
+            ("5901234123458", False),
+            ("59012341234575901234123457", False),
+            ("５９０１", False),
+        ],
+    )
+    def test_is_searched_by_barcode(self, support, device, other_device, text, is_found):
+        for owner in (device, other_device):
+            ProductFactory(device=owner, name="Masło", barcode="5901234123457")
+
+        response = support.get("/admin/products/product/", {"device__id__exact": device.pk, "q": text})
+
+        assert [row.device_id for row in response.context["cl"].result_list] == [device.pk] * is_found
+
+    def test_shows_the_times_of_the_last_change_and_of_the_deletion(self, support, device, product):
+        created, deleted = ProductFactory(device=device), ProductFactory(device=device)
+        with change_set(device):
+            product.change(kcal_100g=1)
+        soft_delete(deleted)
+        at = [datetime(2026, 1, 5, 7, minute, tzinfo=UTC) for minute in range(6)]
+        for row, times in (
+            (created, {"created_at": at[0]}),
+            (product, {"created_at": at[1], "updated_at": at[2]}),
+            (deleted, {"created_at": at[3], "updated_at": at[5], "deleted_at": at[4]}),
+        ):
+            QuerySet.update(Product.all_objects.filter(pk=row.pk), **times)
+
+        shown = text_of(support.get("/admin/products/product/", {"device__id__exact": device.pk}))
+
+        pairs = re.findall('field-changed_at[^>]*">(.*?)<.*?field-deleted_at[^>]*">(.*?)<', shown)
+        assert sorted(pairs) == [
+            ("2026-01-05 07:00 UTC", "-"),
+            ("2026-01-05 07:02 UTC", "-"),
+            ("2026-01-05 07:05 UTC", "2026-01-05 07:04 UTC"),
+        ]
 
 
 class TestARestoredProduct:

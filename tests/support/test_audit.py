@@ -255,6 +255,19 @@ class TestTheHistory:
         assert '<a href="?p=2"' in first
         assert "3 entries" in first
 
+    def test_can_be_limited_to_changes(self, support, product):
+        for _ in range(2):
+            support.get(page(product))
+        before = support.get(page(product, "history"), {"changes": 1}).text
+        post(support, page(product, "soft-delete"), seen=product.revision, reason=WHY)
+
+        shown = support.get(page(product, "history"), {"changes": 1}).text
+
+        assert "No member of staff has changed this." in before
+        assert "<td>Deleted. She asked for it." in shown
+        assert "<td>Opened." not in shown
+        assert "<td>Opened." in support.get(page(product, "history")).text
+
     def test_does_not_say_whether_a_row_exists_to_those_who_may_not_see_it(self, product, client):
         client.force_login(User.objects.create_user("eve", is_staff=True))
 

@@ -191,6 +191,22 @@ class TestSupport:
         assert api.get(f"/v1/products/{bread.pk}").json()["name"] == "Wry bread"
         assert logged_in.browser_errors() == []
 
+    def test_reads_lists_on_a_phone(self, logged_in, device, bread):
+        phone = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+        logged_in.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+
+        for address, names in (
+            ("devices/device/", ["ID", "LAST SEEN AT", "BLOCKED AT"]),
+            (
+                f"products/product/?device__id__exact={device.pk}",
+                ["NAME", "BRAND", "KCAL PER 100 G", "BARCODE", "LAST CHANGE", "DELETED AT"],
+            ),
+        ):
+            logged_in.open(f"/admin/{address}")
+            cells = logged_in.driver.find_elements(By.CSS_SELECTOR, "#result_list tbody tr:first-child [data-column]")
+            assert [cell.get_attribute("data-column").upper() for cell in cells] == names
+            assert all(cell.rect["x"] + cell.rect["width"] <= 390 for cell in cells)
+
     def test_sees_a_chart_of_the_last_days(self, logged_in, device, bread):
         today = latest_day(Device.objects.get().last_seen_at)
         FoodEntryFactory(product=bread, date=today)
