@@ -256,7 +256,7 @@ class TestTheSecondFactor:
         submit(app.code)
         codes = [code.text for code in browser.driver.find_elements(By.CSS_SELECTOR, ".recovery-codes code")]
         browser.click("#content-main a")
-        assert "Devices and their rows" in browser.said
+        assert "Devices, their rows, and the catalogue" in browser.said
 
         browser.open("/admin/second-factor/recovery-codes/")
         submit(app.next_code)
@@ -264,5 +264,5 @@ class TestTheSecondFactor:
         browser.click("#logout-form button")
         browser.open("/admin/")
         submit("ada", PASSWORD, app.next_code)
-        assert "Devices and their rows" in browser.said
+        assert "Devices, their rows, and the catalogue" in browser.said
         assert browser.browser_errors() == []
