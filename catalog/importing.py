@@ -8,11 +8,11 @@ import fcntl
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import Count, F, FloatField, Q, QuerySet, Value, Window
 from django.db.models.functions import Greatest, RowNumber
 from django.utils import timezone
@@ -130,10 +130,11 @@ def only_import() -> Iterator[None]:
             try:
                 yield
             finally:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+                with suppress(DatabaseError):  # after an error of the connection, which ends the lock too
+                    cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
         return
     name = str(connection.settings_dict["NAME"])
-    if "memory" in name:  # no other process can open it
+    if ":memory:" in name or "mode=memory" in name:  # no other process can open it
         yield
         return
     with locked_file(f"{name}-import"):

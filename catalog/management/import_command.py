@@ -1,5 +1,6 @@
 """What the commands that import foods share: the progress on a terminal, and the counts at the end."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import TextIO
@@ -45,12 +46,12 @@ class Progress:
         share = self.share()
         bar = "" if share is None else f"[{'#' * round(30 * share):30}] {share:4.0%}  "
         rate = counts.read / (now - self.started_at)
-        self.output.write(f"\r{bar}{counts.read:,} rows, {rate:,.0f} a second ", ending="")
+        self.output.write(f"\r{bar}{counts.read:,} rows, {rate:,.0f} a second ")
         self.output.flush()
 
     def end(self) -> None:
         if self.is_shown:
-            self.output.write("\r\x1b[K", ending="")
+            self.output.write("\r\x1b[K")
 
 
 class ImportCommand(BaseCommand):
@@ -67,7 +68,7 @@ class ImportCommand(BaseCommand):
         share: Callable[[], float | None] = lambda: None,
         is_complete: bool = False,
     ) -> None:
-        progress = Progress(self.stderr, share)
+        progress = Progress(sys.stderr, share)
         try:
             if dry_run:
                 counts = count(rows, progress)

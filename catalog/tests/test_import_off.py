@@ -484,7 +484,7 @@ class TestSeenIds:
 class TestProgress:
     def test_is_shown_on_a_terminal(self, monkeypatch):
         output = SimpleNamespace(isatty=lambda: True, text="", flush=lambda: None)
-        output.write = lambda text, ending="\n": setattr(output, "text", output.text + text)
+        output.write = lambda text: setattr(output, "text", output.text + text)
         progress = Progress(output, lambda: 0.5)
         progress.started_at -= 10
         progress.shown_at -= 10
