@@ -43,7 +43,7 @@ class FoodViewSet(CatalogReads, APIViewSet):
     @extend_schema(operation_id="getFood", summary="Read a food")
     def retrieve(self, request, pk) -> JSONResponse:
         """Return a food, also if its source no longer has it."""
-        foods = load([str(pk)])
+        foods = load([str(pk)]) if pk else []
         if not foods:
             raise NotFound("Food not found")
         return JSONResponse(foods[0])

@@ -186,7 +186,7 @@ class TestAFood:
 
         assert (food["name"], food["withdrawn"]) == ("Nutella", True)
 
-    @pytest.mark.parametrize("food_id", [uuid.UUID(int=1), "0b7e5b3a-57a5-5d0e-9d0b-6a1f8d8f3c11"])
+    @pytest.mark.parametrize("food_id", [uuid.UUID(int=1), "0b7e5b3a-57a5-5d0e-9d0b-6a1f8d8f3c11", "0", "%00"])
     def test_is_not_found_if_there_is_none(self, api, bread, food_id):
         response = api.get(f"{URL}/{food_id}")
 
