@@ -12,6 +12,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
+from catalog.tests import import_foods, make_food
 from devices.models import Device
 from food_entries.chart import latest_day
 from food_entries.tests.factories import FoodEntryFactory
@@ -266,3 +267,18 @@ class TestTheSecondFactor:
         submit("ada", PASSWORD, app.next_code)
         assert "Devices, their rows, and the catalogue" in browser.said
         assert browser.browser_errors() == []
+
+    def test_finds_a_food_of_the_catalogue(self, logged_in):
+        import_foods(make_food("Nutella", 1, brand="Ferrero", portions=[("1 spoon", 15.0)]), make_food("Milk", 2))
+
+        logged_in.open("/admin/")
+        logged_in.click("a[href='/admin/catalog/catalogfood/']")
+        logged_in.fill(q="nutela")
+        logged_in.click("#changelist-search [type=submit]")
+        assert "Milk" not in logged_in.said
+        logged_in.click("#result_list a")
+        assert "1 spoon: 15.00 g" in logged_in.said
+        logged_in.click(".field-release a")
+
+        assert "New and changed foods." in logged_in.said
+        assert logged_in.browser_errors() == []
