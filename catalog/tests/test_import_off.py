@@ -119,6 +119,13 @@ class TestTheCSV:
                 other.nutrients,
             )
 
+    def test_has_the_columns_of_its_header_in_each_row(self):
+        header = b"product_name\tenergy-kcal_100g\tbrands"
+        rows = [b"Brot\t250\tHarry", b"Brot\t250", b"Brot\t250\tHarry\t1", b"", b'Brot "rye\t250\t\r']
+        content = b"code\t" + b"\n".join([header, *(row and CODES[0].encode() + b"\t" + row for row in rows)])
+
+        assert reasons(content) == {"accepted": 2, "unreadable": 2}
+
     def test_refuses_languages_because_it_has_none(self):
         with pytest.raises(off.UnreadableFile, match="no languages"):
             read((DATA / "off.tsv.gz").read_bytes(), languages=["de"])
