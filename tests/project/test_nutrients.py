@@ -110,7 +110,7 @@ class TestAFurtherNutrient:
             "products": [0, 0.1],
             "entries": [0, 0.13],
             "described": [
-                *("DaySummary", "FoodEntry", "FoodEntryRow", "MealSummary", "PatchedProductRequest"),
+                *("CatalogFood", "DaySummary", "FoodEntry", "FoodEntryRow", "MealSummary", "PatchedProductRequest"),
                 *("Product", "ProductRequest", "ProductRow", "ProductRowRequest"),
             ],
             "constraint": True,
