@@ -358,9 +358,9 @@ def page(figures: dict[str, Figures], dumps: Dumps, load: str) -> str:
         f"machine was {load}.",
         "",
         f"The dumps have {dumps.distinct_words:,} distinct words, and {csv + jsonl:,} foods: {csv:,} in the CSV, and",
-        f"{jsonl:,} in the JSONL, which is imported after the CSV, while a client searches. The rates of imports include",
-        "all that they do at the end. The time of SQL is that of a search's statements without Python, the median for each of",
-        f"{len(TEXTS)} texts.",
+        f"{jsonl:,} in the JSONL, which is imported after the CSV, while a client searches. The rates of imports",
+        "include all that they do at the end. The time of SQL is that of a search's statements without Python,",
+        f"the median for each of {len(TEXTS)} texts.",
     ]
     for name, of_database in figures.items():
         lines += [
