@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from math import ceil
 from secrets import token_urlsafe
+from urllib.parse import quote, unquote
 
 from django import forms
 from django.conf import settings
@@ -74,7 +75,7 @@ class RateLimitedForm(forms.Form):
     def limits(self, name: str) -> list[tuple[Limit, Sequence[str]]]:
         """Return the limits that a failure counts for, each with its caller."""
         name = name.casefold()
-        known = self.request.get_signed_cookie(COOKIE, default="", salt=COOKIE, max_age=COOKIE_AGE)
+        known = unquote(self.request.get_signed_cookie(COOKIE, default="", salt=COOKIE, max_age=COOKIE_AGE))
         if known.partition(" ")[2] == name:
             return [(BY_BROWSER, (known,))]
         return [(BY_ADDRESS, networks_of(self.request)), (BY_NAME, (name,))]
@@ -144,7 +145,7 @@ def sign_in(request) -> HttpResponse:
     if request.method == "POST" and response.status_code == HTTPStatus.FOUND:
         response.set_signed_cookie(
             COOKIE,
-            f"{token_urlsafe(16)} {request.user.get_username().casefold()}",
+            quote(f"{token_urlsafe(16)} {request.user.get_username().casefold()}"),  # a header has no other letters
             salt=COOKIE,
             max_age=COOKIE_AGE,
             path=settings.SESSION_COOKIE_PATH,

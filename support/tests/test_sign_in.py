@@ -161,6 +161,19 @@ class TestAKnownBrowser:
 
         assert sign_in(password=PASSWORD, address="192.0.2.9", browser=browser).status_code == 429
 
+    def test_is_known_for_a_name_in_any_script(self, clock):
+        User.objects.create_superuser("Іван", password=PASSWORD)
+        browser = Client()
+        response = sign_in("Іван", PASSWORD, browser=browser)
+        browser.logout()
+        browser.cookies = response.cookies
+        for n in range(4):
+            sign_in("Іван", address=f"192.0.2.{n}")
+
+        assert response.cookies.output().isascii()  # another cookie can't be sent
+        assert sign_in("Іван", PASSWORD, address="192.0.2.7").status_code == 429
+        assert sign_in("Іван", PASSWORD, browser=browser).status_code == 302
+
     def test_has_a_cookie_with_the_attributes_of_the_session(self, browser):
         cookie = browser.cookies["known"]
 
