@@ -9,7 +9,9 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
+from django.core.exceptions import BadRequest
 from django.db.models import Count, Q, QuerySet, UniqueConstraint
 from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -189,6 +191,12 @@ class OwnedAdmin(SupportActionAdmin, LargeTableAdmin):
         if Device.objects.filter(pk=device_id, deleted_at=None).exists():
             return [self.entry_of_model(request, device_id=device_id, act=LISTED)]
         return []
+
+    def response_action(self, request, queryset) -> HttpResponse | None:
+        """Run an action of the list. Ids that the list can't have sent get a 400."""
+        if not all(map(parse_uuid, request.POST.getlist(ACTION_CHECKBOX_NAME))):
+            raise BadRequest("A selected row has no valid id.")
+        return super().response_action(request, queryset)
 
     def get_search_results(self, request, queryset, search_term) -> tuple[QuerySet, bool]:
         term, of_device = search_term.strip(), OF_DEVICE in request.GET

@@ -466,6 +466,15 @@ class TestRestoringSeveralRows:
         assert "Apple" not in page
         assert "0 rows restored. 3 rows don't exist any more." in page
 
+    @pytest.mark.parametrize("pk", ["x", "1", "\0", "{}"])
+    def test_refuses_ids_that_no_row_has(self, support, device, deleted, all_rows, pk):
+        before = all_rows()
+
+        response = self.select(support, device, deleted, _selected_action=[deleted[0].pk, pk], reason="x")
+
+        assert response.status_code == 400
+        assert all_rows() == before
+
     def test_of_portions_needs_their_products(self, support, device, product, slice_):
         soft_delete(slice_, product)
         row = Portion.all_objects.get(pk=slice_.pk)
