@@ -90,11 +90,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # exit normally, to stop all processes
     wrk.require_wrk()
     load, figures = os.getloadavg()[0], {}
-    with tempfile.TemporaryDirectory(prefix="bench-catalog.") as folder, create_databases(DATABASE):
+    names = [DATABASE] if "PostgreSQL" in arguments.only else []
+    with tempfile.TemporaryDirectory(prefix="bench-catalog.") as folder, create_databases(*names):
         scratch = Path(folder)
         dumps = make_dumps(arguments.folder or scratch, arguments.foods, arguments.jsonl)
         urls = {"PostgreSQL": url_of(DATABASE), "SQLite": f"sqlite:///{scratch}/db.sqlite3"}
-        for name in arguments.only or urls:
+        for name in arguments.only:
             figures[name] = measure(urls[name], dumps, scratch)
             text = page(figures, dumps, f"{load:.1f} at the start and {os.getloadavg()[0]:.1f} at the end")
             arguments.output.write_text(text)
@@ -111,6 +112,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     arguments.jsonl = arguments.jsonl or arguments.foods // 10
+    arguments.only = arguments.only or ["PostgreSQL", "SQLite"]
     return arguments
 
 
@@ -267,7 +269,7 @@ def measure_requests(phone: Phone, foods: int, figures: Figures) -> None:
 
 def measure_sql(url: str, recorded: Path, figures: Figures) -> None:
     """Measure the SQL in a process of its own, which has the settings of the service."""
-    environment = {**os.environ, **our_environment(url), "DATABASE_TIMEOUT": "60"}
+    environment = {**os.environ, **our_environment(url)}
     command = [str(OURS_BIN / "python"), "-m", "benchmarks.catalog_sql", str(recorded)]
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
     measured = json.loads(recorded.read_text())
@@ -284,7 +286,7 @@ def measure_loads(url: str, service: Server, phone: Phone, recorded: Path, figur
     requests = [Request("GET", search_path(text), phone.token) for text in TEXTS]
     loads: dict[str, list[wrk.Load]] = {service.name: [], limit.name: []}
     with run_servers(limit):
-        check_bodies(phone, Phone(limit.port, token=phone.token))
+        check_bodies(*(Phone(server.port, token=phone.token) for server in (service, limit)))
         for number in range(LOADS + 1):
             for server in (service, limit) if number % 2 else (limit, service):
                 load = wrk.measure(server, requests, LOAD_SECONDS)
