@@ -152,7 +152,7 @@ class TestEachQuery:
             (method.upper(), re.sub("{.+?}", "{}", path))
             for path, methods in document["paths"].items()
             for method in methods
-            if path.startswith("/v1/")
+            if path.startswith("/v1/") and not path.startswith("/v1/catalog/")  # which has no rows of devices
         }
 
         assert len(calls) > 20
