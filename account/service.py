@@ -29,7 +29,7 @@ class RateSerializer(serializers.Serializer):
 class RatesSerializer(serializers.Serializer):
     requests = RateSerializer(help_text="Requests of one device.")
     registrations = RateSerializer(
-        allow_null=True, help_text="Registrations from one address. `null` if the operator accepts no new devices."
+        help_text="Registrations from one address. The `count` is 0 if the operator accepts no new devices."
     )
     rotations = RateSerializer(help_text="Rotations of the token of one device.")
 
@@ -87,15 +87,13 @@ def limits() -> dict:
         "new_rows_per_day": settings.NEW_ROWS_PER_DAY,
         "rates": {
             "requests": rate(settings.DEVICE_RATE),
-            "registrations": rate(settings.REGISTER_RATE),
+            "registrations": rate(settings.REGISTER_RATE or "0/min"),
             "rotations": rate(settings.ROTATE_RATE),
         },
     }
 
 
-def rate(text: str | None) -> dict[str, int] | None:
-    if text is None:
-        return None
+def rate(text: str) -> dict[str, int]:
     count, seconds = parse_rate(text)
     return {"count": count, "seconds": seconds}
 
