@@ -1,15 +1,17 @@
 """Import foods: store them in batches while others read and write, and then rank them.
 
-Each batch is a transaction of its own. An import that was stopped is simply run again: what is stored already is not
-written a second time.
+Each batch is a transaction of its own, and is read while the one before it is stored. An import that was stopped is
+simply run again: what is stored already is not written a second time.
 """
 
 import fcntl
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import islice
+from typing import TypeVar
 from uuid import UUID
 
 from django.db import DatabaseError, connection, transaction
@@ -30,6 +32,8 @@ MAX_WITHDRAWN = 0.05  # the share of a source's foods that one import may withdr
 POPULAR_SHARE = 0.03  # of the foods in each language
 MIN_POPULAR = 1_000  # in each language
 LOCK = 5_206_741_204  # an arbitrary number, the same in every version
+
+T = TypeVar("T")
 
 RUNNING = "Another import is running. Wait for its end."
 
@@ -98,8 +102,7 @@ def run(
     with only_import():
         release = CatalogRelease.objects.create(source=source, file_name=file_name[:255], started_at=timezone.now())
         counts = Counts()
-        foods = counts.accepted(rows)
-        while batch := list(islice(foods, BATCH)):
+        for batch in read_ahead(batches(counts.accepted(rows))):
             with transaction.atomic():
                 counts.changed += store(batch, release, timezone.now())
                 save(release, counts)
@@ -117,6 +120,20 @@ def run(
     if failure:
         raise ImportFailed(failure)
     return release
+
+
+def batches(foods: Iterator[Food]) -> Iterator[list[Food]]:
+    while batch := list(islice(foods, BATCH)):
+        yield batch
+
+
+def read_ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yield the items, and make each one in another thread while the one before it is stored."""
+    with ThreadPoolExecutor(1) as reader:
+        upcoming = reader.submit(next, items, None)
+        while (item := upcoming.result()) is not None:
+            upcoming = reader.submit(next, items, None)
+            yield item
 
 
 @contextmanager
@@ -152,7 +169,7 @@ def locked_file(path: str) -> Iterator[None]:
 
 
 def save(release: CatalogRelease, counts: Counts) -> None:
-    """Store the counts. The number of batches changes, so that responses get new ETags."""
+    """Store the counts, which may be a batch ahead. The number of batches changes, so that responses get new ETags."""
     release.batches += 1
     release.read, release.changed, release.refused = counts.read, counts.changed, dict(counts.refused)
     release.save()

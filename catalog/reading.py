@@ -17,11 +17,23 @@ def load(ids: list[str]) -> list[dict]:
     """Return the foods in the order of their ids, as clients read them. Takes two queries."""
     if not ids:
         return []
-    foods = {row["uuid"]: represent(row) for row in foods_by_id.json(**id_filter("uuid", ids))}
-    for portion in portions_by_food.json(**id_filter("food__uuid", ids)):
+    rows = {row["uuid"]: row for row in foods_by_id.json(**id_filter("uuid", ids))}
+    return with_portions([rows[food_id] for food_id in ids if food_id in rows])
+
+
+def find_barcode(gtin: str) -> list[dict]:
+    """Return the food that has the barcode in a list, which is empty if none has it. Takes two queries."""
+    return with_portions(foods_by_barcode.json(gtin=gtin, limit=1))
+
+
+def with_portions(rows: list[dict]) -> list[dict]:
+    if not rows:
+        return []
+    foods = {row["uuid"]: represent(row) for row in rows}
+    for portion in portions_by_food.json(**id_filter("food__uuid", foods)):
         portions = foods[portion["food__uuid"]]["portions"]
         portions.append({"name": portion["name"], "grams": portion["grams"], "is_default": not portions})
-    return [foods[food_id] for food_id in ids if food_id in foods]
+    return list(foods.values())
 
 
 def represent(row: dict) -> dict:
@@ -49,6 +61,11 @@ def represent(row: dict) -> dict:
 @compiled_query
 def foods_by_id(**foods) -> QuerySet:
     return CatalogFood.objects.filter(**foods).order_by("uuid").values(*COLUMNS)
+
+
+@compiled_query
+def foods_by_barcode(gtin) -> QuerySet:
+    return CatalogFood.objects.filter(barcode=gtin, tier__isnull=False).order_by("uuid").values(*COLUMNS)
 
 
 @compiled_query

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
+from operator import attrgetter, itemgetter
 
 import orjson
 from django.db import connection, models
@@ -12,13 +13,13 @@ from catalog.models import CatalogFood, CatalogPortion, CatalogRelease, CatalogS
 from countonme.db.bulk import quote, sent_rows_sql
 from nutrition.nutrients import NAMES_100G
 
-FOOD_COLUMNS = (
-    *NAMES_100G,
-    *("uuid", "source", "source_id", "barcode", "name", "brand", "lang", "countries", "unit", "kcal_100g"),
-    *("words", "first", "tier", "weight", "scans", "source_modified", "release", "updated_at"),
+OWN_COLUMNS = (  # those that a Food has under the same name
+    *("source", "source_id", "barcode", "name", "brand", "lang", "countries", "unit", "kcal_100g"),
+    *("first", "tier", "weight", "scans", "source_modified"),
 )
+own_values, nutrients = attrgetter(*OWN_COLUMNS), itemgetter(*NAMES_100G)
 COLUMNS = {
-    CatalogFood: FOOD_COLUMNS,
+    CatalogFood: ("uuid", "words", *NAMES_100G, *OWN_COLUMNS, "release", "updated_at"),
     CatalogPortion: ("food", "position", "name", "grams"),
     CatalogSpelling: ("word", "squeezed", "foods"),
 }
@@ -29,7 +30,10 @@ UNCOMPARED = {"uuid", "release", "updated_at"}
 def store(foods: list[Food], release: CatalogRelease, now: datetime) -> int:
     """Store new foods and newer versions of stored ones. Return how many there were. Call it in a transaction."""
     updated_at = str(connection.ops.adapt_datetimefield_value(now))
-    rows = ((*food_values(food), release.pk, updated_at) for food in foods)
+    rows = (
+        (food.id.hex, " ".join(food.words), *nutrients(food.nutrients), *own_values(food), release.pk, updated_at)
+        for food in foods
+    )
     with connection.cursor() as cursor:
         cursor.execute(upsert_sql(), [to_json(rows)])
         serials = {str(uuid).replace("-", ""): serial for serial, uuid in cursor.fetchall()}
@@ -49,29 +53,6 @@ def add_spellings(spellings: Iterable[tuple[str, str, int]]) -> None:
     """Store words, each with its squeezed form and its number of foods."""
     with connection.cursor() as cursor:
         cursor.execute(insert_sql(CatalogSpelling), [to_json(spellings)])
-
-
-def food_values(food: Food) -> tuple:
-    """Return the values of FOOD_COLUMNS, without the last two."""
-    return (
-        *(food.nutrients[name] for name in NAMES_100G),
-        food.id.hex,
-        food.source,
-        food.source_id,
-        food.barcode,
-        food.name,
-        food.brand,
-        food.lang,
-        food.countries,
-        food.unit,
-        food.kcal_100g,
-        " ".join(food.words),
-        food.first,
-        food.tier,
-        food.weight,
-        food.scans,
-        food.source_modified,
-    )
 
 
 def to_json(rows: Iterable[tuple]) -> str:

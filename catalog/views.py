@@ -7,8 +7,8 @@ from rest_framework.views import APIView
 from catalog.bundles import describe, parts_of, published_bundles
 from catalog.etags import CACHE_CONTROL, CatalogReads
 from catalog.food import gtin_14
-from catalog.models import CatalogFood, CatalogRelease
-from catalog.reading import load
+from catalog.models import CatalogRelease
+from catalog.reading import find_barcode, load
 from catalog.search import search as find_ids
 from catalog.serializers import MAX_OFFSET, BundleSerializer, FoodQuery, FoodSerializer, SourceSerializer
 from catalog.sources import SOURCES
@@ -122,15 +122,8 @@ def describe_source(name: str) -> list[dict]:
 def find(*, limit: int, offset: int, search: str = "", lang: str | None = None, barcode: str | None = None) -> list:
     """Return the foods of a page."""
     if barcode is not None:
-        ids = [str(food_id) for (food_id,) in foods_by_barcode.json_tuples(gtin=gtin_14(barcode) or "", limit=1)]
-    else:
-        ids = find_ids(search, lang, offset + limit)
-    return load(ids[offset:])
-
-
-@compiled_query
-def foods_by_barcode(gtin) -> QuerySet:
-    return CatalogFood.objects.filter(barcode=gtin, tier__isnull=False).order_by("uuid").values_list("uuid")
+        return find_barcode(gtin_14(barcode) or "")[offset:]
+    return load(find_ids(search, lang, offset + limit)[offset:])
 
 
 @compiled_query

@@ -126,7 +126,11 @@ def canonical(word: str) -> tuple[str, ...]:
 
 def words_of(*texts: str | None) -> list[str]:
     """Return the words of a food's texts, each once, in their order."""
-    return unique(word for text in texts if text for raw in split(text) for word in canonical(raw))[:MAX_WORDS]
+    words = []
+    for text in filter(None, texts):
+        for raw in split(text):
+            words += canonical(raw)
+    return unique(words)[:MAX_WORDS]
 
 
 def unique(words: Iterable[str]) -> list[str]:

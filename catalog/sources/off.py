@@ -9,7 +9,9 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
+from io import BufferedReader
 from itertools import chain
+from operator import itemgetter
 from typing import BinaryIO
 
 import orjson
@@ -37,6 +39,7 @@ MAX_SKIPPED = 1024 * 1024 * 1024  # bytes of one line, after which the file is n
 MAX_COUNTRIES = 500  # characters
 LANGUAGE = re.compile("[a-z]{2,3}")
 GZIP = b"\x1f\x8b"
+BUFFER = 128 * 1024  # bytes
 
 NUTRIENTS = {
     "protein_100g": "proteins",
@@ -63,7 +66,9 @@ class UnreadableFile(Exception):
 
 def open_dump(file: BinaryIO) -> BinaryIO:
     """Return the uncompressed file. `file` must be buffered."""
-    return gzip.GzipFile(fileobj=file) if file.peek(2)[:2] == GZIP else file
+    if file.peek(2)[:2] != GZIP:
+        return file
+    return BufferedReader(gzip.GzipFile(fileobj=file), BUFFER)  # GzipFile's own buffer is smaller than some lines
 
 
 def lines(file: BinaryIO) -> Iterator[bytes | None]:
@@ -123,14 +128,13 @@ def json_documents(rows: Iterable[bytes | None]) -> Iterator[dict | Refused]:
 
 def csv_documents(rows: Iterable[bytes | None], columns: list[str]) -> Iterator[dict | Refused]:
     """Yield the rows of the CSV as documents, with texts for all values. The columns that are not read are left out."""
-    places = [(name, place) for place, name in enumerate(columns) if name in COLUMNS]
-    end = places[-1][1] + 1
+    places = [place for place, name in enumerate(columns) if name in COLUMNS]
+    names, values_at, end = [columns[place] for place in places], itemgetter(*places), places[-1] + 1
     for row in rows:
         if row is None:
             yield Refused("too_long")
         elif row.count(b"\t") == len(columns) - 1:
-            values = text_of(row).split("\t", end)
-            document = {name: values[place] for name, place in places}
+            document = dict(zip(names, values_at(text_of(row).split("\t", end)), strict=True))
             document["nutriments"] = document
             document["countries_tags"] = document.get("countries_tags", "").split(",")
             yield document

@@ -7,6 +7,7 @@ from collections import Counter
 from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from uuid import UUID
 
@@ -17,10 +18,11 @@ from django.db import connections
 
 from catalog import importing
 from catalog.food import Food, Refused
-from catalog.importing import ImportFailed, SeenIds, locked_file
+from catalog.importing import ImportFailed, SeenIds, locked_file, read_ahead
 from catalog.management.import_command import REASONS, Progress
 from catalog.models import CatalogFood, CatalogPortion, CatalogRelease, CatalogSpelling
 from catalog.sources import off
+from catalog.sources.off import UnreadableFile
 from catalog.tests import DATA, import_foods, make_food, output_of
 
 MIB = 1024 * 1024
@@ -486,6 +488,31 @@ class TestSeenIds:
         assert all(map(seen.add, ids))
         assert not any(map(seen.add, ids))
         assert UUID(int=5) not in seen
+
+
+class TestReadAhead:
+    def test_makes_an_item_while_the_one_before_it_is_used(self):
+        is_second_made = Event()
+
+        def items():
+            yield 1
+            is_second_made.set()
+            yield 2
+
+        used = [(item, is_second_made.wait(timeout=10)) for item in read_ahead(items())]
+
+        assert used == [(1, True), (2, True)]
+
+    def test_yields_the_items_before_an_error(self):
+        def items():
+            yield 1
+            raise UnreadableFile
+
+        used = []
+        with pytest.raises(UnreadableFile):
+            used.extend(read_ahead(items()))
+
+        assert used == [1]
 
 
 class TestProgress:
