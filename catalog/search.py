@@ -40,7 +40,7 @@ class Query(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Query":
-        typed = list(split(text, is_search=True))
+        typed = split(text, is_search=True)
         stored = [canonical(word) for word in typed]
         return cls(
             words=unique(word for words in stored for word in words),

@@ -6,7 +6,7 @@ If they change, the words that are stored no longer match: import the data again
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 
 from nutrition.names import name_key
@@ -14,6 +14,7 @@ from nutrition.names import name_key
 MAX_WORDS = 60  # of one name
 DECIMAL_COMMA = re.compile(r"(?<=[0-9]),(?=[0-9])")
 OTHER_POINT = re.compile(r"(?<![0-9])\.|\.(?![0-9])")
+ASCII_WORD = re.compile(r"[a-z0-9.]+")
 # Scripts without spaces between words: Thai, Lao, Myanmar, Khmer, kana, and Han with its radicals and extensions.
 WITHOUT_SPACES = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"
@@ -83,17 +84,23 @@ class Separators(dict):
 SEPARATORS = Separators()
 
 
-def split(text: str, *, is_search: bool = False) -> Iterator[str]:
-    """Yield the words of a text as they are written: no case, no accents, no apostrophes."""
-    key = DECIMAL_COMMA.sub(".", name_key(text).replace("'", ""))
+def split(text: str, *, is_search: bool = False) -> list[str]:
+    """Return the words of a text as they are written: no case, no accents, no apostrophes."""
+    key = name_key(text).replace("'", "")
+    if "," in key:
+        key = DECIMAL_COMMA.sub(".", key)
     if "." in key:
         key = OTHER_POINT.sub(" ", key)
+    if key.isascii():  # the same, but faster
+        return ASCII_WORD.findall(key)
+    words = []
     for word in key.translate(SEPARATORS).split():
         if word.isascii() or not IS_WITHOUT_SPACES.search(word):
-            yield word
+            words.append(word)
         else:
             for run in RUN.findall(word):
-                yield from pairs(run, is_search=is_search) if IS_WITHOUT_SPACES.match(run) else (run,)
+                words += pairs(run, is_search=is_search) if IS_WITHOUT_SPACES.match(run) else [run]
+    return words
 
 
 def pairs(run: str, *, is_search: bool) -> list[str]:
