@@ -32,7 +32,7 @@ MIN_GTIN_DIGITS = 6  # without leading zeros. Shorter codes are internal numbers
 HUGE = 10**15  # more than any bound
 CODE = re.compile("[0-9]{1,24}")
 NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,30})?([eE]-?[0-9]{1,2})?")
-MAX_NUMBER_LENGTH = 51  # of a text that matches it
+SHORT = 8  # characters
 # Control characters, marks that change the direction of the text, and the replacement character.
 JUNK = re.compile("[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufffd]+")
 
@@ -91,21 +91,23 @@ def cut(text: str, length: int) -> str:
     return text[:length].rstrip()
 
 
+def float_of(text: str) -> float | None:
+    return float(text) if NUMBER.fullmatch(text) else None
+
+
+float_of_short = lru_cache(maxsize=20_000)(float_of)  # a dump has the same short texts again and again
+
+
 def number(value) -> float | None:
     """Return a number, or the number that a text has; None for any other value. Huge ones are cut to 15 digits."""
     if isinstance(value, str):
-        return number_in(value) if 0 < len(value) <= MAX_NUMBER_LENGTH else None
+        value = float_of_short(value) if len(value) <= SHORT else float_of(value)
     if type(value) not in (int, float) or value != value:  # a bool is no number here
         return None
     return float(value) if -HUGE < value < HUGE else float(HUGE if value > 0 else -HUGE)
 
 
-@lru_cache(maxsize=20_000)  # a dump has the same texts again and again
-def number_in(text: str) -> float | None:
-    return number(float(text)) if NUMBER.fullmatch(text) else None
-
-
-@lru_cache(maxsize=20_000)  # and the same numbers
+@lru_cache(maxsize=20_000)
 def hundredths(value: float) -> float:
     """Round half-up to 2 places."""
     rounded = round(value, 2)
