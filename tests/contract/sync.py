@@ -101,8 +101,9 @@ def find_conflicts(device: Device, since: int, rows: dict[str, dict], deleted: s
 
 
 def check(sent: dict, required: tuple = ()) -> dict:
-    """Return the values of the columns sent. An empty brand is null, and an empty unit counts as not sent."""
-    if sent.get("brand") == "":
+    """Return the values of the columns sent. A blank brand is null, and an empty unit counts as not sent."""
+    brand = sent.get("brand")
+    if isinstance(brand, str) and not brand.strip():
         sent = sent | {"brand": None}
     if sent.get("unit") in ("", None):
         sent = {name: value for name, value in sent.items() if name != "unit"}
