@@ -14,7 +14,7 @@ from devices.authentication import check_early
 from ownership.etags import is_current, make_etag, set_etag
 
 # The version of the JSON that clients read, and of which foods a search finds. Raise it with each change.
-REPRESENTATION = 1
+REPRESENTATION = 2
 PREFIX = "/v1/catalog/"
 CACHE_CONTROL = "private, max-age=3600"  # seconds
 REMEMBERED_FOR = 5.0  # seconds

@@ -76,7 +76,7 @@ def search(text: str, lang: str | None, limit: int) -> list[str]:
         corrected = query.corrected(is_found=bool(hits.ids))
         if corrected is not None:
             others = find(corrected, lang, limit)
-            better, worse = (others, hits) if others.best_tier < hits.best_tier else (hits, others)
+            better, worse = (others, hits) if others.best_tier < REST <= hits.best_tier else (hits, others)
             hits = Hits(unique(better.ids + worse.ids)[:limit])
     return [str(UUID(food_id)) for food_id in hits.ids]
 

@@ -291,6 +291,14 @@ class TestATypingError:
         assert find("bred", limit=6)[:5] == find("bred", limit=5)
         assert "Bread" in find("bred", limit=6)[5]
 
+    def test_is_not_seen_in_a_word_of_a_popular_food(self, db):
+        """`mcchicken` is like `chicken`, which generic foods have. The pages of a search are parts of one order."""
+        output_of("import_usda", SR28)
+
+        assert find("mcchicken")[0] == "McDONALD'S, McCHICKEN Sandwich"
+        for text in ("mcchicken", "cheesy", "chocolatey"):
+            assert find(text, limit=21)[:2] == find(text, limit=2)
+
     def test_is_found_in_every_form(self, db):
         """One random edit of a word of SR28, or a doubled letter: 95 % find the word again."""
         output_of("import_usda", SR28)
