@@ -11,6 +11,8 @@ from uuid import UUID, uuid5
 
 from catalog.words import words_of
 from countonme.api.fields import HUNDREDTH
+from countonme.db.fields import is_visible
+from nutrition.fields import NAME_LENGTH as PRODUCT_NAME_LENGTH
 from nutrition.gtin import expand_upc_e, has_check_digit, is_upc_e
 from nutrition.nutrients import NAMES_100G
 
@@ -131,7 +133,7 @@ def gtin_14(code) -> str | None:
 
 def checked_name(text) -> str:
     name = clean(text)
-    if not any(map(str.isalpha, name)):
+    if not any(each.isalpha() and is_visible(each) for each in name[: PRODUCT_NAME_LENGTH[1]]):
         raise Refused("no_name")
     if len(name) > NAME_LENGTH[1]:
         raise Refused("long_name")

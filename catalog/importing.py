@@ -1,17 +1,15 @@
 """Import foods: store them in batches while others read and write, and then rank them.
 
-Each batch is a transaction of its own, and is read while the one before it is stored. An import that was stopped is
-simply run again: what is stored already is not written a second time.
+Each batch is a transaction of its own. An import that was stopped is simply run again: what is stored already is not
+written a second time.
 """
 
 import fcntl
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import TypeVar
 from uuid import UUID
 
 from django.db import DatabaseError, connection, transaction
@@ -32,8 +30,6 @@ MAX_WITHDRAWN = 0.05  # the share of a source's foods that one import may withdr
 POPULAR_SHARE = 0.03  # of the foods in each language
 MIN_POPULAR = 1_000  # in each language
 LOCK = 5_206_741_204  # an arbitrary number, the same in every version
-
-T = TypeVar("T")
 
 RUNNING = "Another import is running. Wait for its end."
 
@@ -62,7 +58,8 @@ class SeenIds:
 class Counts:
     """What became of the rows that were read."""
 
-    def __init__(self):
+    def __init__(self, progress: Callable[["Counts"], None]):
+        self.progress = progress
         self.read = self.changed = 0
         self.refused: Counter[str] = Counter()
         self.seen = SeenIds()
@@ -71,6 +68,7 @@ class Counts:
         """Count the rows, and yield the foods among them, each id once."""
         for row in rows:
             self.read += 1
+            self.progress(self)
             if isinstance(row, Refused):
                 self.refused[row.reason] += 1
             elif not self.seen.add(row.id):
@@ -81,9 +79,9 @@ class Counts:
 
 def count(rows: Iterable[Food | Refused], progress: Callable[[Counts], None]) -> Counts:
     """Read all rows and count them, without a change of the database."""
-    counts = Counts()
+    counts = Counts(progress)
     for _ in counts.accepted(rows):
-        progress(counts)
+        pass
     return counts
 
 
@@ -101,12 +99,12 @@ def run(
     """
     with only_import():
         release = CatalogRelease.objects.create(source=source, file_name=file_name[:255], started_at=timezone.now())
-        counts = Counts()
-        for batch in read_ahead(batches(counts.accepted(rows))):
+        counts = Counts(progress)
+        foods = counts.accepted(rows)
+        while batch := list(islice(foods, BATCH)):
             with transaction.atomic():
                 counts.changed += store(batch, release, timezone.now())
                 save(release, counts)
-            progress(counts)
         failure = withdraw_missing(release, counts.seen) if is_complete else None
         if source == OFF.name:
             rank_by_popularity(release)
@@ -120,20 +118,6 @@ def run(
     if failure:
         raise ImportFailed(failure)
     return release
-
-
-def batches(foods: Iterator[Food]) -> Iterator[list[Food]]:
-    while batch := list(islice(foods, BATCH)):
-        yield batch
-
-
-def read_ahead(items: Iterator[T]) -> Iterator[T]:
-    """Yield the items, and make each one in another thread while the one before it is stored."""
-    with ThreadPoolExecutor(1) as reader:
-        upcoming = reader.submit(next, items, None)
-        while (item := upcoming.result()) is not None:
-            upcoming = reader.submit(next, items, None)
-            yield item
 
 
 @contextmanager
@@ -160,7 +144,11 @@ def only_import() -> Iterator[None]:
 
 @contextmanager
 def locked_file(path: str) -> Iterator[None]:
-    with open(path, "w") as file:
+    try:
+        file = open(path, "w")  # noqa: SIM115 - errors inside the block are not errors of this file
+    except OSError as error:
+        raise ImportFailed(f"The lock of imports can't be opened: {error}") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -169,7 +157,7 @@ def locked_file(path: str) -> Iterator[None]:
 
 
 def save(release: CatalogRelease, counts: Counts) -> None:
-    """Store the counts, which may be a batch ahead. The number of batches changes, so that responses get new ETags."""
+    """Store the counts. The number of batches changes, so that responses get new ETags."""
     release.batches += 1
     release.read, release.changed, release.refused = counts.read, counts.changed, dict(counts.refused)
     release.save()
@@ -188,8 +176,9 @@ def withdraw_missing(release: CatalogRelease, seen: SeenIds) -> str | None:
     gone = list(islice(missing, limit + 1))
     if len(gone) > limit:
         return (
-            f"More than {MAX_WITHDRAWN:.0%} of {number:,} foods are not in the file. Is it complete? No food was"
-            " withdrawn. The foods in the file were imported."
+            f"More than {MAX_WITHDRAWN:.0%} of {number:,}"
+            " foods are not in the file, or are refused now. Is it complete? No food was withdrawn. The foods in the"
+            " file were imported."
         )
     set_tier(release, gone, None)
     release.withdrawn = len(gone)

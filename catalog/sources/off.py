@@ -58,6 +58,7 @@ COLUMNS = frozenset(
         *("last_modified_t", *PER_100G.values()),
     )
 )
+REQUIRED_COLUMNS = frozenset(("product_name", "energy-kcal_100g"))
 
 
 class UnreadableFile(Exception):
@@ -100,7 +101,10 @@ def read(file: BinaryIO, languages: Collection[str] = (), countries: Collection[
     elif header.startswith(b"code\t"):
         if languages:
             raise UnreadableFile("The CSV has no languages. Use the JSONL, or leave out --languages.")
-        documents = csv_documents(rows, text_of(header).split("\t"))
+        columns = text_of(header).split("\t")
+        if missing := REQUIRED_COLUMNS.difference(columns):
+            raise UnreadableFile(f"The CSV has no column {min(missing)}.")
+        documents = csv_documents(rows, columns)
     else:
         raise UnreadableFile("The file is neither the JSONL nor the CSV of Open Food Facts.")
     languages = frozenset(languages)

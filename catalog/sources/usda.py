@@ -68,7 +68,7 @@ KINDS = frozenset(
     .lower()
     .split("|")
 )
-NDB = re.compile("[0-9]{5,8}")
+NDB = re.compile("(?!0+$)[0-9]{5,8}")
 BRAND = re.compile(r"\b(?!USDA|NFSMI|WIC|UHT|DHA|ARA|BBQ|MSG|NS\b)[A-Z][A-Z'&-]*[A-Z]{2}")
 NOT_AN_ALIAS = re.compile(r"includes? usda commodity.*|usda commodity.*|urmis #\s*\d+|nfsmi recipe.*", re.IGNORECASE)
 
@@ -94,6 +94,7 @@ class Row(NamedTuple):
     name: str
     group: str
     modified: datetime
+    nutrients: dict[str, tuple[str, ...]]  # their numbers in this table, by their names
     amounts: dict[str, float]  # by the number of the nutrient
     data_points: int  # analyses of protein and fat
     portions: list[tuple[str, float | None]]
@@ -118,7 +119,10 @@ class Files:
     def open(self, name: str, encoding: str) -> TextIOWrapper:
         if name not in self.paths:
             raise UnreadableFiles(f"there is no {name}.")
-        return self.paths[name].open("r", encoding=encoding, errors="replace", newline="")
+        try:
+            return self.paths[name].open("r", encoding=encoding, errors="replace", newline="")
+        except RuntimeError as error:  # the archive is encrypted, or compressed in an unknown way
+            raise UnreadableFiles(f"{error}.") from error
 
 
 def walk(folder: zipfile.Path) -> Iterator[zipfile.Path]:
@@ -150,10 +154,9 @@ def rows(files: Files) -> Iterator[Row]:
 def food_of(row: Row) -> Food:
     if not NDB.fullmatch(row.ndb):
         raise Refused("unreadable")
-    nutrients = SR28_NUTRIENTS if row.modified == SR28_MODIFIED else FDC_NUTRIENTS
     values = {
         name: next((row.amounts[number] for number in numbers if number in row.amounts), None)
-        for name, numbers in nutrients.items()
+        for name, numbers in row.nutrients.items()
     }
     sodium = values.pop("sodium")
     values["salt_100g"] = None if sodium is None else sodium / 1000 * SALT_PER_SODIUM
@@ -208,6 +211,7 @@ def sr28_rows(files: Files) -> Iterator[Row]:
             name=name,
             group=group,
             modified=SR28_MODIFIED,
+            nutrients=SR28_NUTRIENTS,
             amounts=amounts[ndb],
             data_points=data_points[ndb],
             portions=portions[ndb],
@@ -248,6 +252,7 @@ def foundation_rows(files: Files) -> Iterator[Row]:
                 name=record["description"],
                 group=record["food_category_id"],
                 modified=published(record["publication_date"]),
+                nutrients=FDC_NUTRIENTS,
                 amounts=amounts[food],
                 data_points=data_points[food],
                 portions=portions[food],

@@ -79,6 +79,12 @@ class TestAName:
     def test_is_refused_without_a_letter(self):
         assert [refusal_of(checked_name, name) for name in ("", "100 %", "🍎", None)] == ["no_name"] * 4
 
+    def test_is_refused_if_no_letter_of_a_product_is_visible(self):
+        """A product has the first 100 characters at most."""
+        assert refusal_of(checked_name, "\u3164") == "no_name"
+        assert refusal_of(checked_name, "\u200d" * 100 + "a") == "no_name"
+        assert refusal_of(checked_name, "\u200d" * 99 + "a") is None
+
     def test_is_refused_over_200_characters(self):
         assert refusal_of(checked_name, "x" * 200) is None
         assert refusal_of(checked_name, "x" * 201) == "long_name"

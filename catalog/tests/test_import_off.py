@@ -1,13 +1,13 @@
 import gzip
 import io
 import json
+import os
 import sys
 import zlib
 from collections import Counter
 from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
-from threading import Event
 from types import SimpleNamespace
 from uuid import UUID
 
@@ -18,11 +18,10 @@ from django.db import connections
 
 from catalog import importing
 from catalog.food import Food, Refused
-from catalog.importing import ImportFailed, SeenIds, locked_file, read_ahead
+from catalog.importing import ImportFailed, SeenIds, locked_file
 from catalog.management.import_command import REASONS, Progress
 from catalog.models import CatalogFood, CatalogPortion, CatalogRelease, CatalogSpelling
 from catalog.sources import off
-from catalog.sources.off import UnreadableFile
 from catalog.tests import DATA, import_foods, make_food, output_of
 
 MIB = 1024 * 1024
@@ -127,6 +126,11 @@ class TestTheCSV:
         content = b"code\t" + b"\n".join([header, *(row and CODES[0].encode() + b"\t" + row for row in rows)])
 
         assert reasons(content) == {"accepted": 2, "unreadable": 2}
+
+    @pytest.mark.parametrize("header", [b"code\tproduct_name\n", b"code\tenergy-kcal_100g\n", b"code\tx"])
+    def test_is_refused_without_names_or_energy(self, header):
+        with pytest.raises(off.UnreadableFile, match="no column"):
+            read(header)
 
     def test_refuses_languages_because_it_has_none(self):
         with pytest.raises(off.UnreadableFile, match="no languages"):
@@ -311,16 +315,23 @@ class TestImportOff:
 
     def test_filters_by_language_and_country(self, db, dump):
         path = dump(
-            document(CODES[0], lang="de", countries_tags=["en:germany"]),
-            document(CODES[1], lang="fr", countries_tags=["en:germany", "en:france"]),
+            document(CODES[0], lang="de", countries_tags=["en:united-states"]),
+            document(CODES[1], lang="fr", countries_tags=["en:united-states", "en:france"]),
             document(CODES[2], lang="de", countries_tags=["en:france"]),
-            document(CODES[3], lang=["de"], countries_tags="en:germany"),
+            document(CODES[3], lang=["de"], countries_tags="en:united-states"),
         )
 
-        output_of("import_off", path, "--languages", "de,en", "--countries", "Germany,en:austria")
+        output_of("import_off", path, "--languages", "de,en", "--countries", "United States, en:austria")
 
         assert CatalogFood.objects.get().source_id == CODES[0]
         assert CatalogRelease.objects.get().refused == {"other_language": 2, "other_country": 1}
+
+    def test_takes_a_file_name_in_any_encoding(self, db, dump, tmp_path):
+        path = dump(document()).rename(os.fsdecode(os.fsencode(tmp_path) + b"/br\xf6d"))
+
+        output_of("import_off", path)
+
+        assert CatalogRelease.objects.get().file_name == "br\ufffdd"
 
     def test_stores_nothing_in_a_dry_run(self, db, dump):
         output = output_of("import_off", dump(document(), document()), "--dry-run")
@@ -464,6 +475,8 @@ class TestTwoImports:
             pass
         with locked_file(path):
             pass
+        with pytest.raises(ImportFailed, match="can't be opened"), locked_file(f"{path}/lock"):
+            pass
 
     @pytest.mark.postgres
     @pytest.mark.direct
@@ -488,31 +501,6 @@ class TestSeenIds:
         assert all(map(seen.add, ids))
         assert not any(map(seen.add, ids))
         assert UUID(int=5) not in seen
-
-
-class TestReadAhead:
-    def test_makes_an_item_while_the_one_before_it_is_used(self):
-        is_second_made = Event()
-
-        def items():
-            yield 1
-            is_second_made.set()
-            yield 2
-
-        used = [(item, is_second_made.wait(timeout=10)) for item in read_ahead(items())]
-
-        assert used == [(1, True), (2, True)]
-
-    def test_yields_the_items_before_an_error(self):
-        def items():
-            yield 1
-            raise UnreadableFile
-
-        used = []
-        with pytest.raises(UnreadableFile):
-            used.extend(read_ahead(items()))
-
-        assert used == [1]
 
 
 class TestProgress:

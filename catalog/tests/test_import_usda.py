@@ -2,6 +2,7 @@ from collections import Counter
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from django.core.management import CommandError
@@ -103,6 +104,14 @@ class TestFoundationFoods:
         assert hummus.nutrients["protein_100g"] == 7.35
         assert hummus.portions == [("2 tablespoon", 33.9)]
 
+    def test_are_refused_without_a_number(self, tmp_path):
+        with ZipFile(DATA / "foundation.zip") as archive:
+            archive.extractall(tmp_path)
+        (path,) = tmp_path.rglob("foundation_food.csv")
+        path.write_text(path.read_text().replace('"16158"', '""'))
+
+        assert reasons(tmp_path) == {"no_energy": 29, "unreadable": 1}
+
     def test_replace_foods_of_sr28(self, db, tmp_path):
         write_sr28(tmp_path, foods="~16158~^~1600~^~Hummus~^~~^~~^~~^~Y~\n", nutrients="~16158~^~208~^166^1\n")
         output_of("import_usda", tmp_path)
@@ -179,6 +188,18 @@ class TestImportUsda:
 
         with pytest.raises(CommandError, match=r"column|field"):
             output_of("import_usda", tmp_path)
+
+    def test_refuses_an_encrypted_archive(self, db, tmp_path):
+        path = tmp_path / "sr28.zip"
+        with ZipFile(path, "w") as archive:
+            archive.writestr("foundation_food.csv", "")
+        content = bytearray(path.read_bytes())
+        for flags in (6, content.index(b"PK\x01\x02") + 8):  # of the file, and of its entry in the list of files
+            content[flags] |= 1
+        path.write_bytes(content)
+
+        with pytest.raises(CommandError, match="encrypted"):
+            output_of("import_usda", path)
 
     @pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 broken"])
     def test_refuses_what_is_no_folder_and_no_archive(self, db, tmp_path, content):

@@ -11,7 +11,8 @@ from catalog.sources import OFF, off
 
 
 def names(text: str) -> list[str]:
-    return [name for name in text.lower().replace(" ", "").split(",") if name]
+    """Return the names as tags have them: `United States` is `united-states`."""
+    return [name.strip().replace(" ", "-") for name in text.lower().split(",") if name.strip()]
 
 
 class Command(ImportCommand):
@@ -46,7 +47,7 @@ class Command(ImportCommand):
             with sys.stdin.buffer if file == "-" else Path(file).open("rb") as dump:
                 self.import_rows(
                     OFF.name,
-                    Path(file).name,
+                    os.fsencode(Path(file).name).decode(errors="replace"),
                     off.read(dump, languages, countries),
                     dry_run=dry_run,
                     share=share_of(dump),
