@@ -128,7 +128,11 @@ class BundleSerializer(serializers.Serializer):
 
 class FoodQuery(PageQuery):
     search = TextField(
-        required=False, min_length=1, max_length=100, help_text="Words of a name. The last one may be incomplete."
+        required=False,
+        allow_blank=True,  # with a barcode
+        min_length=1,
+        max_length=100,
+        help_text="Words of a name. The last one may be incomplete.",
     )
     lang = TextField(
         required=False,
@@ -142,8 +146,7 @@ class FoodQuery(PageQuery):
     offset = QueryNumberField(min_value=0, max_value=MAX_OFFSET, default=0, help_text="Foods to skip.")
 
     def validate(self, values: dict) -> dict:
-        if "search" not in values and "barcode" not in values:
-            raise serializers.ValidationError(
-                {"search": [self.fields["search"].error_messages["required"]]}, "required"
-            )
+        if "barcode" not in values and not values.get("search"):
+            code = "blank" if "search" in values else "required"
+            raise serializers.ValidationError({"search": [self.fields["search"].error_messages[code]]}, code)
         return values
