@@ -37,12 +37,16 @@ def has_letters_only(word: str) -> bool:
 def corrections(words: Collection[str], *, is_found: bool) -> dict[str, str]:
     """Return the words that were probably meant, by the words that were typed.
 
-    If the search found foods, a word is only replaced by a much more frequent one.
+    If the search found foods, a word is only replaced by a much more frequent one. If it found none, unknown words are
+    replaced, or the rarest one if all are known.
     """
     wrong = [word for word in words if len(word) >= MIN_LENGTH and has_letters_only(word)][:MAX_CORRECTED]
     foods_of = {word: foods for word, _, foods in stored_spellings({squeeze(word) for word in wrong})} if wrong else {}
     if is_found:
         wrong = [word for word in wrong if foods_of.get(word, 0) < KNOWN]
+    else:
+        unknown = [word for word in wrong if word not in foods_of]
+        wrong = unknown or sorted(wrong, key=foods_of.get)[:1]
     forms = {word: forms_of(squeeze(word)) for word in wrong}
     spellings = stored_spellings(set().union(*forms.values())) if forms else []
     found = {}

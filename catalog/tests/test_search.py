@@ -283,6 +283,18 @@ class TestATypingError:
         assert find("mozarela") == ["Mozzarella"]
         assert find("brocolli soup") == ["Broccoli soup"]
 
+    def test_is_corrected_without_a_change_of_known_words(self, db):
+        import_foods(make_food("Chocolate milk", 1), make_food("Chocolate mill", 2, weight=9), make_food("Milk", 3))
+
+        assert find("choclate milk") == ["Chocolate milk"]
+
+    def test_is_the_rarest_word_if_all_are_known(self, db):
+        import_foods(
+            make_food("Beat", 1), make_food("Beet juice", 2), make_food("Juice", 3), make_food("Beat juicy", 4)
+        )
+
+        assert find("beat juice") == ["Beet juice"]
+
     def test_is_not_corrected_if_the_page_is_full(self, db):
         import_foods(*(make_food(f"Bred {number}", number) for number in range(5)))
         import_foods(*(make_food(f"Bread {number}", 100 + number) for number in range(300)))
