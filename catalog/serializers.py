@@ -130,7 +130,6 @@ class FoodQuery(PageQuery):
     search = TextField(
         required=False,
         allow_blank=True,  # with a barcode
-        min_length=1,
         max_length=100,
         help_text="Words of a name. The last one may be incomplete.",
     )
