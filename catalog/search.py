@@ -1,7 +1,9 @@
 """Search foods by name: the same foods in the same order on PostgreSQL and SQLite.
 
 A search looks into one tier after the other, for whole words before beginnings of words, until it has enough foods. So
-it never ranks all foods that have a common word.
+it never ranks all foods that have a common word. An index reads all foods that have the beginning of a word, which are
+many in the last tier. So if another word is rare, the index finds the foods that have the other words, and the
+beginning is compared with their words.
 """
 
 from functools import cache
@@ -13,24 +15,27 @@ import orjson
 from django.db import connection
 
 from catalog.models import REST, TIERS
-from catalog.spelling import corrections
+from catalog.sources import OFF
+from catalog.spelling import corrections, has_letters_only, squeeze, stored_spellings
 from catalog.words import canonical, split, unique
 
 NO_PREFIX = " "  # no word begins with it
+RARE = 150  # generic or popular foods. A word that no more of them have is in a few thousand others at most.
 
 # Each tier has an index of its own, so the tier is a literal.
 POSTGRESQL = """
 SELECT uuid FROM catalog_foods
-WHERE tier = {tier} AND array_to_tsvector(string_to_array(words, ' ')) @@ %s::tsquery
+WHERE tier = {tier} AND array_to_tsvector(string_to_array(words, ' ')) @@ %s::tsquery AND strpos(' ' || words, %s) > 0
 ORDER BY (first = ANY(%s) OR starts_with(first, %s)) DESC, (lang IS NOT DISTINCT FROM %s) DESC, weight DESC, uuid
 LIMIT %s
 """
 SQLITE = """
 SELECT uuid FROM catalog_words_{tier} JOIN catalog_foods ON serial = catalog_words_{tier}.rowid
-WHERE catalog_words_{tier} MATCH %s
+WHERE catalog_words_{tier} MATCH %s AND instr(' ' || catalog_foods.words, %s) > 0
 ORDER BY (first IN (SELECT value FROM json_each(%s)) OR instr(first, %s) = 1) DESC, (lang IS %s) DESC, weight DESC, uuid
 LIMIT %s
 """
+RANKED = "SELECT 1 FROM catalog_releases WHERE source = %s AND finished_at IS NOT NULL LIMIT 1"
 
 
 class Query(NamedTuple):
@@ -86,17 +91,32 @@ def find(query: Query, lang: str | None, limit: int) -> Hits:
     for tier, is_prefix in steps(lang):
         if len(found) >= limit:
             break
+        beginning = ""  # not found by the index
         if not is_prefix:
             match = match_of(query.words)
-        elif len(query.last) > tier:
-            match = match_of(query.before_last, query.last)
-        else:
+        elif len(query.last) <= tier:
             continue
-        params = [match, as_list(query.words), query.last or NO_PREFIX, lang or "", limit]
+        elif tier == REST and is_one_rare(query.before_last):
+            match, beginning = match_of(query.before_last), f" {query.last}"
+        else:
+            match = match_of(query.before_last, query.last)
+        params = [match, beginning, as_list(query.words), query.last or NO_PREFIX, lang or "", limit]
         for (food_id,) in connection.fetch_cached(step_sql(tier), params):
             if len(found) < limit:
                 found.setdefault(str(food_id), tier)
     return Hits(list(found), min(found.values(), default=REST + 1))
+
+
+def is_one_rare(words: list[str]) -> bool:
+    """Return whether few foods of the last tier have one of the words.
+
+    This is estimated from the other tiers. Before the first import ends, which ranks foods, all are in the last tier.
+    """
+    counted = {word for word in words if has_letters_only(word)}
+    if not counted or not connection.fetch_cached(RANKED, [OFF.name]):
+        return False
+    frequent = {word for word, _, foods in stored_spellings({squeeze(word) for word in counted}) if foods > RARE}
+    return not counted <= frequent
 
 
 def steps(lang: str | None) -> list[tuple[int, bool]]:

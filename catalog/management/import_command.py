@@ -39,8 +39,7 @@ class Progress:
         self.started_at = self.shown_at = time.monotonic()
 
     def __call__(self, counts: Counts) -> None:
-        now = time.monotonic()
-        if not self.is_shown or now < self.shown_at + INTERVAL:
+        if not self.is_shown or (now := time.monotonic()) < self.shown_at + INTERVAL:
             return
         self.shown_at = now
         share = self.share()

@@ -1,5 +1,6 @@
 import json
 import random
+import re
 from pathlib import Path
 from string import ascii_lowercase
 from uuid import UUID
@@ -9,8 +10,8 @@ from django.db import connection
 
 from catalog import importing, spelling
 from catalog.food import Food
-from catalog.models import CatalogFood, CatalogSpelling
-from catalog.search import search
+from catalog.models import CatalogFood, CatalogRelease, CatalogSpelling
+from catalog.search import RARE, search
 from catalog.sources import off, usda
 from catalog.tests import DATA, SR28, ignore, import_foods, make_food, model, output_of
 
@@ -134,6 +135,22 @@ def mixed(db, monkeypatch):
     import_foods(*foods_in(DATA / "off.jsonl.gz"), *foods_in(DATA / "off.tsv.gz"), *others)
 
 
+@pytest.fixture
+def matches(monkeypatch):
+    """A list of what searches look for: the words in an index, and the beginning of a word outside of it."""
+    monkeypatch.setattr(importing, "MIN_POPULAR", 0)  # so the foods are in the last tier
+    recorded, fetch = [], connection.fetch_cached
+
+    def record(sql: str, params: list, **options) -> list[tuple]:
+        if "first" in sql:
+            words = re.sub("['\":&]|AND", " ", params[0]).split()
+            recorded.append((" ".join(words).replace(" *", "*"), params[1]))
+        return fetch(sql, params, **options)
+
+    monkeypatch.setattr(connection, "fetch_cached", record)
+    return recorded
+
+
 class TestRelevance:
     """The thresholds of the 60 searches in relevance_sr28.json, on SR28 alone."""
 
@@ -155,7 +172,9 @@ class TestRelevance:
 class TestEverySearch:
     """The model has no database, so a database that agrees with it agrees with the other one too."""
 
-    def test_finds_what_the_model_finds(self, mixed):
+    @pytest.mark.parametrize("rare", [-1, 5, RARE])
+    def test_finds_what_the_model_finds(self, mixed, monkeypatch, rare):
+        monkeypatch.setattr("catalog.search.RARE", rare)
         rows = stored_rows()
         names = sorted(set(CatalogFood.objects.values_list("name", flat=True)))
         words = sorted({word for name in names for word in name.split()})
@@ -259,8 +278,29 @@ class TestSearch:
     def test_takes_at_most_a_few_queries(self, db, django_assert_max_num_queries):
         import_foods(make_food("Bread", 1))
 
-        with django_assert_max_num_queries(6 + 2 + 6):
+        with django_assert_max_num_queries(8 + 2 + 8):
             search("bred and bter", None, 50)
+
+    def test_reads_no_index_of_beginnings_if_another_word_is_rare(self, db, matches):
+        import_foods(make_food("Milk bread", 1), make_food("Zott milk", 2), make_food("Milky zott", 3))
+
+        assert find("zott mil", limit=2) == ["Milky zott", "Zott milk"]
+        assert matches[-1] == ("zott", " mil")
+
+    def test_reads_the_index_of_beginnings_if_all_other_words_are_frequent(self, db, matches, monkeypatch):
+        monkeypatch.setattr("catalog.search.RARE", 0)
+        monkeypatch.setattr(importing, "MIN_POPULAR", 1)
+        import_foods(make_food("Milk bread", 1, scans=1), make_food("Milk brioche", 2))
+
+        assert find("milk bri", limit=1) == ["Milk brioche"]
+        assert matches[-1] == ("milk bri*", "")
+
+    def test_reads_the_index_of_beginnings_until_an_import_has_ended(self, db, matches):
+        import_foods(make_food("Zott milk", 1))
+        CatalogRelease.objects.update(finished_at=None)
+
+        assert find("zott mil", limit=1) == ["Zott milk"]
+        assert matches[-1] == ("zott mil*", "")
 
     @pytest.mark.postgres
     def test_uses_the_index_of_the_tier(self, mixed):
