@@ -14,7 +14,7 @@ from devices.authentication import check_early
 from ownership.etags import is_current, make_etag, set_etag
 
 # The version of the JSON that clients read, and of which foods a search finds. Raise it with each change.
-REPRESENTATION = 2
+REPRESENTATION = 3
 PREFIX = "/v1/catalog/"
 CACHE_CONTROL = "private, max-age=3600"  # seconds
 REMEMBERED_FOR = 5.0  # seconds
@@ -59,9 +59,9 @@ class CatalogReadsMiddleware:
 
 
 class CatalogReads:
-    """A viewset that sets the ETag of the catalogue on the responses of its `conditional_reads`."""
+    """A view that sets the ETag of the catalogue on its responses."""
 
-    conditional_reads: tuple[str, ...] = ()
+    conditional_reads = ("list", "retrieve", "get")
 
     def initial(self, request, *args, **kwargs) -> None:
         super().initial(request, *args, **kwargs)

@@ -7,7 +7,7 @@ beginning is compared with their words.
 """
 
 from functools import cache
-from itertools import product
+from itertools import islice, product
 from typing import NamedTuple
 from uuid import UUID
 
@@ -64,30 +64,28 @@ class Query(NamedTuple):
         return Query(words, before_last, "" if is_last_wrong else self.last)
 
 
-class Hits:
-    """The ids of foods that were found, best match first, and the best tier among them."""
-
-    def __init__(self, ids: list[str], best_tier: int = REST + 1):
-        self.ids, self.best_tier = ids, best_tier
-
-
 def search(text: str, lang: str | None, limit: int) -> list[str]:
     """Return the ids of the first `limit` foods that match, best match first."""
     query = Query.parse(text)
     if not query.words:
         return []
     hits = find(query, lang, limit)
-    if len(hits.ids) < limit or hits.best_tier == REST:
-        corrected = query.corrected(is_found=bool(hits.ids))
+    if len(hits) < limit or first_tier(hits) == REST:
+        corrected = query.corrected(is_found=bool(hits))
         if corrected is not None:
             others = find(corrected, lang, limit)
-            better, worse = (others, hits) if others.best_tier < REST <= hits.best_tier else (hits, others)
-            hits = Hits(unique(better.ids + worse.ids)[:limit])
-    return [str(UUID(food_id)) for food_id in hits.ids]
+            hits = others | hits if first_tier(others) < REST <= first_tier(hits) else hits | others
+    return [str(UUID(food_id)) for food_id in islice(hits, limit)]
 
 
-def find(query: Query, lang: str | None, limit: int) -> Hits:
-    found: dict[str, int] = {}  # tiers by id
+def first_tier(hits: dict[str, int]) -> int:
+    """Return the tier of the best match. It is the same for each limit, so that pages are parts of one order."""
+    return next(iter(hits.values()), REST + 1)
+
+
+def find(query: Query, lang: str | None, limit: int) -> dict[str, int]:
+    """Return the tiers of foods by their ids, best match first."""
+    found: dict[str, int] = {}
     for tier, is_prefix in steps(lang):
         if len(found) >= limit:
             break
@@ -104,7 +102,7 @@ def find(query: Query, lang: str | None, limit: int) -> Hits:
         for (food_id,) in connection.fetch_cached(step_sql(tier), params):
             if len(found) < limit:
                 found.setdefault(str(food_id), tier)
-    return Hits(list(found), min(found.values(), default=REST + 1))
+    return found
 
 
 def is_one_rare(words: list[str]) -> bool:

@@ -28,14 +28,13 @@ class FoodViewSet(CatalogReads, APIViewSet):
 
     query_class = FoodQuery
     serializer_class = FoodSerializer
-    conditional_reads = ("list", "retrieve")
 
     @extend_schema(operation_id="searchFoods", summary="Search foods", responses={200: FoodSerializer(many=True)})
     def list(self, request) -> JSONResponse:
         """Return the foods that have all words, best match first, or the one that has the barcode.
 
-        The last word may be incomplete, and words may have typing errors. Generic foods come first, then popular ones.
-        If `barcode` is sent, `search` is ignored.
+        The last word may be incomplete, and words may have typing errors. Generic foods come first, then popular ones,
+        except that a `lang` other than `en` puts whole words first. If `barcode` is sent, `search` is ignored.
         """
         foods, headers = page(request, find, max_offset=MAX_OFFSET, **self.validate_query())
         return JSONResponse(foods, headers=headers)
@@ -51,8 +50,6 @@ class FoodViewSet(CatalogReads, APIViewSet):
 
 @extend_schema(tags=["catalog"])
 class BundlesView(CatalogReads, APIView):
-    conditional_reads = ("get",)
-
     @extend_schema(
         operation_id="listFoodBundles", summary="List the bundles", responses={200: BundleSerializer(many=True)}
     )
@@ -66,8 +63,6 @@ class BundlesView(CatalogReads, APIView):
 
 @extend_schema(tags=["catalog"])
 class BundleView(CatalogReads, APIView):
-    conditional_reads = ("get",)
-
     def perform_content_negotiation(self, request, force=True) -> tuple:
         """Ignore `Accept`: a file has only one form, and errors are JSON."""
         return super().perform_content_negotiation(request, force)
@@ -99,8 +94,6 @@ class BundleView(CatalogReads, APIView):
 
 @extend_schema(tags=["catalog"])
 class SourcesView(CatalogReads, APIView):
-    conditional_reads = ("get",)
-
     @extend_schema(
         operation_id="listFoodSources", summary="List the sources", responses={200: SourceSerializer(many=True)}
     )

@@ -26,7 +26,7 @@ def search(rows: list[Row], text: str, lang: str | None, limit: int, meant) -> l
     words = [word for each in typed for word in canonical(each)]
     before = [word for each in typed[:-1] for word in canonical(each)]
     found = find(rows, words, before, typed[-1], lang, limit)
-    best = min((row.tier for row in found), default=3)
+    best = found[0].tier if found else 3
     if len(found) < limit or best == 2:
         corrections = meant(list(dict.fromkeys(words)), is_found=bool(found))
         if corrections:
@@ -39,7 +39,7 @@ def search(rows: list[Row], text: str, lang: str | None, limit: int, meant) -> l
                 lang,
                 limit,
             )
-            is_better = min((row.tier for row in others), default=3) < best
+            is_better = best >= 2 and others and others[0].tier < 2
             found = others + found if is_better else found + others
     return list(dict.fromkeys(str(row.uuid) for row in found))[:limit]
 

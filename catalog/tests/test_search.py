@@ -250,6 +250,19 @@ class TestSearch:
         assert find("ost", "sv") == ["Ost", "Ostrich"]
         assert find("ost", "en") == ["Ostrich", "Ost"]
 
+    @pytest.mark.parametrize("lang", ["en", "sv"])
+    def test_has_pages_that_are_parts_of_one_order(self, db, monkeypatch, lang):
+        monkeypatch.setattr(importing, "MIN_POPULAR", 60)
+        generic = make_food("Breda cheese", source="usda", barcode=None, source_id="1", tier=0)
+        importing.run("usda", "foods", [generic], ignore)
+        breads = [make_food(f"Bread {number}", number, scans=1) for number in range(60)]
+        import_foods(*breads, *(make_food(f"Bred {number}", 100 + number) for number in range(30)))
+        foods = search("bred", lang, 60)
+
+        assert len(foods) == 60
+        for limit in range(1, 60):
+            assert search("bred", lang, limit) == foods[:limit]
+
     def test_finds_brands(self, db):
         import_foods(make_food("Rye bread", 1, brand="Harry"), make_food("Rye bread", 2))
 
