@@ -28,7 +28,7 @@ IN_THE_FIRST_LINE = ("source", "license", "attribution", "withdrawn")  # the sam
 
 
 def make_bundle(release: CatalogRelease) -> None:
-    """Make the bundle of the release's source, and publish it if it has other foods than the one before."""
+    """Make the bundle of the release's source, and publish it if it differs from the one before."""
     CatalogBundle.objects.filter(source=release.source, published_at=None).delete()  # of an import that was stopped
     ids = best_foods(release.source)
     if not ids:
@@ -58,8 +58,10 @@ def best_foods(source: str) -> list[UUID]:
 
 
 def lines_of(bundle: CatalogBundle, ids: list[UUID], digest) -> Iterator[bytes]:
-    """Yield the first line, which describes the bundle, and a line for each food. Add the foods to the digest."""
-    yield as_json(describe(bundle)) + b"\n"
+    """Yield the first line, which describes the bundle, and a line for each food. Add what they say to the digest."""
+    description = describe(bundle)
+    yield as_json(description) + b"\n"
+    digest.update(as_json(description | {"release": None}))
     for batch in in_batches(ids, BATCH):
         for food in load([*map(str, batch)]):
             for name in IN_THE_FIRST_LINE:

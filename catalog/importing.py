@@ -35,7 +35,11 @@ RUNNING = "Another import is running. Wait for its end."
 
 
 class ImportFailed(Exception):
-    """The message is for the operator."""
+    """The message is for the operator. `release` is the import, if it stored all foods that it read."""
+
+    def __init__(self, message: str, release: CatalogRelease | None = None):
+        super().__init__(message)
+        self.release = release
 
 
 class SeenIds:
@@ -99,13 +103,14 @@ def run(
     """
     with only_import():
         release = CatalogRelease.objects.create(source=source, file_name=file_name[:255], started_at=timezone.now())
+        known = live_foods(source).count() if is_complete else 0
         counts = Counts(progress)
         foods = counts.accepted(rows)
         while batch := list(islice(foods, BATCH)):
             with transaction.atomic():
                 counts.changed += store(batch, release, timezone.now())
                 save(release, counts)
-        failure = withdraw_missing(release, counts.seen) if is_complete else None
+        failure = withdraw_missing(release, counts.seen, known) if is_complete else None
         if source == OFF.name:
             rank_by_popularity(release)
         count_spellings()
@@ -116,7 +121,7 @@ def run(
         release.foods, release.finished_at = live_foods(source).count(), timezone.now()
         save(release, counts)
     if failure:
-        raise ImportFailed(failure)
+        raise ImportFailed(failure, release)
     return release
 
 
@@ -167,16 +172,15 @@ def live_foods(source: str) -> QuerySet:
     return CatalogFood.objects.filter(source=source, tier__isnull=False)
 
 
-def withdraw_missing(release: CatalogRelease, seen: SeenIds) -> str | None:
-    """Withdraw the source's foods that are not among the ids. Return why not, if they are too many."""
+def withdraw_missing(release: CatalogRelease, seen: SeenIds, known: int) -> str | None:
+    """Withdraw the source's foods that are not among the ids. Return why not, if they are too many of those `known`."""
     live = live_foods(release.source)
-    number = live.count()
-    limit = int(MAX_WITHDRAWN * number)
+    limit = int(MAX_WITHDRAWN * known)
     missing = (serial for serial, food_id in live.values_list("serial", "uuid").iterator() if food_id not in seen)
     gone = list(islice(missing, limit + 1))
     if len(gone) > limit:
         return (
-            f"More than {MAX_WITHDRAWN:.0%} of {number:,}"
+            f"More than {MAX_WITHDRAWN:.0%} of {known:,}"
             " foods are not in the file, or are refused now. Is it complete? No food was withdrawn. The foods in the"
             " file were imported."
         )
@@ -208,9 +212,10 @@ def rank_by_popularity(release: CatalogRelease) -> None:
 
 
 def set_tier(release: CatalogRelease, serials: list[int], tier: int | None) -> None:
+    seen_by_clients = {"release": release, "updated_at": timezone.now()} if tier is None else {}
     for batch in in_batches(serials):
         with transaction.atomic():
-            CatalogFood.objects.filter(serial__in=batch).update(tier=tier)
+            CatalogFood.objects.filter(serial__in=batch).update(tier=tier, **seen_by_clients)
             release.batches += 1
             release.save(update_fields=["batches"])
 

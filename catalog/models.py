@@ -57,6 +57,7 @@ class CatalogFood(with_fields({name: nutrient_field() for name in NAMES_100G})):
     countries = models.TextField()
     unit = models.CharField(max_length=2)
     kcal_100g = models.IntegerField()
+    portions_hash = models.BigIntegerField(null=True, help_text="By it, an import sees that portions have changed.")
     words = models.TextField()
     first = models.TextField(help_text="The first word of the name.")
     tier = models.SmallIntegerField(null=True, help_text="0: generic, 1: popular, 2: the rest, null: withdrawn.")
@@ -134,7 +135,7 @@ class CatalogBundle(models.Model):
     count = models.IntegerField(help_text="Foods.")
     parts = models.IntegerField(default=0)
     size = models.BigIntegerField(default=0, help_text="Bytes.")
-    digest = models.CharField(max_length=32, help_text="A hash of the foods.")
+    digest = models.CharField(max_length=32, help_text="A hash of the content without the release.")
     published_at = models.DateTimeField(null=True, help_text="Null until it is complete.")
 
     class Meta:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
 from operator import attrgetter, itemgetter
+from zlib import crc32
 
 import orjson
 from django.db import connection, models
@@ -19,7 +20,7 @@ OWN_COLUMNS = (  # those that a Food has under the same name
 )
 own_values, nutrients = attrgetter(*OWN_COLUMNS), itemgetter(*NAMES_100G)
 COLUMNS = {
-    CatalogFood: ("uuid", "words", *NAMES_100G, *OWN_COLUMNS, "release", "updated_at"),
+    CatalogFood: ("uuid", "words", "portions_hash", *NAMES_100G, *OWN_COLUMNS, "release", "updated_at"),
     CatalogPortion: ("food", "position", "name", "grams"),
     CatalogSpelling: ("word", "squeezed", "foods"),
 }
@@ -31,7 +32,10 @@ def store(foods: list[Food], release: CatalogRelease, now: datetime) -> int:
     """Store new foods and newer versions of stored ones. Return how many there were. Call it in a transaction."""
     updated_at = str(connection.ops.adapt_datetimefield_value(now))
     rows = (
-        (food.id.hex, " ".join(food.words), *nutrients(food.nutrients), *own_values(food), release.pk, updated_at)
+        (
+            *(food.id.hex, " ".join(food.words), crc32(repr(food.portions).encode())),
+            *(*nutrients(food.nutrients), *own_values(food), release.pk, updated_at),
+        )
         for food in foods
     )
     with connection.cursor() as cursor:

@@ -5,7 +5,7 @@ from django.core.exceptions import ValidationError as InvalidName
 from rest_framework.exceptions import ValidationError
 
 from catalog.reading import load
-from countonme.api.fields import sent_uuid
+from countonme.api.fields import NIL, sent_uuid
 from countonme.db.fields import validate_name
 from devices.models import Device
 from nutrition.fields import NAME_LENGTH
@@ -22,7 +22,7 @@ def fill(device: Device, data):
     that no other request can take the barcode. Raise ValidationError if there is no such food and it is needed.
     """
     food_id = sent_uuid(data, "catalog_food_id")
-    if food_id is None:
+    if food_id in (None, NIL):
         return data
     for food in load([str(food_id)]):
         return values_of(device, food) | data

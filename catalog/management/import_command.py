@@ -77,6 +77,9 @@ class ImportCommand(BaseCommand):
                 return
             release = run(source, name, rows, progress, is_complete=is_complete)
         except ImportFailed as error:
+            progress.end()
+            if error.release:
+                self.report(error.release.read, error.release.refused)
             raise CommandError(str(error)) from error
         finally:
             progress.end()

@@ -1,5 +1,6 @@
 import json
 import zlib
+from dataclasses import replace
 from unittest.mock import patch
 
 import pytest
@@ -8,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from catalog import bundles, etags, importing
 from catalog.models import CatalogBundle, CatalogBundlePart, CatalogRelease
+from catalog.sources import SOURCES
 from catalog.tests import SR28, import_foods, make_food, output_of
 
 URL = "/v1/catalog/bundles"
@@ -156,6 +158,13 @@ class TestAnImport:
 
         assert CatalogBundle.objects.get() == before
         assert CatalogBundlePart.objects.count() == before.parts
+
+    def test_publishes_another_license(self, api, db, monkeypatch):
+        import_foods(make_food("Nutella"))
+        monkeypatch.setitem(SOURCES, "off", replace(SOURCES["off"], license="ODbL-2.0"))
+        import_foods(make_food("Nutella"))
+
+        assert lines_of(api.get(f"{URL}/off"))[0]["license"] == "ODbL-2.0"
 
     def test_keeps_the_bundle_before_for_running_downloads(self, api, db):
         running = []

@@ -6,7 +6,7 @@ import sys
 import zlib
 from collections import Counter
 from decimal import Decimal
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from uuid import UUID
@@ -285,6 +285,13 @@ class TestImportOff:
         assert list(CatalogFood.objects.order_by("uuid").values()) == before
         assert len(before) == 5
 
+    def test_stores_changed_portions_of_a_food_that_is_otherwise_the_same(self, db):
+        import_foods(make_food("Bread", portions=[("1 slice", 40.0)]))
+        import_foods(make_food("Bread", portions=[("1 slice", 45.0)]))
+
+        assert CatalogRelease.objects.latest("pk").changed == 1
+        assert CatalogPortion.objects.get().grams == 45
+
     def test_takes_newer_versions_only(self, db, dump):
         output_of("import_off", dump(document(product_name="Newer", last_modified_t=2)))
         output_of("import_off", dump(document(product_name="Older", last_modified_t=1)))
@@ -401,6 +408,15 @@ class TestACompleteImport:
         release = CatalogRelease.objects.latest("pk")
         assert (release.withdrawn, release.foods) == (1, 19)
 
+    def test_tells_when_it_withdrew_a_food(self, db):
+        import_foods(*self.foods(20))
+        before = CatalogFood.objects.get(name="Bread 19")
+        import_foods(*self.foods(19), is_complete=True)
+        after = CatalogFood.objects.get(name="Bread 19")
+
+        assert after.updated_at > before.updated_at
+        assert after.release == CatalogRelease.objects.latest("pk")
+
     def test_restores_what_is_back(self, db):
         import_foods(*self.foods(20))
         import_foods(*self.foods(19), is_complete=True)
@@ -415,6 +431,23 @@ class TestACompleteImport:
             import_foods(*self.foods(37), is_complete=True)
 
         assert not CatalogFood.objects.filter(tier=None).exists()
+
+    def test_withdraws_nothing_if_the_file_has_other_foods(self, db):
+        import_foods(*self.foods(10))
+
+        with pytest.raises(ImportFailed, match="5% of 10 foods"):
+            import_foods(*self.foods(300)[10:], is_complete=True)
+
+        assert not CatalogFood.objects.filter(tier=None).exists()
+
+    def test_prints_the_counts_if_it_fails(self, db, dump):
+        import_foods(*self.foods(20))
+        output = StringIO()
+
+        with pytest.raises(CommandError, match="No food was withdrawn"):
+            call_command("import_off", str(dump(document())), "--complete", stdout=output)
+
+        assert output.getvalue() == "Read 1 rows and accepted 1.\n"
 
     def test_leaves_foods_of_other_sources(self, db):
         import_foods(*self.foods(20))

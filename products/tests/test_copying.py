@@ -1,6 +1,6 @@
 """New products that are copied from foods of the catalogue."""
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection
@@ -185,6 +185,15 @@ class TestAnUnknownFood:
         ((loc, type_),) = [(error["loc"], error["type"]) for error in response.json()["errors"]]
         assert (loc, type_) == (["catalog_food_id"], "does_not_exist")
         assert all_rows() == before
+
+    def test_can_not_have_the_nil_uuid(self, api):
+        errors = copy(api, str(UUID(int=0))).json()["errors"]
+
+        assert {(*error["loc"], error["type"]) for error in errors} == {
+            ("catalog_food_id", "nil"),
+            ("name", "required"),
+            ("kcal_100g", "required"),
+        }
 
     def test_is_stored_if_the_product_needs_none(self, api):
         food = str(uuid4())
