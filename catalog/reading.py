@@ -1,8 +1,8 @@
-"""Read foods from the database, in the form that clients get."""
+"""Read foods from the database, in the form that clients get, and the imports that ended."""
 
 from django.db.models import QuerySet
 
-from catalog.models import CatalogFood, CatalogPortion
+from catalog.models import CatalogFood, CatalogPortion, CatalogRelease
 from catalog.sources import SOURCES
 from countonme.db.compiled import compiled_query, id_filter
 from nutrition.nutrients import NAMES_100G
@@ -72,3 +72,9 @@ def foods_by_barcode(gtin) -> QuerySet:
 def portions_by_food(**of_foods) -> QuerySet:
     portions = CatalogPortion.objects.filter(**of_foods).order_by("food__uuid", "position")
     return portions.values("food__uuid", "name", "grams")
+
+
+@compiled_query
+def finished_releases(source) -> QuerySet:
+    releases = CatalogRelease.objects.filter(source=source, finished_at__isnull=False)
+    return releases.order_by("-pk").values_list("id", "foods", "finished_at")

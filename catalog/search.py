@@ -15,6 +15,7 @@ import orjson
 from django.db import connection
 
 from catalog.models import REST, TIERS
+from catalog.reading import finished_releases
 from catalog.sources import OFF
 from catalog.spelling import corrections, has_letters_only, squeeze, stored_spellings
 from catalog.words import canonical, split, unique
@@ -35,7 +36,6 @@ WHERE catalog_words_{tier} MATCH %s AND instr(' ' || catalog_foods.words, %s) > 
 ORDER BY (first IN (SELECT value FROM json_each(%s)) OR instr(first, %s) = 1) DESC, (lang IS %s) DESC, weight DESC, uuid
 LIMIT %s
 """
-RANKED = "SELECT 1 FROM catalog_releases WHERE source = %s AND finished_at IS NOT NULL LIMIT 1"
 
 
 class Query(NamedTuple):
@@ -111,7 +111,7 @@ def is_one_rare(words: list[str]) -> bool:
     This is estimated from the other tiers. Before the first import ends, which ranks foods, all are in the last tier.
     """
     counted = {word for word in words if has_letters_only(word)}
-    if not counted or not connection.fetch_cached(RANKED, [OFF.name]):
+    if not counted or not finished_releases.json_tuples(source=OFF.name, limit=1):
         return False
     frequent = {word for word, _, foods in stored_spellings({squeeze(word) for word in counted}) if foods > RARE}
     return not counted <= frequent

@@ -1,4 +1,3 @@
-from django.db.models import QuerySet
 from django.http import HttpResponseBase, HttpResponseNotModified, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -7,15 +6,13 @@ from rest_framework.views import APIView
 from catalog.bundles import describe, parts_of, published_bundles
 from catalog.etags import CACHE_CONTROL, CatalogReads
 from catalog.food import gtin_14
-from catalog.models import CatalogRelease
-from catalog.reading import find_barcode, load
+from catalog.reading import find_barcode, finished_releases, load
 from catalog.search import search as find_ids
 from catalog.serializers import MAX_OFFSET, BundleSerializer, FoodQuery, FoodSerializer, SourceSerializer
 from catalog.sources import SOURCES
 from countonme.api.errors import NotFound
 from countonme.api.pagination import page
 from countonme.api.renderers import JSONResponse
-from countonme.db.compiled import compiled_query
 from ownership.etags import is_current, make_etag, set_etag
 from ownership.viewsets import APIViewSet
 
@@ -117,9 +114,3 @@ def find(*, limit: int, offset: int, search: str = "", lang: str | None = None, 
     if barcode is not None:
         return find_barcode(gtin_14(barcode) or "")[offset:]
     return load(find_ids(search, lang, offset + limit)[offset:])
-
-
-@compiled_query
-def finished_releases(source) -> QuerySet:
-    releases = CatalogRelease.objects.filter(source=source, finished_at__isnull=False)
-    return releases.order_by("-pk").values_list("id", "foods", "finished_at")
